@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From an sk_buff to the fields that no hop changes: the inner packet's
+ * addresses, ports and sequence, whatever the tunnel around it. */
+#ifndef CMONLAB_PACKET_H
+#define CMONLAB_PACKET_H
+
+#define ETHERTYPE_IP   0x0800
+#define ETHERTYPE_IPV6 0x86dd
+#define ETHERTYPE_VLAN 0x8100
+
+#define PROTO_ICMP     1
+#define PROTO_TCP      6
+#define PROTO_UDP      17
+#define PROTO_FRAGMENT 44
+#define PROTO_ICMPV6   58
+
+#define WINDOW 64 /* bytes read at once: IPv6 and TCP headers fit */
+
+/* A view of one packet's headers. `bytes` is aligned so that every header
+ * field is a plain load. */
+struct view {
+	u8 bytes[WINDOW];
+	const u8 *start; /* the same place in kernel memory */
+	u32 linear;      /* bytes there that are not in page fragments */
+	u32 total;       /* bytes of the packet from there on */
+};
+
+static __always_inline u16 be16(const u8 *p) { return bpf_ntohs(*(u16 *)p); }
+static __always_inline u32 be32(const u8 *p) { return bpf_ntohl(*(u32 *)p); }
+
+static __always_inline int view_read(struct view *v, const u8 *start, u32 linear, u32 total)
+{
+	v->start = start;
+	v->linear = linear;
+	v->total = total;
+	/* Reading past a short packet stays inside its buffer: skb_shared_info follows it. */
+	return bpf_probe_read_kernel(v->bytes, WINDOW, start);
+}
+
+/* A load as libpcap means it: `n` bytes at `off`, big-endian; 0 in *ok when they
+ * lie outside the packet, upon which the rule rejects. */
+static __always_inline u32 view_load(const struct view *v, u32 off, u32 n, u32 *ok)
+{
+	u8 far[4] = {};
+	u32 value = 0;
+
+	if (off > 0xffff || off + n > v->total) {
+		*ok = 0;
+		return 0;
+	}
+	if (off <= WINDOW - 4) {
+		const u8 *p = v->bytes + off;
+		return n == 4 ? be32(p) : n == 2 ? be16(p) : *p;
+	}
+	if (off + n > v->linear || bpf_probe_read_kernel(far, sizeof(far), v->start + off)) {
+		*ok = 0;
+		return 0;
+	}
+	return n == 4 ? be32(far) : n == 2 ? be16(far) : far[0];
+}
+
+static __always_inline u32 mix(u32 a, u32 b)
+{
+	u64 m = ((u64)a ^ 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
+
+	m ^= m >> 32;
+	m = (m ^ b) * 0xc4ceb9fe1a85ec53ULL;
+	return m ^ (m >> 32);
+}
+
+/* Tell datagrams of one flow apart by the first bytes of their payload, where
+ * those are surely the same at every hop (in the linear part). */
+static __always_inline u32 payload_hash(const u8 *payload, u32 at, const struct view *v)
+{
+	u32 a = *(u32 *)payload, b = *(u32 *)(payload + 4);
+	u32 left = v->linear > at ? v->linear - at : 0;
+
+	if (left < 8 && left + at < v->total)
+		return 0;
+	left = v->total > at ? v->total - at : 0;
+	if (left < 4)
+		return left;
+	return mix(a, left < 8 ? 0 : b);
+}
+
+/* IPv6 addresses are folded to 32 bits in the record; points.c keeps the full ones. */
+static __always_inline u32 fold6(const u8 *address)
+{
+	const u32 *word = (const u32 *)address;
+
+	return mix(mix(word[0], word[1]), mix(word[2], word[3]));
+}
+
+/* Ports and sequence from the first 16 bytes of the transport header; `at` is
+ * its offset in the view. */
+static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at, const struct view *v)
+{
+	if (hop->proto == PROTO_TCP) {
+		hop->sport = be16(l4);
+		hop->dport = be16(l4 + 2);
+		hop->seq = be32(l4 + 4);
+		hop->tcp_flags = l4[13];
+	} else if (hop->proto == PROTO_UDP) {
+		hop->sport = be16(l4);
+		hop->dport = be16(l4 + 2);
+		hop->seq = payload_hash(l4 + 8, at + 8, v);
+	} else if (hop->proto == PROTO_ICMP || hop->proto == PROTO_ICMPV6) {
+		hop->sport = be16(l4 + 4);
+		hop->dport = be16(l4);
+		hop->seq = be16(l4 + 6);
+	}
+}
+
+/* The rare shapes: IPv4 options, IPv6 extension headers. */
+static __always_inline void read_transport_far(struct hop *hop, u32 at, const struct view *v)
+{
+	u8 l4[16] = {};
+
+	if (at + 8 <= v->linear && !bpf_probe_read_kernel(l4, sizeof(l4), v->start + at))
+		read_transport(hop, l4, at, v);
+}
+
+static __always_inline int read_ipv4(struct hop *hop, const struct view *v)
+{
+	const u8 *h = v->bytes;
+	u32 fragment = be16(h + 6);
+
+	hop->proto = h[9];
+	hop->saddr = *(u32 *)(h + 12);
+	hop->daddr = *(u32 *)(h + 16);
+	hop->ident = be16(h + 4);
+	hop->len_bytes = be16(h + 2);
+	if (!hop->len_bytes) /* BIG TCP: more than 64 KiB */
+		hop->len_bytes = v->total;
+	if (fragment & 0x1fff) {
+		hop->shape |= SHAPE_FRAGMENT;
+		hop->seq = fragment & 0x1fff;
+		return 0;
+	}
+	if ((h[0] & 0x0f) == 5) {
+		read_transport(hop, h + 20, 20, v);
+		return 20;
+	}
+	read_transport_far(hop, (h[0] & 0x0f) * 4, v);
+	return 0;
+}
+
+/* Walk at most three extension headers (RFC 8200 section 4). */
+static __always_inline void read_extensions(struct hop *hop, const struct view *v)
+{
+	u32 at = 40;
+	u8 ext[8] = {};
+
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		if (hop->proto != 0 && hop->proto != 43 && hop->proto != 60 && hop->proto != PROTO_FRAGMENT)
+			break;
+		if (at + 8 > v->linear || bpf_probe_read_kernel(ext, sizeof(ext), v->start + at))
+			return;
+		if (hop->proto == PROTO_FRAGMENT) {
+			hop->ident = be16(ext + 6);
+			if (be16(ext + 2) >> 3) {
+				hop->shape |= SHAPE_FRAGMENT;
+				hop->seq = be16(ext + 2) >> 3;
+				hop->proto = ext[0];
+				return;
+			}
+			at += 8;
+		} else {
+			at += (ext[1] + 1) * 8;
+		}
+		hop->proto = ext[0];
+	}
+	read_transport_far(hop, at, v);
+}
+
+static __always_inline int read_ipv6(struct hop *hop, const struct view *v)
+{
+	const u8 *h = v->bytes;
+
+	hop->shape |= SHAPE_IPV6;
+	hop->proto = h[6];
+	hop->len_bytes = be16(h + 4) + 40;
+	if (hop->len_bytes == 40)
+		hop->len_bytes = v->total;
+	hop->saddr = fold6(h + 8);
+	hop->daddr = fold6(h + 24);
+	if (hop->proto == PROTO_TCP || hop->proto == PROTO_UDP || hop->proto == PROTO_ICMPV6) {
+		read_transport(hop, h + 40, 40, v);
+		return 40;
+	}
+	read_extensions(hop, v);
+	return 0;
+}
+
+/* Return the offset of the transport header where it is in the view, else 0. */
+static __always_inline int read_ip(struct hop *hop, const struct view *v)
+{
+	return (v->bytes[0] >> 4) == 6 ? read_ipv6(hop, v) : read_ipv4(hop, v);
+}
+
+/* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */
+static __always_inline u32 tunnel_inner(const struct view *v)
+{
+	const u8 *h = v->bytes;
+	u32 l4 = (h[0] >> 4) == 6 ? 40 : 20;
+	const u8 *udp = l4 == 40 ? h + 40 : h + 20;
+	u8 proto = l4 == 40 ? h[6] : h[9];
+	u16 port;
+
+	if (proto != PROTO_UDP || (l4 == 20 && h[0] != 0x45))
+		return 0;
+	port = be16(udp + 2);
+	if ((port == 4789 || port == 8472) && (udp[8] & 0x08))
+		return l4 + 8 + 8 + 14;
+	if (port == 6081 && be16(udp + 10) == 0x6558)
+		return l4 + 8 + 8 + (udp[8] & 0x3f) * 4 + 14;
+	return 0;
+}
+
+#endif

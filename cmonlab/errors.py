@@ -1,0 +1,80 @@
+"""Every error that cmonlab raises on purpose.
+
+::
+
+    CmonlabError
+    ├── NotTraceable      this host cannot trace: no root, no BTF, no bcc
+    ├── DockerError       no engine, or the engine refused
+    ├── RuleError         a rule does not parse
+    ├── UnknownName       no template, workload, container, point or column of that name
+    ├── SessionError      a session directory is missing, damaged or in the way
+    └── WorkloadError     a workload could not run or failed
+
+A message says what happened, why, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CmonlabError(Exception):
+    """Root of all errors that cmonlab raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What went wrong.
+    why : str, optional
+        The cause, as far as it is known.
+    fix : str, optional
+        What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, why: str = "", fix: str = ""):
+        self.what, self.why, self.fix = what, why, fix
+        parts = [what, f"why: {why}" if why else "", f"fix: {fix}" if fix else ""]
+        super().__init__("\n  ".join(part for part in parts if part))
+
+
+class NotTraceable(CmonlabError):
+    """This host, or this user on it, cannot trace."""
+
+
+class DockerError(CmonlabError):
+    """No Docker engine answers, or it refused."""
+
+
+class RuleError(CmonlabError):
+    """A rule does not parse."""
+
+
+class SessionError(CmonlabError):
+    """A session directory is missing, damaged or in the way."""
+
+
+class WorkloadError(CmonlabError):
+    """A workload could not run, or failed."""
+
+
+class UnknownName(CmonlabError):
+    """A name that is not among the valid ones; the message suggests the nearest.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should have named, for instance ``"template"``.
+    name : str
+        The name as given.
+    known : iterable of str
+        The valid names.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        fix = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(
+            f"unknown {kind} {name!r}", fix=f"{fix}known: {', '.join(known) or '(none)'}"
+        )

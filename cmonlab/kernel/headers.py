@@ -1,0 +1,140 @@
+"""The include tree that lets bcc compile without kernel headers.
+
+bcc insists on a kernel source tree.  It is given a small one that points to the
+user-space headers of ``linux-libc-dev``, plus ``kernel.h``: the few kernel structs
+that the programs read, each member at the offset the running kernel's BTF gives.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import NotTraceable
+from .btf import Btf
+
+#: Struct → member → C type. A dotted member is reached through embedded structs
+#: and written with an underscore.
+STRUCTS: dict[str, dict[str, str]] = {
+    "net": {"ns.inum": "unsigned int"},
+    "net_device": {"ifindex": "int", "nd_net.net": "struct net *"},
+    "nsproxy": {"net_ns": "struct net *"},
+    "task_struct": {"nsproxy": "struct nsproxy *"},
+    "sk_buff": {
+        "dev": "struct net_device *",
+        "len": "unsigned int",
+        "protocol": "unsigned short",
+        "network_header": "unsigned short",
+        "tail": "unsigned int",
+        "end": "unsigned int",
+        "head": "unsigned char *",
+        "data": "unsigned char *",
+    },
+}
+
+_KCONFIG = """\
+#define CONFIG_BPF_SYSCALL 1
+#define PAGE_SIZE 4096
+#define NULL ((void *)0)
+typedef unsigned char u8; typedef signed char s8;
+typedef unsigned short u16; typedef short s16;
+typedef unsigned int u32; typedef int s32;
+typedef unsigned long long u64; typedef long long s64;
+typedef unsigned long size_t; typedef unsigned long uintptr_t; typedef _Bool bool;
+struct pt_regs { unsigned long unused[64]; };
+"""
+
+_LIBC = "linux-libc-dev (apt install linux-libc-dev)"
+
+
+def write_tree(root: Path) -> None:
+    """Write the include tree below `root`, for ``BCC_KERNEL_SOURCE``.
+
+    Parameters
+    ----------
+    root : Path
+        An empty directory.
+
+    Raises
+    ------
+    NotTraceable
+        The user-space kernel headers are not installed.
+    """
+    system = Path("/usr/include")
+    asm = next((p for p in (*system.glob("*-linux-gnu/asm"), system / "asm") if p.is_dir()), None)
+    if asm is None or not (system / "linux/types.h").exists():
+        raise NotTraceable("the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}")
+    include = root / "include"
+    _link_all(system / "linux", include / "linux")
+    _link_all(system / "linux", include / "uapi/linux")
+    _link_all(asm, include / "asm")
+    (include / "asm-generic").symlink_to(system / "asm-generic")
+    for name, text in {
+        "linux/kconfig.h": _KCONFIG,
+        "linux/log2.h": "",
+        "linux/bpf.h": "",  # bcc brings its own copy
+        "uapi/linux/bpf.h": "",
+        "asm/page.h": "",
+    }.items():
+        path = include / name
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+
+
+def _link_all(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for entry in source.iterdir():
+        (target / entry.name).symlink_to(entry)
+
+
+def kernel_header(btf: Btf) -> str:
+    """Return ``kernel.h``: struct definitions with every member at its true offset.
+
+    Raises
+    ------
+    NotTraceable
+        A member is missing in this kernel.
+    """
+    forward = "".join(f"struct {name};\n" for name in STRUCTS)
+    return forward + "".join(_struct(btf, name, members) for name, members in STRUCTS.items())
+
+
+def offset_of(btf: Btf, struct: str, member: str) -> int:
+    """Return the offset in bytes of a member, dotted for embedded structs."""
+    fields, base = btf.fields(struct), 0
+    *outer, last = member.split(".")
+    for name in outer:
+        field = fields.get(name)
+        if field is None:
+            raise _missing(struct, member)
+        base += field.offset_bytes
+        fields = btf.fields_of(field.type_id)
+    if last not in fields:
+        raise _missing(struct, member)
+    return base + fields[last].offset_bytes
+
+
+def _missing(struct: str, member: str) -> NotTraceable:
+    return NotTraceable(
+        f"this kernel's struct {struct} has no member {member}",
+        why="cmonlab does not know this kernel version's layout",
+        fix="report the kernel version (uname -r); tracing works from Linux 5.8 on",
+    )
+
+
+_SIZES = {"unsigned int": 4, "int": 4, "unsigned short": 2}
+
+
+def _struct(btf: Btf, name: str, members: dict[str, str]) -> str:
+    placed = sorted((offset_of(btf, name, m), m.replace(".", "_"), t) for m, t in members.items())
+    lines, at = [], 0
+    for offset, member, ctype in placed:
+        if offset > at:
+            lines.append(f"\tchar _pad{at}[{offset - at}];")
+        lines.append(f"\t{ctype}{'' if ctype.endswith('*') else ' '}{member};")
+        at = offset + _SIZES.get(ctype, 8)
+    body = "\n".join(lines)
+    checks = "".join(
+        f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n'
+        for o, m, _ in placed
+    )
+    return f"struct {name} {{\n{body}\n}};\n{checks}"

@@ -1,0 +1,66 @@
+"""The catalogue of points: where a packet can be stamped.
+
+``id`` is what a record's ``point`` holds and what the C code is compiled with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place in the kernel.
+
+    Attributes
+    ----------
+    id : int
+        Number in the records.
+    name : str
+        The tracepoint's name, and the point's.
+    label : str
+        Short word for tables and figures.
+    stage : str
+        ``"transmit"``, ``"receive"``, ``"deliver"`` or ``"free"``.
+    meaning : str
+        What has just happened to a packet stamped here.
+    """
+
+    id: int
+    name: str
+    label: str
+    stage: str
+    meaning: str
+
+
+CATALOGUE: tuple[Point, ...] = (
+    Point(0, "net_dev_queue", "queue", "transmit", "handed to a device, before its queueing discipline"),
+    Point(1, "net_dev_start_xmit", "xmit", "transmit", "handed to the device's driver"),
+    Point(2, "netif_rx", "rx", "receive", "put on a CPU's backlog by a virtual device"),
+    Point(3, "netif_receive_skb", "receive", "receive", "taken up by the stack (softirq)"),
+    Point(4, "napi_gro_receive_entry", "gro", "receive", "handed to GRO by a polled driver"),
+    Point(5, "skb_copy_datagram_iovec", "deliver", "deliver", "payload copied to the application"),
+    Point(6, "consume_skb", "consume", "free", "freed after it was used"),
+    Point(7, "kfree_skb", "drop", "free", "freed because it was dropped, with a reason"),
+)
+
+BY_NAME = {point.name: point for point in CATALOGUE}
+BY_ID = {point.id: point for point in CATALOGUE}
+
+
+def select(names: list[str] | None = None) -> list[Point]:
+    """Return the points of these names, all of them by default.
+
+    Raises
+    ------
+    UnknownName
+        A name is not in the catalogue.
+    """
+    if names is None:
+        return list(CATALOGUE)
+    for name in names:
+        if name not in BY_NAME:
+            raise UnknownName("point", name, BY_NAME)
+    return [point for point in CATALOGUE if point.name in set(names)]
