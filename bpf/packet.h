@@ -37,26 +37,48 @@ static __always_inline int view_read(struct view *v, const u8 *start, u32 linear
 	return bpf_probe_read_kernel(v->bytes, WINDOW, start);
 }
 
+/* `n` bytes as a big-endian number, whatever their alignment. */
+static __always_inline u32 bytes_be(const u8 *p, u32 n)
+{
+	u32 value = p[0];
+
+	if (n > 1)
+		value = value << 8 | p[1];
+	if (n > 2)
+		value = (value << 8 | p[2]) << 8 | p[3];
+	return value;
+}
+
 /* A load as libpcap means it: `n` bytes at `off`, big-endian; 0 in *ok when they
- * lie outside the packet, upon which the rule rejects. */
+ * lie outside the packet, upon which the rule rejects. Bytes in page fragments
+ * count as outside: they are not at v->start. */
 static __always_inline u32 view_load(const struct view *v, u32 off, u32 n, u32 *ok)
 {
 	u8 far[4] = {};
-	u32 value = 0;
+	u64 at = off;
 
-	if (off > 0xffff || off + n > v->total) {
+	if (off > 0xffff || off + n > v->linear) {
 		*ok = 0;
 		return 0;
 	}
-	if (off <= WINDOW - 4) {
-		const u8 *p = v->bytes + off;
-		return n == 4 ? be32(p) : n == 2 ? be16(p) : *p;
+	if (__builtin_constant_p(off)) {
+		/* The verifier takes only aligned loads from the stack. */
+		if (off <= WINDOW - n && off % n)
+			return bytes_be(v->bytes + off, n);
+		if (off <= WINDOW - n)
+			return n == 4 ? be32(v->bytes + off) : n == 2 ? be16(v->bytes + off) : v->bytes[off];
+	} else {
+		/* Unseen by the compiler, so that this very register is compared and then
+		 * used: the verifier knows its range even where it was spilled before. */
+		asm volatile("" : "+r"(at));
+		if (at <= WINDOW - n)
+			return bytes_be(v->bytes + at, n);
 	}
-	if (off + n > v->linear || bpf_probe_read_kernel(far, sizeof(far), v->start + off)) {
+	if (bpf_probe_read_kernel(far, sizeof(far), v->start + off)) {
 		*ok = 0;
 		return 0;
 	}
-	return n == 4 ? be32(far) : n == 2 ? be16(far) : far[0];
+	return bytes_be(far, n);
 }
 
 static __always_inline u32 mix(u32 a, u32 b)
@@ -95,20 +117,26 @@ static __always_inline u32 fold6(const u8 *address)
  * its offset in the view. */
 static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at, const struct view *v)
 {
+	u32 words = at / 4;
+
 	if (hop->proto == PROTO_TCP) {
 		hop->sport = be16(l4);
 		hop->dport = be16(l4 + 2);
 		hop->seq = be32(l4 + 4);
 		hop->tcp_flags = l4[13];
+		words += l4[12] >> 4;
 	} else if (hop->proto == PROTO_UDP) {
 		hop->sport = be16(l4);
 		hop->dport = be16(l4 + 2);
 		hop->seq = payload_hash(l4 + 8, at + 8, v);
+		words += 2;
 	} else if (hop->proto == PROTO_ICMP || hop->proto == PROTO_ICMPV6) {
 		hop->sport = be16(l4 + 4);
 		hop->dport = be16(l4);
 		hop->seq = be16(l4 + 6);
+		words += 2;
 	}
+	hop->shape |= (words > 31 ? 31 : words) << SHAPE_HEADER_SHIFT;
 }
 
 /* The rare shapes: IPv4 options, IPv6 extension headers. */
@@ -120,7 +148,7 @@ static __always_inline void read_transport_far(struct hop *hop, u32 at, const st
 		read_transport(hop, l4, at, v);
 }
 
-static __always_inline int read_ipv4(struct hop *hop, const struct view *v)
+static __always_inline void read_ipv4(struct hop *hop, const struct view *v)
 {
 	const u8 *h = v->bytes;
 	u32 fragment = be16(h + 6);
@@ -135,14 +163,14 @@ static __always_inline int read_ipv4(struct hop *hop, const struct view *v)
 	if (fragment & 0x1fff) {
 		hop->shape |= SHAPE_FRAGMENT;
 		hop->seq = fragment & 0x1fff;
-		return 0;
+		hop->shape |= (h[0] & 0x0f) << SHAPE_HEADER_SHIFT;
+		return;
 	}
 	if ((h[0] & 0x0f) == 5) {
 		read_transport(hop, h + 20, 20, v);
-		return 20;
+		return;
 	}
 	read_transport_far(hop, (h[0] & 0x0f) * 4, v);
-	return 0;
 }
 
 /* Walk at most three extension headers (RFC 8200 section 4). */
@@ -174,7 +202,7 @@ static __always_inline void read_extensions(struct hop *hop, const struct view *
 	read_transport_far(hop, at, v);
 }
 
-static __always_inline int read_ipv6(struct hop *hop, const struct view *v)
+static __always_inline void read_ipv6(struct hop *hop, const struct view *v)
 {
 	const u8 *h = v->bytes;
 
@@ -187,16 +215,17 @@ static __always_inline int read_ipv6(struct hop *hop, const struct view *v)
 	hop->daddr = fold6(h + 24);
 	if (hop->proto == PROTO_TCP || hop->proto == PROTO_UDP || hop->proto == PROTO_ICMPV6) {
 		read_transport(hop, h + 40, 40, v);
-		return 40;
+		return;
 	}
 	read_extensions(hop, v);
-	return 0;
 }
 
-/* Return the offset of the transport header where it is in the view, else 0. */
-static __always_inline int read_ip(struct hop *hop, const struct view *v)
+static __always_inline void read_ip(struct hop *hop, const struct view *v)
 {
-	return (v->bytes[0] >> 4) == 6 ? read_ipv6(hop, v) : read_ipv4(hop, v);
+	if ((v->bytes[0] >> 4) == 6)
+		read_ipv6(hop, v);
+	else
+		read_ipv4(hop, v);
 }
 
 /* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */

@@ -10,6 +10,7 @@
 #define SHAPE_IPV6     0x01 /* saddr and daddr are folded, see the address table */
 #define SHAPE_ENCAP    0x02 /* the fields are those of the packet inside a tunnel */
 #define SHAPE_FRAGMENT 0x04 /* a later fragment: no ports, seq is its offset */
+#define SHAPE_HEADER_SHIFT 3 /* above: IP and transport headers in 4-byte words, 31 at most */
 
 /* One point passed by one packet. 56 bytes, so that a record and its ring
  * header fill one cache line. Integers are in host order, addresses as on the

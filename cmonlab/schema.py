@@ -44,7 +44,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "events": _table("""
         ts_ns     | int64  | ns    | when the packet passed the point
         cpu       | uint16 |       | processor it passed on
-        point     | uint8  |       | id in the catalogue of points
+        point     | category |     | name of the point
+        place     | category |     | container and interface
         netns     | uint32 |       | inode number of the network namespace, 0 unknown
         ifindex   | uint32 |       | interface, unique within its namespace only, 0 unknown
         skb       | uint64 |       | address of the kernel's packet buffer
@@ -59,7 +60,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         len_bytes | uint32 | bytes | length of the IP packet, the inner one of a tunnel
         detail    | uint16 |       | drop reason at kfree_skb (subsystem in the upper 4 bits), else GSO segments
         aux       | uint32 |       | bytes copied at delivery, low half of the code address at kfree_skb
-        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment
+        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; above, IP and transport headers in 4-byte words
     """),
     # One row a packet.
     "journeys": _table("""

@@ -104,7 +104,8 @@ class Module:
                     raise NotTraceable(
                         "the eBPF programs do not compile", why=f"bcc: {error}", fix="see the compiler's messages above"
                     ) from error
-        self._fds: list[int] = []
+        self._programs: list[int] = []
+        self._links: list[int] = []
 
     def table(self, name: str):
         """Return bcc's object for a map."""
@@ -128,7 +129,7 @@ class Module:
         """
         program = self.load(function, tracepoint)
         try:
-            self._fds.append(bpf.attach_tracing(program))
+            self._links.append(bpf.attach_tracing(program))
         except OSError as error:
             raise NotTraceable(f"the point {tracepoint} cannot be attached", why=error.strerror, fix=_refusal(error)) from error
         return program
@@ -144,15 +145,23 @@ class Module:
             program = bpf.load_tracing(self._bpf.dump_func(function.encode()), function, btf_id)
         except OSError as error:
             raise NotTraceable(f"the kernel refuses the program {function}", why=error.strerror, fix=_refusal(error)) from error
-        self._fds.append(program)
+        self._programs.append(program)
         return program
+
+    def detach(self) -> None:
+        """Detach every program; its maps and counters stay. May be called twice."""
+        _close_all(self._links)
 
     def close(self) -> None:
         """Detach and unload everything; may be called twice."""
-        for fd in reversed(self._fds):
-            os.close(fd)
-        self._fds.clear()
+        self.detach()
+        _close_all(self._programs)
         self._bpf.cleanup()
+
+
+def _close_all(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
 
 
 def _refusal(error: OSError) -> str:

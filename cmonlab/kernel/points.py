@@ -23,7 +23,8 @@ class Point:
     label : str
         Short word for tables and figures.
     stage : str
-        ``"transmit"``, ``"receive"``, ``"deliver"`` or ``"free"``.
+        ``"transmit"``, ``"receive"``, ``"deliver"``, ``"consume"`` or
+        ``"drop"``.
     meaning : str
         What has just happened to a packet stamped here.
     """
@@ -42,8 +43,8 @@ CATALOGUE: tuple[Point, ...] = (
     Point(3, "netif_receive_skb", "receive", "receive", "taken up by the stack (softirq)"),
     Point(4, "napi_gro_receive_entry", "gro", "receive", "handed to GRO by a polled driver"),
     Point(5, "skb_copy_datagram_iovec", "deliver", "deliver", "payload copied to the application"),
-    Point(6, "consume_skb", "consume", "free", "freed after it was used"),
-    Point(7, "kfree_skb", "drop", "free", "freed because it was dropped, with a reason"),
+    Point(6, "consume_skb", "consume", "consume", "freed after it was used"),
+    Point(7, "kfree_skb", "drop", "drop", "freed because it was dropped, with a reason"),
 )
 
 BY_NAME = {point.name: point for point in CATALOGUE}

@@ -1,0 +1,49 @@
+# demo, bench and test need root for tracing; demo and bench ask sudo for it.
+SHELL := bash
+PYTHON := .venv/bin/python
+# What must not be skipped: everything, where this user and this kernel can trace.
+REQUIRE = $(shell [ "$$(id -u)" = 0 ] && [ -e /sys/kernel/btf/vmlinux ] && echo kernel,docker)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit bench lint wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the distribution's packages and make .venv, notebooks included
+	@tools/packages
+	@tools/venv notebook test
+
+demo: ## set up, trace real containers, write runs/demo/report.html
+	@tools/packages
+	@tools/venv test
+	@tools/as-root .venv/bin/cmonlab demo --out runs/demo
+
+test: ## set up, run the unit, kernel and docker tests (the last two need root)
+	@tools/packages
+	@tools/venv test
+	@CMONLAB_REQUIRE="$${CMONLAB_REQUIRE-$(REQUIRE)}" $(PYTHON) -m pytest $(ARGS); status=$$?; tools/give-back; exit $$status
+
+test-unit: ## run the unit tests: no root, no packages of the distribution
+	@tools/venv test
+	@$(PYTHON) -m pytest tests/unit $(ARGS); status=$$?; tools/give-back; exit $$status
+
+bench: ## set up, measure speed and memory, write runs/bench/bench.json
+	@tools/packages
+	@tools/venv test
+	@tools/as-root $(PYTHON) -m tests.benchmarks --out runs/bench
+
+lint: ## check style and forbidden imports
+	@tools/venv test
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+wheel: ## build dist/cmonlab-*.whl
+	@tools/venv test
+	@$(PYTHON) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@tools/give-back
+	@ls dist/*.whl
+
+clean: ## remove .venv, caches and builds; recordings under runs/ stay
+	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
+	find cmonlab tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,101 @@
+"""From numbers to names: which container an interface, namespace or address belongs to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6", 132: "sctp"}
+
+
+class Names:
+    """Names of one recording, from its table of links.
+
+    Parameters
+    ----------
+    links : pandas.DataFrame
+        Columns of ``schema.TABLES["links"]``.
+    addresses6 : mapping of int to bytes
+        IPv6 addresses (16 bytes) by their key in the events.
+    points : mapping of int to str
+        Short label of each point id.
+    """
+
+    def __init__(self, links: pd.DataFrame, addresses6: Mapping[int, bytes], points: Mapping[int, str]):
+        self.links, self.addresses6, self.points = links, dict(addresses6), dict(points)
+
+    @cached_property
+    def _namespaces(self) -> dict[int, str]:
+        return dict(zip(self.links["netns"].astype(int), self.links["namespace"], strict=True))
+
+    @cached_property
+    def _interfaces(self) -> dict[tuple[int, int], str]:
+        keys = zip(self.links["netns"].astype(int), self.links["ifindex"].astype(int), strict=True)
+        return dict(zip(keys, self.links["name"], strict=True))
+
+    @cached_property
+    def _masters(self) -> dict[tuple[int, int], int]:
+        keys = zip(self.links["netns"].astype(int), self.links["ifindex"].astype(int), strict=True)
+        return dict(zip(keys, self.links["master"].astype(int), strict=True))
+
+    @cached_property
+    def _keys(self) -> dict[str, int]:
+        """Address in its usual text form → its number in the events."""
+        keys = {str(ipaddress.IPv6Address(raw)): key for key, raw in self.addresses6.items()}
+        for address in self.links["addresses"].explode().dropna().unique():
+            if ":" not in address:
+                keys[address] = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
+        return keys
+
+    @cached_property
+    def owners(self) -> dict[tuple[bool, int], str]:
+        """Namespace name of each (is IPv6, address number) that a link carries."""
+        table = self.links[["namespace", "addresses"]].explode("addresses").dropna()
+        rows = zip(table["addresses"], table["namespace"], strict=True)
+        return {(":" in a, self._keys[a]): name for a, name in rows if a in self._keys and a not in ("127.0.0.1", "::1")}
+
+    @cached_property
+    def local(self) -> np.ndarray:
+        """Sorted uint64 words ``netns << 32 | address number``: which namespace owns which address."""
+        table = self.links[["netns", "addresses"]].explode("addresses").dropna()
+        words = [int(n) << 32 | self._keys[a] for n, a in zip(table["netns"], table["addresses"], strict=True) if a in self._keys]
+        return np.unique(np.array(words, np.uint64))
+
+    def namespace(self, netns: int) -> str:
+        """Return a namespace's name, ``ns-<inode>`` when it was never seen."""
+        return self._namespaces.get(netns, f"ns-{netns}" if netns else "unknown")
+
+    def place(self, netns: int, ifindex: int) -> str:
+        """Return ``namespace:interface``, the namespace alone where there is no interface."""
+        name = self.namespace(netns)
+        if not ifindex:
+            return name
+        return f"{name}:{self._interfaces.get((netns, ifindex), f'if{ifindex}')}"
+
+    def bridge(self, netns: int, ifindex: int) -> int:
+        """Return the ifindex of the bridge that an interface is a port of, 0 if none."""
+        return self._masters.get((netns, ifindex), 0)
+
+    def hop(self, netns: int, ifindex: int, point: int) -> str:
+        """Return a hop's label: its place and its point."""
+        return f"{self.place(netns, ifindex)} {self.points.get(point, point)}"
+
+    def address(self, number: int, ipv6: bool) -> str:
+        """Return an address in its usual text form."""
+        if not ipv6:
+            return str(ipaddress.IPv4Address(int(number).to_bytes(4, "little")))
+        raw = self.addresses6.get(int(number))
+        return str(ipaddress.IPv6Address(raw)) if raw else f"ipv6-{number:08x}"
+
+    def endpoint(self, number: int, ipv6: bool) -> str:
+        """Return the name of the namespace that owns an address, else the address."""
+        return self.owners.get((ipv6, int(number))) or self.address(number, ipv6)
+
+
+def protocol(number: int) -> str:
+    """Return a protocol's usual name, its number where it has none here."""
+    return PROTOCOLS.get(int(number), str(number))

@@ -1,0 +1,102 @@
+"""Throughput over time, and drops by reason and place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..engine.correlate import Journeys
+from ..engine.order import Columns
+from ..schema import columns
+from .category import labelled
+from .journeys import endpoints
+from .names import Names, protocol
+
+
+def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_s: float) -> pd.DataFrame:
+    """Return what reached its destination per window; columns of ``schema.TABLES["throughput"]``.
+
+    Parameters
+    ----------
+    journeys : pandas.DataFrame
+        The journeys table; complete ones count, at the time of their last hop.
+    window_s : float
+        Width of a window in seconds, greater than 0.
+
+    Raises
+    ------
+    ValueError
+        The window is not positive.
+    """
+    if not window_s > 0:
+        raise ValueError(f"window_s is {window_s}; it must be greater than 0")
+    done = journeys[journeys["complete"]]
+    if done.empty:
+        return pd.DataFrame({name: [] for name in columns("throughput")})
+    begin = int(events["ts_ns"][0])
+    last = events["ts_ns"][found.last[done["journey"].to_numpy()]]
+    window = ((last - begin) // int(window_s * 1e9)).astype(np.int64)
+    frame = pd.DataFrame({
+        "window": window,
+        "direction": done["direction"].cat.remove_unused_categories().to_numpy(),
+        "packets": 1,
+        "throughput_bps": done["len_bytes"].to_numpy().astype(np.int64),
+        "goodput_bps": done["payload_bytes"].to_numpy().astype(np.int64),
+    })  # fmt: skip
+    sums = frame.groupby(["window", "direction"]).sum()
+    every = pd.MultiIndex.from_product([range(window.max() + 1), frame["direction"].unique()], names=["window", "direction"])
+    sums = sums.reindex(every, fill_value=0).reset_index()
+    sums["time_s"] = sums["window"] * window_s
+    # The last window is as long as the recording lasted in it.
+    width = np.full(len(sums), window_s)
+    rest = (int(events["ts_ns"][-1]) - begin) / 1e9 - sums["window"].max() * window_s
+    width[sums["window"] == sums["window"].max()] = max(rest, window_s / 1000)
+    for name in ("throughput_bps", "goodput_bps"):
+        sums[name] = sums[name] * 8 / width
+    sums["direction"] = sums["direction"].astype("category")
+    return sums[columns("throughput")]
+
+
+def drops(
+    events: Columns, found: Journeys, names: Names, drop_points: frozenset[int],
+    reasons: Mapping[int, str], code: Mapping[int, str],
+) -> pd.DataFrame:  # fmt: skip
+    """Return one row a dropped packet; columns of ``schema.TABLES["drops"]``.
+
+    Parameters
+    ----------
+    drop_points : frozenset of int
+        Ids of the points where packets are dropped.
+    reasons : mapping of int to str
+        Drop reasons by their number in the events.
+    code : mapping of int to str
+        Kernel functions by the low half of their address.
+    """
+    at = np.flatnonzero(np.isin(events["point"], list(drop_points)))
+    ended = np.full(len(events["ts_ns"]), -1, np.int64)
+    ended[found.last] = np.arange(len(found))
+    journey = ended[at]
+    place = _last_seen(events, found, at, journey)
+    frame = {
+        "ts_ns": events["ts_ns"][at],
+        "place": labelled(place, lambda word: names.place(word >> 32, word & 0xFFFFFFFF)),
+        "reason": labelled(events["detail"][at], lambda number: reasons.get(number, f"reason {number}")),
+        "code": labelled(events["aux"][at], lambda low: code.get(low, f"0x…{low:08x}")),
+        "direction": endpoints(events, at, at, names)[2],
+        "proto": labelled(events["proto"][at], protocol),
+        **{name: events[name][at] for name in ("sport", "dport", "len_bytes")},
+        "journey": journey,
+    }
+    return pd.DataFrame(frame, copy=False)
+
+
+def _last_seen(events: Columns, found: Journeys, at: np.ndarray, journey: np.ndarray) -> np.ndarray:
+    """Return ``netns << 32 | ifindex`` of each drop, of the hop before where the drop has none."""
+    place = events["netns"].astype(np.uint64) << np.uint64(32) | events["ifindex"]
+    own = place[at]
+    before = np.where(journey >= 0, found.start[journey + 1] - 2, 0)
+    known = (journey >= 0) & (found.length[journey] > 1) & (own == 0) if len(found) else np.zeros(len(at), bool)
+    own[known] = place[found.event[before[known]]]
+    return own

@@ -1,0 +1,80 @@
+"""Join TCP segments to the moment the application read them.
+
+TCP merges buffers in the receive queue, so a segment's own buffer is often not the
+one that is copied out.  The byte stream is: a segment is delivered by the first
+copy that reaches its last byte.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def positions(flow: np.ndarray, seq: np.ndarray) -> np.ndarray:
+    """Turn 32-bit sequence numbers into positions that do not wrap.
+
+    Parameters
+    ----------
+    flow : numpy.ndarray of int, shape (n,)
+        Flow of each item; equal flows are neighbours, in order of time.
+    seq : numpy.ndarray of uint32, shape (n,)
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n,)
+        Position within the flow, 0 the lowest, plus an offset that keeps flows
+        apart and in order (RFC 9293 section 3.4: differences are modulo 2**32).
+    """
+    if len(seq) == 0:
+        return np.empty(0, np.int64)
+    first = np.empty(len(seq), bool)
+    first[0] = True
+    np.not_equal(flow[1:], flow[:-1], out=first[1:])
+    step = np.zeros(len(seq), np.int64)
+    step[1:] = np.diff(seq).view(np.int32)
+    step[first] = 0
+    at = np.cumsum(step)
+    begins = np.flatnonzero(first)
+    which = np.cumsum(first) - 1
+    at -= np.minimum.reduceat(at, begins)[which]
+    span = np.maximum.reduceat(at, begins) + 1
+    return at + (np.cumsum(span) - span)[which]
+
+
+def delivered_by(
+    segment_flow: np.ndarray, segment_end: np.ndarray, arrival_ns: np.ndarray,
+    copy_flow: np.ndarray, copy_end: np.ndarray, copy_ns: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Find for each segment the copy that delivered its last byte.
+
+    Parameters
+    ----------
+    segment_flow, copy_flow : numpy.ndarray of uint64
+        Flow hashes.
+    segment_end, copy_end : numpy.ndarray of uint32
+        Sequence number behind the last byte.
+    arrival_ns, copy_ns : numpy.ndarray of int64
+        Times.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (segments,)
+        Index of the copy; -1 where none was seen, or it was before the arrival (the
+        segment repeats what had been delivered).
+    """
+    found = np.full(len(segment_flow), -1, np.int64)
+    if len(segment_flow) == 0 or len(copy_flow) == 0:
+        return found
+    segments = len(segment_flow)
+    flow = np.concatenate([segment_flow, copy_flow])
+    order = np.lexsort((np.concatenate([arrival_ns, copy_ns]), flow))
+    place = np.empty(len(order), np.int64)
+    place[order] = positions(flow[order], np.concatenate([segment_end, copy_end])[order])
+    copies = np.argsort(place[segments:], kind="stable")
+    sorted_copies = place[segments:][copies]
+    at = np.searchsorted(sorted_copies, place[:segments], side="left")
+    inside = at < len(copies)
+    candidate = copies[np.minimum(at, len(copies) - 1)]
+    good = inside & (copy_flow[candidate] == segment_flow) & (copy_ns[candidate] >= arrival_ns)
+    found[good] = candidate[good]
+    return found

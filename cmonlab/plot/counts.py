@@ -1,0 +1,147 @@
+"""What was counted: the monitor's ledger and the network's drops."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
+from .style import NEUTRAL, PALETTE, WARNING, fill
+from .text import count, counted, fold, plain
+
+KINDS = {
+    "unmatched": ("unmatched", {"color": NEUTRAL}),
+    "sampled_out": ("sampled out", {"color": PALETTE[4]}),
+    "recorded": ("recorded", {"color": PALETTE[0]}),
+    "lost": ("lost", {"color": WARNING, "pattern": {"shape": "x", "fgcolor": "white", "size": 6, "solidity": 0.3}}),
+}
+
+
+def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.Figure:
+    """Draw what became of the packets that each point saw.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.TABLES["ledger"]``.
+    caption : str
+        Drawn below.
+    log : bool
+        Logarithmic axis. Then only a bar's ends can be read, not the lengths of its parts.
+
+    Returns
+    -------
+    Figure
+        One bar a point; the title states the lost events, none as well.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, ("point", "seen", *KINDS))
+    if table.empty:
+        return empty("Ledger", "No point was attached, so nothing was counted.", caption)
+    names = [plain(name) for name in table["point"]]
+    figure = go.Figure()
+    for column, (word, marker) in KINDS.items():
+        values = table[column].astype("int64")
+        figure.add_bar(
+            # Zero has no place on a logarithmic axis.
+            x=values.where(values > 0) if log else values, y=names, orientation="h", name=word, marker=marker,
+            hovertext=[f"<b>{name}</b><br>{word} {count(value)}" for name, value in zip(names, values, strict=True)],
+            hoverinfo="text", legendgroup=column,
+        )  # fmt: skip
+    _mark_lost(figure, table)
+    notes = (f"seen {count(row.seen)}, lost {count(row.lost)}" for row in table.itertuples())
+    labels = tick_labels(table["point"], notes)
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text="Packets (count)", tickformat="~s", rangemode="tozero")
+    if log:
+        top = max(10, int(table["seen"].max()))
+        figure.update_xaxes(title_text="Packets (count, logarithmic)", type="log", dtick=1, tickformat="~s",
+                            range=[-0.3, len(str(top)) + 0.1])  # fmt: skip
+    figure.update_yaxes(title_text="", tickvals=names, ticktext=labels, autorange="reversed", showgrid=False)
+    lost = int(table["lost"].sum())
+    words = counted(lost, "lost event", "lost events")
+    title = f'Ledger: <span style="color:{WARNING}">{words}</span>' if lost else f"Ledger: {words}"
+    height = rows_px(len(table), 44)
+    return frame(figure, title=title, subtitle=_subtitle(table), caption=caption, labels=labels,
+                 legend=[[word for word, _ in KINDS.values()]], plot_px=height, least_px=height)  # fmt: skip
+
+
+def _subtitle(table: pd.DataFrame) -> str:
+    text = "Lost events are the monitor's own, never packet loss. Seen = unmatched + sampled out + recorded + lost"
+    off = table.loc[table["seen"] != table[list(KINDS)].sum(axis=1), "point"]
+    return f"{text}, but not at {', '.join(map(str, off))}." if len(off) else f"{text}, exactly."
+
+
+def _mark_lost(figure: go.Figure, table: pd.DataFrame) -> None:
+    """Mark the points that lost events: a few in a million are too narrow a bar to be seen."""
+    rows = table[table["lost"] > 0]
+    if rows.empty:
+        return
+    names = [plain(name) for name in rows["point"]]
+    figure.add_scatter(
+        x=rows["seen"], y=names, mode="markers", name="lost", legendgroup="lost", showlegend=False, cliponaxis=False,
+        marker={"symbol": "x", "size": 10, "color": WARNING},
+        hovertext=[f"<b>{name}</b><br>lost {count(lost)}" for name, lost in zip(names, rows["lost"], strict=True)],
+        hoverinfo="text",
+    )  # fmt: skip
+
+
+def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figure:
+    """Draw how many packets the network dropped, by reason and by place.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``reason`` and ``place`` of ``schema.TABLES["drops"]``, one row a dropped packet.
+    caption : str
+        Drawn below.
+    most : int
+        Reasons, and places, drawn by name at most, the most frequent ones; the rest is one row, or one colour.
+
+    Returns
+    -------
+    Figure
+        One bar a reason, parted by place.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, ("reason", "place"))
+    if table.empty:
+        return empty("Dropped packets", "No packet was dropped.", caption)
+    counts = pd.crosstab(_frequent(table["reason"], most, "reasons"), _frequent(table["place"], most, "places"))
+    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    counts = counts[counts.sum().sort_values(ascending=False, kind="stable").index]
+    reasons, figure, legend = [plain(reason) for reason in counts.index], go.Figure(), []
+    for index, place in enumerate(counts.columns):
+        legend.append(fold(place, LEGEND_WIDTH))
+        figure.add_bar(
+            x=counts[place], y=reasons, orientation="h", name=legend[-1], marker=fill(index), hoverinfo="text",
+            hovertext=[f"<b>{reason}</b><br>{plain(place)}: {counted(n, 'packet', 'packets')}"
+                       for reason, n in zip(reasons, counts[place], strict=True)],
+        )  # fmt: skip
+    labels = tick_labels(counts.index, (counted(n, "packet", "packets") for n in counts.sum(axis=1)))
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text="Dropped packets (count)", tickformat=",~r", rangemode="tozero")
+    figure.update_yaxes(title_text="", tickvals=reasons, ticktext=labels, autorange="reversed", showgrid=False)
+    height = rows_px(len(reasons), 48)
+    return frame(figure, title=f"Dropped packets: {count(len(table))}", labels=labels, legend=[legend],
+                 subtitle="By the kernel's drop reason; colours show the interface the packet was last seen on.",
+                 caption=caption, plot_px=height, least_px=height)  # fmt: skip
+
+
+def _frequent(values: pd.Series, most: int, word: str) -> pd.Series:
+    """Return the values as text, all but the most frequent as one; unknown ones are said to be so."""
+    # An empty name (a packet that was never seen on an interface) would be a bar without a label.
+    text = values.astype("object").where(values.notna(), "unknown").replace("", "unknown").astype(str)
+    ranking = text.value_counts()
+    if len(ranking) <= most:
+        return text
+    rest = set(ranking.index[most - 1 :])
+    return text.where(~text.isin(rest), f"{len(rest)} other {word}")

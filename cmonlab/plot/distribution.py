@@ -1,0 +1,133 @@
+"""How the time of each segment is distributed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import LEGEND_WIDTH, empty, frame, need
+from .style import stroke
+from .text import count, counted, digits, duration, fold, plain
+
+POINTS = 400
+
+
+def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, most: int = 12) -> go.Figure:
+    """Draw the empirical distribution of each segment's time.
+
+    Parameters
+    ----------
+    hops_table : DataFrame
+        Columns ``segment`` and ``segment_ns`` of ``schema.TABLES["hops"]``; rows without a segment are left out.
+        Each segment is drawn through at most 400 of its points, exact ones, denser towards the tail.
+    caption : str
+        Drawn below.
+    tail : bool
+        Draw the share that took at least so long (1 − F), on a logarithmic axis, instead of F.
+    most : int
+        Segments drawn at most, those with the most time in all; the subtitle says what is left out.
+
+    Returns
+    -------
+    Figure
+        x in µs, logarithmic; times below the clock's 1 ns are drawn at 1 ns.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(hops_table, ("segment", "segment_ns"))
+    title = "Tail of each segment's time" if tail else "Distribution of each segment's time"
+    times = _by_segment(hops_table)
+    if not times:
+        return empty(title, "No segment was passed, so there is no time to draw.", caption)
+    keep = set(sorted(times, key=lambda name: times[name].sum(dtype=float), reverse=True)[:most])
+    shown = [name for name in times if name in keep]
+    figure, legend, ranges = go.Figure(), [], []
+    for index, name in enumerate(shown):
+        ordered = np.sort(np.maximum(times.pop(name), 1))
+        legend.append(_add(figure, name, index, ordered, tail))
+        ranges.append((ordered[0], ordered[-1], ordered.size))
+    left_out = len(times)
+    _axes(figure, ranges, tail)
+    subtitle = "Share of packets that took at least so long." if tail else "Share of packets that took at most so long."
+    if left_out:
+        subtitle += f" Not drawn: {counted(left_out, 'segment', 'segments')} with less time."
+    return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[legend], plot_px=400, least_px=280)
+
+
+def points(ordered: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return exact points of an empirical distribution, denser towards the tail.
+
+    Parameters
+    ----------
+    ordered : ndarray, shape (n,)
+        Sorted values, n > 0.
+    most : int
+        Points returned at most.
+
+    Returns
+    -------
+    x : ndarray, shape (k,)
+        Distinct values in rising order, the least and the greatest among them.
+    at_most, at_least : ndarray of float64, shape (k,)
+        Share of the values that are ``<= x``, and that are ``>= x``.
+    """
+    n = ordered.size
+    ranks = np.arange(n)
+    if n > most:
+        body = np.linspace(0, n - 1, most // 2)
+        tail = n - np.geomspace(1, n, most - most // 2)
+        ranks = np.unique(np.concatenate([body, tail]).round().astype(np.int64))
+    x = np.unique(ordered[ranks])
+    return x, np.searchsorted(ordered, x, "right") / n, 1 - np.searchsorted(ordered, x, "left") / n
+
+
+def _by_segment(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the times of each segment, in the order in which the table first names them."""
+    segments = table["segment"].astype("category").cat
+    names, codes = segments.categories.astype(str), segments.codes.to_numpy()
+    values = table["segment_ns"].to_numpy()
+    present = [code for code in pd.unique(codes) if code >= 0 and names[code]]
+    return {names[code]: values[codes == code] for code in present}
+
+
+def _add(figure: go.Figure, name: str, index: int, ordered: np.ndarray, tail: bool) -> str:
+    """Add one segment; return its entry in the legend."""
+    x, at_most, at_least = points(ordered)
+    y, sign = (at_least, "≥") if tail else (at_most, "≤")
+    head = f"<b>{plain(name)}</b><br>n {count(ordered.size)}<br>"
+    entry = fold(name, LEGEND_WIDTH)
+    figure.add_scatter(
+        x=x / 1e3, y=y, mode="lines" if x.size > 1 else "lines+markers", name=entry, line=stroke(index),
+        # Between two values the share of "at most" keeps the left one's, that of "at least" the right one's.
+        line_shape="vh" if tail else "hv",
+        hovertext=[
+            f"{head}{digits(100 * share, 5)} % took {sign} {duration(ns)}" for ns, share in zip(x, y, strict=True)
+        ],
+        hoverinfo="text",
+    )  # fmt: skip
+    return entry
+
+
+def _axes(figure: go.Figure, ranges: list[tuple], tail: bool) -> None:
+    low, high = (math.log10(pick(row[i] for row in ranges) / 1e3) for pick, i in ((min, 0), (max, 1)))
+    low, high = math.floor(low + 1e-9), max(math.ceil(high - 1e-9), math.floor(low) + 1)
+    figure.update_xaxes(
+        title_text="Time in the segment (µs, logarithmic)", type="log", range=[low - 0.02, high + 0.02],
+        dtick="D2" if high - low <= 2 else 1, exponentformat="none", separatethousands=True,
+    )  # fmt: skip
+    if not tail:
+        figure.update_yaxes(title_text="Share of packets, F (%)", range=[-0.01, 1.02], tickvals=np.linspace(0, 1, 6),
+                            ticktext=["0", "20", "40", "60", "80", "100"])  # fmt: skip
+        return
+    decades = max(1, math.ceil(math.log10(max(row[2] for row in ranges))))
+    figure.update_yaxes(
+        title_text="Share of packets, 1 − F (%, logarithmic)", type="log", range=[-decades - 0.05, 0.08],
+        tickvals=[10.0**-k for k in range(decades + 1)],
+        ticktext=[digits(10.0 ** (2 - k), 1) for k in range(decades + 1)],
+    )  # fmt: skip

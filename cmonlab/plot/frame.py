@@ -1,0 +1,110 @@
+"""What is around every plot: title, caption, margins, height, legend; and the figure of an empty table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..errors import UnknownName
+from .style import template
+from .text import fold, lines, longest, paragraph
+
+# Pixels. A figure keeps its height when the page gets narrow; the legend then grows and the plot shrinks.
+CHARACTER, LINE, SMALL_LINE, LEGEND_LINE, LEGEND_GROUP = 7.4, 16, 15, 20, 28
+RIGHT, AXIS, GAP = 24, 52, 26
+# Characters of a line that still fits a page of 600 pixels.
+LABEL_WIDTH, LEGEND_WIDTH, CAPTION_WIDTH, SUBTITLE_WIDTH = 28, 68, 84, 78
+
+
+def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Check that a table has the columns that a figure reads.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    for column in columns:
+        if column not in table.columns:
+            raise UnknownName("column", column, map(str, table.columns))
+
+
+def frame(
+    figure: go.Figure,
+    *,
+    title: str,
+    subtitle: str = "",
+    caption: str = "",
+    labels: Sequence[str] = (),
+    legend: Sequence[Sequence[str]] = (),
+    plot_px: int = 380,
+    least_px: int = 240,
+) -> go.Figure:
+    """Give a figure its title, caption, legend, margins and height; return it.
+
+    Parameters
+    ----------
+    title : str
+        One short line of plotly markup.
+    subtitle, caption : str
+        Plain text, folded here.
+    labels : sequence of str
+        Folded tick labels of the y-axis, for the left margin.
+    legend : sequence of sequences of str
+        Folded entries of the legend, group by group; groups stand side by side where the page is wide enough.
+    plot_px, least_px : int
+        Height of the plot on a wide and on a narrow page.
+    """
+    subtitle, caption = paragraph(subtitle, SUBTITLE_WIDTH), paragraph(caption, CAPTION_WIDTH)
+    top = 44 + 17 * lines(subtitle)
+    left = int(max(58, 20 + CHARACTER * longest(list(labels))))
+    bottom = AXIS + SMALL_LINE * lines(caption) + GAP
+    tallest, wide = _legend_px(legend)
+    figure.update_layout(
+        template=template("light"),
+        title={"text": title, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12, "t": 12},
+               "y": 1, "yref": "container", "yanchor": "top", "subtitle": {"text": subtitle}},
+        margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
+        height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
+        showlegend=bool(legend),
+        legend={"orientation": "h", "traceorder": "grouped", "groupclick": "toggleitem", "maxheight": tallest + 40,
+                "xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+    )  # fmt: skip
+    if caption:
+        figure.add_annotation(
+            name="caption", text=caption, xref="paper", yref="paper", x=0, y=0, align="left", showarrow=False,
+            xanchor="left", yanchor="top", xshift=12 - left, yshift=-AXIS, font={"size": 11},
+        )  # fmt: skip
+    return figure
+
+
+def _legend_px(legend: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Return the height of a legend on a narrow and on a wide page."""
+    grouped = len(legend) > 1
+    groups = [LEGEND_LINE * sum(max(1, lines(entry)) for entry in group) + LEGEND_GROUP * grouped for group in legend]
+    return sum(groups), max(max(groups), sum(groups) // 2) if grouped else sum(groups) // 2
+
+
+def rows_px(rows: int, row_px: int) -> int:
+    """Return the height of a plot of so many rows, at least two."""
+    return max(2, rows) * row_px
+
+
+def tick_labels(names: Iterable[object], notes: Iterable[str] = ()) -> list[str]:
+    """Return folded tick labels, each with a note on a line of its own."""
+    folded = [fold(name, LABEL_WIDTH) for name in names]
+    notes = list(notes) or [""] * len(folded)
+    return [f"{label}<br>{note}" if note else label for label, note in zip(folded, notes, strict=True)]
+
+
+def empty(title: str, sentence: str, caption: str = "") -> go.Figure:
+    """Return the figure of an empty table: a sentence where the plot would be."""
+    figure = go.Figure()
+    figure.add_annotation(
+        name="empty", text=paragraph(sentence, 60), xref="paper", yref="paper", x=0.5, y=0.5,
+        xanchor="center", yanchor="middle", showarrow=False, font={"size": 15},
+    )  # fmt: skip
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    return frame(figure, title=title, caption=caption, plot_px=120, least_px=120)

@@ -1,0 +1,86 @@
+"""One packet's journey."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..errors import CmonlabError
+from .frame import empty, frame, need, rows_px, tick_labels
+from .style import NEUTRAL, fill
+from .text import counted, duration, percent, plain
+
+TITLE = "One journey, hop by hop"
+COLUMNS = ("journey", "offset_ns", "hop", "segment", "segment_ns")
+
+
+def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Figure:
+    """Draw one journey: its hops from top to bottom, at each the segment that ends there.
+
+    Parameters
+    ----------
+    hops_of_one_journey : DataFrame
+        Columns of ``schema.TABLES["hops"]``, rows of one journey.
+    caption : str
+        Drawn below.
+
+    Returns
+    -------
+    Figure
+        x in µs since the first hop; every bar ends at its hop's offset.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    CmonlabError
+        The rows belong to more than one journey.
+    """
+    need(hops_of_one_journey, COLUMNS)
+    rows = hops_of_one_journey.loc[:, list(COLUMNS)].sort_values("offset_ns", kind="stable")
+    if rows.empty:
+        return empty(TITLE, "No journey was chosen, or it has no hop.", caption)
+    journeys = rows["journey"].nunique()
+    if journeys > 1:
+        raise CmonlabError(
+            f"a waterfall shows one journey, this table holds {journeys}",
+            fix="select one first: hops[hops['journey'] == 0]",
+        )
+    total = float(rows["offset_ns"].iloc[-1])
+    figure = go.Figure()
+    for position, row in enumerate(rows.itertuples()):
+        _add(figure, row, position, total)
+    labels = tick_labels(rows["hop"].astype(str))
+    figure.update_layout(bargap=0.35, uniformtext={"mode": "show", "minsize": 11})
+    figure.update_xaxes(title_text="Time since the first hop (µs)", rangemode="tozero", tickformat=",~r")
+    # Positions, not names: a journey may pass one hop twice.
+    figure.update_yaxes(title_text="", tickvals=list(range(len(rows))), ticktext=labels,
+                        range=[len(rows) - 0.4, -0.6], showgrid=False)  # fmt: skip
+    number = rows["journey"].iloc[0]
+    subtitle = f"Journey {number}: {counted(len(rows), 'hop', 'hops')} in {duration(total)}."
+    height = rows_px(len(rows), 36)
+    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels,
+                 plot_px=height, least_px=height)  # fmt: skip
+
+
+def _add(figure: go.Figure, row, position: int, total: float) -> None:
+    """Add the segment that ends at a hop, the hop itself as a small line, and the segment's time."""
+    start, end = (row.offset_ns - row.segment_ns) / 1e3, row.offset_ns / 1e3
+    hover = f"<b>{plain(row.hop)}</b><br>{duration(row.offset_ns)} since the first hop"
+    if position:
+        share = row.segment_ns / total if total else float("nan")
+        hover += f"<br>{plain(row.segment)}: {duration(row.segment_ns)}, {percent(share)} of the journey"
+        figure.add_bar(
+            x=[end - start], base=[start], y=[position], orientation="h", marker=fill(position - 1), width=0.62,
+            hovertext=[hover], hoverinfo="text", showlegend=False,
+        )  # fmt: skip
+    # A segment may be too short to be seen, its end is not.
+    figure.add_scatter(
+        x=[end], y=[position], mode="markers", marker={"symbol": "line-ns", "size": 22, "line": {"width": 2}},
+        marker_line_color=NEUTRAL, hovertext=[hover], hoverinfo="text", showlegend=False,
+    )  # fmt: skip
+    late = total > 0 and row.offset_ns > 0.7 * total
+    figure.add_annotation(
+        text=duration(row.segment_ns) if position else "start", x=start if late else end, y=position, showarrow=False,
+        xanchor="right" if late else "left", yanchor="middle", xshift=-6 if late else 6, font={"size": 12},
+    )  # fmt: skip

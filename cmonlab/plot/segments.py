@@ -1,0 +1,98 @@
+"""The latency breakdown: which segment took how much of the one-way delay."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
+from .style import NEUTRAL, fill
+from .text import count, counted, duration, fold, percent, plain
+
+TITLE = "Latency breakdown"
+COLUMNS = ("direction", "segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share")
+
+
+def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Figure:
+    """Draw each direction as one bar of its segments, in the order of the path.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.TABLES["breakdown"]``.
+    caption : str
+        Drawn below.
+    most : int
+        Directions drawn at most, those with the most time in all; the subtitle says what is left out.
+
+    Returns
+    -------
+    Figure
+        The segments of a bar add up to the mean one-way delay of its direction, in µs. A segment that only some of
+        the direction's journeys passed counts with their share (``mean_ns * n / largest n``): its own mean would
+        make the bar longer than the delay.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, COLUMNS)
+    table = table.loc[table["n"] > 0, list(COLUMNS)]
+    if table.empty:
+        return empty(TITLE, "No journey was complete, so there is no delay to break down.", caption)
+    table = table.assign(direction=table["direction"].astype(str), segment=table["segment"].astype(str))
+    largest = table.groupby("direction", sort=False)["n"].transform("max")
+    table["part_ns"] = table["mean_ns"] * table["n"] / largest
+    shown, left_out = _largest(table, most)
+    figure, legend = go.Figure(), []
+    for direction in shown:
+        rows = table[table["direction"] == direction]
+        legend.append([_add(figure, row, number) for number, row in enumerate(rows.itertuples(), 1)])
+    return _axes(figure, table, shown, left_out, legend, caption)
+
+
+def _largest(table: pd.DataFrame, most: int) -> tuple[list[str], int]:
+    """Return the directions with the most time, in the table's order, and how many are left out."""
+    total = (table["mean_ns"] * table["n"]).groupby(table["direction"], sort=False).sum()
+    keep = set(total.nlargest(most).index)
+    return [direction for direction in total.index if direction in keep], len(total) - len(keep)
+
+
+def _add(figure: go.Figure, row, number: int) -> str:
+    """Add one segment of one bar; return its entry in the legend."""
+    entry = fold(f"{number}  {row.segment}  ({duration(row.part_ns)}, {percent(row.share)})", LEGEND_WIDTH)
+    hover = (
+        f"<b>{number}  {plain(row.segment)}</b><br>mean {duration(row.mean_ns)}, "
+        f"{percent(row.share)} of the one-way delay<br>"
+        f"p50 {duration(row.p50_ns)}, p90 {duration(row.p90_ns)}<br>"
+        f"p99 {duration(row.p99_ns)}, p99.9 {duration(row.p999_ns)}<br>"
+        f"n {counted(row.n, 'journey', 'journeys')}<br>{plain(row.direction)}"
+    )
+    figure.add_bar(
+        x=[row.part_ns / 1e3], y=[plain(row.direction)], orientation="h", name=entry,
+        marker={"color": NEUTRAL} if row.segment == "residual" else fill(number - 1),
+        text=[f"{number} · {duration(row.part_ns)}"], textposition="inside", insidetextanchor="middle", textangle=0,
+        hovertext=[hover], hoverinfo="text",
+        legendgroup=row.direction, legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
+    )  # fmt: skip
+    return entry
+
+
+def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: list, caption: str) -> go.Figure:
+    rows = table.groupby("direction", sort=False)
+    delay, journeys = rows["part_ns"].sum(), rows["n"].max()
+    labels = tick_labels(shown, (f"{duration(delay[d])}, n {count(journeys[d])}" for d in shown))
+    figure.update_layout(barmode="stack", uniformtext={"mode": "hide", "minsize": 10})
+    figure.update_xaxes(title_text="Mean one-way delay (µs)", tickformat=",~r", rangemode="tozero")
+    figure.update_yaxes(
+        title_text="", tickvals=[plain(direction) for direction in shown], ticktext=labels, autorange="reversed",
+        showgrid=False,
+    )  # fmt: skip
+    subtitle = "Mean time of each segment in the order of the path; they add up to the mean one-way delay."
+    if left_out:
+        subtitle += f" Not drawn: {counted(left_out, 'direction', 'directions')} with less time."
+    return frame(
+        figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, legend=legend,
+        plot_px=rows_px(len(shown), 74), least_px=rows_px(len(shown), 46),
+    )  # fmt: skip

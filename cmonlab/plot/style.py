@@ -1,0 +1,80 @@
+"""How every figure looks: colours, patterns, dashes, and one template for light and for dark."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import plotly.graph_objects as go
+
+from ..errors import UnknownName
+
+# Six colours that stay apart for every kind of colour blindness and on both backgrounds: five of Okabe and Ito's
+# eight (https://jfly.uni-koeln.de/color/, 2008) and Tol's olive in place of yellow and black, which vanish on white
+# and on dark. Beyond six, patterns and dashes tell them apart.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933")
+PATTERNS = ("", "/", ".", "x", "-")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+# Okabe and Ito's vermillion means lost events and nothing else.
+WARNING = "#D55E00"
+NEUTRAL = "#8A93A3"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
+
+_THEMES = {
+    "light": {"paper": "#ffffff", "ink": "#1c2330", "quiet": "#59636f", "grid": "#e4e8ee", "line": "#aab3bf"},
+    "dark": {"paper": "#14181f", "ink": "#e8ecf2", "quiet": "#a3adba", "grid": "#2a313c", "line": "#566070"},
+}
+
+
+def color(index: int) -> str:
+    """Return the colour of the series at this index."""
+    return PALETTE[index % len(PALETTE)]
+
+
+def fill(index: int) -> dict:
+    """Return the marker of the bar at this index: colour, and beyond the palette a pattern (30 differ)."""
+    shape = PATTERNS[index // len(PALETTE) % len(PATTERNS)]
+    pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.25}
+    return {"color": color(index), "pattern": pattern} if shape else {"color": color(index)}
+
+
+def stroke(index: int, width: float = 2.0) -> dict:
+    """Return the line at this index: colour, and beyond the palette a dash (30 differ)."""
+    return {"color": color(index), "dash": DASHES[index // len(PALETTE) % len(DASHES)], "width": width}
+
+
+@cache
+def template(theme: str = "light") -> go.layout.Template:
+    """Return the template of a theme.
+
+    Parameters
+    ----------
+    theme : {"light", "dark"}
+        Which one.
+
+    Raises
+    ------
+    UnknownName
+        There is no such theme.
+    """
+    if theme not in _THEMES:
+        raise UnknownName("theme", theme, _THEMES)
+    hue = _THEMES[theme]
+    axis = {
+        "gridcolor": hue["grid"], "linecolor": hue["line"], "tickcolor": hue["line"], "zerolinecolor": hue["line"],
+        "tickfont": {"size": 12, "color": hue["ink"]}, "title": {"font": {"size": 12, "color": hue["quiet"]}},
+        "automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4, "showline": True,
+    }  # fmt: skip
+    layout = {
+        "font": {"family": FONT, "size": 12, "color": hue["ink"]},
+        "title": {"font": {"size": 17}, "subtitle": {"font": {"size": 12, "color": hue["quiet"]}}},
+        "paper_bgcolor": hue["paper"], "plot_bgcolor": hue["paper"], "colorway": PALETTE,
+        "xaxis": axis, "yaxis": axis,
+        "annotationdefaults": {"font": {"size": 11, "color": hue["quiet"]}, "showarrow": False},
+        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}},
+        "hoverlabel": {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12, "color": hue["ink"]},
+                       "bgcolor": hue["paper"], "bordercolor": hue["line"]},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": hue["line"], "activecolor": hue["ink"]},
+        "bargap": 0.28, "separators": ".,",
+    }  # fmt: skip
+    bar = go.Bar(marker={"line": {"color": hue["paper"], "width": 1}})
+    return go.layout.Template(layout=layout, data={"bar": [bar]})

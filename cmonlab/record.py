@@ -1,0 +1,220 @@
+"""Record: trace what a rule matches while a workload runs, and make a session of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from . import manifest, store
+from .errors import UnknownName, WorkloadError
+from .session import Session
+
+Progress = Callable[[str, float], None]
+
+ABI = 1
+_QUIET_S, _QUIET_DEADLINE_S = 0.03, 0.5
+
+
+class Capture:
+    """A running trace: what happens between entering and leaving becomes a session.
+
+    Parameters
+    ----------
+    rule : str
+        A pcap expression; empty matches all IP packets.
+    points : list of str, optional
+        Names of points, all by default.
+    links : callable
+        Returns the rows of the links table; called when the trace has ended.
+    context : mapping, optional
+        More entries for the manifest (topology, image, …).
+    """
+
+    def __init__(self, rule: str, points: list[str] | None, links: Callable[[], list[dict]], context: Mapping | None = None):
+        from .kernel.tracer import Tracer
+
+        self._tracer = Tracer(rule, points)
+        self._rule, self._links, self._context = rule, links, dict(context or {})
+        self._started_ns = 0
+
+    def __enter__(self) -> Capture:
+        try:
+            self._tracer.start()
+        except BaseException:
+            self._tracer.close()
+            raise
+        self._started_ns = time.monotonic_ns()
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self._tracer.close()
+
+    @property
+    def events(self) -> int:
+        """Events read so far."""
+        return self._tracer.events
+
+    @property
+    def full(self) -> bool:
+        """Whether memory is used up; later events count as lost."""
+        return self._tracer.full
+
+    def settle(self) -> None:
+        """Wait until packets on their way have arrived: no new event for a moment, or half a second."""
+        deadline = time.monotonic() + _QUIET_DEADLINE_S
+        seen, since = self.events, time.monotonic()
+        while time.monotonic() < deadline and time.monotonic() - since < _QUIET_S:
+            time.sleep(0.005)
+            if self.events != seen:
+                seen, since = self.events, time.monotonic()
+
+    def session(self, workload: Mapping | None = None, ended: str = "finished") -> Session:
+        """Stop tracing and return the session.
+
+        Parameters
+        ----------
+        workload : mapping, optional
+            The workload's own account of itself.
+        ended : str
+            ``finished``, ``interrupted`` or ``workload failed``.
+        """
+        ended_ns = time.monotonic_ns()
+        recording = self._tracer.stop()
+        columns = store.columns_of(recording.chunks)
+        recording.chunks.clear()
+        if self.full:
+            ended = "memory limit reached"
+        entries = self._provenance() | {
+            "workload": workload,
+            "recording": {
+                "started_ns": self._started_ns,
+                "seconds": (ended_ns - self._started_ns) / 1e9,
+                "ended": ended,
+                "reader_cpu_s": recording.reader_cpu_s,
+            },
+            "symbols": manifest.symbols(columns["aux"][np.isin(columns["point"], self._drop_ids())].tolist()),
+            "addresses6": {str(key): raw.hex() for key, raw in recording.addresses6.items()},
+            "ledger": [{"point": name, **row} for name, row in recording.ledger.items()],
+            "links": self._links(),
+        }
+        return Session(columns, entries)
+
+    def _drop_ids(self) -> list[int]:
+        return [point.id for point in self._tracer.points if point.stage == "drop"]
+
+    def _provenance(self) -> dict:
+        from .kernel.btf import vmlinux
+
+        btf = vmlinux()
+        return {
+            "abi": ABI,
+            "created": manifest.now(),
+            "host": manifest.host() | {"btf_sha256": btf.digest},
+            "clock": manifest.clock(),
+            "rule": {"expression": self._rule, "points": [point.name for point in self._tracer.points]},
+            "points": [asdict(point) for point in self._tracer.points],
+            "drop_reasons": manifest.drop_reasons(btf.enum("skb_drop_reason")),
+            **self._context,
+        }
+
+
+@contextmanager
+def _workload_errors_keep(capture: Capture, workload) -> Iterator[None]:
+    """Let a failing workload's error carry the session up to then."""
+    try:
+        yield
+    except WorkloadError as error:
+        error.session = capture.session(workload.describe() | {"error": error.what}, "workload failed")
+        raise
+
+
+def record(
+    lab, workload, rule: str | None = None, *, duration_s: float = 10.0,
+    points: list[str] | None = None, progress: Progress | None = None,
+) -> Session:  # fmt: skip
+    """Run a workload in a lab and record its packets.
+
+    Parameters
+    ----------
+    lab : Lab
+        Deployed containers.
+    workload : Workload
+        For instance ``Memcached(server="c0", client="c1")``.
+    rule : str, optional
+        A pcap expression (pcap-filter(7)); by default the workload's own traffic.
+    duration_s : float
+        How long the workload runs.
+    points : list of str, optional
+        Names of points, all by default.
+    progress : callable, optional
+        Called with a phrase and a fraction from 0 to 1.
+
+    Returns
+    -------
+    Session
+        After Ctrl-C, what was recorded up to then; the manifest's ``recording.ended``
+        says so.
+
+    Raises
+    ------
+    NotTraceable, RuleError, UnknownName, WorkloadError
+        A WorkloadError raised while recording has the session in its ``session``.
+    """
+    from .topology.inventory import Inventory
+
+    say = progress or (lambda phrase, fraction: None)
+    for name in workload.containers:
+        if name not in lab.containers:
+            raise UnknownName("container", name, lab.containers)
+    rule = workload.default_rule if rule is None else rule
+    with Inventory(lab) as inventory:
+        say("compiling the eBPF programs", 0.0)
+        capture = Capture(rule, points, inventory.links, lab.describe())
+        try:
+            say("starting the workload's servers", 0.0)
+            workload.prepare(lab)
+        except BaseException:
+            capture.__exit__()
+            raise
+        with capture, _workload_errors_keep(capture, workload):
+            try:
+                result = workload.run(lab, duration_s, lambda fraction: say(f"{capture.events:,} events", fraction))
+                capture.settle()
+                account, ended = result.describe(), "finished"
+            except KeyboardInterrupt:
+                account, ended = workload.describe(), "interrupted"
+            return capture.session(account, ended)
+
+
+def save_somewhere(session: Session, path: Path) -> Path:
+    """Save a session to `path`, or where there is room when there is none.
+
+    Raises
+    ------
+    SessionError
+        There is no room anywhere; or, with its ``saved`` set to another directory,
+        none at `path`.
+    """
+    import os
+    import tempfile
+
+    from .errors import SessionError
+
+    try:
+        return session.save(path)
+    except SessionError as error:
+        for parent in (os.environ.get("XDG_STATE_HOME"), tempfile.gettempdir(), "/dev/shm"):
+            if not parent or not Path(parent).is_dir():
+                continue
+            try:
+                rescue = Path(tempfile.mkdtemp(prefix="cmonlab-rescued-", dir=parent))
+                session.save(rescue)
+            except (OSError, SessionError):
+                continue
+            raise SessionError(error.what, why=error.why, fix=f"the recording was saved to {rescue} instead: move it from there") from error
+        raise

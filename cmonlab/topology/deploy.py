@@ -1,0 +1,305 @@
+"""Real containers of a topology, and their removal whatever happens."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DockerError, UnknownName
+from . import image as images
+from . import owner, remove
+from .engine import docker_engine, docker_errors
+from .model import Container, Topology
+from .process import Process
+
+_WORKERS = 8
+# pid 1 of a container: reaps what is left to it and ends at once on SIGTERM.
+_IDLE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container that runs.
+
+    Attributes
+    ----------
+    name : str
+        Short name, for instance ``c0``.
+    docker_name : str
+        The engine's name for it.
+    id : str
+        The engine's id.
+    pid : int
+        Its first process, as the host sees it.
+    netns : int
+        Inode number of its network namespace.
+    addresses : tuple of str
+        IP addresses, in the order of its networks.
+    """
+
+    name: str
+    docker_name: str
+    id: str
+    pid: int
+    netns: int
+    addresses: tuple[str, ...]
+
+
+class Lab:
+    """A deployed topology.
+
+    Parameters
+    ----------
+    topology : Topology
+    notify : callable, optional
+        Is told in a sentence what takes time.
+
+    Attributes
+    ----------
+    topology : Topology
+    run_id : str
+        Part of the name of everything this lab makes.
+    containers : dict of str to Running
+        By short name.
+    client : docker.DockerClient
+
+    Raises
+    ------
+    DockerError
+        No engine, or it refused; what was made until then is removed.
+    """
+
+    def __init__(self, topology: Topology, *, notify: Callable[[str], None] | None = None):
+        self.topology = topology
+        self.run_id = secrets.token_hex(4)
+        self.containers: dict[str, Running] = {}
+        self._processes: dict[tuple[str, str], Process] = {}
+        self._stack = ExitStack()
+        # For a notebook whose kernel is shut down without close().
+        atexit.register(self.close)
+        try:
+            self.client = self._stack.enter_context(docker_engine(notify))
+            self._stack.callback(remove.remove_run, self.client, self.run_id)
+            self._deploy(notify or (lambda _: None))
+        except BaseException:
+            self.close()
+            raise
+
+    def _deploy(self, notify: Callable[[str], None]) -> None:
+        topology = self.topology
+        with docker_errors("the engine does not describe itself"):
+            self._version = self.client.version()
+        if topology.image is None:
+            self.image = images.ensure_image(self.client, notify)
+        else:
+            self.image = images.find_image(self.client, topology.image)
+        notify(f"deploying {len(topology.containers)} containers")
+        labels = {owner.RUN_LABEL: self.run_id, owner.OWNER_LABEL: owner.me()}
+        for network in topology.networks:
+            with docker_errors(f"network {network.name} cannot be made"):
+                # The engine chooses a subnet that no route of the host covers.
+                self.client.api.create_network(
+                    self._docker_name(network.name), driver=network.driver, labels=labels, check_duplicate=True
+                )
+        pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="cmonlab-deploy")
+        try:
+            started = pool.map(lambda container: self._start(container, labels), topology.containers)
+            self.containers = {container.name: container for container in started}
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _docker_name(self, name: str) -> str:
+        return f"cmonlab-{self.run_id}-{name}"
+
+    def _start(self, container: Container, labels: dict[str, str]) -> Running:
+        api = self.client.api
+        networks = [self._docker_name(name) for name in container.networks]
+        with docker_errors(f"container {container.name} cannot be started"):
+            endpoint = api.create_endpoint_config(aliases=[container.name])
+            first = api.create_networking_config({networks[0]: endpoint}) if networks else None
+            created = api.create_container(
+                self.image.tag,
+                _IDLE,
+                name=self._docker_name(container.name),
+                hostname=container.name,
+                labels=labels | {owner.NAME_LABEL: container.name},
+                host_config=api.create_host_config(
+                    network_mode=networks[0] if networks else "none", log_config={"Type": "none"}
+                ),
+                networking_config=first,
+            )
+            for network in networks[1:]:
+                api.connect_container_to_network(created["Id"], network, aliases=[container.name])
+            # The engine answers once the process runs and its networks are set up.
+            api.start(created["Id"])
+            return _inspect(container, api.inspect_container(created["Id"]), networks)
+
+    def _known(self, name: str) -> Running:
+        if name not in self.containers:
+            raise UnknownName("container", name, self.containers)
+        return self.containers[name]
+
+    def address(self, name: str) -> str:
+        """Return a container's first IP address.
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        DockerError
+            It has no address.
+        """
+        addresses = self._known(name).addresses
+        if not addresses:
+            raise DockerError(f"container {name} has no address", why="it is on no network")
+        return addresses[0]
+
+    def exec(self, name: str, argv: Sequence[str], user: str | None = None) -> tuple[int, str]:
+        """Run a command in a container until it ends.
+
+        Returns
+        -------
+        tuple of (int, str)
+            Exit code, standard output.
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        DockerError
+            The engine refused.
+        """
+        process = Process(self.client, name, self._known(name).id, list(argv), user)
+        try:
+            code = process.wait()
+        except BaseException:
+            process.stop()
+            raise
+        return -1 if code is None else code, process.stdout
+
+    def start(
+        self, name: str, argv: Sequence[str], user: str | None = None, service: str | None = None
+    ) -> Process:
+        """Start a command in a container and return at once.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        argv : sequence of str
+            The command.
+        user : str, optional
+            Run as this user, by default root.
+        service : str, optional
+            What it serves; an earlier process of the same service in this container is
+            stopped first.
+
+        Returns
+        -------
+        Process
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        DockerError
+            The engine refused.
+        """
+        container = self._known(name)
+        if service is not None and (name, service) in self._processes:
+            self._processes.pop((name, service)).stop()
+        process = Process(self.client, name, container.id, list(argv), user)
+        if service is not None:
+            self._processes[name, service] = process
+        return process
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a manifest says about this lab; JSON can hold it.
+
+        Raises
+        ------
+        DockerError
+            The engine does not answer.
+        """
+        with docker_errors("the networks cannot be read"):
+            networks = self.client.api.networks(filters={"label": f"{owner.RUN_LABEL}={self.run_id}"})
+        components = {part["Name"]: part["Version"] for part in self._version.get("Components", [])}
+        return {
+            "run_id": self.run_id,
+            "engine": {
+                "version": self._version["Version"],
+                "api": self._version["ApiVersion"],
+                "components": components,
+            },
+            "image": self.image.describe(),
+            "networks": [_describe_network(network, self._docker_name("")) for network in networks],
+            "containers": [
+                asdict(container) | {"addresses": list(container.addresses)} for container in self.containers.values()
+            ],
+        }
+
+    def close(self) -> None:
+        """Remove everything the lab made. May be called twice.
+
+        Raises
+        ------
+        DockerError
+            Something cannot be removed; ``cmonlab clean`` tries again.
+        """
+        atexit.unregister(self.close)
+        with remove.uninterrupted():
+            self._stack.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.run_id}: {self.topology.template}, {len(self.containers)} containers>"
+
+
+def _describe_network(network: dict, prefix: str) -> dict[str, Any]:
+    options = network.get("Options") or {}
+    return {
+        "name": network["Name"].removeprefix(prefix),
+        "docker_name": network["Name"],
+        "id": network["Id"],
+        "driver": network["Driver"],
+        "bridge": options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}"),
+        "subnets": [config.get("Subnet", "") for config in network["IPAM"].get("Config") or []],
+    }
+
+
+def _inspect(container: Container, data: dict, networks: list[str]) -> Running:
+    name, pid = container.name, data["State"]["Pid"]
+    if not data["State"]["Running"] or not pid:
+        raise DockerError(
+            f"container {name} ended at once with code {data['State']['ExitCode']}", why=data["State"].get("Error", "")
+        )
+    try:
+        with open(f"/proc/{pid}/cgroup") as groups:
+            local = data["Id"] in groups.read()
+        netns = os.stat(f"/proc/{pid}/ns/net").st_ino
+    except PermissionError as error:
+        raise DockerError(
+            f"the network namespace of {name} cannot be read", why=str(error), fix="run as root (sudo)"
+        ) from error
+    except OSError:
+        local, netns = False, 0
+    if not local:
+        raise DockerError(
+            f"container {name} is not a process of this host",
+            why="the engine that DOCKER_HOST names runs elsewhere, in a virtual machine or in another pid namespace",
+            fix="use an engine on this host",
+        )
+    attached = data["NetworkSettings"]["Networks"]
+    addresses = [attached[network][key] for network in networks for key in ("IPAddress", "GlobalIPv6Address")]
+    return Running(name, data["Name"].lstrip("/"), data["Id"], pid, netns, tuple(filter(None, addresses)))

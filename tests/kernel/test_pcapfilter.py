@@ -1,0 +1,88 @@
+"""The kernel's verifier takes every rule that cmonlab accepts."""
+
+import os
+
+import pytest
+
+from cmonlab.kernel import btf, loader, points
+from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression, to_c
+
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.skipif(os.geteuid() != 0, reason="loading eBPF programs needs root"),
+    pytest.mark.skipif(not os.path.exists("/sys/kernel/btf/vmlinux"), reason="no BTF at /sys/kernel/btf/vmlinux"),
+]
+
+MACROS = {f"POINT_{point.name.upper()}": point.id for point in points.CATALOGUE} | {
+    "POINTS": len(points.CATALOGUE),
+    "CPUS": 2,
+    "GSO_SEGS_OFFSET": 6,
+    "KFREE_SKB_HAS_REASON": 1,
+}
+
+RULES = [
+    "",
+    "tcp port 11211",
+    "udp port 5201",
+    "host 10.0.0.1 and tcp",
+    "ip6 and udp",
+    "icmp or icmp6",
+    "net 172.16.0.0/12 and not port 22",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+    "udp[8:4] = 0x01020304",
+    "ip[2:2] > 576",
+    "portrange 5000-6000",
+    "(tcp port 80 or tcp port 443) and host 10.1.1.1",
+    "ip proto 47",
+    "greater 1000",
+    "less 100",
+    "ip6 host fe80::1",
+    "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420",
+    # not aligned, at the edge of the window, beyond it, at offsets that nothing bounds
+    "ip[3:4] = 5 and ip[7:2] = 6",
+    "ip[60:4] = 1 and ip[62:2] = 2 and ip[63] = 3",
+    "ip[61:4] = 1 and ip[63:2] = 2 and ip[64] = 3",
+    "udp[9:4] = 1 or tcp[21:2] = 2",
+    "ip[ip[8:4]:4] = ip[ip[12:4]:2]",
+    "ip[12:4] / ip[16:4] + ip[0] % ip[8] << ip[9] >> 3 = ip[ip[2:2] * 4]",
+    " or ".join(f"udp[{at}:4] = {at}" for at in range(100, 140)),
+]
+
+
+def load(rule):
+    module = loader.Module(loader.SOURCES / "points.c", MACROS, {"rule.h": to_c(compile_expression(rule))})
+    try:
+        return module.load("on_net_dev_queue", "net_dev_queue")
+    finally:
+        module.close()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_verifier_accepts(rule):
+    assert load(rule) > 0
+
+
+@pytest.mark.parametrize("join", ["tcp[{0}:4] = {1}", "host 10.0.0.{1} and port {0}", "udp[udp[{0}]:4] = {1}"])
+def test_verifier_accepts_the_longest_rules(join):
+    terms, fitting = [], ""
+    while len(compile_expression(" or ".join([*terms, "ip"]))) < MAX_INSTRUCTIONS - 40 and len(terms) < 60:
+        terms.append(f"({join.format(len(terms) + 1, len(terms) + 3)})")
+        fitting = " or ".join(terms)
+    assert len(compile_expression(fitting)) > MAX_INSTRUCTIONS // 2
+    assert load(fitting) > 0
+
+
+def test_a_typical_rule_calls_no_helper_for_fixed_offsets():
+    """Loads at fixed offsets within the window are plain loads from the stack."""
+    btf.vmlinux()
+    sizes = {}
+    for rule in ("", "ip proto 47", "ip[12:4] = 1 and ip[16:4] = 2"):
+        module = loader.Module(loader.SOURCES / "points.c", MACROS, {"rule.h": to_c(compile_expression(rule))})
+        try:
+            code = module._bpf.dump_func(b"on_net_dev_queue")
+        finally:
+            module.close()
+        sizes[rule] = [code[at : at + 8] for at in range(0, len(code), 8)]
+    calls = {rule: sum(insn[0] == 0x85 for insn in insns) for rule, insns in sizes.items()}
+    assert len(set(calls.values())) == 1, calls
+    assert len(sizes["ip proto 47"]) - len(sizes[""]) < 40

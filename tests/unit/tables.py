@@ -1,0 +1,134 @@
+"""Made tables of `cmonlab.schema`, consistent with each other: a bridge between containers, seen hop by hop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cmonlab import schema
+
+# Hop by hop, with the median time in ns of the segment that ends there: container, host's veth, bridge, host's veth,
+# container, application.
+PATH = (
+    ("{src}:eth0 queue", 0),
+    ("{src}:eth0 xmit", 420),
+    ("host:veth{src}ab12cd rx", 310),
+    ("host:veth{src}ab12cd receive", 2_900),
+    ("host:br-cmonlab queue", 780),
+    ("host:veth{dst}ef34ab xmit", 650),
+    ("{dst}:eth0 receive", 1_900),
+    ("{dst}:eth0 deliver", 11_500),
+)
+
+
+def path(src: str, dst: str) -> tuple[list[str], list[str], np.ndarray]:
+    """Return the hops, the segments (empty at the first hop) and the median segment times in ns of a direction."""
+    hops = [name.format(src=src, dst=dst) for name, _ in PATH]
+    segments = ["", *(f"{a} → {b}" for a, b in zip(hops, hops[1:], strict=False))]
+    return hops, segments, np.array([median for _, median in PATH], float)
+
+
+def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: int = 1) -> pd.DataFrame:
+    """Return the hops of so many complete journeys, whose directions take turns."""
+    rng = np.random.default_rng(seed)
+    names, segments, medians = zip(*(path(*pair) for pair in pairs), strict=True)
+    names, segments = (list(dict.fromkeys(sum(lists, []))) for lists in (names, segments))
+    turn = np.arange(journeys) % len(pairs)
+    steps = np.array(medians)[turn] * np.exp(rng.standard_normal((journeys, len(PATH))) * 0.35)
+    steps *= np.where(rng.random(steps.shape) < 0.01, 8, 1)  # a softirq that had to wait
+    steps = steps.astype(np.int64)
+    offset = steps.cumsum(axis=1)
+    start = 10**12 + np.sort(rng.integers(0, 10**10, journeys))
+
+    def codes(kind: int, known: list[str]) -> np.ndarray:
+        table = np.array([[known.index(label) for label in path(*pair)[kind]] for pair in pairs])
+        return table[turn].ravel()
+
+    frame = pd.DataFrame({
+        "journey": np.repeat(np.arange(journeys, dtype=np.int64), len(PATH)),
+        "ts_ns": (start[:, None] + offset).ravel(),
+        "offset_ns": offset.ravel(),
+        "hop": pd.Categorical.from_codes(codes(0, names), names),
+        "segment": pd.Categorical.from_codes(codes(1, segments), segments),
+        "segment_ns": steps.ravel(),
+    })  # fmt: skip
+    return frame[schema.columns("hops")]
+
+
+def make_breakdown(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
+    """Return the breakdown of these hops; every journey is complete."""
+    turn = hops["journey"].to_numpy() % len(pairs)
+    rows = []
+    for number, (src, dst) in enumerate(pairs):
+        mine = hops[(turn == number) & (hops["segment"] != "")]
+        for name, times in mine.groupby("segment", observed=True, sort=False)["segment_ns"]:
+            quantiles = times.quantile([0.5, 0.9, 0.99, 0.999]).to_list()
+            share = times.sum() / mine["segment_ns"].sum()
+            rows.append((f"{src} → {dst}", name, len(times), *quantiles, times.mean(), share))
+    table = pd.DataFrame(rows, columns=schema.columns("breakdown"))
+    return table.astype({"direction": "category", "segment": "category"})
+
+
+def make_journeys(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
+    """Return the journeys of these hops."""
+    each = hops.groupby("journey")
+    ends = each["ts_ns"].agg(["min", "max"])
+    src, dst = (np.array([pair[i] for pair in pairs])[ends.index % len(pairs)] for i in (0, 1))
+    table = pd.DataFrame({"journey": ends.index, "start_ns": ends["min"].to_numpy(), "src": src, "dst": dst})
+    table["one_way_delay_ns"] = (ends["max"] - ends["min"]).to_numpy()
+    table["direction"] = table["src"] + " → " + table["dst"]
+    table["hops"] = each.size().to_numpy()
+    constants = {"proto": "tcp", "sport": 45_678, "dport": 11_211, "seq": 1, "tcp_flags": 24, "len_bytes": 1_076,
+                 "payload_bytes": 1_024, "gso_segs": 1, "path": "eth0 → veth → br-cmonlab → veth → eth0",
+                 "outcome": "delivered", "complete": True, "drop_reason": ""}  # fmt: skip
+    return conform(table.assign(**constants), "journeys")
+
+
+def make_throughput(windows: int = 40, *, window_s: float = 0.25, directions=("c1 → c0", "c0 → c1")) -> pd.DataFrame:
+    """Return rates around 2 Gbit/s, 100 Mbit/s, 5 Mbit/s, …"""
+    rng = np.random.default_rng(2)
+    time_s = np.round(np.arange(windows) * window_s, 9)
+    parts = []
+    for number, direction in enumerate(directions):
+        rate = 2e9 / 20**number * rng.normal(1, 0.06, windows)
+        parts.append(pd.DataFrame({"time_s": time_s, "direction": direction, "throughput_bps": rate}))
+    table = pd.concat(parts)
+    table["packets"] = table["throughput_bps"] * window_s / 8 // 1_500
+    table["goodput_bps"] = table["throughput_bps"] * 0.94
+    return conform(table, "throughput")
+
+
+def make_ledger(lost: int = 0) -> pd.DataFrame:
+    """Return the ledger of eight points; each but the last two lost so many events."""
+    rows = []
+    for point, seen in (
+        ("net_dev_queue", 1_204_118), ("net_dev_start_xmit", 1_204_118), ("netif_rx", 802_745),
+        ("netif_receive_skb", 1_605_490), ("napi_gro_receive_entry", 0), ("skb_copy_datagram_iovec", 401_300),
+        ("consume_skb", 1_412_000), ("kfree_skb", 31),
+    ):  # fmt: skip
+        unmatched = seen // 11
+        sampled_out = seen // 5
+        gone = lost if seen > 10_000 else 0
+        rows.append((point, seen, unmatched, sampled_out, seen - unmatched - sampled_out - gone, gone))
+    return pd.DataFrame(rows, columns=schema.columns("ledger"))
+
+
+def make_drops(packets: int = 60) -> pd.DataFrame:
+    """Return dropped packets of three reasons at two places."""
+    number = np.arange(packets)
+    reasons = np.array(["NETFILTER_DROP", "TCP_OLD_DATA", "NO_SOCKET"])
+    places = np.array(["c0:eth0", "host:vethc0ef34ab"])
+    table = pd.DataFrame({"ts_ns": 10**12 + number * 10**6, "reason": reasons[(number % 6 > 2) + (number % 6 > 4) * 1]})
+    constants = {"code": "nf_hook_slow", "direction": "c1 → c0", "proto": "tcp", "sport": 45_678, "dport": 11_211,
+                 "len_bytes": 60, "journey": -1}  # fmt: skip
+    return conform(table.assign(place=places[number % 2], **constants), "drops")
+
+
+def no_rows(name: str) -> pd.DataFrame:
+    """Return an empty table with its columns and dtypes."""
+    return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in schema.TABLES[name]})
+
+
+def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the table with the schema's columns, in order and of its dtypes."""
+    return table[schema.columns(name)].astype({c.name: c.dtype for c in schema.TABLES[name]}).reset_index(drop=True)

@@ -1,0 +1,213 @@
+"""The set-up scripts, with a stand-in for the distribution's package tools."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MARK = "# cmonlab: no service starts while its packages are installed"
+ALL = (
+    "python3-bpfcc libpcap0.8 linux-libc-dev docker.io iptables iproute2 iperf3 memcached libmemcached-tools "
+    "sockperf busybox-static tcpdump gcc libc6-dev python3-venv python3.11 python3.11-venv apparmor"
+).split()
+
+TOOLS = {
+    "id": "echo ${FAKE_UID:-0}",
+    "dpkg-query": 'sed "s/$/ installed/" "$FAKE/installed"',
+    # Installs what it is asked for, unless the lists are out of date; notes the policy at that time.
+    "apt-get": """
+echo "$*" >>"$FAKE/calls"
+case "$*" in
+*update*) rm -f "$FAKE/stale"; exit 0 ;;
+esac
+[ -e "$FAKE/stale" ] && { echo "E: Unable to locate package"; exit 100; }
+cp "$CMONLAB_SYSROOT/usr/sbin/policy-rc.d" "$FAKE/policy" 2>/dev/null
+[ -e "$FAKE/broken" ] && { echo "E: the disk is full"; exit 100; }
+for word; do case "$word" in
+    memcached) touch "$CMONLAB_SYSROOT/lib/systemd/system/memcached.service" ;;
+esac; echo "$word"; done >>"$FAKE/installed"
+""",
+    "systemctl": 'echo "$*" >>"$FAKE/systemctl"',
+    "sudo": 'echo "$*" >>"$FAKE/sudo"',
+}
+
+
+class Host:
+    """A pretended Debian in a directory."""
+
+    def __init__(self, path: Path, installed: list[str]):
+        self.path, self.root = path, path / "root"
+        for folder in ("bin", "root/usr/sbin", "root/lib/systemd/system"):
+            (path / folder).mkdir(parents=True)
+        for name, body in TOOLS.items():
+            self.tool(name, body)
+        self.write("installed", "\n".join(installed) + "\n")
+        self.policy = self.root / "usr/sbin/policy-rc.d"
+
+    def tool(self, name: str, body: str) -> None:
+        (self.path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
+        (self.path / "bin" / name).chmod(0o755)
+
+    def write(self, name: str, text: str = "") -> None:
+        (self.path / name).write_text(text)
+
+    def read(self, name: str) -> str:
+        return (self.path / name).read_text() if (self.path / name).exists() else ""
+
+    def run(self, **env: str) -> subprocess.CompletedProcess:
+        env = (
+            os.environ
+            | {
+                "PATH": f"{self.path}/bin:/usr/bin:/bin",
+                "FAKE": str(self.path),
+                "CMONLAB_SYSROOT": str(self.root),
+            }
+            | env
+        )
+        return subprocess.run([ROOT / "tools/packages"], env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """Return a host where only memcached and tcpdump are missing."""
+    return Host(tmp_path, [name for name in ALL if name not in ("memcached", "tcpdump")])
+
+
+def test_installs_what_is_missing_and_nothing_twice(fresh):
+    first = fresh.run()
+    assert first.returncode == 0, first.stderr
+    assert "memcached tcpdump" in first.stderr
+    (call,) = fresh.read("calls").splitlines()
+    assert call.endswith("--no-remove memcached tcpdump")
+    second = fresh.run()
+    assert (second.returncode, second.stdout + second.stderr) == (0, "")
+    assert len(fresh.read("calls").splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["libpcap0.8", "busybox-static"])
+def test_equal_package_under_another_name_will_do(tmp_path, name):
+    other = {"libpcap0.8": "libpcap0.8t64", "busybox-static": "busybox"}
+    host = Host(tmp_path, [other.get(package, package) if package == name else package for package in ALL])
+    assert host.run().returncode == 0
+    assert host.read("calls") == ""
+
+
+def test_lists_are_fetched_only_when_the_install_fails(fresh):
+    fresh.write("stale")
+    assert fresh.run().returncode == 0
+    first, update, second = fresh.read("calls").splitlines()
+    assert update.endswith("update")
+    assert first == second
+
+
+def test_no_service_starts_and_the_policy_is_taken_back(fresh):
+    assert fresh.run().returncode == 0
+    policy = fresh.path / "policy"
+    assert subprocess.run(["sh", policy, "memcached.service", "start"]).returncode == 101
+    assert subprocess.run(["sh", policy, "memcached.service", "(start)"]).returncode == 101
+    assert subprocess.run(["sh", policy, "ssh.service", "restart"]).returncode == 0
+    assert not fresh.policy.exists()
+    assert fresh.read("systemctl").splitlines() == ["--quiet disable memcached.service"]
+
+
+def test_unit_that_was_there_before_stays_as_it_is(fresh):
+    (fresh.root / "lib/systemd/system/memcached.service").touch()
+    assert fresh.run().returncode == 0
+    assert fresh.read("systemctl") == ""
+
+
+def test_failure_shows_the_reason_and_takes_the_policy_back(fresh):
+    fresh.write("broken")
+    run = fresh.run()
+    assert run.returncode != 0
+    assert "the disk is full" in run.stderr
+    assert MARK in fresh.read("policy")
+    assert not fresh.policy.exists()
+
+
+def test_policy_of_the_host_is_left_alone(fresh):
+    fresh.policy.write_text("#!/bin/sh\nexit 101\n")
+    assert fresh.run().returncode == 0
+    assert fresh.policy.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+def test_policy_that_a_crash_left_is_removed(fresh):
+    fresh.policy.write_text(f"#!/bin/sh\n{MARK}\nexit 101\n")
+    assert fresh.run().returncode == 0
+    assert not fresh.policy.exists()
+
+
+def test_another_engine_is_enough(tmp_path):
+    host = Host(tmp_path, [name for name in ALL if name != "docker.io"])
+    host.tool("dockerd", "exit 0")
+    assert host.run().returncode == 0
+    assert host.read("calls") == ""
+
+
+def test_user_goes_through_sudo_once(fresh):
+    assert fresh.run(FAKE_UID="1000").returncode == 0
+    assert fresh.read("sudo").splitlines() == [f"-- {ROOT}/tools/packages"]
+    assert fresh.read("calls") == ""
+
+
+def test_user_without_sudo_is_told_what_to_do(fresh):
+    (fresh.path / "bin/sudo").unlink()
+    if shutil.which("sudo", path="/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"):
+        pytest.skip("optional: a host without sudo")
+    run = fresh.run(FAKE_UID="1000")
+    assert run.returncode == 1
+    assert "As root: apt-get install --no-install-recommends memcached tcpdump" in run.stderr
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Return a checkout whose .venv only pretends, and notes what pip is asked for."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in\n*install*) echo "$*" >>pip-calls\n'
+        '[ -e pip-broken ] && { echo "no route to the index"; exit 1; } ;;\n*-c*) echo "(3, 11)" ;;\nesac\n'
+        "exit 0\n"
+    )
+    python.chmod(0o755)
+    return tmp_path
+
+
+def _venv(clone: Path, *extras: str) -> tuple[int, str, list[str]]:
+    run = subprocess.run([clone / "tools/venv", *extras], capture_output=True, text=True, timeout=60)
+    calls = clone / "pip-calls"
+    asked = [line.split()[-1] for line in calls.read_text().splitlines()] if calls.exists() else []
+    return run.returncode, run.stderr, asked
+
+
+def test_venv_is_made_once(clone):
+    assert _venv(clone, "test")[2] == [".[test]"]
+    assert _venv(clone, "test") == (0, "", [".[test]"])
+
+
+def test_venv_keeps_the_extras_it_has(clone):
+    assert _venv(clone, "test", "notebook")[2] == [".[notebook,test]"]
+    assert _venv(clone, "test")[1] == ""
+    (clone / "pyproject.toml").write_text("# changed\n")
+    assert _venv(clone, "test")[2] == [".[notebook,test]"] * 2
+
+
+def test_venv_that_moved_is_installed_anew(clone, tmp_path_factory):
+    _venv(clone, "test")
+    moved = clone.rename(tmp_path_factory.mktemp("elsewhere") / "clone")
+    assert len(_venv(moved, "test")[2]) == 2
+
+
+def test_failed_install_is_shown_and_tried_again(clone):
+    (clone / "pip-broken").touch()
+    status, message, _ = _venv(clone, "test")
+    assert status != 0
+    assert "no route to the index" in message
+    (clone / "pip-broken").unlink()
+    status, _, asked = _venv(clone, "test")
+    assert (status, len(asked)) == (0, 2)
