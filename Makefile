@@ -40,7 +40,7 @@ lint: ## check style and forbidden imports
 
 wheel: ## build dist/cmonlab-*.whl
 	@tools/venv test
-	@$(PYTHON) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@$(PYTHON) -m pip --disable-pip-version-check wheel -qq --no-deps --wheel-dir dist .
 	@tools/give-back
 	@ls dist/*.whl
 

@@ -13,6 +13,7 @@
 BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
 BPF_PERCPU_ARRAY(counters, struct counters, POINTS);
 BPF_TABLE("lru_hash", u32, struct address6, addresses, 16384);
+BPF_ARRAY(udp_ports, u64, 1024); /* a bit for each local port that matched datagrams came to */
 BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
 BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
 
@@ -104,15 +105,46 @@ static __always_inline void remember6(u32 key, const u8 *address)
 		addresses.update(&key, &full);
 }
 
+static __always_inline void remember_port(u16 port)
+{
+	u32 word = port >> 6;
+	u64 *bits = udp_ports.lookup(&word), bit = 1ULL << (port & 63);
+
+	if (bits && !(*bits & bit))
+		__sync_fetch_and_or(bits, bit);
+}
+
+static __always_inline int is_remembered(u16 port)
+{
+	u32 word = port >> 6;
+	u64 *bits = udp_ports.lookup(&word);
+
+	return bits && *bits >> (port & 63) & 1;
+}
+
+static __always_inline struct hop *reserve(struct counters *count)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	u64 now = bpf_ktime_get_ns();
+	void *ring = rings.lookup(&cpu);
+	struct hop *hop = ring ? bpf_ringbuf_reserve(ring, sizeof(*hop), 0) : 0;
+
+	if (!hop) {
+		count->lost++;
+		return 0;
+	}
+	count->recorded++;
+	hop->ts_ns = now;
+	return hop;
+}
+
 static __always_inline int trace(struct sk_buff *skb, struct site site)
 {
-	u32 key = site.point, cpu = bpf_get_smp_processor_id();
+	u32 key = site.point;
 	struct counters *count = counters.lookup(&key);
 	struct view v;
 	struct hop *hop;
-	void *ring;
 	u8 shape = 0;
-	u64 now;
 
 	if (!count)
 		return 0;
@@ -121,14 +153,9 @@ static __always_inline int trace(struct sk_buff *skb, struct site site)
 		count->unmatched++;
 		return 0;
 	}
-	now = bpf_ktime_get_ns();
-	ring = rings.lookup(&cpu);
-	hop = ring ? bpf_ringbuf_reserve(ring, sizeof(*hop), 0) : 0;
-	if (!hop) {
-		count->lost++;
+	hop = reserve(count);
+	if (!hop)
 		return 0;
-	}
-	hop->ts_ns = now;
 	hop->skb = (u64)skb;
 	hop->sport = hop->dport = 0;
 	hop->seq = 0;
@@ -145,8 +172,9 @@ static __always_inline int trace(struct sk_buff *skb, struct site site)
 		remember6(hop->saddr, v.bytes + 8);
 		remember6(hop->daddr, v.bytes + 24);
 	}
+	if (site.point == POINT_NETIF_RECEIVE_SKB && hop->proto == PROTO_UDP)
+		remember_port(hop->dport);
 	bpf_ringbuf_submit(hop, BPF_RB_NO_WAKEUP);
-	count->recorded++;
 	return 0;
 }
 
@@ -191,4 +219,47 @@ int on_kfree_skb(void *ctx)
 	site.reason = (reason >> 16) << 12 | (reason & 0xfff);
 #endif
 	return trace(skb, site);
+}
+
+#define MSG_PEEK     0x0002
+#define MSG_ERRQUEUE 0x2000
+
+/* A read from a UDP socket. Small datagrams are copied without passing
+ * skb_copy_datagram_iovec (net/ipv4/udp.c, copy_linear_skb), and there is no
+ * packet here any more: user space joins reads to arrivals in order. */
+int on_sock_recv_length(void *ctx)
+{
+	struct sock *sk = ARGUMENT(struct sock *, 0);
+	u32 length = ARGUMENT(u32, 1), flags = ARGUMENT(u32, 2), key = POINT_SOCK_RECV_LENGTH;
+	struct counters *count = counters.lookup(&key);
+	struct hop *hop;
+
+	if (!count)
+		return 0;
+	count->seen++;
+	if ((int)length < 0 || flags & (MSG_PEEK | MSG_ERRQUEUE) || sk->sk_protocol != PROTO_UDP ||
+	    !is_remembered(sk->__sk_common_skc_num)) {
+		count->unmatched++;
+		return 0;
+	}
+	hop = reserve(count);
+	if (!hop)
+		return 0;
+	hop->skb = (u64)sk;
+	hop->saddr = hop->daddr = 0;
+	hop->sport = bpf_ntohs(sk->__sk_common_skc_dport);
+	hop->dport = sk->__sk_common_skc_num;
+	hop->seq = 0;
+	hop->len_bytes = length;
+	hop->netns = sk->__sk_common_skc_net_net->ns_inum;
+	hop->ifindex = 0;
+	hop->aux = length;
+	hop->ident = 0;
+	hop->detail = 1;
+	hop->point = POINT_SOCK_RECV_LENGTH;
+	hop->proto = PROTO_UDP;
+	hop->tcp_flags = 0;
+	hop->shape = 0;
+	bpf_ringbuf_submit(hop, BPF_RB_NO_WAKEUP);
+	return 0;
 }

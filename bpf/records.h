@@ -17,7 +17,7 @@
  * wire. */
 struct hop {
 	u64 ts_ns;     /* CLOCK_MONOTONIC */
-	u64 skb;       /* address of the sk_buff */
+	u64 skb;       /* address of the sk_buff, of the socket where there is none */
 	u32 saddr;
 	u32 daddr;
 	u16 sport;     /* ICMP: identifier */

@@ -166,6 +166,7 @@ def record(
         A WorkloadError raised while recording has the session in its ``session``.
     """
     from .topology.inventory import Inventory
+    from .topology.recipe import versions
 
     say = progress or (lambda phrase, fraction: None)
     for name in workload.containers:
@@ -174,7 +175,8 @@ def record(
     rule = workload.default_rule if rule is None else rule
     with Inventory(lab) as inventory:
         say("compiling the eBPF programs", 0.0)
-        capture = Capture(rule, points, inventory.links, lab.describe())
+        context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
+        capture = Capture(rule, points, inventory.links, context)
         try:
             say("starting the workload's servers", 0.0)
             workload.prepare(lab)
@@ -183,7 +185,7 @@ def record(
             raise
         with capture, _workload_errors_keep(capture, workload):
             try:
-                result = workload.run(lab, duration_s, lambda fraction: say(f"{capture.events:,} events", fraction))
+                result = workload.run(lab, duration_s, lambda at_s: say(f"{capture.events:,} events", min(at_s / duration_s, 1.0)))
                 capture.settle()
                 account, ended = result.describe(), "finished"
             except KeyboardInterrupt:

@@ -56,7 +56,7 @@ class Session:
         points = self.manifest["points"]
         return Stages(**{
             stage: frozenset(p["id"] for p in points if p["stage"] == stage)
-            for stage in ("transmit", "receive", "deliver", "consume", "drop")
+            for stage in ("transmit", "receive", "deliver", "read", "consume", "drop")
         })  # fmt: skip
 
     @cached_property
@@ -70,7 +70,7 @@ class Session:
 
     @cached_property
     def _found(self) -> Journeys:
-        return correlate(self._columns, self._stages)
+        return correlate(self._columns, self._stages, whole=self.lost_events == 0)
 
     @property
     def lost_events(self) -> int:

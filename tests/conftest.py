@@ -95,7 +95,9 @@ class Tiers:
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def pytest_terminal_summary(self, terminalreporter):
+    def pytest_terminal_summary(self, terminalreporter, config):
+        if config.getoption("collectonly"):
+            return
         terminalreporter.section("tiers")
         for tier in ("unit", *LACKS):
             ran, skipped = self.ran[tier], self.skipped[tier]

@@ -12,8 +12,6 @@ from ..engine.order import Columns
 from .category import labelled, relabelled
 from .names import Names, protocol
 
-UDP = 17
-
 
 def table(events: Columns, found: Journeys, names: Names, stages: Stages, reasons: Mapping[int, str]) -> pd.DataFrame:
     """Return one row a journey; columns of ``schema.TABLES["journeys"]``.
@@ -35,10 +33,9 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
     stage = _stage(events["point"][last], stages)
     ended_at_home = _ended_at_home(events, found, names, stage)
     complete = ended_at_home & _began_at_home(events, found, names, stages)
-    complete &= (events["proto"][last] != UDP) | (stage == "deliver") | ~np.isin(events["point"], list(stages.deliver)).any()
-    outcome = np.where(stage == "drop", "dropped", np.where(stage == "deliver", "delivered", np.where(ended_at_home, "arrived", "unfinished")))
+    outcome = np.where(stage == "drop", "dropped", np.where(np.isin(stage, ["deliver", "read"]), "delivered", np.where(ended_at_home, "arrived", "unfinished")))
     dropped = np.where(stage == "drop", events["detail"][last].astype(np.int32), -1)
-    src, dst, direction = endpoints(events, first, last, names)
+    src, dst, direction = endpoints(events, first, np.where(stage == "read", found.event[found.start[1:] - 2], last), names)
     ts = events["ts_ns"]
     return pd.DataFrame({
         "journey": np.arange(len(found), dtype=np.int64),
@@ -80,8 +77,8 @@ def _began_at_home(events: Columns, found: Journeys, names: Names, stages: Stage
 
 
 def _ended_at_home(events: Columns, found: Journeys, names: Names, stage: np.ndarray) -> np.ndarray:
-    last = found.last
-    received = np.isin(stage, ["receive", "deliver"])
+    last = found.event[found.start[1:] - 1 - (stage == "read")]  # a read knows no address
+    received = np.isin(stage, ["receive", "deliver", "read"])
     return received & _owns(names, events["netns"][last], events["daddr"][last])
 
 

@@ -6,20 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .datagram import reads_of
 from .order import Columns, HopCodes, by_buffer, flow_hash, hop_codes, packet_starts
 from .stream import delivered_by
 
-TCP = 6
-_HEADER_SHIFT, _FRAGMENT = 3, 4
+TCP, UDP = 6, 17
+_HEADER_SHIFT = 3
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Which point ids transmit, receive, deliver, and free (consume or drop)."""
+    """Which point ids transmit, receive, deliver (copy a packet out), read (a socket), and free."""
 
     transmit: frozenset[int]
     receive: frozenset[int]
     deliver: frozenset[int]
+    read: frozenset[int]
     consume: frozenset[int]
     drop: frozenset[int]
 
@@ -72,7 +74,7 @@ def payload_bytes(events: Columns, at: np.ndarray) -> np.ndarray:
     return np.maximum(events["len_bytes"][at].astype(np.int64) - header, 0)
 
 
-def correlate(events: Columns, stages: Stages) -> Journeys:
+def correlate(events: Columns, stages: Stages, whole: bool) -> Journeys:
     """Group events into journeys.
 
     Parameters
@@ -81,6 +83,9 @@ def correlate(events: Columns, stages: Stages) -> Journeys:
         Columns of the events table, in order of time.
     stages : Stages
         What each point means.
+    whole : bool
+        No event was lost. Otherwise UDP arrivals and reads cannot be paired by
+        their order, and those journeys end at the arrival.
 
     Returns
     -------
@@ -90,22 +95,26 @@ def correlate(events: Columns, stages: Stages) -> Journeys:
     Notes
     -----
     The free that ends an undropped packet is no hop of its journey.  A TCP segment's
-    delivery is found by its place in the byte stream, see `stream`.
+    delivery is found by its place in the byte stream (`stream`), a UDP datagram's by
+    its place in the socket's queue (`datagram`).
     """
     hops = hop_codes(events)
-    drop, consume = (np.isin(hops.point, list(ids)) for ids in (stages.drop, stages.consume))
-    deliver = np.isin(hops.point, list(stages.deliver))
+    drop, consume, deliver, read = (
+        np.isin(hops.point, list(ids)) for ids in (stages.drop, stages.consume, stages.deliver, stages.read)
+    )
     order, changes = by_buffer(events["skb"])
     starts = packet_starts(events, hops, order, changes, drop | consume)
     copies = _tcp_copies(events, hops.code[order], deliver, order, starts)
     begins = np.flatnonzero(starts)
-    event, start, orphans = _trim(events, hops.code[order], order, begins, drop, consume, deliver)
+    event, start, orphans = _trim(events, hops.code[order], order, begins, ~(drop | consume | deliver | read), consume, deliver)
     event, start = _by_first_hop(event, start)
-    event, start = _append_deliveries(events, event, start, hops, stages, copies)
+    event, start = _append_deliveries(events, event, start, stages, *copies)
+    if whole:
+        event, start = _append_reads(events, event, start, stages)
     return Journeys(event, start, hops, orphans)
 
 
-def _trim(events, hop, order, begins, drop, consume, deliver):
+def _trim(events, hop, order, begins, on_the_way, consume, deliver):
     """Drop what is no hop: frees after use, copies of TCP data, what follows a delivery."""
     group = np.zeros(len(order), np.int32)
     group[begins[1:]] = 1
@@ -116,7 +125,7 @@ def _trim(events, hop, order, begins, drop, consume, deliver):
     again[1:] = copied[:-1] & (group[1:] == group[:-1])
     keep = ~consume[hop] & ~again & ~(copied & tcp)
     first = hop[begins] if len(begins) else np.empty(0, hop.dtype)
-    rooted = ~(drop | consume | deliver)[first]
+    rooted = on_the_way[first]
     keep &= rooted[group]
     length = np.bincount(group[keep], minlength=len(begins))[rooted]
     start = np.concatenate([[0], np.cumsum(length)])
@@ -145,22 +154,45 @@ def _tcp_copies(events, hop, deliver, order, starts):
     return copy, (events["seq"][copy].astype(np.int64) + total - before).astype(np.uint32)
 
 
-def _append_deliveries(events, event, start, hops, stages, copies):
+def _append_deliveries(events, event, start, stages, copy, copy_end):
     """End each TCP segment that arrived with the copy that delivered it."""
-    copy, copy_end = copies
-    if len(copy) == 0:
+    data = _arrived(events, event, start, stages, TCP)
+    data = data[payload_bytes(events, event[start[1:][data] - 1]) > 0]
+    if len(copy) == 0 or len(data) == 0:
         return event, start
-    last = event[start[1:] - 1]
-    arrived = np.isin(events["point"][last], list(stages.receive))
-    payload = payload_bytes(events, last)
-    data = np.flatnonzero(arrived & (events["proto"][last] == TCP) & (payload > 0))
-    tail = last[data]
-    flows = flow_hash({name: events[name][np.concatenate([tail, copy])] for name in ("saddr", "daddr", "sport", "dport", "proto")})
-    end = (events["seq"][tail].astype(np.int64) + payload[data]).astype(np.uint32)
+    tail = event[start[1:][data] - 1]
+    both = np.concatenate([tail, copy])
+    flows = flow_hash({name: events[name][both] for name in ("saddr", "daddr", "sport", "dport", "proto")})
+    end = (events["seq"][tail].astype(np.int64) + payload_bytes(events, tail)).astype(np.uint32)
     ts = events["ts_ns"]
     found = delivered_by(flows[: len(tail)], end, ts[tail], flows[len(tail) :], copy_end, ts[copy])
     hit = found >= 0
-    event = np.insert(event, start[1:][data[hit]], copy[found[hit]])
+    return _append(event, start, data[hit], copy[found[hit]])
+
+
+def _append_reads(events, event, start, stages):
+    """End each UDP datagram that arrived with the read that took it."""
+    read = np.flatnonzero(np.isin(events["point"], list(stages.read)))
+    data = _arrived(events, event, start, stages, UDP)
+    if len(read) == 0 or len(data) == 0:
+        return event, start
+    tail = event[start[1:][data] - 1]
+    by_arrival = np.argsort(tail, kind="stable")  # events are in order of time
+    data, tail = data[by_arrival], tail[by_arrival]
+    found = reads_of(events, tail, payload_bytes(events, tail), read)
+    hit = found >= 0
+    kept = np.argsort(data[hit], kind="stable")
+    return _append(event, start, data[hit][kept], found[hit][kept])
+
+
+def _arrived(events, event, start, stages, proto):
+    """Return the journeys of a protocol whose last hop received them, ascending."""
+    last = event[start[1:] - 1]
+    return np.flatnonzero(np.isin(events["point"][last], list(stages.receive)) & (events["proto"][last] == proto))
+
+
+def _append(event, start, journeys, events_to_add):
+    """Append one hop to each of the given journeys (ascending)."""
     extra = np.zeros(len(start), np.int64)
-    extra[data[hit] + 1] = 1
-    return event, start + np.cumsum(extra)
+    extra[journeys + 1] = 1
+    return np.insert(event, start[1:][journeys], events_to_add), start + np.cumsum(extra)

@@ -19,6 +19,12 @@ STRUCTS: dict[str, dict[str, str]] = {
     "net_device": {"ifindex": "int", "nd_net.net": "struct net *"},
     "nsproxy": {"net_ns": "struct net *"},
     "task_struct": {"nsproxy": "struct nsproxy *"},
+    "sock": {
+        "__sk_common.skc_num": "unsigned short",
+        "__sk_common.skc_dport": "unsigned short",
+        "__sk_common.skc_net.net": "struct net *",
+        "sk_protocol": "unsigned short",
+    },
     "sk_buff": {
         "dev": "struct net_device *",
         "len": "unsigned int",
@@ -46,6 +52,21 @@ struct pt_regs { unsigned long unused[64]; };
 _LIBC = "linux-libc-dev (apt install linux-libc-dev)"
 
 
+def system_headers() -> tuple[Path, Path]:
+    """Return the directories of the user-space kernel headers, and of their ``asm``.
+
+    Raises
+    ------
+    NotTraceable
+        They are not installed.
+    """
+    system = Path("/usr/include")
+    asm = next((path for path in (*system.glob("*-linux-gnu/asm"), system / "asm") if path.is_dir()), None)
+    if asm is None or not (system / "linux/types.h").exists():
+        raise NotTraceable("the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}")
+    return system, asm
+
+
 def write_tree(root: Path) -> None:
     """Write the include tree below `root`, for ``BCC_KERNEL_SOURCE``.
 
@@ -59,10 +80,7 @@ def write_tree(root: Path) -> None:
     NotTraceable
         The user-space kernel headers are not installed.
     """
-    system = Path("/usr/include")
-    asm = next((p for p in (*system.glob("*-linux-gnu/asm"), system / "asm") if p.is_dir()), None)
-    if asm is None or not (system / "linux/types.h").exists():
-        raise NotTraceable("the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}")
+    system, asm = system_headers()
     include = root / "include"
     _link_all(system / "linux", include / "linux")
     _link_all(system / "linux", include / "uapi/linux")

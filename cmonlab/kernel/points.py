@@ -23,8 +23,8 @@ class Point:
     label : str
         Short word for tables and figures.
     stage : str
-        ``"transmit"``, ``"receive"``, ``"deliver"``, ``"consume"`` or
-        ``"drop"``.
+        ``"transmit"``, ``"receive"``, ``"deliver"``, ``"read"``,
+        ``"consume"`` or ``"drop"``.
     meaning : str
         What has just happened to a packet stamped here.
     """
@@ -43,6 +43,7 @@ CATALOGUE: tuple[Point, ...] = (
     Point(3, "netif_receive_skb", "receive", "receive", "taken up by the stack (softirq)"),
     Point(4, "napi_gro_receive_entry", "gro", "receive", "handed to GRO by a polled driver"),
     Point(5, "skb_copy_datagram_iovec", "deliver", "deliver", "payload copied to the application"),
+    Point(8, "sock_recv_length", "deliver", "read", "datagram read from its UDP socket"),
     Point(6, "consume_skb", "consume", "consume", "freed after it was used"),
     Point(7, "kfree_skb", "drop", "drop", "freed because it was dropped, with a reason"),
 )
@@ -51,16 +52,14 @@ BY_NAME = {point.name: point for point in CATALOGUE}
 BY_ID = {point.id: point for point in CATALOGUE}
 
 
-def select(names: list[str] | None = None) -> list[Point]:
-    """Return the points of these names, all of them by default.
+def select(names: list[str]) -> list[Point]:
+    """Return the points of these names, in the catalogue's order.
 
     Raises
     ------
     UnknownName
         A name is not in the catalogue.
     """
-    if names is None:
-        return list(CATALOGUE)
     for name in names:
         if name not in BY_NAME:
             raise UnknownName("point", name, BY_NAME)

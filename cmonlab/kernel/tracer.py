@@ -51,10 +51,15 @@ def macros(points: Sequence[Point], cpus: int) -> dict[str, int]:
     """Return what ``points.c`` is compiled with on this kernel."""
     btf = vmlinux()
     defined = {f"POINT_{point.name.upper()}": point.id for point in points}
-    defined |= {"POINTS": len(points), "CPUS": cpus, "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs")}
+    defined |= {"POINTS": max(point.id for point in points) + 1, "CPUS": cpus, "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs")}
     if len(btf.arguments("kfree_skb")) > 2:
         defined["KFREE_SKB_HAS_REASON"] = 1
     return defined
+
+
+def available() -> list[Point]:
+    """Return the points whose tracepoint this kernel has."""
+    return [point for point in CATALOGUE if vmlinux().tracepoint(point.name) is not None]
 
 
 def possible_cpus() -> int:
@@ -73,7 +78,7 @@ class Tracer:
     rule : str
         A pcap expression (pcap-filter(7)); empty matches all IP packets.
     points : list of str, optional
-        Names of the catalogue, all by default.
+        Names of the catalogue, by default all that this kernel has.
     ring_bytes : int
         Size of each CPU's ring buffer.
     max_bytes : int
@@ -87,7 +92,7 @@ class Tracer:
     """
 
     def __init__(self, rule: str = "", points: list[str] | None = None, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0):
-        self.points = select(points)
+        self.points = available() if points is None else select(points)
         text = pcapfilter.to_c(pcapfilter.compile_expression(rule))
         cpus = possible_cpus()
         self._rings: list[RingBuffer] = []

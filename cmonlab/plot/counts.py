@@ -13,7 +13,13 @@ KINDS = {
     "unmatched": ("unmatched", {"color": NEUTRAL}),
     "sampled_out": ("sampled out", {"color": PALETTE[4]}),
     "recorded": ("recorded", {"color": PALETTE[0]}),
-    "lost": ("lost", {"color": WARNING, "pattern": {"shape": "x", "fgcolor": "white", "size": 6, "solidity": 0.3}}),
+    "lost": (
+        "lost",
+        {
+            "color": WARNING,
+            "pattern": {"shape": "x", "fillmode": "overlay", "fgcolor": "white", "size": 6, "solidity": 0.3},
+        },
+    ),
 }
 
 
@@ -65,7 +71,7 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
     lost = int(table["lost"].sum())
     words = counted(lost, "lost event", "lost events")
     title = f'Ledger: <span style="color:{WARNING}">{words}</span>' if lost else f"Ledger: {words}"
-    height = rows_px(len(table), 44)
+    height = rows_px(labels, 44)
     return frame(figure, title=title, subtitle=_subtitle(table), caption=caption, labels=labels,
                  legend=[[word for word, _ in KINDS.values()]], plot_px=height, least_px=height)  # fmt: skip
 
@@ -130,7 +136,7 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="Dropped packets (count)", tickformat=",~r", rangemode="tozero")
     figure.update_yaxes(title_text="", tickvals=reasons, ticktext=labels, autorange="reversed", showgrid=False)
-    height = rows_px(len(reasons), 48)
+    height = rows_px(labels, 48)
     return frame(figure, title=f"Dropped packets: {count(len(table))}", labels=labels, legend=[legend],
                  subtitle="By the kernel's drop reason; colours show the interface the packet was last seen on.",
                  caption=caption, plot_px=height, least_px=height)  # fmt: skip

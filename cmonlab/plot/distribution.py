@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 
 from .frame import LEGEND_WIDTH, empty, frame, need
 from .style import stroke
-from .text import count, counted, digits, duration, fold, plain
+from .text import count, counted, digits, fold, plain
 
 POINTS = 400
 
 
-def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, most: int = 12) -> go.Figure:
+def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, most: int = 16) -> go.Figure:
     """Draw the empirical distribution of each segment's time.
 
     Parameters
@@ -100,17 +100,19 @@ def _add(figure: go.Figure, name: str, index: int, ordered: np.ndarray, tail: bo
     """Add one segment; return its entry in the legend."""
     x, at_most, at_least = points(ordered)
     y, sign = (at_least, "≥") if tail else (at_most, "≤")
-    head = f"<b>{plain(name)}</b><br>n {count(ordered.size)}<br>"
     entry = fold(name, LEGEND_WIDTH)
     figure.add_scatter(
-        x=x / 1e3, y=y, mode="lines" if x.size > 1 else "lines+markers", name=entry, line=stroke(index),
+        x=x / 1e3,
+        y=y,
+        mode="lines" if x.size > 1 else "lines+markers",
+        name=entry,
+        line=stroke(index),
         # Between two values the share of "at most" keeps the left one's, that of "at least" the right one's.
         line_shape="vh" if tail else "hv",
-        hovertext=[
-            f"{head}{digits(100 * share, 5)} % took {sign} {duration(ns)}" for ns, share in zip(x, y, strict=True)
-        ],
-        hoverinfo="text",
-    )  # fmt: skip
+        meta=[plain(name), count(ordered.size)],
+        hovertemplate=f"<b>%{{meta[0]}}</b><br>%{{y:.5~p}} took {sign} %{{x:,.4~r}} µs<br>"
+        "n %{meta[1]}<extra></extra>",
+    )
     return entry
 
 

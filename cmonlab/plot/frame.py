@@ -13,9 +13,9 @@ from .text import fold, lines, longest, paragraph
 
 # Pixels. A figure keeps its height when the page gets narrow; the legend then grows and the plot shrinks.
 CHARACTER, LINE, SMALL_LINE, LEGEND_LINE, LEGEND_GROUP = 7.4, 16, 15, 20, 28
-RIGHT, AXIS, GAP = 24, 52, 26
+RIGHT, AXIS, GAP = 24, 52, 12
 # Characters of a line that still fits a page of 600 pixels.
-LABEL_WIDTH, LEGEND_WIDTH, CAPTION_WIDTH, SUBTITLE_WIDTH = 28, 68, 84, 78
+LABEL_WIDTH, LEGEND_WIDTH, CAPTION_WIDTH, SUBTITLE_WIDTH = 28, 80, 96, 88
 
 
 def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
@@ -58,10 +58,11 @@ def frame(
         Height of the plot on a wide and on a narrow page.
     """
     subtitle, caption = paragraph(subtitle, SUBTITLE_WIDTH), paragraph(caption, CAPTION_WIDTH)
-    top = 44 + 17 * lines(subtitle)
+    top = 52 + 17 * lines(subtitle)
     left = int(max(58, 20 + CHARACTER * longest(list(labels))))
     bottom = AXIS + SMALL_LINE * lines(caption) + GAP
     tallest, wide = _legend_px(legend)
+    caption_px = SMALL_LINE * lines(caption)
     figure.update_layout(
         template=template("light"),
         title={"text": title, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12, "t": 12},
@@ -69,10 +70,15 @@ def frame(
         margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
-        legend={"orientation": "h", "traceorder": "grouped", "groupclick": "toggleitem", "maxheight": tallest + 40,
-                "xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+        legend={"orientation": "h", "traceorder": "grouped" if len(legend) > 1 else "normal",
+                "groupclick": "toggleitem", "maxheight": tallest + caption_px + 40, "xref": "container", "x": 0.008,
+                "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
     )  # fmt: skip
-    if caption:
+    # Plotly keeps a legend clear of the axis, however many rows the page's width makes of it, but knows nothing of an
+    # annotation there: the caption is the legend's heading where there is one.
+    if legend:
+        figure.update_layout(legend_title={"text": caption, "side": "top", "font": {"size": 11}})
+    elif caption:
         figure.add_annotation(
             name="caption", text=caption, xref="paper", yref="paper", x=0, y=0, align="left", showarrow=False,
             xanchor="left", yanchor="top", xshift=12 - left, yshift=-AXIS, font={"size": 11},
@@ -87,9 +93,9 @@ def _legend_px(legend: Sequence[Sequence[str]]) -> tuple[int, int]:
     return sum(groups), max(max(groups), sum(groups) // 2) if grouped else sum(groups) // 2
 
 
-def rows_px(rows: int, row_px: int) -> int:
-    """Return the height of a plot of so many rows, at least two."""
-    return max(2, rows) * row_px
+def rows_px(labels: Sequence[str], row_px: int) -> int:
+    """Return the height of a plot with a row a label, each high enough for the tallest; that of two rows at least."""
+    return max(2, len(labels)) * max(row_px, 8 + LINE * max(map(lines, labels), default=1))
 
 
 def tick_labels(names: Iterable[object], notes: Iterable[str] = ()) -> list[str]:

@@ -58,7 +58,7 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
                         range=[len(rows) - 0.4, -0.6], showgrid=False)  # fmt: skip
     number = rows["journey"].iloc[0]
     subtitle = f"Journey {number}: {counted(len(rows), 'hop', 'hops')} in {duration(total)}."
-    height = rows_px(len(rows), 36)
+    height = rows_px(labels, 36)
     return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels,
                  plot_px=height, least_px=height)  # fmt: skip
 

@@ -49,13 +49,12 @@ def throughput(table: pd.DataFrame, *, caption: str = "", most: int = 6) -> go.F
         rows = table[table["direction"] == direction]
         legend += _add(figure, rows, direction, index, time_s, window_s)
     figure.update_xaxes(title_text="Time since the first event (s)", rangemode="tozero", tickformat=",~r")
-    figure.update_yaxes(title_text="Rate (bit/s)", rangemode="tozero", tickformat="~s", ticksuffix="bit/s",
-                        hoverformat=".4~s")  # fmt: skip
+    figure.update_yaxes(title_text="Rate (bit/s)", rangemode="tozero", tickformat="~s")
     subtitle = "IP bytes (throughput) and payload bytes (goodput) that reached the destination"
     subtitle += f", per window of {window_s:g} s." if window_s else "."
     if len(total) > len(shown):
         subtitle += f" Not drawn: {counted(len(total) - len(shown), 'direction', 'directions')} with fewer bits."
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.0Mbit/s"], legend=[legend],
+    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.00M"], legend=[legend],
                  plot_px=320, least_px=240)  # fmt: skip
 
 
@@ -85,6 +84,6 @@ def _add(figure, rows: pd.DataFrame, direction: str, index: int, time_s: np.ndar
         figure.add_scatter(
             x=time_s, y=rate, name=entry, mode="lines+markers" if time_s.size <= 60 else "lines",
             line={"color": color(index), "dash": dash, "width": 2}, marker={"size": 5},
-            hovertemplate="%{y}<br>from %{x} s<extra>%{fullData.name}</extra>",
+            cliponaxis=False, hovertemplate="%{y:.4~s}bit/s<br>from %{x} s<extra>%{fullData.name}</extra>",
         )  # fmt: skip
     return entries

@@ -45,10 +45,11 @@ def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Fi
     largest = table.groupby("direction", sort=False)["n"].transform("max")
     table["part_ns"] = table["mean_ns"] * table["n"] / largest
     shown, left_out = _largest(table, most)
+    longest_ns = table.groupby("direction")["part_ns"].sum()[shown].max()
     figure, legend = go.Figure(), []
     for direction in shown:
         rows = table[table["direction"] == direction]
-        legend.append([_add(figure, row, number) for number, row in enumerate(rows.itertuples(), 1)])
+        legend.append([_add(figure, row, number, longest_ns) for number, row in enumerate(rows.itertuples(), 1)])
     return _axes(figure, table, shown, left_out, legend, caption)
 
 
@@ -59,7 +60,7 @@ def _largest(table: pd.DataFrame, most: int) -> tuple[list[str], int]:
     return [direction for direction in total.index if direction in keep], len(total) - len(keep)
 
 
-def _add(figure: go.Figure, row, number: int) -> str:
+def _add(figure: go.Figure, row, number: int, longest_ns: float) -> str:
     """Add one segment of one bar; return its entry in the legend."""
     entry = fold(f"{number}  {row.segment}  ({duration(row.part_ns)}, {percent(row.share)})", LEGEND_WIDTH)
     hover = (
@@ -72,7 +73,9 @@ def _add(figure: go.Figure, row, number: int) -> str:
     figure.add_bar(
         x=[row.part_ns / 1e3], y=[plain(row.direction)], orientation="h", name=entry,
         marker={"color": NEUTRAL} if row.segment == "residual" else fill(number - 1),
-        text=[f"{number} · {duration(row.part_ns)}"], textposition="inside", insidetextanchor="middle", textangle=0,
+        # The number leads to the legend; a time has room only in a wide part.
+        text=[f"{number} · {duration(row.part_ns)}" if row.part_ns > 0.09 * longest_ns else f"{number}"],
+        textposition="inside", insidetextanchor="middle", textangle=0,
         hovertext=[hover], hoverinfo="text",
         legendgroup=row.direction, legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
     )  # fmt: skip
@@ -83,16 +86,16 @@ def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: 
     rows = table.groupby("direction", sort=False)
     delay, journeys = rows["part_ns"].sum(), rows["n"].max()
     labels = tick_labels(shown, (f"{duration(delay[d])}, n {count(journeys[d])}" for d in shown))
-    figure.update_layout(barmode="stack", uniformtext={"mode": "hide", "minsize": 10})
+    figure.update_layout(barmode="stack", bargap=0.4, uniformtext={"mode": "hide", "minsize": 10})
     figure.update_xaxes(title_text="Mean one-way delay (µs)", tickformat=",~r", rangemode="tozero")
     figure.update_yaxes(
         title_text="", tickvals=[plain(direction) for direction in shown], ticktext=labels, autorange="reversed",
         showgrid=False,
     )  # fmt: skip
-    subtitle = "Mean time of each segment in the order of the path; they add up to the mean one-way delay."
+    subtitle = "Segments in the order of the path; they add up to the mean one-way delay."
     if left_out:
         subtitle += f" Not drawn: {counted(left_out, 'direction', 'directions')} with less time."
     return frame(
         figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, legend=legend,
-        plot_px=rows_px(len(shown), 74), least_px=rows_px(len(shown), 46),
+        plot_px=rows_px(labels, 74), least_px=rows_px(labels, 46),
     )  # fmt: skip

@@ -70,7 +70,7 @@ def template(theme: str = "light") -> go.layout.Template:
         "paper_bgcolor": hue["paper"], "plot_bgcolor": hue["paper"], "colorway": PALETTE,
         "xaxis": axis, "yaxis": axis,
         "annotationdefaults": {"font": {"size": 11, "color": hue["quiet"]}, "showarrow": False},
-        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}},
+        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}, "title": {"font": {"color": hue["quiet"]}}},
         "hoverlabel": {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12, "color": hue["ink"]},
                        "bgcolor": hue["paper"], "bordercolor": hue["line"]},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": hue["line"], "activecolor": hue["ink"]},

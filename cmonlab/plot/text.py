@@ -74,7 +74,7 @@ def fold_lines(label: str, width: int) -> list[str]:
     if arrow:
         return [*fold_lines(head, width), *fold_lines(f"→ {tail}", width)]
     head, colon, tail = label.partition(":")
-    if colon and tail and len(head) < width:
+    if colon and 6 < len(head) < width and len(tail) <= width:
         return [head + colon, *fold_lines(tail, width)]
     return textwrap.wrap(label, width) or [label]
 

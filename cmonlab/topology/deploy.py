@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import atexit
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import DockerError, UnknownName
 from . import image as images
 from . import owner, remove
-from .engine import docker_engine, docker_errors
+from .client import docker_errors
+from .engine import clean_host, docker_engine
 from .model import Container, Topology
 from .process import Process
+from .remove import clean
+from .running import Running, describe_network, inspect
+
+__all__ = ["Lab", "Process", "Running", "clean", "clean_host"]
 
 _WORKERS = 8
 # pid 1 of a container: reaps what is left to it and ends at once on SIGTERM.
 _IDLE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"]
-
-
-@dataclass(frozen=True)
-class Running:
-    """A container that runs.
-
-    Attributes
-    ----------
-    name : str
-        Short name, for instance ``c0``.
-    docker_name : str
-        The engine's name for it.
-    id : str
-        The engine's id.
-    pid : int
-        Its first process, as the host sees it.
-    netns : int
-        Inode number of its network namespace.
-    addresses : tuple of str
-        IP addresses, in the order of its networks.
-    """
-
-    name: str
-    docker_name: str
-    id: str
-    pid: int
-    netns: int
-    addresses: tuple[str, ...]
 
 
 class Lab:
@@ -138,7 +114,7 @@ class Lab:
                 api.connect_container_to_network(created["Id"], network, aliases=[container.name])
             # The engine answers once the process runs and its networks are set up.
             api.start(created["Id"])
-            return _inspect(container, api.inspect_container(created["Id"]), networks)
+            return inspect(container.name, api.inspect_container(created["Id"]), networks)
 
     def _known(self, name: str) -> Running:
         if name not in self.containers:
@@ -183,9 +159,7 @@ class Lab:
             raise
         return -1 if code is None else code, process.stdout
 
-    def start(
-        self, name: str, argv: Sequence[str], user: str | None = None, service: str | None = None
-    ) -> Process:
+    def start(self, name: str, argv: Sequence[str], user: str | None = None, service: str | None = None) -> Process:
         """Start a command in a container and return at once.
 
         Parameters
@@ -238,7 +212,7 @@ class Lab:
                 "components": components,
             },
             "image": self.image.describe(),
-            "networks": [_describe_network(network, self._docker_name("")) for network in networks],
+            "networks": [describe_network(network, self._docker_name("")) for network in networks],
             "containers": [
                 asdict(container) | {"addresses": list(container.addresses)} for container in self.containers.values()
             ],
@@ -264,42 +238,3 @@ class Lab:
 
     def __repr__(self) -> str:
         return f"<Lab {self.run_id}: {self.topology.template}, {len(self.containers)} containers>"
-
-
-def _describe_network(network: dict, prefix: str) -> dict[str, Any]:
-    options = network.get("Options") or {}
-    return {
-        "name": network["Name"].removeprefix(prefix),
-        "docker_name": network["Name"],
-        "id": network["Id"],
-        "driver": network["Driver"],
-        "bridge": options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}"),
-        "subnets": [config.get("Subnet", "") for config in network["IPAM"].get("Config") or []],
-    }
-
-
-def _inspect(container: Container, data: dict, networks: list[str]) -> Running:
-    name, pid = container.name, data["State"]["Pid"]
-    if not data["State"]["Running"] or not pid:
-        raise DockerError(
-            f"container {name} ended at once with code {data['State']['ExitCode']}", why=data["State"].get("Error", "")
-        )
-    try:
-        with open(f"/proc/{pid}/cgroup") as groups:
-            local = data["Id"] in groups.read()
-        netns = os.stat(f"/proc/{pid}/ns/net").st_ino
-    except PermissionError as error:
-        raise DockerError(
-            f"the network namespace of {name} cannot be read", why=str(error), fix="run as root (sudo)"
-        ) from error
-    except OSError:
-        local, netns = False, 0
-    if not local:
-        raise DockerError(
-            f"container {name} is not a process of this host",
-            why="the engine that DOCKER_HOST names runs elsewhere, in a virtual machine or in another pid namespace",
-            fix="use an engine on this host",
-        )
-    attached = data["NetworkSettings"]["Networks"]
-    addresses = [attached[network][key] for network in networks for key in ("IPAddress", "GlobalIPv6Address")]
-    return Running(name, data["Name"].lstrip("/"), data["Id"], pid, netns, tuple(filter(None, addresses)))

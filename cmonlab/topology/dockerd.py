@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -45,7 +46,7 @@ def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
     DockerError
         It ended early or did not answer in time; quotes the end of its log.
     """
-    sweep(place)
+    _remove_stale(place)
     firewall.save(place.run / "firewall.json")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")} | {"PATH": PATH}
     with place.log.open("wb") as log:
@@ -67,11 +68,13 @@ def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
                 )
             time.sleep(0.05)
     except BaseException:
-        process.terminate()
-        process.wait()
-        sweep(place)
+        _end(process.pid, "dockerd", place.log)
+        _sweep(place)
         firewall.restore(place.run / "firewall.json")
         raise
+    finally:
+        # `stop` reaps it, in this process or, by init, in another one.
+        process.returncode = process.returncode or 0
 
 
 def log_tail(log: Path, lines: int = 8) -> str:
@@ -119,12 +122,16 @@ def stop(pid: int, place: Place) -> None:
     DockerError
         It does not end.
     """
-    containerd = _containerd(place)
     _end(pid, "dockerd", place.log)
-    if containerd is not None and _containerd(place) == containerd:
-        _end(containerd, "containerd", place.log)
-    sweep(place)
+    _sweep(place)
     firewall.restore(place.run / "firewall.json")
+
+
+def left_behind(place: Place) -> bool:
+    """Tell whether our engine died, or the machine did, before its containers were removed."""
+    containers = place.data / "containers"
+    died = (place.run / "firewall.json").exists() or (containers.is_dir() and any(containers.iterdir()))
+    return died and running(place) is None
 
 
 def _end(pid: int, name: str, log: Path) -> None:
@@ -148,30 +155,30 @@ def _end(pid: int, name: str, log: Path) -> None:
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass
 
 
-def sweep(place: Place) -> list[str]:
-    """Remove what a killed dockerd leaves: containerd, shims, mounts, stale files."""
-    if running(place) is not None:
-        return []
-    swept = []
+def _remove_stale(place: Place) -> None:
+    """Remove pid files whose processes are gone: dockerd would wait for them."""
+    if running(place) is None:
+        (place.run / "docker.pid").unlink(missing_ok=True)
+    if _containerd(place) is None:
+        (place.run / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+
+
+def _sweep(place: Place) -> None:
+    """End and unmount what dockerd, when it was killed, did not."""
     for pid in _left_over_processes(place):
         _end(pid, "process", place.log)
-        swept.append(f"process {pid}")
-    for mount in reversed(_mounts(place)):
-        if subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False).returncode == 0:
-            swept.append(f"mount {mount}")
-    for path in (place.socket, place.run / "docker.pid", place.run / "exec/containerd/containerd.pid"):
-        path.unlink(missing_ok=True)
-    return swept
+    for point in reversed(_mounts(place)):
+        subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
+    _remove_stale(place)
+    place.socket.unlink(missing_ok=True)
 
 
 def _left_over_processes(place: Place) -> list[int]:
-    """Return our containerd and its shims, when dockerd itself is gone."""
+    """Return our containerd and its shims."""
     found = [pid] if (pid := _containerd(place)) else []
     socket = f"{place.run}/exec/containerd/containerd.sock"
     for entry in Path("/proc").iterdir():
@@ -189,4 +196,3 @@ def _mounts(place: Place) -> list[str]:
         if point == str(place.data) or point.startswith((f"{place.data}/", f"{place.run}/")):
             points.append(point)
     return sorted(points)
-

@@ -16,12 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import CmonlabError, DockerError
+from ..errors import DockerError
 from . import dockerd
+from .client import connect
+from .remove import clean, uninterrupted
 
 Notify = Callable[[str], None]
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
-START_DEADLINE_S = 60
+_START_DEADLINE_S = 60
+# The kernel takes 107 bytes; containerd appends a suffix to its own below `run`.
+_LONGEST_SOCKET = 60
 
 
 @dataclass(frozen=True)
@@ -41,52 +45,20 @@ class Place:
 
     @property
     def socket(self) -> Path:
+        """Where the engine listens."""
         return self.run / "docker.sock"
 
     @property
     def log(self) -> Path:
+        """What the engine of the last start wrote."""
         return self.run / "dockerd.log"
+
+    def connect(self):
+        """Return a client of the engine here, None when none answers."""
+        return connect(f"unix://{self.socket}") if self.socket.exists() else None
 
 
 HERE = Place()
-
-
-@contextmanager
-def docker_errors(what: str) -> Iterator[None]:
-    """Turn the exceptions of docker-py and its HTTP library into DockerError."""
-    import docker
-    import requests
-
-    try:
-        yield
-    except docker.errors.DockerException as error:
-        raise DockerError(what, why=str(getattr(error, "explanation", None) or error)) from error
-    except (requests.RequestException, OSError) as error:
-        raise DockerError(what, why=f"the engine does not answer: {error}") from error
-
-
-def connect(base_url: str | None = None):
-    """Return a docker-py client of an engine that answers, or None.
-
-    Parameters
-    ----------
-    base_url : str, optional
-        For instance ``"unix:///run/docker.sock"``; by default what DOCKER_HOST says,
-        else the usual socket.
-    """
-    import docker
-    import requests
-
-    client = None
-    try:
-        options = {"timeout": 60, "max_pool_size": 32}
-        client = docker.DockerClient(base_url, **options) if base_url else docker.from_env(**options)
-        client.ping()
-    except (docker.errors.DockerException, requests.RequestException, OSError):
-        if client is not None:
-            client.close()
-        return None
-    return client
 
 
 @contextmanager
@@ -117,16 +89,26 @@ def docker_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator
             client.close()
         return
     _refuse_unless_startable(place)
-    with _use(place, notify or (lambda _: None)):
-        client = connect(f"unix://{place.socket}")
-        if client is None:
-            raise DockerError(
-                "our Docker engine stopped answering", why=dockerd.log_tail(place.log), fix="cmonlab clean"
-            )
-        try:
-            yield client
-        finally:
-            client.close()
+    with own_engine(notify, place) as client:
+        yield client
+
+
+def probe(place: Place = HERE) -> str:
+    """Say which engine would be used; starts nothing.
+
+    Raises
+    ------
+    DockerError
+        No engine answers and none can be started.
+    """
+    client = connect()
+    if client is None:
+        _refuse_unless_startable(place)
+        return "no engine answers; cmonlab starts one when it needs it"
+    try:
+        return f"Docker {client.version()['Version']} answers"
+    finally:
+        client.close()
 
 
 def _refuse_unless_startable(place: Place) -> None:
@@ -143,36 +125,31 @@ def _refuse_unless_startable(place: Place) -> None:
         raise DockerError(what, why=why, fix="run as root (sudo); cmonlab then starts an engine if it needs one")
     if shutil.which("dockerd", path=dockerd.PATH) is None:
         raise DockerError(what, why="dockerd is not installed", fix="apt install docker.io iptables")
-    if len(os.fsencode(place.socket)) > 100:
-        raise DockerError(what, why=f"the path of a socket is too long: {place.socket}", fix="use a shorter directory")
+    if len(os.fsencode(place.run)) > _LONGEST_SOCKET:
+        raise DockerError(what, why=f"the path of its sockets is too long: {place.run}", fix="use a shorter directory")
 
 
 @contextmanager
-def _locked(path: Path, operation: int = fcntl.LOCK_EX) -> Iterator[int]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, operation)
-        yield handle
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _use(place: Place, notify: Notify) -> Iterator[None]:
-    """Hold the shared lock of our engine, which runs meanwhile."""
+def own_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator:
+    """Yield a client of our own engine, started unless it runs; see `docker_engine`."""
+    tell = notify or (lambda _: None)
     _make_directories(place)
-    users = os.open(place.run / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    users = _open(place.run / "users.lock")
     try:
-        with _locked(place.run / "start.lock"):
+        with _start_lock(place):
             fcntl.flock(users, fcntl.LOCK_SH)
-            if dockerd.running(place) is None or connect_within(place, 5) is None:
-                notify("starting a Docker engine")
-                dockerd.start(place, lambda: connect_within(place, 0) is not None, START_DEADLINE_S)
-        yield
+            if dockerd.running(place) is None:
+                tell("starting a Docker engine")
+                dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
+        client = _wait_for_client(place)
+        try:
+            yield client
+        finally:
+            client.close()
     finally:
-        with _locked(place.run / "start.lock"):
+        with uninterrupted(), _start_lock(place):
             os.close(users)
-            stop_if_unused(place, notify)
+            _stop_if_unused(place, tell)
 
 
 def _make_directories(place: Place) -> None:
@@ -183,44 +160,105 @@ def _make_directories(place: Place) -> None:
         raise DockerError("cannot make the engine's directories", why=str(error)) from error
 
 
-def connect_within(place: Place, seconds: float) -> bool | None:
-    """Return True once our engine answers, None if it does not in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        client = connect(f"unix://{place.socket}")
-        if client is not None:
-            client.close()
-            return True
-        if time.monotonic() >= deadline:
-            return None
-        time.sleep(0.05)
+def _open(lock: Path) -> int:
+    return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def stop_if_unused(place: Place, notify: Notify) -> bool:
-    """Stop our engine unless a process still uses it; the start lock must be held."""
-    pid = dockerd.running(place)
-    if pid is None:
-        return False
-    handle = os.open(place.run / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+@contextmanager
+def _start_lock(place: Place) -> Iterator[None]:
+    """Let one process at a time decide whether the engine starts or stops."""
+    handle = _open(place.run / "start.lock")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
-        notify("stopping the Docker engine")
-        dockerd.stop(pid, place)
-        return True
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 
 
-def stop_left_over(place: Place = HERE, notify: Notify | None = None) -> list[str]:
-    """Stop an engine of ours that nobody uses any more; return what was stopped."""
-    if not place.run.is_dir():
+def _answers(place: Place) -> bool:
+    client = place.connect()
+    if client is not None:
+        client.close()
+    return client is not None
+
+
+def _wait_for_client(place: Place, seconds: float = 10.0):
+    deadline = time.monotonic() + seconds
+    while (client := place.connect()) is None:
+        if time.monotonic() > deadline:
+            raise DockerError("our Docker engine does not answer", why=dockerd.log_tail(place.log), fix="cmonlab clean")
+        time.sleep(0.05)
+    return client
+
+
+def _stop_if_unused(place: Place, tell: Notify) -> list[str]:
+    """Stop our engine unless a process uses it; the start lock must be held.
+
+    Runs that crashed are removed first: a stopped engine would leave their bridges.
+    """
+    pid = dockerd.running(place)
+    if pid is None:
         return []
+    users = _open(place.run / "users.lock")
     try:
-        with _locked(place.run / "start.lock"):
-            stopped = stop_if_unused(place, notify or (lambda _: None))
-            return [f"engine {place.socket}"] * stopped + dockerd.sweep(place)
-    except PermissionError as error:
-        raise CmonlabError("cannot look for an engine of ours", why=str(error), fix="run as root (sudo)") from error
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return []
+    else:
+        tell("stopping the Docker engine")
+        removed = []
+        client = place.connect()
+        if client is not None:
+            try:
+                removed = clean(client)
+            finally:
+                client.close()
+        dockerd.stop(pid, place)
+        return [*removed, f"engine {place.socket}"]
+    finally:
+        os.close(users)
+
+
+def clean_host(all: bool = False, notify: Notify | None = None, place: Place = HERE) -> list[str]:
+    """Remove whatever crashed runs left on this host, in every engine we use.
+
+    That is `clean` on the engine that answers and on our own, which is then stopped
+    unless a process uses it. An engine of ours that died before its containers is
+    started once more, because only it knows its networks.
+
+    Parameters
+    ----------
+    all : bool
+        Remove what running processes use, too.
+    notify : callable, optional
+        Is told in a sentence what takes time.
+    place : Place, optional
+        Directories of our own engine.
+
+    Returns
+    -------
+    list of str
+        What was removed or stopped.
+
+    Raises
+    ------
+    DockerError
+        An engine refused, or this user may not look for ours.
+    """
+    removed: list[str] = []
+    for client in (connect(), place.connect()):
+        if client is not None:
+            try:
+                removed += clean(client, all)
+            finally:
+                client.close()
+    if not place.run.is_dir():
+        return removed
+    if not os.access(place.run, os.R_OK | os.W_OK | os.X_OK):
+        raise DockerError("cannot look for an engine of ours", why=f"no permission for {place.run}", fix="run as root")
+    tell = notify or (lambda _: None)
+    with uninterrupted(), _start_lock(place):
+        if dockerd.left_behind(place):
+            tell("starting a Docker engine to clean up after one that died")
+            dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
+        return removed + _stop_if_unused(place, tell)

@@ -81,21 +81,19 @@ def undo(before: dict[str, dict], now: dict[str, dict]) -> list[list[str]]:
                 commands.append(["-t", table, "-D", *shlex.split(rule)[1:]])
         commands += [["-t", table, "-F", name] for name in chains]
         commands += [["-t", table, "-X", name] for name in chains]
-        for name in ("FORWARD",):
-            policy = old["policies"].get(name, "ACCEPT")
-            if state["policies"].get(name, policy) != policy:
-                commands.append(["-t", table, "-P", name, policy])
+        policy = old["policies"].get("FORWARD", "ACCEPT")
+        if state["policies"].get("FORWARD", policy) != policy:
+            commands.append(["-t", table, "-P", "FORWARD", policy])
     return commands
 
 
 def _other_engine() -> bool:
     """Tell whether a dockerd runs in our network namespace."""
     ours = Path("/proc/self/ns/net").stat().st_ino
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if entry.name.isdigit() and (entry / "comm").read_text().strip() == "dockerd":
-                if (entry / "ns/net").stat().st_ino == ours:
-                    return True
+            if (entry / "comm").read_text().strip() == "dockerd" and (entry / "ns/net").stat().st_ino == ours:
+                return True
         except OSError:
             continue  # it ended meanwhile
     return False

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import recipe as recipes
-from .engine import docker_errors
+from .client import docker_errors
 from .recipe import Recipe, versions
 
 __all__ = ["ImageInfo", "ensure_image", "versions"]

@@ -8,7 +8,7 @@ import threading
 import time
 
 from ..errors import DockerError
-from .engine import docker_errors
+from .client import docker_errors
 
 
 class Process:

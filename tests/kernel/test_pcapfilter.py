@@ -1,16 +1,14 @@
 """The kernel's verifier takes every rule that cmonlab accepts."""
 
-import os
-
 import pytest
 
-from cmonlab.kernel import btf, loader, points
+from cmonlab.errors import RuleError
+from cmonlab.kernel import loader, points
 from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression, to_c
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),  # bcc's own
     pytest.mark.kernel,
-    pytest.mark.skipif(os.geteuid() != 0, reason="loading eBPF programs needs root"),
-    pytest.mark.skipif(not os.path.exists("/sys/kernel/btf/vmlinux"), reason="no BTF at /sys/kernel/btf/vmlinux"),
 ]
 
 MACROS = {f"POINT_{point.name.upper()}": point.id for point in points.CATALOGUE} | {
@@ -62,27 +60,29 @@ def test_verifier_accepts(rule):
     assert load(rule) > 0
 
 
-@pytest.mark.parametrize("join", ["tcp[{0}:4] = {1}", "host 10.0.0.{1} and port {0}", "udp[udp[{0}]:4] = {1}"])
-def test_verifier_accepts_the_longest_rules(join):
-    terms, fitting = [], ""
-    while len(compile_expression(" or ".join([*terms, "ip"]))) < MAX_INSTRUCTIONS - 40 and len(terms) < 60:
-        terms.append(f"({join.format(len(terms) + 1, len(terms) + 3)})")
-        fitting = " or ".join(terms)
-    assert len(compile_expression(fitting)) > MAX_INSTRUCTIONS // 2
-    assert load(fitting) > 0
+@pytest.mark.parametrize("term", ["tcp[{0}:4] = {1}", "(host 10.0.0.{1} and port {0})"])
+def test_verifier_accepts_the_longest_rules(term):
+    rule, longer = "", "tcp"
+    count = 0
+    while longer:
+        rule, count = longer, count + 1
+        longer = f"{rule} or {term.format(count, count + 2)}" if rule != "tcp" else term.format(1, 3)
+        try:
+            compile_expression(longer)
+        except RuleError:
+            longer = ""
+    assert len(compile_expression(rule)) > MAX_INSTRUCTIONS - 20
+    assert load(rule) > 0
 
 
-def test_a_typical_rule_calls_no_helper_for_fixed_offsets():
-    """Loads at fixed offsets within the window are plain loads from the stack."""
-    btf.vmlinux()
-    sizes = {}
+def test_loads_within_the_window_call_no_helper():
+    """At fixed offsets they are plain loads from the stack, and few instructions."""
+    calls, sizes = {}, {}
     for rule in ("", "ip proto 47", "ip[12:4] = 1 and ip[16:4] = 2"):
         module = loader.Module(loader.SOURCES / "points.c", MACROS, {"rule.h": to_c(compile_expression(rule))})
-        try:
-            code = module._bpf.dump_func(b"on_net_dev_queue")
-        finally:
-            module.close()
-        sizes[rule] = [code[at : at + 8] for at in range(0, len(code), 8)]
-    calls = {rule: sum(insn[0] == 0x85 for insn in insns) for rule, insns in sizes.items()}
+        code = module._bpf.dump_func(b"on_net_dev_queue")
+        module.close()
+        calls[rule] = sum(code[at] == 0x85 for at in range(0, len(code), 8))
+        sizes[rule] = len(code) // 8
     assert len(set(calls.values())) == 1, calls
-    assert len(sizes["ip proto 47"]) - len(sizes[""]) < 40
+    assert sizes["ip proto 47"] - sizes[""] < 60, sizes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import numpy as np
 import pandas as pd
 
@@ -24,7 +26,7 @@ PATH = (
 def path(src: str, dst: str) -> tuple[list[str], list[str], np.ndarray]:
     """Return the hops, the segments (empty at the first hop) and the median segment times in ns of a direction."""
     hops = [name.format(src=src, dst=dst) for name, _ in PATH]
-    segments = ["", *(f"{a} → {b}" for a, b in zip(hops, hops[1:], strict=False))]
+    segments = ["", *(f"{a} → {b}" for a, b in pairwise(hops))]
     return hops, segments, np.array([median for _, median in PATH], float)
 
 
@@ -32,7 +34,7 @@ def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: 
     """Return the hops of so many complete journeys, whose directions take turns."""
     rng = np.random.default_rng(seed)
     names, segments, medians = zip(*(path(*pair) for pair in pairs), strict=True)
-    names, segments = (list(dict.fromkeys(sum(lists, []))) for lists in (names, segments))
+    names, segments = (list(dict.fromkeys(chain(*lists))) for lists in (names, segments))
     turn = np.arange(journeys) % len(pairs)
     steps = np.array(medians)[turn] * np.exp(rng.standard_normal((journeys, len(PATH))) * 0.35)
     steps *= np.where(rng.random(steps.shape) < 0.01, 8, 1)  # a softirq that had to wait

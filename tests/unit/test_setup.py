@@ -1,4 +1,4 @@
-"""The set-up scripts, with a stand-in for the distribution's package tools."""
+"""The distribution's packages: tools/packages with stand-ins for apt-get and its kin."""
 
 import os
 import shutil
@@ -9,10 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MARK = "# cmonlab: no service starts while its packages are installed"
-ALL = (
-    "python3-bpfcc libpcap0.8 linux-libc-dev docker.io iptables iproute2 iperf3 memcached libmemcached-tools "
-    "sockperf busybox-static tcpdump gcc libc6-dev python3-venv python3.11 python3.11-venv apparmor"
-).split()
+ALL = [
+    *("python3-bpfcc", "libpcap0.8", "linux-libc-dev", "docker.io", "iptables", "iproute2", "iperf3", "memcached"),
+    *("libmemcached-tools", "sockperf", "busybox-static", "tcpdump", "gcc", "libc6-dev", "apparmor"),
+    *("python3-venv", "python3.11", "python3.11-venv"),
+]
 
 TOOLS = {
     "id": "echo ${FAKE_UID:-0}",
@@ -147,6 +148,12 @@ def test_another_engine_is_enough(tmp_path):
     assert host.read("calls") == ""
 
 
+def test_docker_is_installed_where_no_engine_is(tmp_path):
+    host = Host(tmp_path, [name for name in ALL if name != "docker.io"])
+    assert host.run().returncode == 0
+    assert host.read("calls").endswith("--no-remove docker.io\n")
+
+
 def test_user_goes_through_sudo_once(fresh):
     assert fresh.run(FAKE_UID="1000").returncode == 0
     assert fresh.read("sudo").splitlines() == [f"-- {ROOT}/tools/packages"]
@@ -160,54 +167,3 @@ def test_user_without_sudo_is_told_what_to_do(fresh):
     run = fresh.run(FAKE_UID="1000")
     assert run.returncode == 1
     assert "As root: apt-get install --no-install-recommends memcached tcpdump" in run.stderr
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """Return a checkout whose .venv only pretends, and notes what pip is asked for."""
-    shutil.copytree(ROOT / "tools", tmp_path / "tools")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    python = tmp_path / ".venv/bin/python"
-    python.write_text(
-        '#!/bin/sh\ncase "$*" in\n*install*) echo "$*" >>pip-calls\n'
-        '[ -e pip-broken ] && { echo "no route to the index"; exit 1; } ;;\n*-c*) echo "(3, 11)" ;;\nesac\n'
-        "exit 0\n"
-    )
-    python.chmod(0o755)
-    return tmp_path
-
-
-def _venv(clone: Path, *extras: str) -> tuple[int, str, list[str]]:
-    run = subprocess.run([clone / "tools/venv", *extras], capture_output=True, text=True, timeout=60)
-    calls = clone / "pip-calls"
-    asked = [line.split()[-1] for line in calls.read_text().splitlines()] if calls.exists() else []
-    return run.returncode, run.stderr, asked
-
-
-def test_venv_is_made_once(clone):
-    assert _venv(clone, "test")[2] == [".[test]"]
-    assert _venv(clone, "test") == (0, "", [".[test]"])
-
-
-def test_venv_keeps_the_extras_it_has(clone):
-    assert _venv(clone, "test", "notebook")[2] == [".[notebook,test]"]
-    assert _venv(clone, "test")[1] == ""
-    (clone / "pyproject.toml").write_text("# changed\n")
-    assert _venv(clone, "test")[2] == [".[notebook,test]"] * 2
-
-
-def test_venv_that_moved_is_installed_anew(clone, tmp_path_factory):
-    _venv(clone, "test")
-    moved = clone.rename(tmp_path_factory.mktemp("elsewhere") / "clone")
-    assert len(_venv(moved, "test")[2]) == 2
-
-
-def test_failed_install_is_shown_and_tried_again(clone):
-    (clone / "pip-broken").touch()
-    status, message, _ = _venv(clone, "test")
-    assert status != 0
-    assert "no route to the index" in message
-    (clone / "pip-broken").unlink()
-    status, _, asked = _venv(clone, "test")
-    assert (status, len(asked)) == (0, 2)

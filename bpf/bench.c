@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What `make bench` compares with: the least that a tracing program costs, the
+ * least that a recording one costs, and programs that fill a ring buffer. */
+#include "kernel.h"
+#include "records.h"
+
+BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
+BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
+BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES); /* read by bcc's own callback */
+
+int empty(void *ctx)
+{
+	return 0;
+}
+
+static __always_inline int record(void *ring)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct hop *hop = ring ? bpf_ringbuf_reserve(ring, sizeof(*hop), 0) : 0;
+
+	if (!hop)
+		return 0;
+	hop->ts_ns = now;
+	bpf_ringbuf_submit(hop, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* The floor: a timestamp and an otherwise unwritten record, into this CPU's ring. */
+int least_record(void *ctx)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+
+	return record(rings.lookup(&cpu));
+}
+
+/* Run by BPF_PROG_TEST_RUN as a classifier, so that it can repeat. All records go
+ * into the first ring. */
+int fill_batch(struct __sk_buff *skb)
+{
+	u32 first = 0;
+
+	return record(rings.lookup(&first));
+}
+
+int fill_events(struct __sk_buff *skb)
+{
+	struct hop hop = {.ts_ns = bpf_ktime_get_ns()};
+
+	events.ringbuf_output(&hop, sizeof(hop), BPF_RB_NO_WAKEUP);
+	return 0;
+}

@@ -1,0 +1,120 @@
+"""The commands, one function each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import SessionError
+from . import console
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Measure the networks of containers: trace packets hop by hop with eBPF.",
+)  # fmt: skip
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"cmonlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this host can trace, and how to mend what it cannot."""
+    from .doctor import examine
+
+    if not examine(as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="New directory for the session.")],
+    template: Annotated[str, typer.Option(help="Network template.")] = "bridge",
+    containers: Annotated[int, typer.Option(help="How many containers.")] = 2,
+    workload: Annotated[str, typer.Option(help="memcached, iperf-tcp or iperf-udp.")] = "memcached",
+    rule: Annotated[str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")] = None,
+    duration: Annotated[float, typer.Option(help="Seconds that the workload runs.")] = 10.0,
+    points: Annotated[str | None, typer.Option(help="Points, separated by commas; by default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Deploy containers, run a workload, record its packets."""
+    from .run import Request, record_one
+
+    names = [name.strip() for name in points.split(",") if name.strip()] if points is not None else None
+    record_one(Request(out, template, containers, workload, rule, duration, names), as_json)
+
+
+@app.command()
+def show(
+    directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
+    table: Annotated[str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, links or hops.")] = "breakdown",
+    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="How to print it.")] = "table",
+    rows: Annotated[int, typer.Option(help="Rows that format 'table' prints at most.")] = 50,
+) -> None:
+    """Print a table of a session."""
+    from ..session import open
+
+    frame = open(directory).table(table)
+    if format == "json":
+        typer.echo(frame.to_json(orient="records", force_ascii=False))
+    elif format == "csv":
+        typer.echo(frame.to_csv(index=False), nl=False)
+    else:
+        console.show(frame.head(rows))
+        if len(frame) > rows:
+            console.say(f"{rows} of {len(frame):,} rows; --rows N shows more, --format csv all")
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; by default report.html in the directory.")] = None,
+) -> None:
+    """Write a session's figures and tables as one self-contained HTML file."""
+    from ..report import write_report
+    from ..session import open
+    from ..summary import run_report
+
+    session = open(directory)
+    name = (session.manifest.get("workload") or {}).get("name") or directory.name
+    typer.echo(write_report(out or directory / "report.html", [run_report(session, name)]))
+
+
+@app.command()
+def clean(everything: Annotated[bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")] = False, as_json: Json = False) -> None:
+    """Remove what a crash left: containers, networks, and an engine that cmonlab started."""
+    from ..topology.deploy import clean_host
+
+    removed = clean_host(all=everything, notify=console.say)
+    if as_json:
+        typer.echo(json.dumps({"removed": removed}))
+    else:
+        typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for the sessions and report.html.")] = Path("runs/demo"),
+    duration: Annotated[float, typer.Option(help="Seconds that each workload runs.")] = 5.0,
+) -> None:
+    """Trace memcached and iperf3 between two containers, and write a report."""
+    from .demo import run
+
+    if out.exists() and not out.is_dir():
+        raise SessionError(f"{out} is not a directory", fix="choose another --out")
+    run(out, duration)

@@ -1,0 +1,47 @@
+"""``cmonlab doctor``: what this host can trace."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from ..kernel import preflight
+from ..kernel.preflight import Check, attempt
+from . import console
+
+
+def examine(as_json: bool) -> bool:
+    """Look at this host, print what was found, and return whether it can do everything."""
+    with console.err().status("looking at this host"):
+        checks = preflight.checks() + _docker()
+    ready = all(check.ok for check in checks if check.required)
+    if as_json:
+        typer.echo(json.dumps({"ready": ready, "checks": [asdict(check) for check in checks]}, indent=1))
+        return ready
+    for check in checks:
+        _print(check)
+    console.out().print("this host can trace" if ready else "this host cannot trace yet: mend what is marked ✗", style="bold")
+    return ready
+
+
+def _print(check: Check) -> None:
+    mark, style = ("✓", "green") if check.ok else ("✗", "red") if check.required else ("–", "yellow")
+    printer = console.out()
+    printer.print(f"{mark} {check.name}: {check.what}", markup=False, style=style)
+    if not check.ok:
+        for word, text in (("why", check.why), ("fix", check.fix)):
+            if text:
+                printer.print(f"    {word}: {text}", markup=False)
+
+
+def _docker() -> list[Check]:
+    from ..topology.engine import probe
+    from ..topology.recipe import check_programs, recipe
+
+    def programs() -> str:
+        check_programs(recipe())
+        return "the programs of the workload image are installed"
+
+    return [attempt("Docker", probe), attempt("workloads", programs)]

@@ -1,0 +1,115 @@
+"""``cmonlab record``: one recording from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from .. import store
+from ..errors import SessionError, WorkloadError
+from ..kernel import pcapfilter, preflight
+from ..kernel.points import select
+from ..record import record, save_somewhere
+from ..session import Session
+from ..topology.templates import template
+from ..workload import workload
+from . import console
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    out: Path
+    template: str
+    containers: int
+    workload: str
+    rule: str | None
+    duration_s: float
+    points: list[str] | None
+
+
+def record_one(request: Request, as_json: bool) -> None:
+    """Check everything that can be checked first, then deploy, record, save and print.
+
+    Raises
+    ------
+    CmonlabError
+        Any of its kinds; nothing is left behind, and what was recorded is saved.
+    """
+    store.check_target(request.out)
+    topology = template(request.template, containers=request.containers)
+    load = workload(request.workload)
+    pcapfilter.compile_expression(load.default_rule if request.rule is None else request.rule)
+    if request.points is not None:
+        select(request.points)
+    if not request.duration_s > 0:
+        raise WorkloadError(f"a duration of {request.duration_s} s cannot be run", fix="give --duration a number above 0")
+    preflight.require()
+    with console.progress(request.workload) as progress, topology.deploy(notify=lambda text: progress(text, 0.0)) as lab:
+        session = run_in(lab, load, request.rule, request.duration_s, request.out, progress, request.points)
+    if as_json:
+        typer.echo(json.dumps(account(session, request.out)))
+    else:
+        print_session(session)
+        console.say(f"saved to {request.out}; look at it with: cmonlab report {request.out}")
+    if session.manifest["recording"]["ended"] == "interrupted":
+        console.say("interrupted: the session up to then was saved")
+        raise typer.Exit(130)
+
+
+def run_in(lab, load, rule, duration_s, out, progress, points=None) -> Session:
+    """Record a workload in a lab and save the session, also when the workload fails."""
+    try:
+        session = record(lab, load, rule, duration_s=duration_s, points=points, progress=progress)
+    except WorkloadError as error:
+        kept = getattr(error, "session", None)
+        if kept is None:
+            raise
+        save_somewhere(kept, out)
+        raise WorkloadError(error.what, why=error.why, fix=f"{error.fix} (what was recorded is in {out})".strip()) from error
+    progress("saving", 1.0)
+    save_somewhere(session, out)
+    return session
+
+
+def account(session: Session, out: Path) -> dict:
+    """Return what ``record --json`` prints.
+
+    ``packets`` counts the segments of a GSO buffer one by one; a journey is a buffer.
+    """
+    journeys = session.journeys()
+    return {
+        "packets": int(journeys["gso_segs"].sum()),
+        "journeys": len(journeys),
+        "complete_journeys": int(journeys["complete"].sum()),
+        "events": len(session),
+        "lost_events": session.lost_events,
+        "seconds": round(session.manifest["recording"]["seconds"], 3),
+        "out": str(out),
+    }
+
+
+def print_session(session: Session) -> None:
+    """Print the session's summary and its breakdown, a table a direction."""
+    console.out().print(repr(session), markup=False)
+    table = session.breakdown()
+    if table.empty:
+        console.out().print("no journey is complete, so there is no breakdown", markup=False)
+    for direction, rows in table.groupby("direction", observed=True, sort=False):
+        console.show(rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "share"]], f"{direction}: where the one-way delay goes")
+
+
+def check_replaceable(out: Path) -> None:
+    """Check that `out` is free, or holds a session that may be replaced.
+
+    Raises
+    ------
+    SessionError
+        Something else is there.
+    """
+    if out.exists() and not (out / store.MANIFEST).exists():
+        raise SessionError(f"{out} is in the way", why="it is no session of an earlier demo", fix="remove it, or choose another --out")

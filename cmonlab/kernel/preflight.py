@@ -1,0 +1,146 @@
+"""What this host can trace, and what to do where it cannot."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CmonlabError, NotTraceable
+from .points import CATALOGUE
+
+_OLDEST = (5, 8)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a host needs or offers.
+
+    Attributes
+    ----------
+    name : str
+        What was looked at.
+    ok : bool
+        Whether it is there.
+    required : bool
+        Whether tracing needs it.
+    what, why, fix : str
+        What was found; for a problem its cause and what to do.
+    """
+
+    name: str
+    ok: bool
+    required: bool
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+def attempt(name: str, look: Callable[[], str], required: bool = True) -> Check:
+    """Run one look; a CmonlabError is a problem, what it returns is what was found."""
+    try:
+        return Check(name, True, required, look())
+    except CmonlabError as error:
+        return Check(name, False, required, error.what, error.why, error.fix)
+
+
+def checks() -> list[Check]:
+    """Look at everything the kernel side needs, the cheap looks first; load the programs last.
+
+    Returns
+    -------
+    list of Check
+        Problems of what is required come with a fix; the rest says what is not offered.
+    """
+    looks = [("root", _root), ("kernel", _kernel), ("BTF", _btf), ("bcc", _bcc), ("headers", _headers), ("libpcap", _libpcap)]
+    found = [attempt(name, look) for name, look in looks]
+    if all(check.ok for check in found):
+        found.append(attempt("points", _points))
+    found.append(attempt("clocksource", _clocksource, required=False))
+    found.append(attempt("kprobes", _kprobes, required=False))
+    return found
+
+
+def require() -> None:
+    """Raise the first problem that keeps this host from tracing; loads nothing.
+
+    Raises
+    ------
+    NotTraceable
+        With its fix.
+    """
+    for look in (_root, _kernel, _btf, _bcc, _headers, _libpcap):
+        look()
+
+
+def _root() -> str:
+    if os.geteuid() != 0:
+        raise NotTraceable("loading eBPF programs needs root", why=f"you are user {os.geteuid()}", fix="run it again with sudo")
+    return "running as root"
+
+
+def _kernel() -> str:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    if platform.system() != "Linux" or numbers < _OLDEST:
+        raise NotTraceable(f"{platform.system()} {release} cannot trace", why="ring buffers came with Linux 5.8", fix="use a newer kernel")
+    return f"Linux {release}"
+
+
+def _btf() -> str:
+    from .btf import vmlinux
+
+    return f"type information {vmlinux().digest[:12]}…"
+
+
+def _bcc() -> str:
+    from .loader import bcc
+
+    return f"bcc {getattr(bcc(), '__version__', '')}".strip()
+
+
+def _headers() -> str:
+    from .headers import system_headers
+
+    return f"user-space headers in {system_headers()[0]}"
+
+
+def _libpcap() -> str:
+    from .pcapfilter import compile_expression
+
+    compile_expression("tcp port 80")
+    return "pcap expressions compile"
+
+
+def _points() -> str:
+    """Load and attach every point for an instant: the only proof that it works."""
+    from .tracer import Tracer, available
+
+    there = available()
+    with Tracer("ip proto 255", [point.name for point in there], ring_bytes=4096) as tracer:
+        tracer.start()
+        tracer.stop()
+    missing = [point.name for point in CATALOGUE if point not in there]
+    told = f"{len(there)} of {len(CATALOGUE)} points attach"
+    return told + (f"; this kernel lacks {', '.join(missing)}" if missing else "")
+
+
+def _clocksource() -> str:
+    path = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    name = path.read_text().strip() if path.exists() else "unknown"
+    if name not in ("tsc", "kvm-clock", "arch_sys_counter"):
+        raise NotTraceable(
+            f"clocksource {name}", why="reading it is slow, so each event costs more", fix="boot with clocksource=tsc where the TSC is stable"
+        )
+    return f"clocksource {name}"
+
+
+def _kprobes() -> str:
+    lockdown = Path("/sys/kernel/security/lockdown")
+    if lockdown.exists() and "[none]" not in lockdown.read_text():
+        raise NotTraceable("kprobes and fentry are not offered", why="the kernel is locked down", fix="no point needs them; boot without lockdown to use them")
+    if not Path("/sys/kernel/tracing/kprobe_events").exists() and not Path("/sys/bus/event_source/devices/kprobe").exists():
+        raise NotTraceable("kprobes are not offered", why="the kernel has no kprobe events", fix="no point needs them")
+    return "kprobes are offered"

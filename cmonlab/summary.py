@@ -1,0 +1,74 @@
+"""A session as a section of the report: figures, tables and what to know beside them."""
+
+from __future__ import annotations
+
+from .report import RunReport
+from .session import Session
+
+
+def run_report(session: Session, title: str) -> RunReport:
+    """Return a session's section of the report.
+
+    Parameters
+    ----------
+    session : Session
+    title : str
+        Heading, for instance the workload's name.
+    """
+    return RunReport(title, _facts(session), _figures(session), _tables(session), _notes(session))
+
+
+def _facts(session: Session) -> list[tuple[str, str]]:
+    told = session.manifest
+    journeys, workload = session.journeys(), told.get("workload") or {}
+    facts = [
+        ("rule", told["rule"]["expression"] or "all IP packets"),
+        ("recorded", f"{told['recording']['seconds']:.1f} s, {told['recording']['ended']}"),
+        ("journeys", f"{len(journeys):,}, {int(journeys['complete'].sum()):,} complete"),
+        ("packets dropped", f"{len(session.drops()):,}"),
+        ("events", f"{len(session):,}"),
+        ("lost events", f"{session.lost_events:,}"),
+        ("observer overhead", "not measured"),
+        ("clock error", "none: one clock"),
+        *((name, f"{value:,.6g}") for name, value in workload.get("metrics", {}).items()),
+        ("kernel", f"{told['host']['kernel']} ({told['host']['clocksource']})"),
+        ("machine", f"{told['host']['cpu'] or told['host']['machine']}, {told['host']['cpus']} CPUs"),
+        ("recorded at", told["created"]),
+    ]
+    return facts
+
+
+def _directions(session: Session) -> list[str]:
+    """Return the directions with complete journeys, the busiest first."""
+    table = session.journeys()
+    return table.loc[table["complete"], "direction"].value_counts().loc[lambda n: n > 0].index.tolist()
+
+
+def _figures(session: Session) -> dict:
+    draw, directions = session.plot, _directions(session)
+    figures = {"Where the time goes": draw.breakdown()}
+    for direction in directions[:2]:
+        figures[f"Segments, {direction}"] = draw.ecdf(direction)
+        figures[f"Tail of the segments, {direction}"] = draw.ecdf(direction, tail=True)
+    if directions:
+        figures[f"A typical journey, {directions[0]}"] = draw.waterfall(session.typical(directions[0]))
+        figures[f"The slowest journey, {directions[0]}"] = draw.waterfall(session.slowest(directions[0]))
+    return figures | {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
+
+
+def _tables(session: Session) -> dict:
+    paths = session.journeys().groupby(["direction", "path"], observed=True)
+    delays = paths.agg(n=("journey", "size"), complete=("complete", "sum"), p50_ns=("one_way_delay_ns", "median"))
+    return {"breakdown": session.breakdown(), "paths": delays.reset_index(), "ledger": session.ledger()}
+
+
+def _notes(session: Session) -> list[str]:
+    notes = ["A segment is the time between two adjacent hops; the segments of a journey add up to its one-way delay."]
+    if session.lost_events:
+        notes.append(
+            f"{session.lost_events:,} events were lost by the monitor itself: counts are too low by that, journeys may "
+            "lack hops, and UDP journeys end at the arrival. Narrow the rule, or lower the rate."
+        )
+    if session.manifest["recording"]["ended"] != "finished":
+        notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")
+    return notes

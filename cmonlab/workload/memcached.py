@@ -1,0 +1,162 @@
+"""memcached, loaded by memcaslap."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from ..errors import WorkloadError
+from .result import Progress, WorkloadResult, check_containers, check_positive, run_client, seconds, serve
+
+_COUNTERS = ("cmd_get", "cmd_set", "get_misses", "written_bytes", "read_bytes")
+_SUMMARY = re.compile(r"^Run time:\s*([\d.]+)s\s+Ops:\s*(\d+)\s+TPS:\s*(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Memcached:
+    """A memcached server and a client that sets and gets values as fast as it can.
+
+    Each connection has one command under way at a time; nine of ten commands are gets
+    (memcaslap's default).
+
+    Parameters
+    ----------
+    server, client : str
+        Short names of the containers.
+    connections : int
+        TCP connections of the client, a multiple of ``threads``.
+    threads : int
+        Threads of the client.
+    value_bytes : int
+        Size of each value.
+    memory_mib : int
+        Memory for the server's values.
+    port : int
+        Port of the server.
+
+    Raises
+    ------
+    WorkloadError
+        A parameter is out of range.
+    """
+
+    server: str = "c0"
+    client: str = "c1"
+    connections: int = 4
+    threads: int = 1
+    value_bytes: int = 1024
+    memory_mib: int = 64
+    port: int = 11211
+
+    name: ClassVar[str] = "memcached"
+
+    def __post_init__(self) -> None:
+        numbers = {key: value for key, value in asdict(self).items() if key not in ("server", "client")}
+        check_positive(self.name, **numbers)
+        if self.connections % self.threads:
+            raise WorkloadError(
+                f"memcached cannot run {self.connections} connections in {self.threads} threads",
+                why="memcaslap gives each thread as many connections",
+                fix="make connections a multiple of threads",
+            )
+
+    @property
+    def default_rule(self) -> str:
+        """Matches every packet of the server's port."""
+        return f"tcp port {self.port}"
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Containers it uses."""
+        return (self.server, self.client)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and parameters."""
+        return {"name": self.name, "parameters": asdict(self)}
+
+    def prepare(self, lab: Any) -> None:
+        """Start the server and wait until it listens.
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        WorkloadError
+            The server does not come up.
+        """
+        check_containers(lab, self.containers)
+        argv = [
+            "memcached",
+            "-l",
+            lab.address(self.server),
+            "-p",
+            str(self.port),
+            "-m",
+            str(self.memory_mib),
+            "-U",
+            "0",
+        ]
+        serve(lab, self.server, argv, self.port)
+
+    def run(self, lab: Any, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
+        """Load the server.
+
+        Parameters
+        ----------
+        lab : Lab
+        duration_s : float
+            Rounded to whole seconds, at least 1. memcaslap itself ends about one second
+            after its load.
+        progress : callable, optional
+            Is called with the seconds since the start, five times a second.
+
+        Returns
+        -------
+        WorkloadResult
+            Metrics: ops_per_s, ops, gets, sets, get_misses, written_bytes, read_bytes,
+            load_s.
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        WorkloadError
+            The client failed; quotes its output.
+        """
+        check_containers(lab, self.containers)
+        whole_s = seconds(duration_s)
+        argv = [
+            *("memcaslap", f"--servers={lab.address(self.server)}:{self.port}", f"--time={whole_s}s"),
+            *(f"--threads={self.threads}", f"--concurrency={self.connections}", f"--fixed_size={self.value_bytes}"),
+        ]
+        client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
+        metrics = parse(client.stdout)
+        parameters = asdict(self) | {"duration_s": whole_s}
+        return WorkloadResult(self.name, parameters, started_ns, ended_ns, metrics, client.output)
+
+
+def parse(output: str) -> dict[str, float]:
+    """Return the metrics of memcaslap's report.
+
+    Raises
+    ------
+    WorkloadError
+        The report has no summary, or says that nothing was done.
+    """
+    summary = _SUMMARY.search(output)
+    counters = dict(re.findall(r"^(\w+): (\d+)$", output, re.MULTILINE))
+    if summary is None or int(summary[2]) == 0 or any(name not in counters for name in _COUNTERS):
+        raise WorkloadError("memcaslap reported no operations", why=output.strip() or "it printed nothing")
+    load_s, ops = float(summary[1]), float(summary[2])
+    values = {name: float(counters[name]) for name in _COUNTERS}
+    return {
+        "ops_per_s": float(summary[3]),
+        "ops": ops,
+        "gets": values["cmd_get"],
+        "sets": values["cmd_set"],
+        "get_misses": values["get_misses"],
+        "written_bytes": values["written_bytes"],
+        "read_bytes": values["read_bytes"],
+        "load_s": load_s,
+    }

@@ -1,0 +1,165 @@
+"""From samples to medians with their spread, and from those to targets met or missed."""
+
+from __future__ import annotations
+
+import operator
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+MEETS = {"at least": operator.ge, "at most": operator.le}
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The middle of some samples and how far they lie apart.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples.
+    median : float
+    quartiles : (float, float)
+        A quarter of the samples lie below the first, a quarter above the second.
+    interval : (float, float)
+        95% bootstrap interval of the median (percentile method, Efron 1979).
+    """
+
+    n: int
+    median: float
+    quartiles: tuple[float, float]
+    interval: tuple[float, float]
+
+
+def summarise(samples: Sequence[float]) -> Summary:
+    """Return median, quartiles and a 95% interval of the median.
+
+    Raises
+    ------
+    ValueError
+        There is no sample, or one is not finite.
+    """
+    values = np.asarray(samples, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"need at least one finite sample, got {samples!r}")
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    picks = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    interval = np.quantile(np.median(values[picks], axis=1), [0.025, 0.975])
+    return Summary(len(values), float(middle), (float(low), float(high)), (float(interval[0]), float(interval[1])))
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
+    """Return the ratio of each round: both were measured within moments of each other.
+
+    Raises
+    ------
+    ValueError
+        The numbers of rounds differ.
+    """
+    return [a / b for a, b in zip(numerator, denominator, strict=True)]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal and what was measured.
+
+    Attributes
+    ----------
+    name : str
+    sense : {"at least", "at most"}
+    goal : float
+    value : float
+        Median over the rounds.
+    spread : (float, float)
+        Quartiles over the rounds.
+    interval : (float, float)
+        95% interval of the median.
+    rounds : int
+    met : bool
+        Whether the median meets the goal.
+    sure : bool
+        Whether the whole interval lies on the same side of the goal as the median.
+    """
+
+    name: str
+    sense: str
+    goal: float
+    value: float
+    spread: tuple[float, float]
+    interval: tuple[float, float]
+    rounds: int
+    met: bool
+    sure: bool
+
+
+def judge(name: str, sense: str, goal: float, samples: Sequence[float]) -> Target:
+    """Compare the median of `samples` with a goal.
+
+    Raises
+    ------
+    ValueError
+        No samples, or `sense` is neither ``at least`` nor ``at most``.
+    """
+    if sense not in MEETS:
+        raise ValueError(f"sense {sense!r} is none of {', '.join(MEETS)}")
+    meets, found = MEETS[sense], summarise(samples)
+    met = bool(meets(found.median, goal))
+    sure = all(bool(meets(end, goal)) == met for end in found.interval)
+    return Target(name, sense, goal, found.median, found.quartiles, found.interval, found.n, met, sure)
+
+
+@dataclass
+class Outcome:
+    """What a benchmark found: raw samples by name, targets, and notes for the reader."""
+
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def merge(self, other: Outcome) -> None:
+        """Take over another benchmark's findings."""
+        self.samples |= other.samples
+        self.targets += other.targets
+        self.notes += other.notes
+
+    def results(self) -> dict[str, dict]:
+        """Return each name's summary as plain values."""
+        return {name: asdict(summarise(values)) for name, values in self.samples.items()}
+
+
+def interleave(
+    variants: Mapping[str, Callable[[], float]], rounds: int, budget_s: float = float("inf"), least: int | None = None
+) -> dict[str, list[float]]:
+    """Measure every variant once a round, each round in another random order.
+
+    Parameters
+    ----------
+    variants : mapping of str to callable
+        Each call returns one sample.
+    rounds : int
+        Rounds to make.
+    budget_s : float
+        No further round begins when this much time has gone, but never fewer than `least`.
+    least : int, optional
+        All `rounds` by default.
+
+    Returns
+    -------
+    dict of str to list of float
+        As many samples for each variant, in order of the rounds.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in variants}
+    least = rounds if least is None else least
+    order, shuffle = list(variants), random.Random(0).shuffle
+    began = time.monotonic()
+    for number in range(rounds):
+        if number >= least and time.monotonic() - began > budget_s:
+            break
+        shuffle(order)
+        for name in order:
+            samples[name].append(variants[name]())
+    return samples

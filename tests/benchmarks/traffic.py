@@ -1,0 +1,97 @@
+"""Real traffic between two network namespaces: sockperf, memcached, iperf3."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PORT = 11311
+SERVER = "10.77.0.10"
+PROTOCOLS = ("udp", "tcp")
+
+
+def until(condition: Callable[[], object], what: str, deadline_s: float = 10.0, every_s: float = 0.005):
+    """Poll a condition and return its first true value.
+
+    Raises
+    ------
+    TimeoutError
+        It does not come true in time.
+    """
+    end = time.monotonic() + deadline_s
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {deadline_s:g} s for {what}")
+        time.sleep(every_s)
+    return value
+
+
+@contextmanager
+def running(lab, container: str, *words: str) -> Iterator[subprocess.Popen]:
+    """Run a program in a namespace; it ends with the block."""
+    process = subprocess.Popen(
+        lab.argv(container, *words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_bound(process: subprocess.Popen, protocol: str, port: int) -> bool:
+    """Return whether a socket of the process' namespace is bound to a port."""
+    if process.poll() is not None:
+        raise RuntimeError(f"{process.args[-1]!r} … ended with status {process.returncode} before it listened")
+    for family in ("", "6"):
+        lines = Path(f"/proc/{process.pid}/net/{protocol}{family}").read_text().splitlines()[1:]
+        if any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines):
+            return True
+    return False
+
+
+@contextmanager
+def server(lab, protocol: str, port: int, *words: str) -> Iterator[None]:
+    """Run a server in ``c0`` and wait until it is bound to its port."""
+    with running(lab, "c0", *words) as process:
+        until(lambda: is_bound(process, protocol, port), f"{words[0]} to listen on {protocol} port {port}")
+        yield
+
+
+def sockperf(protocol: str, *words: str) -> list[str]:
+    """Return a sockperf command for this protocol."""
+    return ["sockperf", *words, "-i", SERVER, "-p", str(PORT), *(["--tcp"] if protocol == "tcp" else [])]
+
+
+@contextmanager
+def echo_server(lab, protocol: str) -> Iterator[None]:
+    """Answer sockperf's messages in ``c0``."""
+    with server(lab, protocol, PORT, *sockperf(protocol, "server")):
+        yield
+
+
+@contextmanager
+def ping_pong(lab, protocol: str) -> Iterator[None]:
+    """One message of 64 bytes there and back at a time, for as long as the block lasts."""
+    with echo_server(lab, protocol), running(lab, "c1", *sockperf(protocol, "ping-pong", "-m", "64", "-t", "3600")):
+        yield
+
+
+@contextmanager
+def memcached(lab) -> Iterator[str]:
+    """Small requests over many connections; yields the rule that matches them."""
+    load = ["memcaslap", "-s", f"{SERVER}:{PORT}", "-T", "2", "-c", "64", "-t", "600s", "-X", "100"]
+    with server(lab, "tcp", PORT, "memcached", "-u", "nobody", "-U", "0", "-t", "2", "-l", SERVER, "-p", str(PORT)), running(lab, "c1", *load):
+        yield f"tcp port {PORT}"
+
+
+@contextmanager
+def iperf(lab, protocol: str) -> Iterator[str]:
+    """A bulk transfer, UDP in datagrams of 1,400 bytes at 1 Gbit/s; yields the rule that matches it."""
+    load = ["iperf3", "-c", SERVER, "-p", str(PORT), "-t", "600"]
+    load += ["-u", "-b", "1G", "-l", "1400"] if protocol == "udp" else []
+    with server(lab, "tcp", PORT, "iperf3", "-s", "-B", SERVER, "-p", str(PORT)), running(lab, "c1", *load):
+        yield f"{protocol} port {PORT}"
