@@ -4,6 +4,8 @@
 #include "kernel.h"
 #include "records.h"
 
+BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
+
 BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
 BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES); /* read by bcc's own callback */

@@ -26,6 +26,8 @@ from .errors import SessionError
 from .schema import TABLES
 
 MOST_ROWS = 500
+# Numbers that name something: no thousands to separate.
+NAMES = frozenset({"journey", "sport", "dport", "seq", "ident", "tcp_flags", "netns", "ifindex", "master", "peer"})
 
 FIXES = {
     errno.ENOSPC: "free space on that file system, or write elsewhere",
@@ -35,6 +37,7 @@ FIXES = {
     errno.EROFS: "write to a file system that is not read-only",
     errno.EISDIR: "name a file, not a directory",
     errno.ENOTDIR: "name a path whose parents are directories",
+    errno.EEXIST: "name a path whose parents are directories",
 }
 
 
@@ -185,9 +188,11 @@ def _table(anchor: str, name: str, table: pd.DataFrame) -> str:
         f"<th scope='col'{kind} title='{_text(meaning.get(column, ''))}'>{_text(column)}</th>"
         for column, kind in zip(map(str, table.columns), kinds, strict=True)
     )
+    shown = table.head(MOST_ROWS).astype(object)
+    texts = shown.apply(lambda column: column.map(str if column.name in NAMES else _cell))
     rows = (
-        "".join(f"<td{kind}>{_text(_cell(cell))}</td>" for cell, kind in zip(row, kinds, strict=True))
-        for row in table.head(MOST_ROWS).itertuples(index=False, name=None)
+        "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+        for row in texts.itertuples(index=False, name=None)
     )
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     size = f"{len(table):,} row{'' if len(table) == 1 else 's'}"
@@ -277,7 +282,7 @@ thead th { position: sticky; top: 0; background: var(--band) } th[title]:not([ti
 .skip { position: absolute; left: -999rem } .skip:focus { position: static }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
 @media print {
-  body { max-width: none; padding: 0; font-size: 11px } nav, .skip { display: none }
+  body { max-width: none; padding: 0; font-size: 11px } nav, .skip, .modebar { display: none !important }
   section { break-before: page } figure { break-inside: avoid } h2, h3 { break-after: avoid }
   .table { overflow: visible; max-height: none } thead th { position: static }
   th, td { white-space: normal; padding: .15rem .4rem }

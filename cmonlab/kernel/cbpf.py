@@ -101,7 +101,10 @@ def to_c(instructions: Sequence[Instruction]) -> str:
         reachable = not lines[-1].startswith(("return", "goto"))
     if reachable:
         raise _broken("it ends without a return")
-    scratch = [f"\tu32 m{slot} = 0;" for slot in sorted({i.k for i in instructions if _uses_scratch(i.code)})]
+    scratch = [
+        f"\tu32 m{slot} __attribute__((unused)) = 0;"
+        for slot in sorted({i.k for i in instructions if _uses_scratch(i.code)})
+    ]
     return _HEAD + "\n".join([*scratch, "", _QUIET, *body]) + "\n}\n"
 
 

@@ -69,6 +69,15 @@ def compile_expression(expression: str) -> list[Instruction]:
         why = f"it has {len(expression)} characters of at most {MAX_CHARACTERS}"
         raise refused(expression, why, "use networks and port ranges instead of lists")
     text = screen(expression)
+    instructions = _compiled(text, expression)
+    if len(instructions) > MAX_INSTRUCTIONS:
+        why = f"it compiles into {len(instructions)} instructions of at most {MAX_INSTRUCTIONS}"
+        raise refused(expression, why, "use networks and port ranges instead of lists")
+    return instructions
+
+
+def _compiled(text: str, expression: str) -> list[Instruction]:
+    """Run libpcap's compiler on the screened `text`; errors quote the `expression`."""
     library = _libpcap()
     with _GRAMMAR:
         handle = library.pcap_open_dead(_DLT_RAW, _SNAPLEN_BYTES)
@@ -79,16 +88,10 @@ def compile_expression(expression: str) -> list[Instruction]:
             if library.pcap_compile(handle, ctypes.byref(program), text.encode("ascii"), 1, _NETMASK_UNKNOWN) < 0:
                 message = library.pcap_geterr(handle).decode("utf-8", "replace")
                 raise refused(expression, f"libpcap says: {message}", f"see `man pcap-filter`; {EXAMPLE}")
-            instructions = [
-                Instruction(insn.code, insn.jt, insn.jf, insn.k) for insn in program.bf_insns[: program.bf_len]
-            ]
+            return [Instruction(insn.code, insn.jt, insn.jf, insn.k) for insn in program.bf_insns[: program.bf_len]]
         finally:
             library.pcap_freecode(ctypes.byref(program))
             library.pcap_close(handle)
-    if len(instructions) > MAX_INSTRUCTIONS:
-        why = f"it compiles into {len(instructions)} instructions of at most {MAX_INSTRUCTIONS}"
-        raise refused(expression, why, "use networks and port ranges instead of lists")
-    return instructions
 
 
 @lru_cache(maxsize=1)

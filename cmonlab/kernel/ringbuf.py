@@ -36,8 +36,9 @@ class RingBuffer:
 
     def __init__(self, size_bytes: int, record: np.dtype):
         self.fd = bpf.create_ringbuf(size_bytes)
-        self._size = size_bytes
-        self._slot = np.dtype({"names": ["header", "payload"], "formats": ["<u4", record], "offsets": [0, 8],
+        self._size, self._record = size_bytes, record
+        self._payload = np.dtype((np.void, record.itemsize))  # numpy copies bytes faster than fields
+        self._slot = np.dtype({"names": ["header", "payload"], "formats": ["<u4", self._payload], "offsets": [0, 8],
                                "itemsize": 8 + -(-record.itemsize // 8) * 8})  # fmt: skip
         self._consumer = mmap.mmap(self.fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._data = mmap.mmap(self.fd, _PAGE + 2 * size_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
@@ -55,15 +56,14 @@ class RingBuffer:
         start = int(self._read_to[0])
         count = (int(self._written_to[0]) - start) // self._slot.itemsize
         if count == 0:
-            return np.empty(0, self._slot["payload"])
+            return np.empty(0, self._record)
         slots = np.frombuffer(self._data, self._slot, count, _PAGE + start % self._size)
         flags = slots["header"]
-        busy = (flags & _BUSY) != 0
-        if busy.any():  # a producer is still writing that record
-            count = int(busy.argmax())
-            slots, flags = slots[:count], flags[:count]
-        discarded = (flags & _DISCARDED) != 0
-        records = slots["payload"][~discarded] if discarded.any() else slots["payload"].copy()
+        if flags.max() >= _DISCARDED:  # rare: a producer is still writing that record, or gave it up
+            busy = (flags & _BUSY) != 0
+            count = int(busy.argmax()) if busy.any() else count
+            slots = slots[:count][(flags[:count] & _DISCARDED) == 0]
+        records = slots["payload"].copy().view(self._record)
         self._read_to[0] = start + count * self._slot.itemsize
         return records
 

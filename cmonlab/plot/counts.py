@@ -48,16 +48,8 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
     need(table, ("point", "seen", *KINDS))
     if table.empty:
         return empty("Ledger", "No point was attached, so nothing was counted.", caption)
-    names = [plain(name) for name in table["point"]]
     figure = go.Figure()
-    for column, (word, marker) in KINDS.items():
-        values = table[column].astype("int64")
-        figure.add_bar(
-            # Zero has no place on a logarithmic axis.
-            x=values.where(values > 0) if log else values, y=names, orientation="h", name=word, marker=marker,
-            hovertext=[f"<b>{name}</b><br>{word} {count(value)}" for name, value in zip(names, values, strict=True)],
-            hoverinfo="text", legendgroup=column,
-        )  # fmt: skip
+    _stack(figure, table, log)
     _mark_lost(figure, table)
     notes = (f"seen {count(row.seen)}, lost {count(row.lost)}" for row in table.itertuples())
     labels = tick_labels(table["point"], notes)
@@ -67,13 +59,28 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
         top = max(10, int(table["seen"].max()))
         figure.update_xaxes(title_text="Packets (count, logarithmic)", type="log", dtick=1, tickformat="~s",
                             range=[-0.3, len(str(top)) + 0.1])  # fmt: skip
-    figure.update_yaxes(title_text="", tickvals=names, ticktext=labels, autorange="reversed", showgrid=False)
+    figure.update_yaxes(
+        title_text="", tickvals=[*map(plain, table["point"])], ticktext=labels, autorange="reversed", showgrid=False
+    )
     lost = int(table["lost"].sum())
     words = counted(lost, "lost event", "lost events")
     title = f'Ledger: <span style="color:{WARNING}">{words}</span>' if lost else f"Ledger: {words}"
     height = rows_px(labels, 44)
     return frame(figure, title=title, subtitle=_subtitle(table), caption=caption, labels=labels,
                  legend=[[word for word, _ in KINDS.values()]], plot_px=height, least_px=height)  # fmt: skip
+
+
+def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
+    """Add the bars: what was seen, parted by what became of it."""
+    names = [plain(name) for name in table["point"]]
+    for column, (word, marker) in KINDS.items():
+        values = table[column].astype("int64")
+        figure.add_bar(
+            # Zero has no place on a logarithmic axis.
+            x=values.where(values > 0) if log else values, y=names, orientation="h", name=word, marker=marker,
+            hovertext=[f"<b>{name}</b><br>{word} {count(value)}" for name, value in zip(names, values, strict=True)],
+            hoverinfo="text", legendgroup=column,
+        )  # fmt: skip
 
 
 def _subtitle(table: pd.DataFrame) -> str:

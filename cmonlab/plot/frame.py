@@ -62,7 +62,6 @@ def frame(
     left = int(max(58, 20 + CHARACTER * longest(list(labels))))
     bottom = AXIS + SMALL_LINE * lines(caption) + GAP
     tallest, wide = _legend_px(legend)
-    caption_px = SMALL_LINE * lines(caption)
     figure.update_layout(
         template=template("light"),
         title={"text": title, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12, "t": 12},
@@ -71,19 +70,24 @@ def frame(
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
         legend={"orientation": "h", "traceorder": "grouped" if len(legend) > 1 else "normal",
-                "groupclick": "toggleitem", "maxheight": tallest + caption_px + 40, "xref": "container", "x": 0.008,
+                "groupclick": "toggleitem", "maxheight": tallest + bottom, "xref": "container", "x": 0.008,
                 "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
     )  # fmt: skip
+    _caption(figure, caption, left)
+    return figure
+
+
+def _caption(figure: go.Figure, caption: str, left: int) -> None:
+    """Draw the caption between the plot and its legend."""
     # Plotly keeps a legend clear of the axis, however many rows the page's width makes of it, but knows nothing of an
     # annotation there: the caption is the legend's heading where there is one.
-    if legend:
+    if figure.layout.showlegend:
         figure.update_layout(legend_title={"text": caption, "side": "top", "font": {"size": 11}})
     elif caption:
         figure.add_annotation(
             name="caption", text=caption, xref="paper", yref="paper", x=0, y=0, align="left", showarrow=False,
             xanchor="left", yanchor="top", xshift=12 - left, yshift=-AXIS, font={"size": 11},
         )  # fmt: skip
-    return figure
 
 
 def _legend_px(legend: Sequence[Sequence[str]]) -> tuple[int, int]:

@@ -36,16 +36,9 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
     CmonlabError
         The rows belong to more than one journey.
     """
-    need(hops_of_one_journey, COLUMNS)
-    rows = hops_of_one_journey.loc[:, list(COLUMNS)].sort_values("offset_ns", kind="stable")
+    rows = _one(hops_of_one_journey)
     if rows.empty:
         return empty(TITLE, "No journey was chosen, or it has no hop.", caption)
-    journeys = rows["journey"].nunique()
-    if journeys > 1:
-        raise CmonlabError(
-            f"a waterfall shows one journey, this table holds {journeys}",
-            fix="select one first: hops[hops['journey'] == 0]",
-        )
     total = float(rows["offset_ns"].iloc[-1])
     figure = go.Figure()
     for position, row in enumerate(rows.itertuples()):
@@ -61,6 +54,18 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
     height = rows_px(labels, 36)
     return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels,
                  plot_px=height, least_px=height)  # fmt: skip
+
+
+def _one(hops: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in order of time, checked to be of one journey at most."""
+    need(hops, COLUMNS)
+    journeys = hops["journey"].nunique()
+    if journeys > 1:
+        raise CmonlabError(
+            f"a waterfall shows one journey, this table holds {journeys}",
+            fix="select one first: hops[hops['journey'] == 0]",
+        )
+    return hops.loc[:, list(COLUMNS)].sort_values("offset_ns", kind="stable")
 
 
 def _add(figure: go.Figure, row, position: int, total: float) -> None:

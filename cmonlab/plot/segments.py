@@ -77,7 +77,7 @@ def _add(figure: go.Figure, row, number: int, longest_ns: float) -> str:
         text=[f"{number} · {duration(row.part_ns)}" if row.part_ns > 0.09 * longest_ns else f"{number}"],
         textposition="inside", insidetextanchor="middle", textangle=0,
         hovertext=[hover], hoverinfo="text",
-        legendgroup=row.direction, legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
+        legendgroup=plain(row.direction), legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
     )  # fmt: skip
     return entry
 

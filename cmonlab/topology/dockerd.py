@@ -27,6 +27,8 @@ _STOP_DEADLINE_S = 30
 def _command(place: Place) -> list[str]:
     return [
         str(shutil.which("dockerd", path=PATH)),
+        # Without it /etc/docker/daemon.json counts, which is meant for another engine.
+        f"--config-file={place.run}/daemon.json",
         f"--data-root={place.data}",
         f"--exec-root={place.run}/exec",
         f"--pidfile={place.run}/docker.pid",
@@ -47,6 +49,7 @@ def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
         It ended early or did not answer in time; quotes the end of its log.
     """
     _remove_stale(place)
+    (place.run / "daemon.json").write_text("{}\n")
     firewall.save(place.run / "firewall.json")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")} | {"PATH": PATH}
     with place.log.open("wb") as log:

@@ -7,6 +7,7 @@ that has no engine.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,8 @@ class Topology:
         if not self.containers:
             raise TopologyError("a topology needs at least one container")
         for kind, members in (("container", self.containers), ("network", self.networks)):
-            names = [member.name for member in members]
-            twice = sorted({name for name in names if names.count(name) > 1})
+            counts = Counter(member.name for member in members)
+            twice = sorted(name for name, count in counts.items() if count > 1)
             if twice:
                 raise TopologyError(f"two {kind}s are called {twice[0]!r}", fix="give each its own name")
         known = {network.name for network in self.networks}

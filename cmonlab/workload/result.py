@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -100,7 +101,7 @@ def check_positive(workload: str, **values: float | None) -> None:
     """
     for name, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and value > 0):
+        if value is not None and not (number and 0 < value < math.inf):
             raise WorkloadError(f"{workload} cannot run with {name}={value!r}", fix=f"give {name} a number above 0")
 
 

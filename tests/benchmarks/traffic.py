@@ -76,7 +76,7 @@ def echo_server(lab, protocol: str) -> Iterator[None]:
 @contextmanager
 def ping_pong(lab, protocol: str) -> Iterator[None]:
     """One message of 64 bytes there and back at a time, for as long as the block lasts."""
-    with echo_server(lab, protocol), running(lab, "c1", *sockperf(protocol, "ping-pong", "-m", "64", "-t", "3600")):
+    with echo_server(lab, protocol), running(lab, "c1", *sockperf(protocol, "ping-pong", "-m", "64", "-t", "600")):
         yield
 
 

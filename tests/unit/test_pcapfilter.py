@@ -1,11 +1,9 @@
 """The generated C decides as libpcap's own interpreter does, packet by packet."""
 
 import ctypes
-import os
 import random
 import shutil
 import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from cmonlab.kernel.pcapfilter import Instruction, compile_expression, to_c
 
 pytest.importorskip("scapy", reason="scapy is not installed")
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
@@ -36,6 +34,7 @@ SHIM = """
 #include <string.h>
 typedef uint8_t u8; typedef uint16_t u16; typedef uint32_t u32; typedef uint64_t u64;
 typedef int8_t s8; typedef int16_t s16; typedef int32_t s32; typedef int64_t s64;
+#undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define bpf_ntohs __builtin_bswap16
 #define bpf_ntohl __builtin_bswap32
@@ -165,8 +164,9 @@ def compile_rules(programs, folder: Path) -> ctypes.CDLL:
         "-Wextra",
         "-Werror",
         "-Wno-unused-function",
+        "-Wno-unknown-pragmas",
         "-Wno-address-of-packed-member",
-        "-Wno-sign-compare",
+        "-Wno-type-limits",
     ]
     subprocess.run(["gcc", "-O1", "-shared", "-fPIC", *warnings, "-I", BPF, source, "-o", library], check=True)
     return ctypes.CDLL(str(library))
@@ -252,7 +252,13 @@ def compiles(text: str) -> bool:
         return False
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+# Without shrinking: each try is a run of gcc, and the message names the one expression.
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.lists(expression.filter(compiles), min_size=15, max_size=30))
 def test_any_expression_agrees_with_libpcap(tmp_path_factory, expressions):
     assert_expressions_agree(expressions, tmp_path_factory.mktemp("rules"))
@@ -313,80 +319,3 @@ def test_bytes_outside_the_linear_part_reject(tmp_path):
     assert matches(31) == [0, 0, 1, 0, 1]
     assert matches(20) == [0, 0, 1, 0, 1]
     assert matches(8) == [0, 0, 0, 0, 1]
-
-
-NAMES = [
-    "host foo.bar",
-    "foo",
-    "src foo",
-    "net foo",
-    "port http or src foo",
-    "ip6 host fe80",
-    "host 1.2.3.4.5",
-    "host 1-2",
-]
-NAMES += [
-    "host \\tcp",
-    "TCP port 80",
-    "tcp src icmp6-echo",
-    "gateway foo",
-    "ether host foo",
-    "port 80 and (host a or b)",
-]
-INTERPOSER = """
-#include <stdlib.h>
-#include <unistd.h>
-#include <arpa/inet.h>
-static int told(const char *name)
-{
-    unsigned char address[16];
-    if (name && inet_pton(AF_INET6, name, address) != 1) { write(2, "looked up a name\\n", 17); _exit(99); }
-    return -2;
-}
-int getaddrinfo(const char *n, const char *s, const void *h, void **r)
-{
-    static int (*real)(const char *, const char *, const void *, void **);
-    if (!real) real = dlsym(RTLD_NEXT, "getaddrinfo");
-    told(n ? n : s);
-    return real(n, s, h, r);
-}
-void *gethostbyname(const char *n) { told("x"); return 0; }
-void *getservbyname(const char *n, const char *p) { told("x"); return 0; }
-void *getnetbyname(const char *n) { told("x"); return 0; }
-void *getprotobyname(const char *n) { told("x"); return 0; }
-void *ether_hostton(const char *n) { told("x"); return 0; }
-"""
-
-
-def test_no_name_is_looked_up(tmp_path):
-    """libpcap, run beside look-up functions that end the process, survives them all."""
-    source, library = tmp_path / "names.c", tmp_path / "names.so"
-    source.write_text("#define _GNU_SOURCE\n#include <dlfcn.h>\n" + INTERPOSER)
-    subprocess.run(["gcc", "-w", "-shared", "-fPIC", source, "-o", library, "-ldl"], check=True)
-    program = """
-import sys
-from cmonlab.errors import RuleError
-from cmonlab.kernel import pcapfilter, pcapwords
-for text in sys.argv[2:]:
-    if sys.argv[1] == "raw":
-        pcapfilter.screen = str
-    try:
-        pcapfilter.compile_expression(text)
-    except RuleError as error:
-        print(error.why)
-"""
-
-    def run(mode, texts):
-        return subprocess.run(
-            [sys.executable, "-c", program, mode, *texts],
-            env={"LD_PRELOAD": str(library), "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-        )
-
-    fine = ["ip6 host fe80::1", "port http or https", "ip proto \\tcp", "portrange 5-6", *EXPRESSIONS]
-    done = run("screened", NAMES + fine)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(NAMES), done.stdout
-    assert run("raw", ["host foo.bar"]).returncode == 99
-    assert run("raw", ["ip6 host fe80::1"]).returncode == 0

@@ -97,7 +97,7 @@ def test_breakdown_says_how_many_directions_it_leaves_out():
     ]
     figure = plot.breakdown(pd.concat(many), most=3)
     assert list(dict.fromkeys(bar.y[0] for bar in figure.data)) == ["c2 → c9", "c3 → c9", "c4 → c9"]
-    assert "2 directions" in figure.layout.title.subtitle.text
+    assert "2 directions" in figure.layout.title.subtitle.text.replace("<br>", " ")
 
 
 @pytest.mark.parametrize("tail", [False, True])

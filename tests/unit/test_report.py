@@ -121,6 +121,11 @@ def test_tables_format_numbers_and_say_what_they_leave_out(tmp_path):
     assert f" the first {MOST_ROWS:,} of {rows:,} rows" in page.texts and " 0 rows" in page.texts
 
 
+def test_ports_and_other_numbers_that_name_something_are_not_parted(tmp_path):
+    page = write(tmp_path, run(tables={"drops": tables.make_drops(1)}, figures={}))
+    assert {"45678", "11211", "-1", "1,000,000,000,000"} <= set(page.texts)
+
+
 def test_a_table_of_the_schema_explains_its_columns(tmp_path):
     heads = {attrs["title"] for attrs in write(tmp_path, run()).all("th")}
     assert "99.9th percentile" in heads

@@ -1,0 +1,134 @@
+"""What a hop costs in the kernel: nanoseconds a run, beside a floor program in the same traffic."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cmonlab.kernel import bpf, pcapfilter
+from cmonlab.kernel.loader import SOURCES, Module
+from cmonlab.kernel.points import BY_NAME, CATALOGUE
+from cmonlab.kernel.ringbuf import RingBuffer
+from cmonlab.kernel.tracer import RING_BYTES, macros, possible_cpus
+from tests.kernel.netlab import netlab
+
+from .stats import Outcome, interleave, judge, ratios
+from .traffic import PORT, ping_pong, until
+
+#: Where the packets of small-message traffic pass, and the protocols that pass there.
+CASES = {
+    "udp": ("net_dev_queue", "netif_rx", "netif_receive_skb"),
+    "tcp": ("net_dev_queue", "netif_receive_skb", "skb_copy_datagram_iovec"),
+}
+OTHER_RULE = "tcp port 11211"  # of a demo; the traffic here is on another port
+GOAL = 1.5
+RUNS = 2500
+EVENTS_PAGES = 2048
+
+
+class Programs:
+    """Programs of several modules that share one set of rings; attached one at a time.
+
+    A context manager; leaving it unloads everything.
+    """
+
+    def __init__(self):
+        self._cpus = possible_cpus()
+        self._modules: list[Module] = []
+        self._rings: list[RingBuffer] = []
+        self._stats = bpf.enable_run_time_stats()
+
+    def __enter__(self) -> Programs:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        for module in self._modules:
+            module.close()
+        for ring in self._rings:
+            ring.close()
+        os.close(self._stats)
+
+    def compile(self, source: Path, rule: str = "") -> Module:
+        """Compile a file of ``bpf/`` with a rule, its records into the shared rings."""
+        defined = macros(CATALOGUE, self._cpus) | {"EVENTS_PAGES": EVENTS_PAGES}
+        module = Module(source, defined, {"rule.h": pcapfilter.to_c(pcapfilter.compile_expression(rule))})
+        self._modules.append(module)
+        if not self._rings:
+            record = points_layout(module)
+            self._rings = [RingBuffer(RING_BYTES, record) for _ in range(self._cpus)]
+        for cpu, ring in enumerate(self._rings):
+            bpf.update_fd(module.map_fd("rings"), cpu, ring.fd)
+        return module
+
+    def sample(self, program: int, runs: int) -> float:
+        """Attach a program for at least so many runs; return nanoseconds a run."""
+        time_before, runs_before, _ = bpf.program_stats(program)
+        link = bpf.attach_tracing(program)
+        try:
+            until(lambda: bpf.program_stats(program)[1] >= runs_before + runs, "packets at the tracepoint", 20.0)
+        finally:
+            os.close(link)
+        for ring in self._rings:
+            ring.read()
+        time_after, runs_after, _ = bpf.program_stats(program)
+        return (time_after - time_before) / (runs_after - runs_before)
+
+
+def points_layout(module: Module):
+    """Return the record's dtype."""
+    return module.layout("layout")
+
+
+def counted(module: Module, point: str, column: str) -> int:
+    """Return a counter of a point, summed over the CPUs."""
+    return sum(int(getattr(cpu, column)) for cpu in module.table("counters")[BY_NAME[point].id])
+
+
+def variants(programs: Programs, bench: Module, points: dict[str, Module], tracepoint: str) -> dict[str, int]:
+    """Return the programs to compare at a tracepoint by name."""
+    loaded = {"empty": bench.load("empty", tracepoint), "floor": bench.load("least_record", tracepoint)}
+    return loaded | {name: module.load(f"on_{tracepoint}", tracepoint) for name, module in points.items()}
+
+
+def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
+    """Measure empty, floor, recorded and unmatched at each point under each traffic."""
+    outcome, pairs = Outcome(), [(protocol, point) for protocol, points in CASES.items() for point in points]
+    with netlab() as lab, Programs() as programs:
+        bench = programs.compile(SOURCES / "bench.c")
+        other = programs.compile(SOURCES / "points.c", OTHER_RULE)
+        for protocol, points in CASES.items():
+            own = programs.compile(SOURCES / "points.c", f"{protocol} port {PORT}")
+            modules = {"recorded": own, "unmatched": other}
+            with ping_pong(lab, protocol):
+                for point in points:
+                    loaded = variants(programs, bench, modules, point)
+                    calls = {
+                        name: lambda program=program: programs.sample(program, RUNS // (4 if quick else 1))
+                        for name, program in loaded.items()
+                    }
+                    found = interleave(calls, rounds, budget_s / len(pairs), least=min(rounds, 10))
+                    outcome.merge(_judged(protocol, point, found))
+                    check_traffic(modules, point)
+    return outcome
+
+
+def check_traffic(modules: dict[str, Module], point: str) -> None:
+    """Check that the programs did what they were measured for.
+
+    Raises
+    ------
+    RuntimeError
+        Other traffic of the machine, or lost events, make up more than a tenth.
+    """
+    for name, module in modules.items():
+        seen, wanted = counted(module, point, "seen"), counted(module, point, name)
+        if wanted < 0.9 * seen:
+            raise RuntimeError(f"at {point} only {wanted} of {seen} packets were {name}: other traffic disturbs this benchmark")
+
+
+def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome:
+    where = f"{protocol} {point}"
+    samples = {f"kernel {where} {name} ns": values for name, values in found.items()}
+    recorded = judge(f"kernel: recorded / floor, {where}", "at most", GOAL, ratios(found["recorded"], found["floor"]))
+    unmatched = judge(f"kernel: unmatched / empty, {where}", "at most", GOAL, ratios(found["unmatched"], found["empty"]))
+    return Outcome(samples, [recorded, unmatched])

@@ -1,0 +1,39 @@
+"""What an event takes on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cmonlab import store
+
+from .stats import Outcome, judge
+
+GOAL_BYTES = 16.0
+PARTS = 10
+
+
+def run(recordings: dict[str, Path], scratch: Path) -> Outcome:
+    """Write each recording, and tenths of it one by one for the spread.
+
+    Parameters
+    ----------
+    recordings : dict of str to Path
+        Session directories by workload.
+    scratch : Path
+        Where to write.
+    """
+    outcome = Outcome()
+    for workload, directory in recordings.items():
+        columns, _ = store.load(directory)
+        events = len(columns["ts_ns"])
+        whole = (directory / store.EVENTS).stat().st_size / events
+        parts = []
+        for part in range(PARTS):
+            cut = slice(events * part // PARTS, events * (part + 1) // PARTS)
+            piece = {name: values[cut] for name, values in columns.items()}
+            store.write_events(scratch / "part.parquet", piece)
+            parts.append((scratch / "part.parquet").stat().st_size / len(piece["ts_ns"]))
+        outcome.samples[f"parquet {workload} bytes"] = parts
+        outcome.targets.append(judge(f"parquet: bytes an event, {workload}", "at most", GOAL_BYTES, parts))
+        outcome.notes.append(f"parquet: {workload}, {events:,} events in one file take {whole:.2f} bytes an event")
+    return outcome

@@ -1,0 +1,29 @@
+"""Real recordings of traffic between two namespaces, for what is measured on events."""
+
+from __future__ import annotations
+
+from cmonlab.record import Capture
+from cmonlab.session import Session
+from tests.kernel.netlab import netlab
+
+from . import traffic
+
+WORKLOADS = {
+    "memcached": traffic.memcached,
+    "iperf tcp": lambda lab: traffic.iperf(lab, "tcp"),
+    "iperf udp": lambda lab: traffic.iperf(lab, "udp"),
+}
+DEADLINE_S = 40.0
+
+
+def record(workload: str, events: int) -> Session:
+    """Record a workload at every point until there are so many events.
+
+    Raises
+    ------
+    TimeoutError
+        The workload makes too few of them.
+    """
+    with netlab() as lab, WORKLOADS[workload](lab) as rule, Capture(rule, None, lab.links) as capture:
+        traffic.until(lambda: capture.events >= events, f"{events:,} events of {workload}", DEADLINE_S, every_s=0.02)
+        return capture.session()

@@ -1,0 +1,107 @@
+"""Made events of packets whose journeys are known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmonlab import store
+from cmonlab.engine.correlate import Stages
+
+QUEUE, XMIT, RX, RECEIVE, GRO, DELIVER, CONSUME, DROP, READ = range(9)
+STAGES = Stages(
+    transmit=frozenset({QUEUE, XMIT}),
+    receive=frozenset({RX, RECEIVE, GRO}),
+    deliver=frozenset({DELIVER}),
+    read=frozenset({READ}),
+    consume=frozenset({CONSUME}),
+    drop=frozenset({DROP}),
+)
+TCP, UDP = 6, 17
+C0, C1, HOST = 4026532001, 4026532002, 4026532003
+A0, A1 = 0x0A004D0A, 0x0B004D0A  # 10.77.0.10 and .11 as the kernel holds them
+BASE = 0xFFFF888100000000
+
+#: (namespace, interface, point) from c1 to c0 over a bridge, and what most packets meet at its end.
+PATH = (
+    (C1, 2, QUEUE), (C1, 2, XMIT), (HOST, 4, RX), (HOST, 4, RECEIVE),
+    (HOST, 3, QUEUE), (HOST, 3, XMIT), (C0, 2, RX), (C0, 2, RECEIVE),
+)  # fmt: skip
+
+
+def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Complete and order columns; what is missing is 0."""
+    order = np.argsort(rows["ts_ns"], kind="stable")
+    empty = store.empty_columns()
+    return {name: np.asarray(rows.get(name, np.zeros(count, np.int64)))[order].astype(of.dtype) for name, of in empty.items()}
+
+
+def manifest(lost: int = 0) -> dict:
+    """Return what a session needs to know besides the events of `PATH`."""
+    from dataclasses import asdict
+
+    from cmonlab.kernel.points import CATALOGUE
+
+    places = ((C0, "c0", 2, "eth0", 0, "10.77.0.10"), (C1, "c1", 2, "eth0", 0, "10.77.0.11"),
+              (HOST, "host", 2, "br0", 0, "10.77.0.1"), (HOST, "host", 3, "veth0", 2, ""), (HOST, "host", 4, "veth1", 2, ""))  # fmt: skip
+    links = [
+        {"netns": netns, "namespace": namespace, "ifindex": ifindex, "name": name, "kind": "veth", "master": master,
+         "peer": 0, "mtu": 1500, "mac": "", "addresses": [address] if address else []}
+        for netns, namespace, ifindex, name, master, address in places
+    ]  # fmt: skip
+    ledger = [
+        {"point": p.name, "seen": 10 + lost, "unmatched": 10, "sampled_out": 0, "recorded": 0, "lost": lost}
+        for p in CATALOGUE
+    ]
+    return {
+        "points": [asdict(p) for p in CATALOGUE], "links": links, "ledger": ledger, "addresses6": {}, "symbols": {},
+        "drop_reasons": {"2": "NOT_SPECIFIED"}, "rule": {"expression": ""}, "workload": None,
+    }  # fmt: skip
+
+
+def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -> dict[str, np.ndarray]:
+    """Return events of many packets, UDP and TCP, about ten a packet, several packets on their way at a time.
+
+    Each UDP datagram is read, each second TCP segment is copied with the one before it;
+    half of the frees are seen.
+    """
+    rng = np.random.default_rng(seed)
+    hops = len(PATH)
+    tcp = rng.random(packets) < tcp_share
+    begin = 10**12 + np.cumsum(rng.integers(400, 1600, packets))
+    hop_ts = begin[:, None] + np.cumsum(rng.integers(200, 900, (packets, hops)), axis=1)
+    read_ts = np.maximum.accumulate(hop_ts[:, -1] + rng.integers(1000, 9000, packets))
+    number = np.arange(packets)
+    flow = rng.integers(0, 8, packets)
+    size = np.where(tcp, 1448, 40)
+    position = np.zeros(packets, np.int64)
+    for f in range(8):
+        mine = tcp & (flow == f)
+        position[mine] = np.arange(mine.sum()) * 1448 + 2**32 - 10**6
+    fields = {
+        "skb": np.uint64(BASE) + (number % pool * 256).astype(np.uint64),
+        "saddr": np.full(packets, A1), "daddr": np.full(packets, A0),
+        "sport": 40000 + flow, "dport": np.where(tcp, 5201, 5000), "proto": np.where(tcp, TCP, UDP),
+        "seq": np.where(tcp, position % 2**32, rng.integers(0, 2**32, packets)), "ident": number % 65536,
+        "len_bytes": size + np.where(tcp, 52, 28), "shape": np.where(tcp, 13 << 3, 7 << 3), "detail": np.ones(packets),
+    }  # fmt: skip
+    way = np.repeat(number, hops)
+    rows = [{name: values[way] for name, values in fields.items()} | {
+        "ts_ns": hop_ts.ravel(), "cpu": rng.integers(0, 2, len(way)),
+        **dict(zip(("netns", "ifindex", "point"), np.tile(np.array(PATH).T, packets), strict=True)),
+    }]  # fmt: skip
+
+    def after(which, ts, point, **changes):
+        one = {name: values[which] for name, values in fields.items()}
+        zero = np.zeros(len(which), np.int64)
+        rows.append(one | {"ts_ns": ts[which], "cpu": zero, "netns": zero + C0, "ifindex": zero, "point": zero + point} | changes)
+
+    none = np.zeros((~tcp).sum(), np.int64)
+    after(number[~tcp], read_ts, READ, skb=np.full(len(none), BASE - 4096, np.uint64), len_bytes=size[~tcp],
+          **dict.fromkeys(("saddr", "daddr", "sport", "seq", "ident", "shape"), none))  # fmt: skip
+    after(number[tcp], read_ts, DELIVER, aux=size[tcp])
+    freed = number[rng.random(packets) < 0.5]
+    after(freed, read_ts + 50, CONSUME)
+    names = {name for part in rows for name in part}
+    count = sum(len(part["ts_ns"]) for part in rows)
+    whole = {name: np.concatenate([np.asarray(part.get(name, np.zeros(len(part["ts_ns"]), np.int64))) for part in rows]) for name in names}
+    return columns(whole, count)

@@ -1,0 +1,79 @@
+"""Descriptions of topologies, and their templates."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmonlab.errors import CmonlabError, UnknownName
+from cmonlab.topology import TEMPLATES, Container, Network, Topology, TopologyError, bridge, template
+
+
+@given(st.integers(2, 1000))
+def test_bridge_numbers_its_containers(count):
+    topology = bridge(count)
+    assert topology.names == tuple(f"c{number}" for number in range(count))
+    assert {container.networks for container in topology.containers} == {("net0",)}
+
+
+@pytest.mark.parametrize("count", [1, 0, -1, 1001, 2.5, True, "2", None])
+def test_bridge_refuses_counts_that_cannot_be(count):
+    with pytest.raises(TopologyError) as caught:
+        bridge(count)
+    assert repr(count) in str(caught.value) or str(count) in str(caught.value)
+
+
+def test_description_is_json_and_complete():
+    described = json.loads(json.dumps(bridge(3, image="mine:1").describe()))
+    assert described == {
+        "template": "bridge",
+        "image": "mine:1",
+        "containers": [{"name": name, "networks": ["net0"]} for name in ("c0", "c1", "c2")],
+        "networks": [{"name": "net0", "driver": "bridge"}],
+    }
+
+
+def test_topologies_are_values():
+    assert bridge(2) == template("bridge", containers=2) != bridge(3)
+    assert hash(bridge(2)) == hash(bridge(2))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        bridge(2).template = "other"
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean 'bridge'"):
+        template("brigde")
+    with pytest.raises(UnknownName, match="did you mean 'containers'"):
+        template("bridge", container=3)
+    with pytest.raises(UnknownName, match="did you mean 'net0'"):
+        Topology("custom", (Container("a", ("nett0",)),), (Network("net0"),))
+    assert set(TEMPLATES) == {"bridge"}
+
+
+@pytest.mark.parametrize("name", ["", "C0", "0c", "c_0", "a" * 32, "c0\n", "../x", 7])
+def test_names_must_be_host_names(name):
+    for kind in (Container, Network):
+        with pytest.raises(TopologyError, match="is no name"):
+            kind(name)
+
+
+def test_names_are_unique_and_there_is_a_container():
+    with pytest.raises(TopologyError, match="two containers are called 'a'"):
+        Topology("custom", (Container("a"), Container("a")), ())
+    with pytest.raises(TopologyError, match="two networks"):
+        Topology("custom", (Container("a"),), (Network("n"), Network("n")))
+    with pytest.raises(TopologyError, match="at least one container"):
+        Topology("custom", (), ())
+    assert issubclass(TopologyError, CmonlabError)
+
+
+def test_even_the_live_modules_load_without_docker():
+    code = (
+        "import sys; sys.modules['docker'] = sys.modules['pyroute2'] = None; "
+        "import cmonlab.topology.deploy, cmonlab.topology.inventory, cmonlab.workload"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,220 @@
+"""Workloads against a lab of the tests' own, and the reports they read."""
+
+import json
+import threading
+
+import pytest
+
+from cmonlab.errors import UnknownName, WorkloadError
+from cmonlab.workload import WORKLOADS, Iperf, Memcached, memcached, result, workload
+from cmonlab.workload import iperf as iperf_module
+
+MEMCASLAP = """servers: 172.17.0.2:11211
+threads count: 1
+cmd_get: 205699
+cmd_set: 22860
+get_misses: 3
+written_bytes: 39656600
+read_bytes: 228502094
+object_bytes: 24871680
+
+Run time: 2.0s Ops: 228559 TPS: 114264 Net_rate: 127.9M/s
+"""
+TCP = {
+    "end": {
+        "sum_sent": {"bytes": 1000, "bits_per_second": 8000.0, "retransmits": 7, "seconds": 1.0},
+        "sum_received": {"bytes": 900, "bits_per_second": 7200.0},
+        "streams": [{"sender": {"mean_rtt": 100}}, {"sender": {"mean_rtt": 300}}],
+    }
+}
+UDP = {
+    "start": {"test_start": {"blksize": 100}},
+    "end": {
+        "sum": {"bytes": 1000, "packets": 10, "lost_packets": 2, "jitter_ms": 0.5, "seconds": 2.0},
+        "streams": [{"udp": {"out_of_order": 1}}],
+    },
+}
+
+
+class FakeProcess:
+    def __init__(self, exit_code, output, waits=0):
+        self._code, self.stdout, self.output, self._waits = exit_code, output, output, waits
+        self.stopped = threading.Event()
+
+    @property
+    def exit_code(self):
+        return None if self._waits > 0 else self._code
+
+    def wait(self, timeout_s):
+        self._waits -= 1
+        return self.exit_code
+
+    def stop(self):
+        self.stopped.set()
+
+
+class FakeLab:
+    """Hands out prepared processes and remembers what was started."""
+
+    def __init__(self, *processes, listening=()):
+        self.containers = {"c0": None, "c1": None}
+        self.processes, self.started = list(processes), []
+        rows = "".join(f"0: 00000000:{port:04X} 00000000:0000 0A x\n" for port in listening)
+        self.table = f"sl local_address rem_address st\n{rows}"
+
+    def address(self, name):
+        return {"c0": "10.0.0.2", "c1": "10.0.0.3"}[name]
+
+    def exec(self, name, argv, user=None):
+        return 0, self.table
+
+    def start(self, name, argv, user=None, service=None):
+        self.started.append((name, argv, user, service))
+        return self.processes[len(self.started) - 1]
+
+
+def test_registry_makes_workloads_with_their_rules():
+    rules = {name: workload(name).default_rule for name in WORKLOADS}
+    assert rules == {"memcached": "tcp port 11211", "iperf-tcp": "tcp port 5201", "iperf-udp": "udp port 5201"}
+    assert [workload(name).name for name in WORKLOADS] == list(WORKLOADS)
+    assert workload("memcached", port=7).default_rule == "tcp port 7"
+    assert workload("iperf-udp").bitrate_bps == 200_000_000 and workload("iperf-tcp").bitrate_bps is None
+    for name in WORKLOADS:
+        described = json.loads(json.dumps(workload(name).describe()))
+        assert described["name"] == name and described["parameters"]["server"] == "c0"
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownName, match="did you mean 'memcached'"):
+        workload("memcache")
+    with pytest.raises(UnknownName, match="did you mean 'value_bytes'"):
+        workload("memcached", value_byte=3)
+    with pytest.raises(UnknownName, match="unknown parameter of workload iperf-udp 'protocol'"):
+        workload("iperf-udp", protocol="tcp")
+    with pytest.raises(UnknownName, match="did you mean 'tcp'"):
+        Iperf(protocol="tpc")
+    for load in (Memcached(server="c9"), Iperf(client="c9")):
+        for call in (load.prepare, lambda lab, load=load: load.run(lab, 1)):
+            with pytest.raises(UnknownName, match="unknown container 'c9'"):
+                call(FakeLab())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Memcached(connections=0),
+        lambda: Memcached(connections=3, threads=2),
+        lambda: Memcached(port="http"),
+        lambda: Iperf(bitrate_bps=-1),
+        lambda: Iperf(streams=True),
+        lambda: Memcached().run(FakeLab(), 0),
+        lambda: Iperf().run(FakeLab(), float("nan")),
+        lambda: Iperf().run(FakeLab(), float("inf")),
+    ],
+)
+def test_parameters_out_of_range_are_refused(make):
+    with pytest.raises(WorkloadError, match="cannot run"):
+        make()
+
+
+def test_memcaslap_report_is_read():
+    assert memcached.parse(MEMCASLAP) == {
+        "ops_per_s": 114264.0,
+        "ops": 228559.0,
+        "gets": 205699.0,
+        "sets": 22860.0,
+        "get_misses": 3.0,
+        "written_bytes": 39656600.0,
+        "read_bytes": 228502094.0,
+        "load_s": 2.0,
+    }
+
+
+@pytest.mark.parametrize("report", ["", "Run time: 1.0s Ops: 0 TPS: 0", MEMCASLAP.replace("cmd_get", "x")])
+def test_memcaslap_report_without_operations_is_an_error(report):
+    with pytest.raises(WorkloadError, match="no operations"):
+        memcached.parse(report)
+
+
+def test_iperf_reports_are_read():
+    assert iperf_module.parse(json.dumps(TCP), "tcp") == {
+        "goodput_bps": 7200.0,
+        "sent_bytes": 1000.0,
+        "received_bytes": 900.0,
+        "retransmissions": 7.0,
+        "srtt_mean_ns": 200_000.0,
+        "load_s": 1.0,
+    }
+    assert iperf_module.parse(json.dumps(UDP), "udp") == {
+        "goodput_bps": 3200.0,
+        "sent_bytes": 1000.0,
+        "received_bytes": 800.0,
+        "datagrams": 10.0,
+        "lost_datagrams": 2.0,
+        "out_of_order_datagrams": 1.0,
+        "delay_variation_ns": 500_000.0,
+        "datagram_bytes": 100.0,
+        "load_s": 2.0,
+    }
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"end": {}}', '{"end": {"sum_sent": 1}}'])
+def test_iperf_report_that_is_none_is_an_error(report):
+    for protocol in ("tcp", "udp"):
+        with pytest.raises(WorkloadError, match="cannot be read"):
+            iperf_module.parse(report, protocol)
+
+
+def test_iperf_says_why_it_failed():
+    with pytest.raises(WorkloadError, match="unable to connect"):
+        iperf_module.parse('{"error": "unable to connect"}', "tcp")
+
+
+def test_run_tells_progress_and_returns_the_clients_own_report():
+    seen = []
+    lab = FakeLab(FakeProcess(0, MEMCASLAP, waits=3))
+    done = Memcached(connections=2).run(lab, 1.6, progress=seen.append)
+    name, argv, user, _ = lab.started[0]
+    assert (name, user) == ("c1", "nobody") and "--time=2s" in argv and "--servers=10.0.0.2:11211" in argv
+    assert len(seen) == 2 and all(0 <= elapsed_s <= 2 for elapsed_s in seen)
+    assert done.started_ns < done.ended_ns and done.metrics["ops"] == 228559
+    assert done.parameters["duration_s"] == 2 and done.output == MEMCASLAP
+    assert json.loads(json.dumps(done.describe()))["metrics"] == done.metrics
+
+
+def test_failing_client_is_quoted():
+    with pytest.raises(WorkloadError, match="code 3") as caught:
+        Memcached().run(FakeLab(FakeProcess(3, "no route")), 1)
+    assert caught.value.why == "no route"
+
+
+def test_client_that_hangs_is_stopped(monkeypatch):
+    monkeypatch.setattr(result, "_GRACE_S", -1.0)
+    process = FakeProcess(0, "still here", waits=10**9)
+    with pytest.raises(WorkloadError, match="did not end"):
+        Iperf().run(FakeLab(process), 1)
+    assert process.stopped.is_set()
+
+
+def test_interrupted_client_is_stopped():
+    process = FakeProcess(0, "", waits=10**9)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Iperf().run(FakeLab(process), 1, progress=interrupt)
+    assert process.stopped.is_set()
+
+
+def test_prepare_waits_until_the_server_listens(monkeypatch):
+    lab = FakeLab(FakeProcess(None, "", waits=10**9), listening=[11211])
+    Memcached().prepare(lab)
+    name, argv, user, service = lab.started[0]
+    assert (name, argv[0], user, service) == ("c0", "memcached", "nobody", "tcp/11211")
+    with pytest.raises(WorkloadError, match="ended with code 71") as caught:
+        Memcached().prepare(FakeLab(FakeProcess(71, "cannot bind"), listening=[5201]))
+    assert caught.value.why == "cannot bind"
+    monkeypatch.setattr(result, "_SERVER_DEADLINE_S", 0.0)
+    with pytest.raises(WorkloadError, match="does not listen on port 5201"):
+        Iperf().prepare(FakeLab(FakeProcess(None, "", waits=10**9)))
