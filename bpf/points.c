@@ -14,6 +14,7 @@ BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's f
 BPF_PERCPU_ARRAY(counters, struct counters, POINTS);
 BPF_TABLE("lru_hash", u32, struct address6, addresses, 16384);
 BPF_ARRAY(udp_ports, u64, 1024); /* a bit for each local port that matched datagrams came to */
+BPF_PERCPU_ARRAY(turns, struct turn, 1); /* whose turn it is on a CPU */
 BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
 BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
 
@@ -221,6 +222,18 @@ int on_kfree_skb(void *ctx)
 	return trace(skb, site);
 }
 
+/* Datagrams that wait in a UDP socket: reads drain the receive queue through a
+ * second one (net/ipv4/udp.c, reader_queue). */
+static __always_inline u16 queued(struct sock *sk)
+{
+	u32 received = 0, taken_over = 0;
+
+	bpf_probe_read_kernel(&received, sizeof(received), (u8 *)sk + RECEIVE_QUEUE_LENGTH);
+	bpf_probe_read_kernel(&taken_over, sizeof(taken_over), (u8 *)sk + READER_QUEUE_LENGTH);
+	received += taken_over;
+	return received > 0xffff ? 0xffff : received;
+}
+
 #define MSG_PEEK     0x0002
 #define MSG_ERRQUEUE 0x2000
 
@@ -255,11 +268,43 @@ int on_sock_recv_length(void *ctx)
 	hop->ifindex = 0;
 	hop->aux = length;
 	hop->ident = 0;
-	hop->detail = 1;
+	hop->detail = queued(sk);
 	hop->point = POINT_SOCK_RECV_LENGTH;
 	hop->proto = PROTO_UDP;
 	hop->tcp_flags = 0;
 	hop->shape = 0;
 	bpf_ringbuf_submit(hop, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* Tracepoints stay silent while some tasks run (a machine's own management
+ * process may be kept from view), and so do the interrupts that come meanwhile:
+ * packets pass unseen. The scheduler's switches tell: the task that leaves must
+ * be the one that came. The record holds the interval: ts_ns and skb. */
+int on_sched_switch(void *ctx)
+{
+	struct task_struct *leaves = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS);
+	struct task_struct *comes = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS + 1);
+	u32 key = 0, cpu = bpf_get_smp_processor_id();
+	struct turn *turn = turns.lookup(&key);
+	u64 now = bpf_ktime_get_ns();
+	struct hop *gap;
+	void *ring;
+
+	if (!turn)
+		return 0;
+	if (turn->since_ns && turn->pid != leaves->pid) {
+		turn->blind_ns += now - turn->since_ns;
+		ring = rings.lookup(&cpu);
+		gap = ring ? bpf_ringbuf_reserve(ring, sizeof(*gap), 0) : 0;
+		if (gap) {
+			gap->ts_ns = turn->since_ns;
+			gap->skb = now;
+			gap->point = POINT_BLIND;
+			bpf_ringbuf_submit(gap, BPF_RB_NO_WAKEUP);
+		}
+	}
+	turn->pid = comes->pid;
+	turn->since_ns = now;
 	return 0;
 }

@@ -28,7 +28,8 @@ struct hop {
 	u32 ifindex;   /* unique within the namespace only, 0 unknown */
 	u32 aux;       /* copied: bytes; dropped: low half of the code address */
 	u16 ident;     /* IPv4 identification */
-	u16 detail;    /* dropped: reason, subsystem in the upper 4 bits; else GSO segments */
+	u16 detail;    /* dropped: reason, subsystem in the upper 4 bits; read: datagrams
+			* left in the socket; else GSO segments */
 	u8 point;
 	u8 proto;      /* IP protocol number */
 	u8 tcp_flags;
@@ -45,6 +46,16 @@ struct counters {
 	u64 recorded;
 	u64 lost;
 };
+
+/* The task that runs on a CPU, and for how long tracing was blind there. */
+struct turn {
+	u64 since_ns;
+	u64 blind_ns;
+	u32 pid;
+	u32 unused;
+};
+
+#define POINT_BLIND 255 /* no point: ts_ns to skb, tracepoints were silent on this CPU */
 
 /* An IPv6 address as on the wire. */
 struct address6 {

@@ -99,6 +99,7 @@ class Capture:
             },
             "symbols": manifest.symbols(columns["aux"][np.isin(columns["point"], self._drop_ids())].tolist()),
             "addresses6": {str(key): raw.hex() for key, raw in recording.addresses6.items()},
+            "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in recording.blind],
             "ledger": [{"point": name, **row} for name, row in recording.ledger.items()],
             "links": self._links(),
         }

@@ -58,7 +58,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         seq       | uint32 |       | TCP sequence number, ICMP sequence, else hash of the payload's first 8 bytes
         ident     | uint16 |       | IPv4 identification
         len_bytes | uint32 | bytes | length of the IP packet, the inner one of a tunnel
-        detail    | uint16 |       | drop reason at kfree_skb (subsystem in the upper 4 bits), else GSO segments
+        detail    | uint16 |       | drop reason at kfree_skb (subsystem in the upper 4 bits), datagrams left at sock_recv_length, else GSO segments
         aux       | uint32 |       | bytes copied at delivery, low half of the code address at kfree_skb
         shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; above, IP and transport headers in 4-byte words
     """),
@@ -132,6 +132,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         sampled_out | int64  |  | matched, left out by sampling
         recorded    | int64  |  | events
         lost        | int64  |  | lost events: the monitor's own, never packet loss
+    """),
+    # One row an interval in which tracepoints stayed silent on a CPU, so that packets passed unseen.
+    "blind": _table("""
+        cpu      | int64 |    | processor
+        start_ns | int64 | ns | when the task came that is kept from view
+        end_ns   | int64 | ns | when it was gone
     """),
     # One row an interface of a namespace, as it was while the recording ran.
     "links": _table("""

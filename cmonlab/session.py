@@ -70,7 +70,8 @@ class Session:
 
     @cached_property
     def _found(self) -> Journeys:
-        return correlate(self._columns, self._stages, whole=self.lost_events == 0)
+        lossy = {row["point"] for row in self.manifest["ledger"] if row["lost"]}
+        return correlate(self._columns, self._stages, {p["id"] for p in self.manifest["points"] if p["name"] in lossy})
 
     @property
     def lost_events(self) -> int:
@@ -92,7 +93,7 @@ class Session:
         lines = [
             f"<Session {workload}, rule {self.manifest['rule']['expression'] or 'all IP packets'!r}, {self.duration_s:.2f} s",
             f"  {len(table):,} journeys, {int(table['complete'].sum()):,} complete, {int((table['outcome'] == 'dropped').sum()):,} dropped",
-            f"  {len(self):,} events, {self.lost_events:,} lost events",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, tracepoints blind for {self.blind_ns / 1e6:.1f} ms",
             "  observer overhead not measured; one clock, no clock error>",
         ]
         return "\n".join(lines)
@@ -142,9 +143,9 @@ class Session:
 
     def breakdown(self) -> pd.DataFrame:
         """One row a segment and direction of complete journeys; columns of ``schema.describe("breakdown")``."""
-        complete = self._journeys[self._journeys["complete"]]
-        direction = complete["direction"].cat.remove_unused_categories().array
-        return latency.breakdown(self._columns, self._found, self._names, complete["journey"].to_numpy(), direction)
+        complete = np.flatnonzero(self._journeys["complete"])
+        direction = self._journeys["direction"].array[complete].remove_unused_categories()
+        return latency.breakdown(self._columns, self._found, self._names, complete, direction)
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:
         """What reached its destination per window; columns of ``schema.describe("throughput")``."""
@@ -159,6 +160,16 @@ class Session:
         """What became of the packets at each point; columns of ``schema.describe("ledger")``."""
         return pd.DataFrame(self.manifest["ledger"], columns=schema.columns("ledger"))
 
+    def blind(self) -> pd.DataFrame:
+        """When tracepoints stayed silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
+        return pd.DataFrame(self.manifest["blind"], columns=schema.columns("blind"))
+
+    @property
+    def blind_ns(self) -> int:
+        """Nanoseconds for which tracepoints stayed silent, summed over CPUs."""
+        table = self.blind()
+        return int((table["end_ns"] - table["start_ns"]).sum())
+
     def links(self) -> pd.DataFrame:
         """Every interface that was there; columns of ``schema.describe("links")``."""
         return pd.DataFrame(self.manifest["links"], columns=schema.columns("links"))
@@ -171,7 +182,7 @@ class Session:
         UnknownName
             There is no such table.
         """
-        tables = ("breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops")
+        tables = ("breakdown", "journeys", "drops", "throughput", "ledger", "blind", "links", "hops")
         if name not in tables:
             raise UnknownName("table", name, tables)
         return getattr(self, name)()

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ..engine.correlate import Journeys, Stages, payload_bytes
-from ..engine.order import Columns
+from ..engine.order import PART, Columns
 from .category import labelled, relabelled
 from .names import Names, protocol
+
+OUTCOMES = ["delivered", "arrived", "dropped", "unfinished"]
 
 
 def table(events: Columns, found: Journeys, names: Names, stages: Stages, reasons: Mapping[int, str]) -> pd.DataFrame:
@@ -29,13 +31,17 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
     reasons : mapping of int to str
         Drop reasons by their number in the events.
     """
-    first, last = found.first, found.last
-    stage = _stage(events["point"][last], stages)
-    ended_at_home = _ended_at_home(events, found, names, stage)
-    complete = ended_at_home & _began_at_home(events, found, names, stages)
-    outcome = np.where(stage == "drop", "dropped", np.where(np.isin(stage, ["deliver", "read"]), "delivered", np.where(ended_at_home, "arrived", "unfinished")))
-    dropped = np.where(stage == "drop", events["detail"][last].astype(np.int32), -1)
-    src, dst, direction = endpoints(events, first, np.where(stage == "read", found.event[found.start[1:] - 2], last), names)
+    first, last = found.first.astype(np.int64), found.last.astype(np.int64)
+    point = events["point"][last]
+    dropped, read = stages.of("drop", point), stages.of("read", point)
+    arrival = last.copy()  # a read knows no address
+    arrival[read] = found.event[found.start[1:][read] - 2]
+    at_home = (read | stages.of("deliver", point) | stages.of("receive", point)) & _owns(names, events, arrival, "daddr")
+    complete = at_home & stages.of("transmit", events["point"][first]) & _owns(names, events, first, "saddr")
+    delivered = read | stages.of("deliver", point)
+    outcome = np.select([dropped, delivered, at_home], [np.int8(2), np.int8(0), np.int8(1)], np.int8(3))
+    reason = np.where(dropped, events["detail"][last].astype(np.int32), -1)
+    src, dst, direction = endpoints(events, first, arrival, names)
     ts = events["ts_ns"]
     return pd.DataFrame({
         "journey": np.arange(len(found), dtype=np.int64),
@@ -50,48 +56,30 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
         "gso_segs": events["detail"][first],
         "hops": found.length.astype(np.uint16),
         "path": paths(found, names),
-        "outcome": pd.Categorical(outcome, ["delivered", "arrived", "dropped", "unfinished"]),
+        "outcome": pd.Categorical.from_codes(outcome, OUTCOMES),
         "complete": complete,
-        "drop_reason": labelled(dropped, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""),
+        "drop_reason": labelled(reason, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""),
     }, copy=False)  # fmt: skip
 
 
-def _stage(point: np.ndarray, stages: Stages) -> np.ndarray:
-    by_id = np.full(256, "", "U8")
-    for name, ids in vars(stages).items():
-        by_id[list(ids)] = name
-    return by_id[point]
-
-
-def _owns(names: Names, netns: np.ndarray, address: np.ndarray) -> np.ndarray:
+def _owns(names: Names, events: Columns, at: np.ndarray, address: str) -> np.ndarray:
     """Tell whether the namespace has the address; True where nobody is known to have it."""
-    known = np.unique(names.local & np.uint64(0xFFFFFFFF))
-    word = netns.astype(np.uint64) << np.uint64(32) | address
-    return np.isin(word, names.local) | ~np.isin(address.astype(np.uint64), known)
-
-
-def _began_at_home(events: Columns, found: Journeys, names: Names, stages: Stages) -> np.ndarray:
-    first = found.first
-    sent = np.isin(events["point"][first], list(stages.transmit))
-    return sent & _owns(names, events["netns"][first], events["saddr"][first])
-
-
-def _ended_at_home(events: Columns, found: Journeys, names: Names, stage: np.ndarray) -> np.ndarray:
-    last = found.event[found.start[1:] - 1 - (stage == "read")]  # a read knows no address
-    received = np.isin(stage, ["receive", "deliver", "read"])
-    return received & _owns(names, events["netns"][last], events["daddr"][last])
+    word = events["netns"][at].astype(np.uint64) << np.uint64(32) | events[address][at]
+    code, distinct = pd.factorize(word)
+    known, address_of = names.local & np.uint64(0xFFFFFFFF), distinct & np.uint64(0xFFFFFFFF)
+    return (np.isin(distinct, names.local) | ~np.isin(address_of, known))[code]
 
 
 def endpoints(
     events: Columns, first: np.ndarray, last: np.ndarray, names: Names
 ) -> tuple[pd.Categorical, pd.Categorical, pd.Categorical]:
     """Return source, destination and direction; NAT on the way is seen through."""
-    ipv6 = (events["shape"] & 1).astype(np.uint64) << np.uint64(32)
 
-    def side(address: np.ndarray, at: np.ndarray) -> pd.Categorical:
-        return labelled(address[at] | ipv6[at], lambda key: names.endpoint(key & 0xFFFFFFFF, bool(key >> 32)))
+    def side(address: str, at: np.ndarray) -> pd.Categorical:
+        key = (events["shape"][at] & 1).astype(np.uint64) << np.uint64(32) | events[address][at]
+        return labelled(key, lambda key: names.endpoint(key & 0xFFFFFFFF, bool(key >> 32)))
 
-    src, dst = side(events["saddr"], first), side(events["daddr"], last)
+    src, dst = side("saddr", first), side("daddr", last)
     width = len(dst.categories) or 1
     direction = labelled(
         src.codes.astype(np.int64) * width + dst.codes,
@@ -104,15 +92,24 @@ def paths(found: Journeys, names: Names) -> pd.Categorical:
     """Return the interfaces that each journey passed, bridges included."""
     if len(found) == 0:
         return pd.Categorical([])
-    code = found.hops.code[found.event].astype(np.uint64) + np.uint64(1)
-    position = np.arange(len(found.event)) - np.repeat(found.start[:-1], found.length)
-    mixed = code * (np.uint64(0x9E3779B97F4A7C15) + np.uint64(2) * position.astype(np.uint64))
-    mixed ^= mixed >> np.uint64(31)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    number, distinct = pd.factorize(np.add.reduceat(mixed, found.start[:-1]))
+    every = np.empty(len(found), np.uint64)
+    for at in range(0, len(found), PART // 8):
+        every[at : at + PART // 8] = _way(found, at, min(at + PART // 8, len(found)))
+    number, distinct = pd.factorize(every)
     example = np.empty(len(distinct), np.int64)
     example[number[::-1]] = np.arange(len(number))[::-1]
     return relabelled(number, [_path(found, int(j), names) for j in example])
+
+
+def _way(found: Journeys, begin: int, end: int) -> np.ndarray:
+    """Return a number for the hops of each of these journeys: the same hops, the same number."""
+    start = found.start[begin : end + 1]
+    code = found.hops.code[found.event[start[0] : start[-1]]].astype(np.uint64)
+    position = (np.arange(start[0], start[-1]) - np.repeat(start[:-1], np.diff(start))).astype(np.uint64)
+    mixed = (code + np.uint64(1)) * (np.uint64(0x9E3779B97F4A7C15) + np.uint64(2) * position)
+    mixed ^= mixed >> np.uint64(31)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    return np.add.reduceat(mixed, start[:-1] - start[0])
 
 
 def _path(found: Journeys, journey: int, names: Names) -> str:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from .datagram import reads_of
-from .order import Columns, HopCodes, by_buffer, flow_hash, hop_codes, packet_starts
-from .stream import delivered_by
+from .order import PART, Columns, HopCodes, hop_codes, runs
+from .packets import TCP, UDP, Packets, Stages, packets
+from .stream import delivered_by, flow_numbers
 
-TCP, UDP = 6, 17
+__all__ = ["Journeys", "Stages", "correlate", "payload_bytes"]
+
 _HEADER_SHIFT = 3
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Which point ids transmit, receive, deliver (copy a packet out), read (a socket), and free."""
-
-    transmit: frozenset[int]
-    receive: frozenset[int]
-    deliver: frozenset[int]
-    read: frozenset[int]
-    consume: frozenset[int]
-    drop: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ def payload_bytes(events: Columns, at: np.ndarray) -> np.ndarray:
     return np.maximum(events["len_bytes"][at].astype(np.int64) - header, 0)
 
 
-def correlate(events: Columns, stages: Stages, whole: bool) -> Journeys:
+def correlate(events: Columns, stages: Stages, lost: Collection[int] = ()) -> Journeys:
     """Group events into journeys.
 
     Parameters
@@ -83,9 +74,10 @@ def correlate(events: Columns, stages: Stages, whole: bool) -> Journeys:
         Columns of the events table, in order of time.
     stages : Stages
         What each point means.
-    whole : bool
-        No event was lost. Otherwise UDP arrivals and reads cannot be paired by
-        their order, and those journeys end at the arrival.
+    lost : collection of int
+        Ids of the points where events were lost. Deliveries that can be told only
+        when all of them are known are then left out, and those journeys end at the
+        arrival.
 
     Returns
     -------
@@ -99,100 +91,61 @@ def correlate(events: Columns, stages: Stages, whole: bool) -> Journeys:
     its place in the socket's queue (`datagram`).
     """
     hops = hop_codes(events)
-    drop, consume, deliver, read = (
-        np.isin(hops.point, list(ids)) for ids in (stages.drop, stages.consume, stages.deliver, stages.read)
-    )
-    order, changes = by_buffer(events["skb"])
-    starts = packet_starts(events, hops, order, changes, drop | consume)
-    copies = _tcp_copies(events, hops.code[order], deliver, order, starts)
-    begins = np.flatnonzero(starts)
-    event, start, orphans = _trim(events, hops.code[order], order, begins, ~(drop | consume | deliver | read), consume, deliver)
-    event, start = _by_first_hop(event, start)
-    event, start = _append_deliveries(events, event, start, stages, *copies)
-    if whole:
-        event, start = _append_reads(events, event, start, stages)
-    return Journeys(event, start, hops, orphans)
+    found = packets(events, hops, stages, whole=not lost)
+    end = np.cumsum(found.length)
+    delivery = np.full(len(end), -1, np.int64)
+    if not stages.deliver & set(lost):
+        _join_segments(events, found, end, stages, delivery)
+    if not (stages.read | stages.receive | stages.drop) & set(lost):
+        _join_datagrams(events, found, end, stages, delivery)
+    return Journeys(*_in_order(found, end, delivery), hops, found.orphans)
 
 
-def _trim(events, hop, order, begins, on_the_way, consume, deliver):
-    """Drop what is no hop: frees after use, copies of TCP data, what follows a delivery."""
-    group = np.zeros(len(order), np.int32)
-    group[begins[1:]] = 1
-    np.cumsum(group, out=group)
-    tcp = events["proto"][order] == TCP
-    copied = deliver[hop]
-    again = np.zeros(len(order), bool)
-    again[1:] = copied[:-1] & (group[1:] == group[:-1])
-    keep = ~consume[hop] & ~again & ~(copied & tcp)
-    first = hop[begins] if len(begins) else np.empty(0, hop.dtype)
-    rooted = on_the_way[first]
-    keep &= rooted[group]
-    length = np.bincount(group[keep], minlength=len(begins))[rooted]
-    start = np.concatenate([[0], np.cumsum(length)])
-    return order[keep], start, int((~rooted).sum())
+def _join_segments(events: Columns, found: Packets, end: np.ndarray, stages: Stages, delivery: np.ndarray) -> None:
+    """Set the delivery of each TCP segment that arrived: the copy that reached its last byte."""
+    tail = found.event[end - 1]
+    data = np.flatnonzero((events["proto"][tail] == TCP) & stages.of("receive", events["point"][tail]))
+    size = payload_bytes(events, found.event[(end - found.length)[data]])  # GRO may have added others' bytes since
+    data, size = data[size > 0], size[size > 0]
+    if len(found.copy) == 0 or len(data) == 0:
+        return
+    tail = tail[data].astype(np.int64)
+    copied_bytes = events["aux"][found.copy].astype(np.int64)
+    flow = flow_numbers(events, np.concatenate([tail, found.copy]))
+    last_byte = (events["seq"][tail].astype(np.int64) + size).astype(np.uint32)
+    joined = delivered_by(flow[: len(tail)], last_byte, tail, flow[len(tail) :], found.copy_end, copied_bytes, found.copy)
+    hit = joined >= 0
+    delivery[data[hit]] = found.copy[joined[hit]]
 
 
-def _by_first_hop(event: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Put the journeys in order of their first event."""
-    by_time = np.argsort(event[start[:-1]], kind="stable")
-    length = np.diff(start)[by_time]
-    ends = np.cumsum(length)
-    shift = start[:-1][by_time] - (ends - length)
-    return event[np.repeat(shift, length) + np.arange(len(event))], np.concatenate([[0], ends])
-
-
-def _tcp_copies(events, hop, deliver, order, starts):
-    """Return (events, end of the copied bytes) of the copies out of TCP buffers."""
-    at = np.flatnonzero(deliver[hop] & (events["proto"][order] == TCP))
-    copy = order[at]
-    group = np.cumsum(starts)[at]
-    amount = events["aux"][copy].astype(np.int64)
-    total = np.cumsum(amount)
-    fresh = np.ones(len(at), bool)
-    fresh[1:] = group[1:] != group[:-1]
-    before = (total - amount)[fresh][np.cumsum(fresh) - 1] if len(at) else total
-    return copy, (events["seq"][copy].astype(np.int64) + total - before).astype(np.uint32)
-
-
-def _append_deliveries(events, event, start, stages, copy, copy_end):
-    """End each TCP segment that arrived with the copy that delivered it."""
-    data = _arrived(events, event, start, stages, TCP)
-    data = data[payload_bytes(events, event[start[1:][data] - 1]) > 0]
-    if len(copy) == 0 or len(data) == 0:
-        return event, start
-    tail = event[start[1:][data] - 1]
-    both = np.concatenate([tail, copy])
-    flows = flow_hash({name: events[name][both] for name in ("saddr", "daddr", "sport", "dport", "proto")})
-    end = (events["seq"][tail].astype(np.int64) + payload_bytes(events, tail)).astype(np.uint32)
-    ts = events["ts_ns"]
-    found = delivered_by(flows[: len(tail)], end, ts[tail], flows[len(tail) :], copy_end, ts[copy])
-    hit = found >= 0
-    return _append(event, start, data[hit], copy[found[hit]])
-
-
-def _append_reads(events, event, start, stages):
-    """End each UDP datagram that arrived with the read that took it."""
-    read = np.flatnonzero(np.isin(events["point"], list(stages.read)))
-    data = _arrived(events, event, start, stages, UDP)
+def _join_datagrams(events: Columns, found: Packets, end: np.ndarray, stages: Stages, delivery: np.ndarray) -> None:
+    """Set the delivery of each UDP datagram that arrived: the read that took it."""
+    read = np.flatnonzero(stages.of("read", events["point"]))
+    tail = found.event[end - 1]
+    udp = events["proto"][tail] == UDP
+    copied = udp & stages.of("deliver", events["point"][tail]) & (found.length > 1)
+    data = np.flatnonzero(copied | (udp & stages.of("receive", events["point"][tail])))
     if len(read) == 0 or len(data) == 0:
-        return event, start
-    tail = event[start[1:][data] - 1]
-    by_arrival = np.argsort(tail, kind="stable")  # events are in order of time
-    data, tail = data[by_arrival], tail[by_arrival]
-    found = reads_of(events, tail, payload_bytes(events, tail), read)
-    hit = found >= 0
-    kept = np.argsort(data[hit], kind="stable")
-    return _append(event, start, data[hit][kept], found[hit][kept])
+        return
+    arrival = found.event[end[data] - 1 - copied[data]].astype(np.int64)
+    by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
+    data, arrival = data[by_arrival], arrival[by_arrival]
+    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read)
+    hit = joined >= 0
+    delivery[data[hit]] = joined[hit]
 
 
-def _arrived(events, event, start, stages, proto):
-    """Return the journeys of a protocol whose last hop received them, ascending."""
-    last = event[start[1:] - 1]
-    return np.flatnonzero(np.isin(events["point"][last], list(stages.receive)) & (events["proto"][last] == proto))
-
-
-def _append(event, start, journeys, events_to_add):
-    """Append one hop to each of the given journeys (ascending)."""
-    extra = np.zeros(len(start), np.int64)
-    extra[journeys + 1] = 1
-    return np.insert(event, start[1:][journeys], events_to_add), start + np.cumsum(extra)
+def _in_order(found: Packets, end: np.ndarray, delivery: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the packets in order of their first event, each with its delivery behind it."""
+    begin = end - found.length
+    rank = np.argsort(found.event[begin], kind="stable")
+    begin, length, delivery = begin[rank], found.length[rank], delivery[rank]
+    start = np.zeros(len(rank) + 1, np.int64)
+    np.cumsum(length + (delivery >= 0), out=start[1:])
+    event = np.empty(start[-1], found.event.dtype)
+    for at in range(0, len(rank), PART // 8):
+        part = slice(at, at + PART // 8)
+        event[runs(start[:-1][part], length[part])] = found.event[runs(begin[part], length[part])]
+    delivered = delivery >= 0
+    event[start[1:][delivered] - 1] = delivery[delivered]
+    return event, start

@@ -1,20 +1,44 @@
-"""Bring the hops of each packet together.
+"""Bring the events of each packet buffer together, and number the hops.
 
 A packet buffer's address stays the same from the sender's device to the receiver's
 and is used again for another packet only after it was freed.  So the hops of one
-packet are neighbours once the events are sorted by (address, time); where one
-packet ends and the next begins is told by the fields that no hop changes.
+packet are neighbours once the events are sorted by (address, time).
+
+Everything that looks at each event does so part by part, so that what it needs
+meanwhile stays in the processor's cache and small beside the events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 Columns = Mapping[str, np.ndarray]
+
+PART = 1 << 17
+
+
+class Numbering:
+    """Small numbers for distinct values that come part by part, in order of first appearance."""
+
+    def __init__(self):
+        self._numbers: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Return the number of each value, int32."""
+        local, distinct = pd.factorize(values)
+        numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in distinct.tolist()]
+        return np.array(numbers, np.int32)[local]
+
+    def values(self, dtype: type) -> np.ndarray:
+        """Return the distinct values in order of their numbers."""
+        return np.array(list(self._numbers), dtype)
 
 
 @dataclass(frozen=True)
@@ -37,12 +61,17 @@ class HopCodes:
 
 def hop_codes(events: Columns) -> HopCodes:
     """Number the distinct hops of `events`, in order of first appearance."""
-    key = events["netns"].astype(np.uint64) << np.uint64(32)
-    key |= events["ifindex"].astype(np.uint64) << np.uint64(8)
-    key |= events["point"]
-    code, known = pd.factorize(key)
+    n = len(events["point"])
+    code, numbering = np.empty(n, np.int32), Numbering()
+    for at in range(0, n, PART):
+        part = slice(at, at + PART)
+        key = events["netns"][part].astype(np.uint64) << np.uint64(32)
+        key |= events["ifindex"][part].astype(np.uint64) << np.uint64(8)
+        key |= events["point"][part]
+        code[part] = numbering.of(key)
+    known = numbering.values(np.uint64)
     return HopCodes(
-        code.astype(np.int32),
+        code,
         (known >> np.uint64(32)).astype(np.uint32),
         ((known >> np.uint64(8)) & np.uint64(0xFFFFFF)).astype(np.uint32),
         (known & np.uint64(0xFF)).astype(np.uint8),
@@ -78,77 +107,38 @@ def by_buffer(skb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index_bits = (n - 1).bit_length()
     if (used >> shift).bit_length() + index_bits > 64:
         order = np.argsort(key, kind="stable")
-        key = key[order]
-        return order, np.concatenate([[True], key[1:] != key[:-1]])
+        return order, _changes(key[order])
     key >>= np.uint64(shift)
     key <<= np.uint64(index_bits)
-    key |= np.arange(n, dtype=np.uint64)
+    for at in range(0, n, PART):
+        key[at : at + PART] |= np.arange(at, min(at + PART, n), dtype=np.uint64)
     key.sort()
-    order = (key & np.uint64((1 << index_bits) - 1)).astype(np.uint32 if index_bits <= 32 else np.int64)
+    order = np.empty(n, np.uint32 if index_bits <= 32 else np.int64)
+    np.bitwise_and(key, np.uint64((1 << index_bits) - 1), out=order, casting="unsafe")
     key >>= np.uint64(index_bits)
-    changes = np.empty(n, bool)
-    changes[0] = True
-    np.not_equal(key[1:], key[:-1], out=changes[1:])
-    return order, changes
+    return order, _changes(key)
 
 
-def identity(events: Columns) -> np.ndarray:
-    """Pack the fields that no hop changes, not even NAT: protocol, sequence, identification."""
-    packed = events["seq"].astype(np.uint64) << np.uint64(32)
-    packed |= events["ident"].astype(np.uint64) << np.uint64(16)
-    packed |= events["proto"]
-    return packed
+def _changes(ordered: np.ndarray) -> np.ndarray:
+    changes = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:])
+    return changes
 
 
-def flow_hash(events: Columns) -> np.ndarray:
-    """Hash addresses, ports and protocol to 64 bits (one direction)."""
-    packed = events["saddr"].astype(np.uint64) << np.uint64(32)
-    packed |= events["daddr"]
-    packed *= np.uint64(0x9E3779B97F4A7C15)
-    packed ^= packed >> np.uint64(29)
-    packed += (events["sport"].astype(np.uint64) << np.uint64(24)) | (events["dport"].astype(np.uint64) << np.uint64(8)) | events["proto"]
-    packed *= np.uint64(0xBF58476D1CE4E5B9)
-    packed ^= packed >> np.uint64(32)
-    return packed
+def parts(changes: np.ndarray) -> Iterator[slice]:
+    """Cut a sorted order into parts of about `PART` events that hold whole buffers."""
+    begin, n = 0, len(changes)
+    while begin < n:
+        end = min(begin + PART, n)
+        if end < n:
+            end += int(changes[end:].argmax()) if changes[end:].any() else n - end
+        yield slice(begin, end)
+        begin = end
 
 
-def _differs(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Tell, for each position but the first, whether the sorted value changed."""
-    ordered = values[order]
-    return ordered[1:] != ordered[:-1]
-
-
-def packet_starts(events: Columns, hops: HopCodes, order: np.ndarray, changes: np.ndarray, freed: np.ndarray) -> np.ndarray:
-    """Mark where, in the sorted order, the hops of a new packet begin.
-
-    Parameters
-    ----------
-    events, hops, order, changes
-        From `hop_codes` and `by_buffer`.
-    freed : numpy.ndarray of bool, shape (distinct hops,)
-        Which hops free the buffer.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n,)
-
-    Notes
-    -----
-    A new packet begins with a new address; after the buffer was freed; where
-    protocol, sequence or identification change; where the addresses change and the
-    namespace too (within a namespace that is NAT); and where the hop with which the
-    packet began comes again (the free was not seen).
-    """
-    starts = changes
-    if len(order) == 0:
-        return starts
-    hop = hops.code[order]
-    starts[1:] |= freed[hop[:-1]]
-    starts[1:] |= _differs(identity(events), order)
-    _, namespace = np.unique(hops.netns, return_inverse=True)
-    namespace = namespace.astype(np.int16)[hop]
-    starts[1:] |= _differs(flow_hash(events), order) & (namespace[1:] != namespace[:-1])
-    run = np.cumsum(starts, dtype=np.int32 if len(order) < 2**31 else np.int64) - 1
-    first = hop[np.flatnonzero(starts)]
-    starts |= hop == first[run]
-    return starts
+def runs(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the positions of runs, one run after the other: ``begin[i], …, begin[i] + length[i] - 1``."""
+    ends = np.cumsum(length)
+    if len(ends) == 0:
+        return np.empty(0, np.int64)
+    return np.repeat(begin - (ends - length), length) + np.arange(ends[-1])

@@ -1,13 +1,25 @@
 """Join TCP segments to the moment the application read them.
 
 TCP merges buffers in the receive queue, so a segment's own buffer is often not the
-one that is copied out.  The byte stream is: a segment is delivered by the first
-copy that reaches its last byte.
+one that is copied out.  The byte stream is: a segment is delivered by the copy
+that holds its last byte.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+
+from .order import Columns
+
+
+def flow_numbers(events: Columns, at: np.ndarray) -> np.ndarray:
+    """Number the flows (addresses and ports, one direction) of the events at positions `at`, int64."""
+    addresses = events["saddr"][at].astype(np.uint64) << np.uint64(32) | events["daddr"][at]
+    ports = events["sport"][at].astype(np.int64) << 16 | events["dport"][at]
+    pair, _ = pd.factorize(addresses)
+    flow, _ = pd.factorize(pair.astype(np.int64) << 32 | ports)
+    return flow.astype(np.int64)
 
 
 def positions(flow: np.ndarray, seq: np.ndarray) -> np.ndarray:
@@ -42,19 +54,21 @@ def positions(flow: np.ndarray, seq: np.ndarray) -> np.ndarray:
 
 
 def delivered_by(
-    segment_flow: np.ndarray, segment_end: np.ndarray, arrival_ns: np.ndarray,
-    copy_flow: np.ndarray, copy_end: np.ndarray, copy_ns: np.ndarray,
+    segment_flow: np.ndarray, segment_end: np.ndarray, arrival: np.ndarray,
+    copy_flow: np.ndarray, copy_end: np.ndarray, copy_bytes: np.ndarray, copy: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Find for each segment the copy that delivered its last byte.
+    """Find for each segment the copy that holds its last byte.
 
     Parameters
     ----------
-    segment_flow, copy_flow : numpy.ndarray of uint64
-        Flow hashes.
+    segment_flow, copy_flow : numpy.ndarray of int64
+        Numbers of the flows.
     segment_end, copy_end : numpy.ndarray of uint32
         Sequence number behind the last byte.
-    arrival_ns, copy_ns : numpy.ndarray of int64
-        Times.
+    arrival, copy : numpy.ndarray of int64
+        Places in time, no two equal: positions in the events.
+    copy_bytes : numpy.ndarray of int64
+        Length of each copy.
 
     Returns
     -------
@@ -67,14 +81,16 @@ def delivered_by(
         return found
     segments = len(segment_flow)
     flow = np.concatenate([segment_flow, copy_flow])
-    order = np.lexsort((np.concatenate([arrival_ns, copy_ns]), flow))
+    time = np.concatenate([arrival, copy])
+    order = np.argsort(time)
+    order = order[np.argsort(flow[order], kind="stable")]
     place = np.empty(len(order), np.int64)
     place[order] = positions(flow[order], np.concatenate([segment_end, copy_end])[order])
     copies = np.argsort(place[segments:], kind="stable")
     sorted_copies = place[segments:][copies]
     at = np.searchsorted(sorted_copies, place[:segments], side="left")
-    inside = at < len(copies)
     candidate = copies[np.minimum(at, len(copies) - 1)]
-    good = inside & (copy_flow[candidate] == segment_flow) & (copy_ns[candidate] >= arrival_ns)
+    good = (at < len(copies)) & (copy_flow[candidate] == segment_flow) & (copy[candidate] > arrival)
+    good &= sorted_copies[np.minimum(at, len(copies) - 1)] - copy_bytes[candidate] < place[:segments]
     found[good] = candidate[good]
     return found

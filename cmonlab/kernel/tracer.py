@@ -21,6 +21,7 @@ from .loader import SOURCES, Module
 from .points import CATALOGUE, Point, select
 from .ringbuf import RingBuffer
 
+_BLIND = 255  # POINT_BLIND of records.h
 RING_BYTES = 8 << 20
 POLL_S = 0.01
 
@@ -37,6 +38,8 @@ class Recording:
         Per point: seen, unmatched, sampled_out, recorded, lost.
     addresses6 : dict of int to bytes
         IPv6 addresses (16 bytes) by their key in the records.
+    blind : list of (int, int, int)
+        CPU, start and end (ns) of intervals in which tracepoints stayed silent.
     reader_cpu_s : float
         CPU time that reading took.
     """
@@ -44,6 +47,7 @@ class Recording:
     chunks: list[tuple[int, np.ndarray]] = field(default_factory=list)
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
     addresses6: dict[int, bytes] = field(default_factory=dict)
+    blind: list[tuple[int, int, int]] = field(default_factory=list)
     reader_cpu_s: float = 0.0
 
 
@@ -52,6 +56,10 @@ def macros(points: Sequence[Point], cpus: int) -> dict[str, int]:
     btf = vmlinux()
     defined = {f"POINT_{point.name.upper()}": point.id for point in points}
     defined |= {"POINTS": max(point.id for point in points) + 1, "CPUS": cpus, "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs")}
+    defined["RECEIVE_QUEUE_LENGTH"] = offset_of(btf, "sock", "sk_receive_queue.qlen")
+    defined["READER_QUEUE_LENGTH"] = offset_of(btf, "udp_sock", "reader_queue.qlen")
+    # Linux 5.18 had another argument before the tasks (kernel fa2c3254d7cf, undone in 9c2136be0878).
+    defined["SWITCH_PREVIOUS"] = btf.arguments("sched_switch").index("task_struct")
     if len(btf.arguments("kfree_skb")) > 2:
         defined["KFREE_SKB_HAS_REASON"] = 1
     return defined
@@ -130,6 +138,7 @@ class Tracer:
 
     def start(self) -> None:
         """Attach every point and start to read."""
+        self._module.attach("on_sched_switch", "sched_switch")
         # Downstream points first: a journey must not begin before its end can be seen.
         for point in sorted(self.points, key=lambda p: -p.id):
             self._programs[point.name] = self._module.attach(f"on_{point.name}", point.name)
@@ -156,10 +165,18 @@ class Tracer:
             if self.events * self.record.itemsize > self._max_bytes:
                 self.full = True
                 return
-            records = ring.read()
+            records = self._without_gaps(cpu, ring.read())
             if len(records):
                 self.events += len(records)
                 self.recording.chunks.append((cpu, records))
+
+    def _without_gaps(self, cpu: int, records: np.ndarray) -> np.ndarray:
+        """Set aside the records that tell of blind intervals."""
+        gap = records["point"] == _BLIND
+        if not gap.any():
+            return records
+        self.recording.blind += [(cpu, int(a), int(b)) for a, b in zip(records["ts_ns"][gap], records["skb"][gap], strict=True)]
+        return records[~gap]
 
     def _ledger(self) -> dict[str, dict[str, int]]:
         """Account for every packet that passed a point.

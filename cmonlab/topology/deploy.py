@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ..errors import DockerError, UnknownName
@@ -15,7 +16,7 @@ from . import image as images
 from . import owner, remove
 from .client import docker_errors
 from .engine import clean_host, docker_engine
-from .model import Container, Topology
+from .model import Container, Network, Topology
 from .process import Process
 from .remove import clean
 from .running import Running, describe_network, inspect
@@ -77,18 +78,26 @@ class Lab:
             self.image = images.find_image(self.client, topology.image)
         notify(f"deploying {len(topology.containers)} containers")
         labels = {owner.RUN_LABEL: self.run_id, owner.OWNER_LABEL: owner.me()}
-        for network in topology.networks:
-            with docker_errors(f"network {network.name} cannot be made"):
-                # The engine chooses a subnet that no route of the host covers.
-                self.client.api.create_network(
-                    self._docker_name(network.name), driver=network.driver, labels=labels, check_duplicate=True
-                )
-        pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="cmonlab-deploy")
-        try:
-            started = pool.map(lambda container: self._start(container, labels), topology.containers)
-            self.containers = {container.name: container for container in started}
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        # An interrupt in the middle of a request would leave what the engine makes of it,
+        # so it is put off until the requests under way have been answered.
+        with remove.uninterrupted() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
+
+            def unless_ended(make: Callable[[Any, dict[str, str]], Any], member: Any) -> Any:
+                try:
+                    return None if interrupted or failed else make(member, labels)
+                except BaseException:
+                    failed.append(member)
+                    raise
+
+            failed: list[Any] = []
+            list(pool.map(partial(unless_ended, self._make), topology.networks))
+            started = list(pool.map(partial(unless_ended, self._start), topology.containers))
+            self.containers = {container.name: container for container in started if container}
+
+    def _make(self, network: Network, labels: dict[str, str]) -> None:
+        with docker_errors(f"network {network.name} cannot be made"):
+            # The engine chooses a subnet that no route of the host covers.
+            self.client.api.create_network(self._docker_name(network.name), driver=network.driver, labels=labels)
 
     def _docker_name(self, name: str) -> str:
         return f"cmonlab-{self.run_id}-{name}"
@@ -171,8 +180,8 @@ class Lab:
         user : str, optional
             Run as this user, by default root.
         service : str, optional
-            What it serves; an earlier process of the same service in this container is
-            stopped first.
+            A name by which `stop` finds it; an earlier process of that name in this
+            container is stopped first.
 
         Returns
         -------
@@ -186,12 +195,24 @@ class Lab:
             The engine refused.
         """
         container = self._known(name)
-        if service is not None and (name, service) in self._processes:
-            self._processes.pop((name, service)).stop()
+        if service is not None:
+            self.stop(name, service)
         process = Process(self.client, name, container.id, list(argv), user)
         if service is not None:
             self._processes[name, service] = process
         return process
+
+    def stop(self, name: str, service: str) -> None:
+        """Stop the process that `start` gave a service's name; none is fine too.
+
+        Raises
+        ------
+        DockerError
+            It does not end.
+        """
+        process = self._processes.pop((name, service), None)
+        if process is not None:
+            process.stop()
 
     def describe(self) -> dict[str, Any]:
         """Return what a manifest says about this lab; JSON can hold it.

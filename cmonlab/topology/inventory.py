@@ -48,6 +48,7 @@ class Inventory:
         self._pids = {container.id: container.pid for container in lab.containers.values()}
         self._rows: dict[tuple[int, int], dict[str, Any]] = {}
         self._handles: dict[str, int] = {}
+        self._taken: set[str] = set()
         self._stack = ExitStack()
         self._lock = threading.Lock()
         self._closing = False
@@ -61,10 +62,8 @@ class Inventory:
             for container, pid in self._pids.items():
                 self._hold(self._short[container], pid)
             with docker_errors("the engine's events cannot be followed"):
-                # Events from a second ago come again; taking a container twice is harmless,
-                # missing one is not.
-                since = int(time.time()) - 1
-                self._stream = self._api.events(since=since, filters=_EVENTS, decode=True)
+                # What starts while the stream is being opened comes again in it.
+                self._stream = self._api.events(since=f"{time.time():.9f}", filters=_EVENTS, decode=True)
                 for container in self._api.containers(quiet=True):
                     self._take(container["Id"])
             self._read(list(self._handles))
@@ -98,7 +97,9 @@ class Inventory:
             name = self._short.get(container, data["Name"].lstrip("/"))
             pid, state = data["State"]["Pid"], data["State"]["Status"]
         key = self._hold(name, pid) if pid else ""
-        if not key and state != "created":
+        if key:
+            self._taken.add(container)
+        elif state != "created" and container not in self._taken:
             self.missed.append(name)
         return key
 

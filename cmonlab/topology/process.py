@@ -6,9 +6,13 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
-from ..errors import DockerError
+from ..errors import CmonlabError, DockerError
 from .client import docker_errors
+
+_START_DEADLINE_S = 10.0
 
 
 class Process:
@@ -33,6 +37,21 @@ class Process:
             self._stream = self._api.exec_start(self._id, stream=True, demux=True)
         self._thread = threading.Thread(target=self._read, name=f"cmonlab-{container}-{argv[0]}", daemon=True)
         self._thread.start()
+        # The engine answers before the process runs; until then it cannot be stopped.
+        self._poll(lambda state: state["Pid"] or _has_ended(state), _START_DEADLINE_S)
+
+    def _inspect(self) -> dict[str, Any]:
+        with docker_errors(f"cannot ask for {self.argv[0]} in {self.container}"):
+            return self._api.exec_inspect(self._id)
+
+    def _poll(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any] | None:
+        """Return the engine's account once it meets a condition, None when it does not in time."""
+        deadline = time.monotonic() + seconds
+        while not condition(state := self._inspect()):
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.005)
+        return state
 
     def _read(self) -> None:
         try:
@@ -42,15 +61,15 @@ class Process:
             self._chunks.append((False, f"\n[output lost: {error}]".encode()))
         try:
             # The stream ends a little before the engine has noted the exit code.
-            deadline = time.monotonic() + 10
-            while (state := self._api.exec_inspect(self._id))["Running"] and time.monotonic() < deadline:
-                self._ended.wait(0.005)
-            self._exit_code = state["ExitCode"]
-        except Exception as error:
+            self._end(self._poll(_has_ended, _START_DEADLINE_S))
+        except CmonlabError as error:
             self._chunks.append((False, f"\n[exit code lost: {error}]".encode()))
-        if self._exit_code is None:
-            self._exit_code = -1
-        self._ended.set()
+            self._end(None)
+
+    def _end(self, state: dict[str, Any] | None) -> None:
+        if not self._ended.is_set():
+            self._exit_code = state["ExitCode"] if state else -1
+            self._ended.set()
 
     @property
     def stdout(self) -> str:
@@ -86,26 +105,35 @@ class Process:
             It does not end.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self.running or not self._signal(number) or self.wait(timeout_s) is not None:
+            if not self.running or not self._signal(number):
+                return
+            # Not `wait`: a child that it leaves behind may keep its output open.
+            state = self._poll(_has_ended, timeout_s)
+            if state is not None:
+                self._end(state)
                 return
         raise DockerError(f"{self.argv[0]} in {self.container} does not end")
 
     def _signal(self, number: int) -> bool:
-        """Send a signal to the process itself; False when there is none any more."""
-        with docker_errors(f"cannot stop {self.argv[0]} in {self.container}"):
-            state = self._api.exec_inspect(self._id)
-        if not state["Running"] or not state["Pid"]:
+        """Send a signal to the process itself; False when it has ended."""
+        state = self._inspect()
+        if _has_ended(state) or not state["Pid"]:
+            self._end(state)
             return False
         try:
             # A pidfd names this process even after its pid is reused.
             handle = os.pidfd_open(state["Pid"])
         except ProcessLookupError:
-            return False
-        try:
-            if self._api.exec_inspect(self._id)["Running"]:
-                signal.pidfd_send_signal(handle, number)
             return True
+        try:
+            if self._inspect()["Running"]:
+                signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
-            return False
+            pass  # it ended between the two; the engine will say so
         finally:
             os.close(handle)
+        return True
+
+
+def _has_ended(state: dict[str, Any]) -> bool:
+    return not state["Running"] and state["ExitCode"] is not None

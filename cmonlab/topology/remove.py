@@ -13,16 +13,22 @@ from .client import docker_errors, unless_gone
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off until the block is done, so that removal is complete."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def uninterrupted() -> Iterator[list[int]]:
+    """Put Ctrl-C off until the block is done.
+
+    Yields
+    ------
+    list of int
+        Empty until Ctrl-C was pressed, so that the block can end early.
+    """
     pending: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pending
+        return
     previous = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
     try:
-        yield
+        yield pending
     finally:
         signal.signal(signal.SIGINT, previous if previous is not None else signal.default_int_handler)
         if pending:

@@ -112,22 +112,34 @@ def seconds(duration_s: float) -> int:
 
 
 def serve(lab: Any, container: str, argv: list[str], port: int) -> None:
-    """Start a server and wait until it listens on a TCP port.
+    """Start a server, in place of an earlier one, and wait until it listens on a TCP port.
 
     Raises
     ------
     WorkloadError
-        It ended, or does not listen in time; quotes its output.
+        The port is taken, the server ended, or does not listen in time; quotes its
+        output.
     """
+    lab.stop(container, f"tcp/{port}")
+    if port in _listening(lab, container):
+        raise WorkloadError(
+            f"{argv[0]} in {container} cannot serve",
+            why=f"another process listens on port {port} already",
+            fix="choose another port",
+        )
     server = lab.start(container, argv, user="nobody", service=f"tcp/{port}")
     deadline = time.monotonic() + _SERVER_DEADLINE_S
-    # The socket table instead of a connection: no packet before the recording starts.
-    while port not in listening(lab.exec(container, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]):
+    while port not in _listening(lab, container):
         ended = server.wait(0.02) is not None
         if ended or time.monotonic() > deadline:
             state = f"ended with code {server.exit_code}" if ended else f"does not listen on port {port}"
             server.stop()
             raise WorkloadError(f"{argv[0]} in {container} {state}", why=server.output.strip() or "it printed nothing")
+
+
+def _listening(lab: Any, container: str) -> set[int]:
+    # The socket table instead of a connection: no packet before the recording starts.
+    return listening(lab.exec(container, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1])
 
 
 def listening(table: str) -> set[int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from . import pingpong
 
 PORT = 11311
 SERVER = "10.77.0.10"
@@ -53,6 +56,12 @@ def is_bound(process: subprocess.Popen, protocol: str, port: int) -> bool:
     return False
 
 
+def sent_packets(process: subprocess.Popen) -> int:
+    """Return how many packets have left the process' namespace by eth0."""
+    lines = Path(f"/proc/{process.pid}/net/dev").read_text().splitlines()
+    return next((int(line.split()[10]) for line in lines if line.lstrip().startswith("eth0:")), 0)
+
+
 @contextmanager
 def server(lab, protocol: str, port: int, *words: str) -> Iterator[None]:
     """Run a server in ``c0`` and wait until it is bound to its port."""
@@ -76,7 +85,9 @@ def echo_server(lab, protocol: str) -> Iterator[None]:
 @contextmanager
 def ping_pong(lab, protocol: str) -> Iterator[None]:
     """One message of 64 bytes there and back at a time, for as long as the block lasts."""
-    with echo_server(lab, protocol), running(lab, "c1", *sockperf(protocol, "ping-pong", "-m", "64", "-t", "600")):
+    ours = [[sys.executable, "-S", pingpong.__file__, role, protocol, SERVER, str(PORT)] for role in ("server", "client")]
+    with server(lab, protocol, PORT, *ours[0]), running(lab, "c1", *ours[1]) as client:
+        until(lambda: sent_packets(client) > 2000, "messages to flow", 20.0)
         yield
 
 

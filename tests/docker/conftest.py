@@ -45,6 +45,7 @@ class Child:
         # A background shell ignores Ctrl-C, and its children would inherit that.
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-u", "-c", code],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -56,6 +57,7 @@ def test_processes_run_in_the_background_and_stop(lab):
     stubborn = lab.start("c0", ["sh", "-c", "trap '' TERM; echo begun; while :; do sleep 1; done"])
     assert wait_for(lambda: "begun" in stubborn.stdout)
     stubborn.stop(timeout_s=0.3)
+    # Its child still holds the output open for up to a second.
     assert stubborn.exit_code == 128 + signal.SIGKILL
 
 
@@ -103,12 +105,9 @@ def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch):
     assert len(before[0]) == len(client.api.networks()) and len(before[1]) == len(client.api.containers(all=True))
 
 
-def test_unknown_image_and_driver_are_refused_in_words(left):
+def test_an_image_the_engine_lacks_is_refused_in_words(client):
     with pytest.raises(DockerError, match="no image 'cmonlab/none:1'"):
         bridge(2, image="cmonlab/none:1").deploy()
-    odd = Topology("custom", (Container("a", ("n",)),), (Network("n", "no-such-driver"),))
-    with pytest.raises(DockerError, match="network n cannot be made"):
-        odd.deploy()
 
 
 def test_a_container_on_two_networks_and_on_none():
@@ -123,10 +122,13 @@ def test_a_container_on_two_networks_and_on_none():
 
 
 @pytest.mark.parametrize("at", ["tell deploying", "run"])
-def test_ctrl_c_leaves_nothing(child, client, at):
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.1, 0.4])
+def test_ctrl_c_leaves_nothing(child, client, at, after_s):
     before = len(client.api.networks())
     process = child(HOLD.format(count=4))
     process.read(at)
+    # Not a wait for something: the interrupt shall come at various moments.
+    time.sleep(after_s)
     process.signal(signal.SIGINT)
     code, output = process.wait()
     assert code != 0 and "KeyboardInterrupt" in output
@@ -187,4 +189,5 @@ def test_reading_links_leaves_us_in_our_namespace_without_children(lab):
     before = threads(), len(children().splitlines())
     rows = links({container.name: container.pid for container in lab.containers.values()})
     assert {row["namespace"] for row in rows} == {"c0", "c1"}
-    assert (threads(), len(children().splitlines())) == before
+    # The kernel ends a thread a little after Python has joined it.
+    assert wait_for(lambda: (threads(), len(children().splitlines())) == before)

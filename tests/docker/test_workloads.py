@@ -6,6 +6,9 @@ import pytest
 
 from cmonlab.errors import WorkloadError
 from cmonlab.workload import WORKLOADS, Iperf, Memcached, workload
+from cmonlab.workload.result import listening
+
+from .conftest import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -45,11 +48,30 @@ def test_workloads_without_their_server_fail_in_words(lab):
         Memcached(port=11999).run(lab, 1)
 
 
-def test_a_port_in_use_is_quoted(lab):
+def test_a_server_replaces_its_own_kind_but_nobody_elses(lab):
+    for _ in range(2):
+        Iperf(port=7776).prepare(lab)
     squatter = lab.start("c0", ["nc", "-l", "-p", "7777"])
     try:
-        with pytest.raises(WorkloadError, match=r"iperf3 in c0 ended with code \d+") as caught:
+        assert wait_for(lambda: 7777 in listening(lab.exec("c0", ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]))
+        with pytest.raises(WorkloadError, match="listens on port 7777 already"):
             Iperf(port=7777).prepare(lab)
-        assert "in use" in caught.value.why.lower()
+        assert squatter.running
     finally:
         squatter.stop()
+
+
+def test_a_server_that_ends_is_quoted(lab):
+    with pytest.raises(WorkloadError, match=r"memcached in c0 ended with code \d+") as caught:
+        Memcached(port=80).prepare(_WithAddress(lab, "192.0.2.77"))
+    assert "assign requested address" in caught.value.why
+
+
+class _WithAddress:
+    """A lab that gives every container an address it does not have."""
+
+    def __init__(self, lab, address):
+        self._lab, self.address = lab, lambda name: address
+
+    def __getattr__(self, name):
+        return getattr(self._lab, name)

@@ -6,13 +6,25 @@ touch the test's packets, nor the test the machine.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
 import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 _runs = itertools.count()
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+
+
+def _enter(namespace: str) -> None:
+    """Move the calling thread into a network namespace."""
+    with open(f"/run/netns/{namespace}") as file:
+        if _libc.setns(file.fileno(), _CLONE_NEWNET):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
 
 def ip(*words: str) -> str:
@@ -25,6 +37,9 @@ class NetLab:
     def __init__(self):
         run = f"cmonlab-test-{os.getpid()}-{next(_runs)}"
         self.namespaces = {name: f"{run}-{name}" for name in ("host", "c0", "c1")}
+        self._threads = {
+            name: ThreadPoolExecutor(4, initializer=_enter, initargs=(namespace,)) for name, namespace in self.namespaces.items()
+        }
 
     def build(self) -> None:
         for namespace in self.namespaces.values():
@@ -40,6 +55,14 @@ class NetLab:
             ip("-n", namespace, "addr", "add", f"10.77.0.{10 + number}/24", "dev", "eth0")
             ip("-n", namespace, "addr", "add", f"fd77::{10 + number}/64", "dev", "eth0", "nodad")
             ip("-n", namespace, "link", "set", "eth0", "up")
+
+    def start(self, name: str, function, *args) -> Future:
+        """Run a function in a thread that lives in a namespace."""
+        return self._threads[name].submit(function, *args)
+
+    def call(self, name: str, function, *args):
+        """Run a function in a namespace and return its result."""
+        return self.start(name, function, *args).result(timeout=60)
 
     def argv(self, name: str, *words: str) -> list[str]:
         return ["ip", "netns", "exec", self.namespaces[name], *words]
@@ -67,6 +90,8 @@ class NetLab:
         return rows
 
     def remove(self) -> None:
+        for threads in self._threads.values():
+            threads.shutdown(cancel_futures=True)
         for namespace in self.namespaces.values():
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True)
 

@@ -61,12 +61,16 @@ class FakeLab:
         self.processes, self.started = list(processes), []
         rows = "".join(f"0: 00000000:{port:04X} 00000000:0000 0A x\n" for port in listening)
         self.table = f"sl local_address rem_address st\n{rows}"
+        self.taken = False
 
     def address(self, name):
         return {"c0": "10.0.0.2", "c1": "10.0.0.3"}[name]
 
     def exec(self, name, argv, user=None):
-        return 0, self.table
+        return 0, self.table if self.started or self.taken else ""
+
+    def stop(self, name, service):
+        assert service.startswith("tcp/")
 
     def start(self, name, argv, user=None, service=None):
         self.started.append((name, argv, user, service))
@@ -215,6 +219,9 @@ def test_prepare_waits_until_the_server_listens(monkeypatch):
     with pytest.raises(WorkloadError, match="ended with code 71") as caught:
         Memcached().prepare(FakeLab(FakeProcess(71, "cannot bind"), listening=[5201]))
     assert caught.value.why == "cannot bind"
+    lab.taken = True
+    with pytest.raises(WorkloadError, match="port 11211 already"):
+        Memcached().prepare(lab)
     monkeypatch.setattr(result, "_SERVER_DEADLINE_S", 0.0)
     with pytest.raises(WorkloadError, match="does not listen on port 5201"):
         Iperf().prepare(FakeLab(FakeProcess(None, "", waits=10**9)))

@@ -1,0 +1,194 @@
+"""Tell packets apart: the hops of one packet, among the events of one buffer.
+
+A buffer carries one packet after another.  Where one ends and the next begins is
+told by the fields that no hop changes, by the free between them, and by hops that
+come again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .order import Columns, HopCodes, by_buffer, parts
+
+TCP, UDP = 6, 17
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Which point ids transmit, receive, deliver (copy a packet out), read (a socket), and free."""
+
+    transmit: frozenset[int]
+    receive: frozenset[int]
+    deliver: frozenset[int]
+    read: frozenset[int]
+    consume: frozenset[int]
+    drop: frozenset[int]
+
+    def of(self, stage: str, points: np.ndarray) -> np.ndarray:
+        """Tell of each point id whether it is of a stage."""
+        table = np.zeros(256, bool)
+        table[list(getattr(self, stage))] = True
+        return table[points]
+
+
+@dataclass(frozen=True)
+class Packets:
+    """Hops of packets, packet after packet in order of their buffers.
+
+    Attributes
+    ----------
+    event : numpy.ndarray of int, shape (hops,)
+        Position in the events of each hop, in order of time within a packet.
+    length : numpy.ndarray of int64, shape (packets,)
+        Hops of each packet, at least 1.
+    copy : numpy.ndarray of int64, shape (copies,), ascending
+        Events that copied TCP data to an application.
+    copy_end : numpy.ndarray of uint32, shape (copies,)
+        Sequence number behind the last byte of each copy.
+    orphans : int
+        Groups of events that begin nowhere: frees and deliveries of packets whose
+        way was not seen, and clones that a capture tool made.
+    """
+
+    event: np.ndarray
+    length: np.ndarray
+    copy: np.ndarray
+    copy_end: np.ndarray
+    orphans: int
+
+
+def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Packets:
+    """Find the packets among the events.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    hops : HopCodes
+        From `hop_codes`.
+    stages : Stages
+        What each point means.
+    whole : bool
+        No event was lost; otherwise any hop that comes again begins a packet, not
+        only the first one.
+    """
+    order, changes = by_buffer(events["skb"])
+    kind = {stage: stages.of(stage, hops.point) for stage in vars(stages)}
+    filled, found = 0, []
+    for part in parts(changes):
+        at = order[part].astype(np.int64)
+        hop = hops.code[at]
+        starts = _starts(events, hops, kind, at, hop, changes[part])
+        if not whole:
+            starts = _split_repeats(hop, starts)
+        kept, *rest = _trim(events, kind, at, hop, starts)
+        # What was kept is never longer than what was read: `order` becomes the result.
+        order[filled : filled + len(kept)] = kept
+        filled += len(kept)
+        found.append(rest)
+    lengths, copies, ends, orphans = zip(*found, strict=True) if found else ([], [], [], [])
+    copy, end = np.concatenate([*copies, np.empty(0, np.int64)]), np.concatenate([*ends, np.empty(0, np.uint32)])
+    by_time = np.argsort(copy)
+    return Packets(order[:filled], np.concatenate([*lengths, np.empty(0, np.int64)]), copy[by_time], end[by_time], sum(orphans))
+
+
+def _starts(events, hops, kind, at, hop, changes):
+    """Mark where, among events sorted by buffer, the hops of a new packet begin.
+
+    A new packet begins with a new address; after the buffer was freed; where
+    protocol, sequence or identification change; where it belongs to another flow
+    (`_other_flow`); and where the hop with which the packet began comes again (the
+    free was not seen).
+    """
+    starts = changes.copy()
+    later = starts[1:]
+    for name in ("seq", "ident", "proto"):
+        value = events[name][at]
+        later |= value[1:] != value[:-1]
+    later |= (kind["consume"] | kind["drop"])[hop[:-1]]
+    _other_flow(events, hops, kind, at, hop, later)
+    first = hop[np.flatnonzero(starts)]
+    starts |= hop == first[np.cumsum(starts, dtype=np.int32) - 1]
+    return starts
+
+
+def _other_flow(events, hops, kind, at, hop, later):
+    """Mark a change of addresses between namespaces, and an answer within one.
+
+    Any other change of addresses within a namespace is NAT.
+    """
+    _, namespace = np.unique(hops.netns, return_inverse=True)
+    here = namespace.astype(np.int32)[hop]
+    moved = here[1:] != here[:-1]
+    turned = kind["transmit"][hop[1:]] & ~kind["transmit"][hop[:-1]]
+    look = np.flatnonzero((moved | turned) & ~later)
+    old, new = at[look], at[look + 1]
+    saddr, daddr, sport, dport = (events[name] for name in ("saddr", "daddr", "sport", "dport"))
+    moved = moved[look]
+    same = (saddr[old] == saddr[new]) & (daddr[old] == daddr[new]) & (sport[old] == sport[new]) & (dport[old] == dport[new])
+    answer = (saddr[old] == daddr[new]) & (daddr[old] == saddr[new]) & ~same
+    ports = (events["proto"][old] == TCP) | (events["proto"][old] == UDP)
+    answer &= ~ports | ((sport[old] == dport[new]) & (dport[old] == sport[new]))
+    later[look] = (moved & ~same) | answer
+
+
+def _split_repeats(hop, starts):
+    """Begin a packet also where any hop of it comes again; the events between were lost."""
+    starts = starts.copy()
+    while True:
+        begins = np.flatnonzero(starts)
+        length = np.diff(begins, append=len(starts))
+        again = _first_repeat(hop, begins[length > 1], length[length > 1])
+        if len(again) == 0:
+            return starts
+        starts[again] = True
+
+
+def _first_repeat(hop, begins, length):
+    """Return where, in each of these packets, a hop comes for the second time; most have no such place."""
+    at = np.repeat(begins, length) + (np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length))
+    packet = np.repeat(np.arange(len(begins)), length)
+    key = packet * (int(hop.max(initial=0)) + 1) + hop[at]
+    by_key = np.argsort(key, kind="stable")
+    second = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
+    first = np.full(len(begins), len(hop), np.int64)
+    np.minimum.at(first, packet[second], at[second])
+    return first[first < len(hop)]
+
+
+def _trim(events, kind, at, hop, starts):
+    """Leave out what is no hop: frees after use, copies of TCP data, what follows a delivery.
+
+    Returns
+    -------
+    event, length, copy, copy_end, orphans
+        See `Packets`.
+    """
+    begins = np.flatnonzero(starts)
+    group = np.cumsum(starts, dtype=np.int32) - 1
+    first = hop[begins]
+    on_the_way = (kind["transmit"] | kind["receive"])[first]
+    rooted = on_the_way[group]
+    copied = kind["deliver"][hop]
+    keep = rooted & ~kind["consume"][hop]
+    keep[1:] &= ~copied[:-1] | starts[1:]
+    copies = np.flatnonzero(copied)
+    tcp = events["proto"][at[copies]] == TCP
+    keep[copies[tcp]] = False
+    copies = copies[tcp & rooted[copies]]  # a capture tool's copies are of clones
+    copy, end = _copied_to(events, at[copies], group[copies])
+    length = np.bincount(group[keep], minlength=len(begins))[on_the_way]
+    return at[keep], length, copy, end, int((~on_the_way & ~kind["read"][first]).sum())
+
+
+def _copied_to(events, copy, group):
+    """Return (events, sequence number behind their last byte) of copies out of TCP buffers."""
+    amount = events["aux"][copy].astype(np.int64)
+    total = np.cumsum(amount)
+    fresh = np.ones(len(copy), bool)
+    fresh[1:] = group[1:] != group[:-1]
+    before = (total - amount)[fresh][np.cumsum(fresh) - 1] if len(copy) else total
+    return copy, (events["seq"][copy].astype(np.int64) + total - before).astype(np.uint32)

@@ -1,0 +1,65 @@
+"""What a result must say about where it was measured, and what the host must have."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from cmonlab import manifest
+from cmonlab.errors import CmonlabError, NotTraceable
+
+PROGRAMS = {"ip": "iproute2", "sockperf": "sockperf", "memcached": "memcached", "memcaslap": "libmemcached-tools", "iperf3": "iperf3"}
+
+
+def check() -> None:
+    """Check that this host can run the benchmarks.
+
+    Raises
+    ------
+    NotTraceable
+        Not root, no BTF, or no bcc.
+    CmonlabError
+        A program is not installed.
+    """
+    from cmonlab.kernel.btf import vmlinux
+    from cmonlab.kernel.loader import bcc
+
+    if os.geteuid() != 0:
+        why = "they load eBPF programs and make network namespaces, and this user is not root"
+        raise NotTraceable("the benchmarks cannot run", why=why, fix="sudo make bench")
+    vmlinux()
+    bcc()
+    missing = sorted(package for program, package in PROGRAMS.items() if not shutil.which(program))
+    if missing:
+        raise CmonlabError(f"the benchmarks need {', '.join(missing)}", fix="make setup, or `make bench`, which installs them")
+
+
+def describe() -> dict:
+    """Return machine, kernel and versions."""
+    host = manifest.host()
+    kernel = {name: host.pop(name) for name in ("kernel", "kernel_build")}
+    versions = {"python": host.pop("python"), **host.pop("python_packages"), **_program_versions()}
+    versions["cmonlab_git"] = host.pop("git_revision")
+    return {"machine": host | {"load": os.getloadavg()}, "kernel": kernel, "versions": versions}
+
+
+def _program_versions() -> dict[str, str | None]:
+    from cmonlab.kernel.loader import bcc
+
+    found = {"bcc": getattr(bcc(), "__version__", None)}
+    for program, package in PROGRAMS.items():
+        query = ["dpkg-query", "-W", "-f", "${Version}", package]
+        try:
+            told = subprocess.run(query, capture_output=True, text=True, timeout=10)
+            found[program] = told.stdout.strip() or None
+        except OSError:
+            found[program] = None
+    return found
+
+
+def leftovers() -> list[str]:
+    """Return the network namespaces of this process that are still there."""
+    prefix = f"cmonlab-test-{os.getpid()}-"
+    return [path.name for path in Path("/run/netns").glob(f"{prefix}*")]

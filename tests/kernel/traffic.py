@@ -1,0 +1,126 @@
+"""Traffic with known counts between the namespaces of a `NetLab`, and its recording."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from contextlib import contextmanager
+
+from cmonlab.record import Capture
+
+COUNT = 1009
+ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c1": "fd77::11"}}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+_ports = itertools.count(21000)
+_SO_RCVBUFFORCE = 33
+
+
+def free_port() -> int:
+    """Return a port that no other test uses."""
+    return next(_ports)
+
+
+class Recording:
+    """What `recording` yields: after the block, its session."""
+
+    session = None
+
+
+@contextmanager
+def recording(lab, rule: str):
+    """Trace while the block runs, and until its last packets have arrived."""
+    done = Recording()
+    with Capture(rule, None, lab.links) as capture:
+        yield done
+        capture.settle()
+        done.session = capture.session()
+
+
+def udp_socket(lab, name: str, port: int = 0, version: int = 4, buffer_bytes: int = 16 << 20) -> socket.socket:
+    """Return a UDP socket of a namespace, bound where a port is given."""
+
+    def make():
+        sock = socket.socket(FAMILY[version], socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer_bytes)
+        sock.settimeout(20)
+        if port:
+            sock.bind((ADDRESS[version][name], port))
+        return sock
+
+    return lab.call(name, make)
+
+
+def payload(number: int, size: int) -> bytes:
+    """Return a payload that begins with its number, twice."""
+    return (number.to_bytes(4, "big") * 2).ljust(size, b"\xa5")
+
+
+def send_udp(sock: socket.socket, to, size: int, count: int = COUNT) -> None:
+    for number in range(count):
+        sock.sendto(payload(number, size), to)
+
+
+def receive_udp(sock: socket.socket, count: int = COUNT) -> list[bytes]:
+    return [sock.recv(65535) for _ in range(count)]
+
+
+def exchange_udp(lab, port: int, size: int, version: int = 4, count: int = COUNT, receiver=None, sender=None) -> list[bytes]:
+    """Send datagrams from c1 to c0 while c0 reads; return what it read."""
+    receiver = receiver or udp_socket(lab, "c0", port, version)
+    sender = sender or udp_socket(lab, "c1", 0, version)
+    with receiver, sender:
+        reading = lab.start("c0", receive_udp, receiver, count)
+        lab.call("c1", send_udp, sender, (ADDRESS[version]["c0"], port), size, count)
+        return reading.result(timeout=30)
+
+
+def send_tcp(lab, port: int, size: int, version: int = 4) -> None:
+    """Send so many bytes from c1 to c0 over a connection, and close it on both sides."""
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection:
+            got = 0
+            while part := connection.recv(1 << 16):
+                got += len(part)
+            return got
+
+    def client():
+        with socket.create_connection((ADDRESS[version]["c0"], port), timeout=30) as connection:
+            connection.sendall(bytes(size))
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+
+    server = lab.call("c0", lambda: socket.create_server((ADDRESS[version]["c0"], port), family=FAMILY[version]))
+    with server:
+        serving = lab.start("c0", serve, server)
+        lab.call("c1", client)
+        assert serving.result(timeout=30) == size
+
+
+def hash_of(number: int, size: int) -> int:
+    """Return what the events' ``seq`` is for `payload`: bpf/packet.h, ``mix``."""
+    low, high = struct.unpack("<II", payload(number, size)[:8])
+    mixed = (low ^ 0x9E3779B97F4A7C15) * 0xFF51AFD7ED558CCD % 2**64
+    mixed ^= mixed >> 32
+    mixed = (mixed ^ high) * 0xC4CEB9FE1A85EC53 % 2**64
+    return (mixed ^ mixed >> 32) % 2**32
+
+
+def new_bytes(segments) -> tuple[int, bool]:
+    """Return how many different bytes of its stream these segments of one connection carry, and whether each was delivered.
+
+    On a busy machine TCP repeats segments that were only late; the repetition is dropped.
+    """
+    origin = int(segments["seq"].iloc[0])
+    begin = (segments["seq"].astype("int64") - origin + 2**31) % 2**32 - 2**31
+    covered = {}
+    for which, rows in (("sent", segments.index), ("delivered", segments.index[segments["outcome"] == "delivered"])):
+        total, end = 0, -(2**31)
+        for start, size in sorted(zip(begin[rows], segments["payload_bytes"][rows].astype("int64"), strict=True)):
+            total += max(0, start + size - max(start, end))
+            end = max(end, start + size)
+        covered[which] = total
+    return covered["sent"], covered["sent"] == covered["delivered"]
