@@ -5,6 +5,7 @@ The tracer hands out what the kernel recorded and the ledger of what it did not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,8 +23,9 @@ from .points import CATALOGUE, Point, select
 from .ringbuf import RingBuffer
 
 _BLIND = 255  # POINT_BLIND of records.h
-RING_BYTES = 8 << 20
+RING_BYTES = 16 << 20
 POLL_S = 0.01
+_NICE = -10
 
 
 @dataclass
@@ -147,6 +149,8 @@ class Tracer:
     def stop(self) -> Recording:
         """Detach, read what is left and return the recording."""
         self._module.detach()
+        # Returns once programs that still run elsewhere have ended (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+        bpf.update_fd(self._module.map_fd("rings"), 0, self._rings[0].fd)
         self._stopping.set()
         if self._reader.ident:
             self._reader.join()
@@ -155,6 +159,9 @@ class Tracer:
         return self.recording
 
     def _read_until_stopped(self) -> None:
+        # A reader that waits for its turn loses events: before the workload, not after it.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stopping.wait(POLL_S):
             self._drain()
         self._drain()
