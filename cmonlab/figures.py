@@ -14,6 +14,7 @@ def caption(session) -> str:
     parts = [
         f"{complete:,} complete of {len(table):,} journeys",
         f"{len(session):,} events, {session.lost_events:,} lost events",
+        *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
         "observer overhead not measured",
     ]
     return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))

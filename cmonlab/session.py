@@ -71,7 +71,8 @@ class Session:
     @cached_property
     def _found(self) -> Journeys:
         lossy = {row["point"] for row in self.manifest["ledger"] if row["lost"]}
-        return correlate(self._columns, self._stages, {p["id"] for p in self.manifest["points"] if p["name"] in lossy})
+        lost = {p["id"] for p in self.manifest["points"] if p["name"] in lossy}
+        return correlate(self._columns, self._stages, lost, blind=self.blind_ns > 0)
 
     @property
     def lost_events(self) -> int:

@@ -28,6 +28,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("packets dropped", f"{len(session.drops()):,}"),
         ("events", f"{len(session):,}"),
         ("lost events", f"{session.lost_events:,}"),
+        ("blind intervals", f"{len(session.blind()):,}, {session.blind_ns / 1e6:.1f} ms"),
         ("observer overhead", "not measured"),
         ("clock error", "none: one clock"),
         *((name, f"{value:,.6g}") for name, value in workload.get("metrics", {}).items()),
@@ -67,7 +68,12 @@ def _notes(session: Session) -> list[str]:
     if session.lost_events:
         notes.append(
             f"{session.lost_events:,} events were lost by the monitor itself: counts are too low by that, journeys may "
-            "lack hops, and UDP journeys end at the arrival. Narrow the rule, or lower the rate."
+            "lack hops or end at the arrival. Narrow the rule, or lower the rate."
+        )
+    if session.blind_ns:
+        notes.append(
+            f"Tracepoints stayed silent for {session.blind_ns / 1e6:.1f} ms in {len(session.blind()):,} intervals (summed over "
+            "CPUs), while a process ran that this machine keeps from view; packets that passed then were not seen."
         )
     if session.manifest["recording"]["ended"] != "finished":
         notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")

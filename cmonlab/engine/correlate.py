@@ -65,7 +65,7 @@ def payload_bytes(events: Columns, at: np.ndarray) -> np.ndarray:
     return np.maximum(events["len_bytes"][at].astype(np.int64) - header, 0)
 
 
-def correlate(events: Columns, stages: Stages, lost: Collection[int] = ()) -> Journeys:
+def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind: bool = False) -> Journeys:
     """Group events into journeys.
 
     Parameters
@@ -78,6 +78,8 @@ def correlate(events: Columns, stages: Stages, lost: Collection[int] = ()) -> Jo
         Ids of the points where events were lost. Deliveries that can be told only
         when all of them are known are then left out, and those journeys end at the
         arrival.
+    blind : bool
+        Packets may have passed points unseen, without being counted as lost.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def correlate(events: Columns, stages: Stages, lost: Collection[int] = ()) -> Jo
     its place in the socket's queue (`datagram`).
     """
     hops = hop_codes(events)
-    found = packets(events, hops, stages, whole=not lost)
+    found = packets(events, hops, stages, whole=not lost and not blind)
     end = np.cumsum(found.length)
     delivery = np.full(len(end), -1, np.int64)
     if not stages.deliver & set(lost):

@@ -1,7 +1,8 @@
 """Join UDP datagrams to the read that took them from the socket.
 
-A socket's queue is first in, first out, so the n-th arrival is taken by the n-th
-read.  That holds only as long as every arrival and every read is known.
+A socket's queue is first in, first out, so reads take arrivals in their order.
+Where to begin to count, and whether all were seen, is told by the reads: each says
+how many datagrams it left.
 """
 
 from __future__ import annotations
@@ -12,28 +13,18 @@ import pandas as pd
 from .order import Columns
 
 
-def _queue(events: Columns, at: np.ndarray, sport: np.ndarray | int) -> np.ndarray:
+def _queue(events: Columns, at: np.ndarray, connected: bool) -> np.ndarray:
     """Name the queue of each event: namespace, local port, and the peer's port of a connected socket."""
     key = events["netns"][at].astype(np.uint64) << np.uint64(32)
     key |= events["dport"][at].astype(np.uint64) << np.uint64(16)
-    return key | np.uint64(sport) if np.isscalar(sport) else key | sport
-
-
-def _rank(number: np.ndarray) -> np.ndarray:
-    """Return how many equal numbers stand before each."""
-    order = np.argsort(number, kind="stable")
-    ordered = number[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(number) else order
-    rank = np.empty(len(number), np.int64)
-    rank[order] = np.arange(len(number)) - np.repeat(begins, np.diff(np.append(begins, len(number))))
-    return rank
+    return key | events["sport"][at] if connected else key
 
 
 class _Queues:
-    """The queues that were read, each with its one socket."""
+    """The queues that were read, and which of them have one socket only."""
 
     def __init__(self, events: Columns, read: np.ndarray):
-        number, self.keys = pd.factorize(_queue(events, read, events["sport"][read]), sort=True)
+        number, self.keys = pd.factorize(_queue(events, read, True), sort=True)
         self.number = number.astype(np.int64)
         socket = events["skb"][read]
         one = np.empty(len(self.keys), np.uint64)
@@ -45,9 +36,6 @@ class _Queues:
         """Return the number of each key's queue, -1 where it was not read or has several sockets."""
         at = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
         return np.where((self.keys[at] == key) & ~self.shared[at], at, -1)
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
 
 def reads_of(events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray) -> np.ndarray:
@@ -62,47 +50,82 @@ def reads_of(events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: 
     payload : numpy.ndarray of int64, shape (arrivals,)
         Bytes of each datagram.
     copied : numpy.ndarray of bool, shape (arrivals,)
-        Whose delivery is known already (the copy was seen): they have a place in the
-        queue, and more bytes than the first of their fragments.
+        Whose delivery is known already, as the copy was seen; they have their place
+        in the queue.
 
     Returns
     -------
     numpy.ndarray of int64, shape (arrivals,)
         Event of the read; -1 where it was not seen or the delivery is known, where
-        the queue is not known (several sockets share the port, or more was read
-        than arrived), and from the first pair on that cannot be: read before it
-        arrived, or more bytes than came.
+        several sockets share the port, and between two moments of an empty queue
+        unless as much was read as had arrived, each after it came and no longer.
     """
     found = np.full(len(arrival), -1, np.int64)
     queues = _Queues(events, read)
-    queue = queues.of(_queue(events, arrival, events["sport"][arrival]))
-    queue = np.where(queue >= 0, queue, queues.of(_queue(events, arrival, 0)))
+    queue = queues.of(_queue(events, arrival, True))
+    queue = np.where(queue >= 0, queue, queues.of(_queue(events, arrival, False)))
     known = np.flatnonzero(queue >= 0)
     if len(known) == 0:
         return found
-    # Reads before the first arrival took what had come before the recording began.
-    first = np.full(len(queues), len(events["ts_ns"]), np.int64)
-    first[queue[known][::-1]] = arrival[known][::-1]
-    usable = read > first[queues.number]
-    arrived, taken = (np.bincount(n, minlength=len(queues)) for n in (queue[known], queues.number[usable]))
-    known = known[(taken <= arrived)[queue[known]]]
-    pair = _pair(queue[known], queues.number[usable], read[usable])
-    good = (pair >= 0) & (pair > arrival[known]) & ((events["len_bytes"][pair] <= payload[known]) | copied[known])
-    bad_from = np.full(len(queues), len(arrival), np.int64)
-    bad = known[~good]
-    bad_from[queue[bad][::-1]] = bad[::-1]
-    good &= (known < bad_from[queue[known]]) & ~copied[known]
-    found[known[good]] = pair[good]
+    width = len(events["ts_ns"])
+    in_queue = queue[known] * width + arrival[known]
+    order = np.argsort(in_queue)
+    known, arrivals, reads = known[order], in_queue[order], np.sort(queues.number * width + read)
+    taken, period = _taken(arrivals, reads, width, events["detail"])
+    pairs = np.flatnonzero(taken >= 0)
+    datagram, by, period = known[taken[pairs]], reads[pairs] % width, period[pairs]
+    good = (by > arrival[datagram]) & ((events["len_bytes"][by] <= payload[datagram]) | copied[datagram])
+    doubtful = np.zeros(len(reads) + 1, bool)
+    doubtful[period[~good]] = True
+    good = ~doubtful[period] & ~copied[datagram]
+    found[datagram[good]] = by[good]
     return found
 
 
-def _pair(arrival_queue: np.ndarray, read_queue: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Return for each arrival the read of the same queue and rank, -1 where there is none."""
-    if len(read) == 0:
-        return np.full(len(arrival_queue), -1, np.int64)
-    width = len(read) + len(arrival_queue)
-    have = read_queue * width + _rank(read_queue)
-    order = np.argsort(have)
-    wanted = arrival_queue * width + _rank(arrival_queue)
-    at = order[np.minimum(np.searchsorted(have[order], wanted), len(have) - 1)]
-    return np.where(have[at] == wanted, read[at], -1)
+def _taken(arrivals, reads, width, left):
+    """Tell which arrival each read took.
+
+    Parameters
+    ----------
+    arrivals, reads : numpy.ndarray of int64, ascending
+        Queue times `width` plus event.
+    left : numpy.ndarray
+        By event: datagrams left in the queue.
+
+    Returns
+    -------
+    taken, period : numpy.ndarray of int64, shape (reads,)
+        Position in `arrivals`, -1 where it is not known; and the first read of the
+        time between two moments of an empty queue.
+
+    Notes
+    -----
+    Of the arrivals before a read, those that are not left have been read, so
+    ``surplus`` = arrived - left - reads does not change: it falls by one with an
+    arrival that was not seen and rises with a read that was not.  An arrival that
+    has been stamped and is not queued yet makes it rise for a moment.
+    """
+    queue, left = reads // width, left[reads % width]
+    begin = np.searchsorted(reads, queue * width)
+    origin, end = np.searchsorted(arrivals, queue * width), np.searchsorted(arrivals, (queue + 1) * width)
+    count = np.arange(len(reads)) - begin
+    surplus = np.searchsorted(arrivals, reads) - origin - left.astype(np.int64) - count - 1
+    empty = np.flatnonzero(left == 0)
+    passing = np.zeros(len(empty), bool)
+    passing[:-1] = (queue[empty][:-1] == queue[empty][1:]) & (surplus[empty][:-1] > surplus[empty][1:])
+    empty = empty[~passing]
+    # What was surplus when the queue was last empty (nothing, before the first read) …
+    number = np.searchsorted(empty, np.arange(len(reads)))
+    around = np.concatenate([[-1], empty, [len(reads)]])
+    last, following = around[number], around[number + 1]
+    known = last >= begin
+    before = np.where(known, surplus[last], 0)
+    # … is so when it is empty again, or at least never less until the end.
+    period = np.where(known, last + 1, begin)
+    low = np.minimum.reduceat(surplus, np.flatnonzero(period == np.arange(len(reads))))
+    which = np.cumsum(period == np.arange(len(reads))) - 1
+    closed = (following < len(reads)) & (queue[np.minimum(following, len(reads) - 1)] == queue)
+    sure = np.where(closed, surplus[np.minimum(following, len(reads) - 1)] == before, low[which] >= before)
+    taken = origin + count + before
+    sure &= (taken >= origin) & (taken < end)
+    return np.where(sure, taken, -1), period

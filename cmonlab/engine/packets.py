@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .order import Columns, HopCodes, by_buffer, parts
+from .order import Columns, HopCodes, by_buffer, parts, runs
 
 TCP, UDP = 6, 17
 
@@ -72,8 +72,8 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
     stages : Stages
         What each point means.
     whole : bool
-        No event was lost; otherwise any hop that comes again begins a packet, not
-        only the first one.
+        Every packet was seen at every point; otherwise any hop that comes again
+        begins a packet, not only the first one.
     """
     order, changes = by_buffer(events["skb"])
     kind = {stage: stages.of(stage, hops.point) for stage in vars(stages)}
@@ -136,27 +136,29 @@ def _other_flow(events, hops, kind, at, hop, later):
 
 
 def _split_repeats(hop, starts):
-    """Begin a packet also where any hop of it comes again; the events between were lost."""
+    """Begin a packet also where any hop of it comes again; what was between was not seen."""
     starts = starts.copy()
-    while True:
-        begins = np.flatnonzero(starts)
-        length = np.diff(begins, append=len(starts))
-        again = _first_repeat(hop, begins[length > 1], length[length > 1])
-        if len(again) == 0:
-            return starts
-        starts[again] = True
+    bit = np.uint64(1) << (np.arange(hop.max() + 1, dtype=np.uint64) & np.uint64(63))
+    begins = np.flatnonzero(starts)
+    length = np.diff(begins, append=len(starts))
+    repeats = np.bitwise_count(np.bitwise_or.reduceat(bit[hop], begins)) < length
+    begins, ends = begins[repeats], (begins + length)[repeats]
+    while len(begins):
+        again = _first_repeat(hop, begins, ends - begins)
+        starts[again[again < ends]] = True
+        begins, ends = again[again < ends], ends[again < ends]
+    return starts
 
 
 def _first_repeat(hop, begins, length):
-    """Return where, in each of these packets, a hop comes for the second time; most have no such place."""
-    at = np.repeat(begins, length) + (np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length))
-    packet = np.repeat(np.arange(len(begins)), length)
-    key = packet * (int(hop.max(initial=0)) + 1) + hop[at]
+    """Return where, in each of these runs, a hop comes for the second time; behind it all where none does."""
+    at, packet = runs(begins, length), np.repeat(np.arange(len(begins)), length)
+    key = packet * (int(hop.max()) + 1) + hop[at]
     by_key = np.argsort(key, kind="stable")
-    second = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
+    again = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
     first = np.full(len(begins), len(hop), np.int64)
-    np.minimum.at(first, packet[second], at[second])
-    return first[first < len(hop)]
+    np.minimum.at(first, packet[again], at[again])
+    return first
 
 
 def _trim(events, kind, at, hop, starts):

@@ -148,6 +148,11 @@ class Module:
         self._programs.append(program)
         return program
 
+    def unload(self, program: int) -> None:
+        """Unload one program that `load` returned, and is attached nowhere any more."""
+        self._programs.remove(program)
+        os.close(program)
+
     def detach(self) -> None:
         """Detach every program; its maps and counters stay. May be called twice."""
         _close_all(self._links)

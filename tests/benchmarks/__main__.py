@@ -7,6 +7,7 @@ that is missed is marked in the report and does not fail the run.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -29,7 +30,9 @@ ROUNDS, QUICK_ROUNDS = 12, 3
 
 def main(words: list[str] | None = None) -> int:
     """Run the benchmarks and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure cmonlab's speed and memory.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="Measure cmonlab's speed and memory."
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="directory for bench.json and report.html")
     parser.add_argument("--quick", action="store_true", help="a minute: few rounds, for a look, not for a claim")
     parser.add_argument("--only", choices=BUDGET_S, action="append", help="leave the others out; may be given again")
@@ -45,14 +48,19 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cmonlab: interrupted; nothing was written, nothing is left behind", file=sys.stderr)
         return 130
-    print(report.text(result, colour=sys.stdout.isatty()))
+    print(report.text(result, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     print(f"{options.out}/bench.json {options.out}/report.html ({result['seconds']:.0f} s)")
     return 0
 
 
 def measure(names: list[str], quick: bool) -> dict:
     """Run the named benchmarks and return what bench.json holds."""
-    result = {"created": manifest.now(), **machine.describe(), "quick": quick, "rounds": QUICK_ROUNDS if quick else ROUNDS}
+    result = {
+        "created": manifest.now(),
+        **machine.describe(),
+        "quick": quick,
+        "rounds": QUICK_ROUNDS if quick else ROUNDS,
+    }
     outcome, began = Outcome(), time.monotonic()
     for name in names:
         print(f"cmonlab: measuring {name} …", file=sys.stderr)
@@ -81,7 +89,7 @@ def _kernel(rounds: int, budget_s: float, quick: bool) -> Outcome:
 def _overhead(rounds: int, budget_s: float, quick: bool) -> Outcome:
     from . import overhead
 
-    return overhead.run(1 if quick else rounds, budget_s)
+    return overhead.run(2 if quick else rounds, budget_s)
 
 
 def _events(rounds: int, budget_s: float, quick: bool) -> Outcome:

@@ -62,18 +62,25 @@ class Programs:
             bpf.update_fd(module.map_fd("rings"), cpu, ring.fd)
         return module
 
-    def sample(self, program: int, runs: int) -> float:
-        """Attach a program for at least so many runs; return nanoseconds a run."""
-        time_before, runs_before, _ = bpf.program_stats(program)
-        link = bpf.attach_tracing(program)
+    def sample(self, module: Module, function: str, tracepoint: str, runs: int) -> float:
+        """Load a program, attach it for at least so many runs; return nanoseconds a run.
+
+        Loaded anew each time: how fast a program runs also depends on where the kernel
+        happens to place its code.
+        """
+        program = module.load(function, tracepoint)
         try:
-            until(lambda: bpf.program_stats(program)[1] >= runs_before + runs, "packets at the tracepoint", 20.0)
+            link = bpf.attach_tracing(program)
+            try:
+                until(lambda: bpf.program_stats(program)[1] >= runs, "packets at the tracepoint", 20.0)
+            finally:
+                os.close(link)
+            for ring in self._rings:
+                ring.read()
+            time_ns, count, _ = bpf.program_stats(program)
+            return time_ns / count
         finally:
-            os.close(link)
-        for ring in self._rings:
-            ring.read()
-        time_after, runs_after, _ = bpf.program_stats(program)
-        return (time_after - time_before) / (runs_after - runs_before)
+            module.unload(program)
 
 
 def counted(module: Module, point: str, column: str) -> int:
@@ -81,35 +88,26 @@ def counted(module: Module, point: str, column: str) -> int:
     return sum(int(getattr(cpu, column)) for cpu in module.table("counters")[BY_NAME[point].id])
 
 
-class PointCost:
-    """One of cmonlab's programs at a point, whose packets must all come to the same end.
+def point_cost(programs: Programs, module: Module, point: str, end: str, runs: int) -> float:
+    """Return nanoseconds a run of cmonlab's program at a point.
 
     Parameters
     ----------
     end : {"recorded", "unmatched"}
         What must become of nine of ten packets, else the sample is taken again.
+
+    Raises
+    ------
+    RuntimeError
+        Other traffic of the machine, or lost events, disturb every attempt.
     """
-
-    def __init__(self, programs: Programs, module: Module, point: str, end: str):
-        self._programs, self._module, self._point, self._end = programs, module, point, end
-        self._program = module.load(f"on_{point}", point)
-
-    def sample(self, runs: int) -> float:
-        """Return nanoseconds a run.
-
-        Raises
-        ------
-        RuntimeError
-            Other traffic of the machine, or lost events, disturb every attempt.
-        """
-        for _ in range(ATTEMPTS):
-            seen, wanted = (counted(self._module, self._point, column) for column in ("seen", self._end))
-            cost_ns = self._programs.sample(self._program, runs)
-            seen = counted(self._module, self._point, "seen") - seen
-            wanted = counted(self._module, self._point, self._end) - wanted
-            if wanted >= 0.9 * seen:
-                return cost_ns
-        raise RuntimeError(f"at {self._point} only {wanted} of {seen} packets were {self._end}: other traffic disturbs")
+    for _ in range(ATTEMPTS):
+        before = [counted(module, point, column) for column in ("seen", end)]
+        cost_ns = programs.sample(module, f"on_{point}", point, runs)
+        seen, wanted = (counted(module, point, column) - was for column, was in zip(("seen", end), before, strict=True))
+        if wanted >= 0.9 * seen:
+            return cost_ns
+    raise RuntimeError(f"at {point} only {wanted} of {seen} packets were {end}: other traffic disturbs")
 
 
 def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
@@ -135,9 +133,9 @@ def variants(
     """Return what to measure at a point by name."""
     calls: dict[str, Callable[[], float]] = {}
     for name, function in (("empty", "empty"), ("floor", "least_record")):
-        calls[name] = partial(programs.sample, bench.load(function, point), runs)
+        calls[name] = partial(programs.sample, bench, function, point, runs)
     for end, module in ends.items():
-        calls[end] = partial(PointCost(programs, module, point, end).sample, runs)
+        calls[end] = partial(point_cost, programs, module, point, end, runs)
     return calls
 
 
@@ -145,5 +143,7 @@ def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome
     where = f"{protocol} {point}"
     samples = {f"kernel {where} {name} ns": values for name, values in found.items()}
     recorded = judge(f"kernel: recorded / floor, {where}", "at most", GOAL, ratios(found["recorded"], found["floor"]))
-    unmatched = judge(f"kernel: unmatched / empty, {where}", "at most", GOAL, ratios(found["unmatched"], found["empty"]))
+    unmatched = judge(
+        f"kernel: unmatched / empty, {where}", "at most", GOAL, ratios(found["unmatched"], found["empty"])
+    )
     return Outcome(samples, [recorded, unmatched])

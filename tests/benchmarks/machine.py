@@ -10,7 +10,14 @@ from pathlib import Path
 from cmonlab import manifest
 from cmonlab.errors import CmonlabError, NotTraceable
 
-PROGRAMS = {"ip": "iproute2", "sockperf": "sockperf", "memcached": "memcached", "memcaslap": "libmemcached-tools", "iperf3": "iperf3"}
+PROGRAMS = {
+    "ip": "iproute2",
+    "sockperf": "sockperf",
+    "memcached": "memcached",
+    "memcaslap": "libmemcached-tools",
+    "iperf3": "iperf3",
+    "taskset": "util-linux",
+}
 
 
 def check() -> None:
@@ -33,7 +40,9 @@ def check() -> None:
     bcc()
     missing = sorted(package for program, package in PROGRAMS.items() if not shutil.which(program))
     if missing:
-        raise CmonlabError(f"the benchmarks need {', '.join(missing)}", fix="make setup, or `make bench`, which installs them")
+        raise CmonlabError(
+            f"the benchmarks need {', '.join(missing)}", fix="make setup, or `make bench`, which installs them"
+        )
 
 
 def describe() -> dict:

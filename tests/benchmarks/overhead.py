@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import nullcontext
 
@@ -10,9 +11,14 @@ from tests.kernel.netlab import netlab
 
 from .kernelcost import OTHER_RULE
 from .stats import Outcome, interleave, ratios, summarise
-from .traffic import PORT, PROTOCOLS, echo_server, sockperf
+from .traffic import PORT, PROTOCOLS, server, sockperf
 
 _MEDIAN = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
+
+
+def _pinned(words: list[str], cpu: int) -> list[str]:
+    """Let a program run on one CPU only: where the scheduler puts it decides more than tracing does."""
+    return ["taskset", "-c", str(cpu), *words]
 
 
 def _round_trip_us(lab, protocol: str, rule: str | None) -> float:
@@ -20,7 +26,8 @@ def _round_trip_us(lab, protocol: str, rule: str | None) -> float:
     with nullcontext() if rule is None else Tracer(rule) as tracer:
         if tracer:
             tracer.start()
-        said = lab.run("c1", *sockperf(protocol, "ping-pong", "-m", "64", "-t", "1", "--full-rtt"))
+        client = sockperf(protocol, "ping-pong", "-m", "64", "-t", "1", "--full-rtt")
+        said = lab.run("c1", *_pinned(client, max(os.sched_getaffinity(0))))
     found = _MEDIAN.search(said)
     if not found:
         raise RuntimeError(f"sockperf told no median: {said[-300:]}")
@@ -33,7 +40,8 @@ def run(rounds: int, budget_s: float) -> Outcome:
     with netlab() as lab:
         for protocol in PROTOCOLS:
             rules = {"untraced": None, "unmatched": OTHER_RULE, "recorded": f"{protocol} port {PORT}"}
-            with echo_server(lab, protocol):
+            answer = _pinned(sockperf(protocol, "server"), min(os.sched_getaffinity(0)))
+            with server(lab, protocol, PORT, *answer):
                 calls = {name: lambda rule=rule: _round_trip_us(lab, protocol, rule) for name, rule in rules.items()}
                 found = interleave(calls, rounds, budget_s / len(PROTOCOLS), least=min(rounds, 3))
             outcome.samples |= {f"round trip {protocol} {name} us": values for name, values in found.items()}

@@ -83,7 +83,9 @@ def run(rounds: int, budget_s: float) -> Outcome:
         module = Module(SOURCES / "bench.c", macros(CATALOGUE, len(tracer._rings)) | {"EVENTS_PAGES": EVENTS_PAGES}, {})
         try:
             readers = {"numpy": Batches(tracer, module), "bcc callback": Callbacks(module)}
-            found = interleave({name: reader.sample for name, reader in readers.items()}, rounds, budget_s, min(rounds, 10))
+            found = interleave(
+                {name: reader.sample for name, reader in readers.items()}, rounds, budget_s, min(rounds, 10)
+            )
         finally:
             module.close()
     times_less = ratios(found["bcc callback"], found["numpy"])

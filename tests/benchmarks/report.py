@@ -52,7 +52,12 @@ def text(result: dict, colour: bool = False) -> str:
     for at, target in enumerate(result["targets"], 1):
         if colour:
             lines[at] = f"{GREEN if target['met'] else RED}{lines[at]}{PLAIN}"
-    lines += ["", *_aligned([("measured", "median", "quartiles", "rounds"), *sample_rows(result)]), "", *result["notes"]]
+    lines += [
+        "",
+        *_aligned([("measured", "median", "quartiles", "rounds"), *sample_rows(result)]),
+        "",
+        *result["notes"],
+    ]
     missed = sum(not target["met"] for target in result["targets"])
     return "\n".join([*lines, "", f"{len(result['targets']) - missed} of {len(result['targets'])} targets met"])
 
@@ -68,11 +73,17 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 def page(result: dict) -> str:
     """Return a self-contained HTML page; a missed target is marked."""
     missed = [not target["met"] for target in result["targets"]]
-    summary = f"{len(missed) - sum(missed)} of {len(missed)} targets met" + (f", {sum(missed)} missed" if any(missed) else "")
-    targets = _table("Targets", ("target", "goal", "median", "quartiles", "rounds", "verdict"), target_rows(result), missed)
+    summary = f"{len(missed) - sum(missed)} of {len(missed)} targets met" + (
+        f", {sum(missed)} missed" if any(missed) else ""
+    )
+    targets = _table(
+        "Targets", ("target", "goal", "median", "quartiles", "rounds", "verdict"), target_rows(result), missed
+    )
     samples = _table("Samples", ("measured", "median", "quartiles", "rounds"), sample_rows(result))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
-    about = json.dumps({key: result[key] for key in ("created", "machine", "kernel", "versions")}, indent=1, ensure_ascii=False)
+    about = json.dumps(
+        {key: result[key] for key in ("created", "machine", "kernel", "versions")}, indent=1, ensure_ascii=False
+    )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>cmonlab benchmarks</title><style>{_STYLE}</style>'
         f"<h1>Benchmarks</h1><p>{summary}. Each value is the median of ratios within one round;"
@@ -82,10 +93,12 @@ def page(result: dict) -> str:
 
 def _table(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]], marked: list[bool] | None = None) -> str:
     def line(cells: tuple[str, ...], tag: str) -> str:
-        return "".join(f'<{tag}{" class=number" if at else ""}>{html.escape(cell)}</{tag}>' for at, cell in enumerate(cells))
+        return "".join(
+            f"<{tag}{' class=number' if at else ''}>{html.escape(cell)}</{tag}>" for at, cell in enumerate(cells)
+        )
 
     marks = marked or [False] * len(rows)
     body = "".join(
-        f'<tr{" class=missed" if mark else ""}>{line(row, "td")}</tr>' for mark, row in zip(marks, rows, strict=True)
+        f"<tr{' class=missed' if mark else ''}>{line(row, 'td')}</tr>" for mark, row in zip(marks, rows, strict=True)
     )
     return f"<table><caption>{html.escape(caption)}</caption><thead><tr>{line(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"

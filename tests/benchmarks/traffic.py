@@ -76,16 +76,11 @@ def sockperf(protocol: str, *words: str) -> list[str]:
 
 
 @contextmanager
-def echo_server(lab, protocol: str) -> Iterator[None]:
-    """Answer sockperf's messages in ``c0``."""
-    with server(lab, protocol, PORT, *sockperf(protocol, "server")):
-        yield
-
-
-@contextmanager
 def ping_pong(lab, protocol: str) -> Iterator[None]:
     """One message of 64 bytes there and back at a time, for as long as the block lasts."""
-    ours = [[sys.executable, "-S", pingpong.__file__, role, protocol, SERVER, str(PORT)] for role in ("server", "client")]
+    ours = [
+        [sys.executable, "-S", pingpong.__file__, role, protocol, SERVER, str(PORT)] for role in ("server", "client")
+    ]
     with server(lab, protocol, PORT, *ours[0]), running(lab, "c1", *ours[1]) as client:
         until(lambda: sent_packets(client) > 2000, "messages to flow", 20.0)
         yield
@@ -95,7 +90,10 @@ def ping_pong(lab, protocol: str) -> Iterator[None]:
 def memcached(lab) -> Iterator[str]:
     """Small requests over many connections; yields the rule that matches them."""
     load = ["memcaslap", "-s", f"{SERVER}:{PORT}", "-T", "2", "-c", "64", "-t", "600s", "-X", "100"]
-    with server(lab, "tcp", PORT, "memcached", "-u", "nobody", "-U", "0", "-t", "2", "-l", SERVER, "-p", str(PORT)), running(lab, "c1", *load):
+    with (
+        server(lab, "tcp", PORT, "memcached", "-u", "nobody", "-U", "0", "-t", "2", "-l", SERVER, "-p", str(PORT)),
+        running(lab, "c1", *load),
+    ):
         yield f"tcp port {PORT}"
 
 

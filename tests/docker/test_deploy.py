@@ -1,5 +1,6 @@
 """Real containers: what a lab makes, runs, says about itself, and removes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -165,7 +166,8 @@ def test_inventory_names_what_comes_and_keeps_what_goes(client, lab):
         finally:
             api.remove_container(late, force=True)
         rows = inventory.links()
-        assert inventory.missed == [] and inventory.error == ""
+        # Others may use the engine at the same time, so something else may be missed.
+        assert f"late-{lab.run_id}" not in inventory.missed and inventory.error == ""
     assert rows == inventory.links()
     assert all(list(row) == schema.columns("links") for row in rows)
     eth0 = {row["namespace"]: row for row in rows if row["name"] == "eth0" and row["kind"] == "veth"}
@@ -181,13 +183,17 @@ def test_inventory_names_what_comes_and_keeps_what_goes(client, lab):
 
 def test_reading_links_leaves_us_in_our_namespace_without_children(lab):
     def threads():
-        return {os.stat(f"/proc/self/task/{task}/ns/net").st_ino for task in os.listdir("/proc/self/task")}
+        found = set()
+        for task in os.listdir("/proc/self/task"):
+            with contextlib.suppress(FileNotFoundError):
+                found.add(os.stat(f"/proc/self/task/{task}/ns/net").st_ino)
+        return found
 
     def children():
         return subprocess.run(["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
 
-    before = threads(), len(children().splitlines())
+    ours, before = os.stat("/proc/self/ns/net").st_ino, len(children().splitlines())
     rows = links({container.name: container.pid for container in lab.containers.values()})
     assert {row["namespace"] for row in rows} == {"c0", "c1"}
     # The kernel ends a thread a little after Python has joined it.
-    assert wait_for(lambda: (threads(), len(children().splitlines())) == before)
+    assert wait_for(lambda: threads() == {ours} and len(children().splitlines()) == before)

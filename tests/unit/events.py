@@ -35,7 +35,7 @@ def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(rows.get(name, np.zeros(count, np.int64)))[order].astype(of.dtype) for name, of in empty.items()}
 
 
-def manifest(lost: int = 0) -> dict:
+def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
     """Return what a session needs to know besides the events of `PATH`."""
     from dataclasses import asdict
 
@@ -54,8 +54,15 @@ def manifest(lost: int = 0) -> dict:
     ]
     return {
         "points": [asdict(p) for p in CATALOGUE], "links": links, "ledger": ledger, "addresses6": {}, "symbols": {},
+        "blind": [{"cpu": 0, "start_ns": 0, "end_ns": blind_ns}] if blind_ns else [],
         "drop_reasons": {"2": "NOT_SPECIFIED"}, "rule": {"expression": ""}, "workload": None,
     }  # fmt: skip
+
+
+def _one_after_the_other(times: np.ndarray) -> np.ndarray:
+    """Put off what would be before, or at the time of, the one in front of it."""
+    number = np.arange(len(times))
+    return np.maximum.accumulate(times - number) + number
 
 
 def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -> dict[str, np.ndarray]:
@@ -69,8 +76,11 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
     tcp = rng.random(packets) < tcp_share
     begin = 10**12 + np.cumsum(rng.integers(400, 1600, packets))
     hop_ts = begin[:, None] + np.cumsum(rng.integers(200, 900, (packets, hops)), axis=1)
-    read_ts = np.maximum.accumulate(hop_ts[:, -1] + rng.integers(1000, 9000, packets))
     number = np.arange(packets)
+    read_ts = _one_after_the_other(hop_ts[:, -1] + rng.integers(1000, 9000, packets))
+    queue = number[~tcp][np.argsort(hop_ts[~tcp, -1], kind="stable")]  # UDP, in order of arrival
+    read_ts[queue] = _one_after_the_other(hop_ts[queue, -1] + rng.integers(1000, 9000, len(queue)))
+    left = np.searchsorted(hop_ts[queue, -1], read_ts[queue]) - np.arange(1, len(queue) + 1)
     flow = rng.integers(0, 8, packets)
     size = np.where(tcp, 1448, 40)
     position = np.zeros(packets, np.int64)
@@ -95,8 +105,8 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         zero = np.zeros(len(which), np.int64)
         rows.append(one | {"ts_ns": ts[which], "cpu": zero, "netns": zero + C0, "ifindex": zero, "point": zero + point} | changes)
 
-    none = np.zeros((~tcp).sum(), np.int64)
-    after(number[~tcp], read_ts, READ, skb=np.full(len(none), BASE - 4096, np.uint64), len_bytes=size[~tcp],
+    none = np.zeros(len(queue), np.int64)
+    after(queue, read_ts, READ, skb=np.full(len(none), BASE - 4096, np.uint64), len_bytes=size[queue], detail=left,
           **dict.fromkeys(("saddr", "daddr", "sport", "seq", "ident", "shape"), none))  # fmt: skip
     after(number[tcp], read_ts, DELIVER, aux=size[tcp])
     freed = number[rng.random(packets) < 0.5]
