@@ -6,6 +6,7 @@
     ├── NotTraceable      this host cannot trace: no root, no BTF, no bcc
     ├── DockerError       no engine, or the engine refused
     ├── RuleError         a rule does not parse
+    ├── TopologyError     a description that cannot be
     ├── UnknownName       no template, workload, container, point or column of that name
     ├── SessionError      a session directory is missing, damaged or in the way
     └── WorkloadError     a workload could not run or failed
@@ -52,6 +53,10 @@ class RuleError(CmonlabError):
 
 class SessionError(CmonlabError):
     """A session directory is missing, damaged or in the way."""
+
+
+class TopologyError(CmonlabError):
+    """A topology is described in a way that cannot be."""
 
 
 class WorkloadError(CmonlabError):

@@ -83,7 +83,7 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
         hop = hops.code[at]
         starts = _starts(events, hops, kind, at, hop, changes[part])
         if not whole:
-            starts = _split_repeats(hop, starts)
+            starts = _split_repeats(hop, starts, kind["transmit"] | kind["receive"])
         kept, *rest = _trim(events, kind, at, hop, starts)
         # What was kept is never longer than what was read: `order` becomes the result.
         order[filled : filled + len(kept)] = kept
@@ -135,25 +135,27 @@ def _other_flow(events, hops, kind, at, hop, later):
     later[look] = (moved & ~same) | answer
 
 
-def _split_repeats(hop, starts):
-    """Begin a packet also where any hop of it comes again; what was between was not seen."""
+def _split_repeats(hop, starts, way):
+    """Begin a packet also where any hop of its way comes again; what was between was not seen."""
     starts = starts.copy()
-    bit = np.uint64(1) << (np.arange(hop.max() + 1, dtype=np.uint64) & np.uint64(63))
+    bit = np.where(way, np.uint64(1) << (np.arange(len(way), dtype=np.uint64) & np.uint64(63)), np.uint64(0))
     begins = np.flatnonzero(starts)
-    length = np.diff(begins, append=len(starts))
-    repeats = np.bitwise_count(np.bitwise_or.reduceat(bit[hop], begins)) < length
-    begins, ends = begins[repeats], (begins + length)[repeats]
+    ends = np.append(begins[1:], len(starts))
+    distinct = np.bitwise_count(np.bitwise_or.reduceat(bit[hop], begins))
+    repeats = distinct < np.add.reduceat(way[hop], begins, dtype=np.int64)
+    begins, ends = begins[repeats], ends[repeats]
     while len(begins):
-        again = _first_repeat(hop, begins, ends - begins)
+        again = _first_repeat(hop, begins, ends - begins, way)
         starts[again[again < ends]] = True
         begins, ends = again[again < ends], ends[again < ends]
     return starts
 
 
-def _first_repeat(hop, begins, length):
-    """Return where, in each of these runs, a hop comes for the second time; behind it all where none does."""
+def _first_repeat(hop, begins, length, way):
+    """Return where, in each of these runs, a hop of the way comes for the second time; behind it all where none does."""
     at, packet = runs(begins, length), np.repeat(np.arange(len(begins)), length)
-    key = packet * (int(hop.max()) + 1) + hop[at]
+    at, packet = at[way[hop[at]]], packet[way[hop[at]]]
+    key = packet * len(way) + hop[at]
     by_key = np.argsort(key, kind="stable")
     again = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
     first = np.full(len(begins), len(hop), np.int64)

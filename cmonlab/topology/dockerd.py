@@ -11,13 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import DockerError
 from . import firewall
-
-if TYPE_CHECKING:
-    from .engine import Place
+from .place import Place
 
 # dockerd looks for containerd, runc and iptables, which sudo's PATH may lack.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -13,12 +13,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DockerError
 from . import dockerd
 from .client import connect
+from .place import HERE, Place
 from .remove import clean, uninterrupted
 
 Notify = Callable[[str], None]
@@ -26,39 +26,6 @@ DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _START_DEADLINE_S = 60
 # The kernel takes 107 bytes; containerd appends a suffix to its own below `run`.
 _LONGEST_SOCKET = 60
-
-
-@dataclass(frozen=True)
-class Place:
-    """Directories of our own engine.
-
-    Attributes
-    ----------
-    run : Path
-        Socket, pid files, log and locks.
-    data : Path
-        Images and layers; kept, so that the workload image is built once.
-    """
-
-    run: Path = Path("/run/cmonlab")
-    data: Path = Path("/var/lib/cmonlab/docker")
-
-    @property
-    def socket(self) -> Path:
-        """Where the engine listens."""
-        return self.run / "docker.sock"
-
-    @property
-    def log(self) -> Path:
-        """What the engine of the last start wrote."""
-        return self.run / "dockerd.log"
-
-    def connect(self):
-        """Return a client of the engine here, None when none answers."""
-        return connect(f"unix://{self.socket}") if self.socket.exists() else None
-
-
-HERE = Place()
 
 
 @contextmanager

@@ -12,16 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CmonlabError, UnknownName
+from ..errors import TopologyError, UnknownName
 
 if TYPE_CHECKING:
     from .deploy import Lab
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-
-
-class TopologyError(CmonlabError):
-    """A topology cannot be: too few containers, a name twice, a network nobody made."""
 
 
 def _check_name(kind: str, name: str) -> None:

@@ -124,7 +124,19 @@ def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
                     calls = variants(programs, bench, {"recorded": own, "unmatched": other}, point, runs)
                     found = interleave(calls, rounds, budget_s / cases, least=min(rounds, 10))
                     outcome.merge(_judged(protocol, point, found))
+                if protocol == "tcp":
+                    outcome.merge(_switches(programs, bench, own, runs, rounds))
     return outcome
+
+
+def _switches(programs: Programs, bench: Module, own: Module, runs: int, rounds: int) -> Outcome:
+    """Measure the program at the scheduler's switches, which records nothing as a rule."""
+    functions = {"empty": (bench, "empty"), "own": (own, "on_sched_switch")}
+    calls = {
+        name: partial(programs.sample, module, function, "sched_switch", runs)
+        for name, (module, function) in functions.items()
+    }
+    return Outcome({f"kernel sched_switch {name} ns": values for name, values in interleave(calls, rounds).items()})
 
 
 def variants(

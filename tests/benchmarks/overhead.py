@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import nullcontext
+from functools import partial
 
 from cmonlab.kernel.tracer import Tracer
 from tests.kernel.netlab import netlab
@@ -42,7 +43,7 @@ def run(rounds: int, budget_s: float) -> Outcome:
             rules = {"untraced": None, "unmatched": OTHER_RULE, "recorded": f"{protocol} port {PORT}"}
             answer = _pinned(sockperf(protocol, "server"), min(os.sched_getaffinity(0)))
             with server(lab, protocol, PORT, *answer):
-                calls = {name: lambda rule=rule: _round_trip_us(lab, protocol, rule) for name, rule in rules.items()}
+                calls = {name: partial(_round_trip_us, lab, protocol, rule) for name, rule in rules.items()}
                 found = interleave(calls, rounds, budget_s / len(PROTOCOLS), least=min(rounds, 3))
             outcome.samples |= {f"round trip {protocol} {name} us": values for name, values in found.items()}
             for name in ("unmatched", "recorded"):

@@ -67,7 +67,7 @@ def _status_bytes(field: str) -> int:
 
 def _in_fresh_process(what: str, directory: Path, *words: str) -> dict:
     command = [sys.executable, "-m", "tests.benchmarks.pipeline", what, str(directory), *words]
-    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS")}
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS"), "1")
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | one_thread)
     return json.loads(found.stdout)
 

@@ -32,17 +32,22 @@ def _verdict(target: dict) -> str:
 
 def target_rows(result: dict) -> list[tuple[str, ...]]:
     """Return name, goal, value, quartiles, rounds and verdict of every target as text."""
-    return [
-        (t["name"], f"{t['sense']} {t['goal']:g}", f"{t['value']:.2f}", "{:.2f}–{:.2f}".format(*t["spread"]), str(t["rounds"]), _verdict(t))
-        for t in result["targets"]
-    ]  # fmt: skip
+    rows = []
+    for target in result["targets"]:
+        goal, value = f"{target['sense']} {target['goal']:g}", f"{target['value']:.2f}"
+        spread, rounds = _span(target["spread"], ".2f"), str(target["rounds"])
+        rows.append((target["name"], goal, value, spread, rounds, _verdict(target)))
+    return rows
 
 
 def sample_rows(result: dict) -> list[tuple[str, ...]]:
-    """Return name, median, quartiles and rounds of every sample as text."""
-    return [
-        (name, f"{s['median']:.4g}", "{:.4g}–{:.4g}".format(*s["quartiles"]), str(s["n"])) for name, s in result["results"].items()
-    ]  # fmt: skip
+    """Return name, median, quartiles and number of every sample as text."""
+    found = result["results"].items()
+    return [(name, f"{s['median']:.4g}", _span(s["quartiles"], ".4g"), str(s["n"])) for name, s in found]
+
+
+def _span(ends: list[float], form: str) -> str:
+    return "–".join(format(end, form) for end in ends)
 
 
 def text(result: dict, colour: bool = False) -> str:
@@ -64,10 +69,11 @@ def text(result: dict, colour: bool = False) -> str:
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    ]  # fmt: skip
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def page(result: dict) -> str:
@@ -85,9 +91,10 @@ def page(result: dict) -> str:
         {key: result[key] for key in ("created", "machine", "kernel", "versions")}, indent=1, ensure_ascii=False
     )
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>cmonlab benchmarks</title><style>{_STYLE}</style>'
-        f"<h1>Benchmarks</h1><p>{summary}. Each value is the median of ratios within one round;"
-        f" in a round every variant runs once, in random order.</p>{targets}<ul>{notes}</ul>{samples}<pre>{html.escape(about)}</pre></html>"
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>cmonlab benchmarks</title>'
+        f"<style>{_STYLE}</style><h1>Benchmarks</h1><p>{summary}. Each value is the median of ratios within one round;"
+        f" in a round every variant runs once, in random order.</p>{targets}<ul>{notes}</ul>{samples}"
+        f"<pre>{html.escape(about)}</pre></html>"
     )
 
 
@@ -101,4 +108,5 @@ def _table(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]], mar
     body = "".join(
         f"<tr{' class=missed' if mark else ''}>{line(row, 'td')}</tr>" for mark, row in zip(marks, rows, strict=True)
     )
-    return f"<table><caption>{html.escape(caption)}</caption><thead><tr>{line(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
+    top = f"<caption>{html.escape(caption)}</caption><thead><tr>{line(head, 'th')}</tr></thead>"
+    return f"<table>{top}<tbody>{body}</tbody></table>"

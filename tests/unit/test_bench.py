@@ -91,7 +91,7 @@ def test_interleave_measures_each_variant_once_a_round_in_changing_order():
 def test_interleave_stops_at_its_budget_but_not_before_the_least(monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(stats.time, "monotonic", lambda: next(clock))
-    assert len(interleave({"a": lambda: 1.0}, 50, budget_s=35, least=2)["a"]) == 4
+    assert len(interleave({"a": lambda: 1.0}, 50, budget_s=35, least=2)["a"]) == 5
     assert len(interleave({"a": lambda: 1.0}, 50, budget_s=0, least=7)["a"]) == 7
 
 
