@@ -165,7 +165,7 @@ static __always_inline int trace(struct sk_buff *skb, struct site site)
 	hop->shape = shape;
 	hop->point = site.point;
 	hop->aux = site.aux;
-	hop->detail = site.reason ? site.reason : gso_segments(skb, &v);
+	hop->detail = site.point == POINT_KFREE_SKB ? site.reason : gso_segments(skb, &v);
 	hop->ifindex = site.dev ? site.dev->ifindex : 0;
 	hop->netns = netns_of(site.dev);
 	read_ip(hop, &v);
@@ -276,6 +276,21 @@ int on_sock_recv_length(void *ctx)
 	bpf_ringbuf_submit(hop, BPF_RB_NO_WAKEUP);
 	return 0;
 }
+
+#ifdef READS_HAVE_NO_TRACEPOINT
+/* sock_recv_length came with 6.3 (kernel 6e6eda44b939). Before, a datagram's reader
+ * frees it through consume_skb (net/ipv4/udp.c, skb_consume_udp), and the socket's
+ * queue keeps scratch data where the device was, which looks like no kernel address. */
+int on_skb_consume_udp(void *ctx)
+{
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, 0);
+	struct site site = {.point = POINT_SKB_CONSUME_UDP, .place = PLACE_TX};
+
+	if ((s64)skb->dev <= 0)
+		return 0;
+	return trace(skb, site);
+}
+#endif
 
 /* Tracepoints stay silent while some tasks run (a machine's own management
  * process may be kept from view), and so do the interrupts that come meanwhile:

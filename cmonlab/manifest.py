@@ -85,8 +85,10 @@ def drop_reasons(enum: Mapping[int, str]) -> dict[str, str]:
     Parameters
     ----------
     enum : mapping of int to str
-        ``enum skb_drop_reason`` of the kernel's BTF.
+        ``enum skb_drop_reason`` of the kernel's BTF; empty before Linux 5.17, which
+        tells no reason.
     """
+    enum = enum or {0: "SKB_DROP_REASON_NOT_SPECIFIED"}
     return {str((value >> 16 & 0xF) << 12 | value & 0xFFF): name.removeprefix("SKB_DROP_REASON_") for value, name in enum.items()}
 
 

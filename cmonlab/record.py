@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from . import manifest, store
-from .errors import UnknownName, WorkloadError
+from .errors import NotTraceable, SessionError, UnknownName, WorkloadError
+from .interrupt import interruptible, uninterrupted
 from .session import Session
 
 Progress = Callable[[str, float], None]
@@ -35,7 +40,9 @@ class Capture:
         More entries for the manifest (topology, image, …).
     """
 
-    def __init__(self, rule: str, points: list[str] | None, links: Callable[[], list[dict]], context: Mapping | None = None):
+    def __init__(
+        self, rule: str, points: list[str] | None, links: Callable[[], list[dict]], context: Mapping | None = None
+    ):
         from .kernel.tracer import Tracer
 
         self._tracer = Tracer(rule, points)
@@ -52,6 +59,10 @@ class Capture:
         return self
 
     def __exit__(self, *_exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach and free everything; may be called twice."""
         self._tracer.close()
 
     @property
@@ -81,13 +92,19 @@ class Capture:
         workload : mapping, optional
             The workload's own account of itself.
         ended : str
-            ``finished``, ``interrupted`` or ``workload failed``.
+            ``finished``, ``interrupted`` or ``workload failed``; what finished may become
+            ``memory limit reached``.
+
+        Raises
+        ------
+        NotTraceable
+            Reading broke off; the session up to then is in the error's ``session``.
         """
         ended_ns = time.monotonic_ns()
         recording = self._tracer.stop()
         columns = store.columns_of(recording.chunks)
         recording.chunks.clear()
-        if self.full:
+        if self.full and ended == "finished":
             ended = "memory limit reached"
         entries = self._provenance() | {
             "workload": workload,
@@ -103,13 +120,23 @@ class Capture:
             "ledger": [{"point": name, **row} for name, row in recording.ledger.items()],
             "links": self._links(),
         }
-        return Session(columns, entries)
+        session = Session(columns, entries)
+        if self._tracer.error is not None:
+            error = NotTraceable(
+                "reading the events broke off",
+                why=repr(self._tracer.error),
+                fix="report it; what was not read counts as lost",
+            )
+            error.session = session
+            raise error from self._tracer.error
+        return session
 
     def _drop_ids(self) -> list[int]:
         return [point.id for point in self._tracer.points if point.stage == "drop"]
 
     def _provenance(self) -> dict:
         from .kernel.btf import vmlinux
+        from .kernel.tracer import missing
 
         btf = vmlinux()
         return {
@@ -117,21 +144,15 @@ class Capture:
             "created": manifest.now(),
             "host": manifest.host() | {"btf_sha256": btf.digest},
             "clock": manifest.clock(),
-            "rule": {"expression": self._rule, "points": [point.name for point in self._tracer.points]},
+            "rule": {
+                "expression": self._rule,
+                "points": [point.name for point in self._tracer.points],
+                "missing": [point.name for point in missing()],  # what this kernel lacks
+            },
             "points": [asdict(point) for point in self._tracer.points],
             "drop_reasons": manifest.drop_reasons(btf.enum("skb_drop_reason")),
             **self._context,
         }
-
-
-@contextmanager
-def _workload_errors_keep(capture: Capture, workload) -> Iterator[None]:
-    """Let a failing workload's error carry the session up to then."""
-    try:
-        yield
-    except WorkloadError as error:
-        error.session = capture.session(workload.describe() | {"error": error.what}, "workload failed")
-        raise
 
 
 def record(
@@ -163,8 +184,9 @@ def record(
 
     Raises
     ------
-    NotTraceable, RuleError, UnknownName, WorkloadError
-        A WorkloadError raised while recording has the session in its ``session``.
+    NotTraceable, RuleError, UnknownName, DockerError, WorkloadError
+        An error that comes while the workload runs has the session up to then in its
+        attribute ``session``.
     """
     from .topology.inventory import Inventory
     from .topology.recipe import versions
@@ -173,25 +195,57 @@ def record(
     for name in workload.containers:
         if name not in lab.containers:
             raise UnknownName("container", name, lab.containers)
+    check_duration(duration_s)
     rule = workload.default_rule if rule is None else rule
-    with Inventory(lab) as inventory:
-        say("compiling the eBPF programs", 0.0)
-        context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
-        capture = Capture(rule, points, inventory.links, context)
-        try:
-            say("starting the workload's servers", 0.0)
-            workload.prepare(lab)
-        except BaseException:
-            capture.__exit__()
-            raise
-        with capture, _workload_errors_keep(capture, workload):
-            try:
-                result = workload.run(lab, duration_s, lambda at_s: say(f"{capture.events:,} events", min(at_s / duration_s, 1.0)))
-                capture.settle()
-                account, ended = result.describe(), "finished"
-            except KeyboardInterrupt:
-                account, ended = workload.describe(), "interrupted"
-            return capture.session(account, ended)
+    with uninterrupted() as pending:
+        with ExitStack() as stack:
+            with interruptible():
+                inventory = stack.enter_context(Inventory(lab))
+                say("compiling the eBPF programs", 0.0)
+                context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
+                capture = Capture(rule, points, inventory.links, context)
+                stack.callback(capture.close)
+                say("starting the workload's servers", 0.0)
+                workload.prepare(lab)
+            stack.enter_context(capture)
+            session = _run(capture, workload, lab, duration_s, say)
+        if pending:
+            # Ctrl-C came after the workload: there is a session to hand back, so it is told there.
+            pending.clear()
+            session.manifest["recording"]["ended"] = "interrupted"
+    return session
+
+
+def check_duration(duration_s: float) -> None:
+    """Refuse what is no number of seconds above 0.
+
+    Raises
+    ------
+    WorkloadError
+        It is not.
+    """
+    if not 0 < duration_s < math.inf:
+        raise WorkloadError(f"a duration of {duration_s} s cannot be run", fix="give a number of seconds above 0")
+
+
+def _run(capture: Capture, workload, lab, duration_s: float, say: Progress) -> Session:
+    """Run the workload; whatever ends it, what was recorded becomes a session."""
+    account, ended = workload.describe(), "finished"
+    try:
+        with interruptible():
+            result = workload.run(
+                lab, duration_s, lambda at_s: say(f"{capture.events:,} events", min(at_s / duration_s, 1.0))
+            )
+            account = result.describe()
+            capture.settle()
+    except KeyboardInterrupt:
+        ended = "interrupted"
+    except Exception as error:
+        told = getattr(error, "what", None) or f"{type(error).__name__}: {error}"
+        with suppress(Exception):  # the workload's error is the one to tell
+            error.session = capture.session(account | {"error": told}, "workload failed")
+        raise
+    return capture.session(account, ended)
 
 
 def save_somewhere(session: Session, path: Path) -> Path:
@@ -203,21 +257,30 @@ def save_somewhere(session: Session, path: Path) -> Path:
         There is no room anywhere; or, with its ``saved`` set to another directory,
         none at `path`.
     """
-    import os
-    import tempfile
-
-    from .errors import SessionError
-
     try:
         return session.save(path)
     except SessionError as error:
-        for parent in (os.environ.get("XDG_STATE_HOME"), tempfile.gettempdir(), "/dev/shm"):
-            if not parent or not Path(parent).is_dir():
-                continue
-            try:
-                rescue = Path(tempfile.mkdtemp(prefix="cmonlab-rescued-", dir=parent))
-                session.save(rescue)
-            except (OSError, SessionError):
-                continue
-            raise SessionError(error.what, why=error.why, fix=f"the recording was saved to {rescue} instead: move it from there") from error
-        raise
+        rescue = _rescue(session)
+        if rescue is None:
+            raise
+        moved = SessionError(
+            error.what, why=error.why, fix=f"the recording was saved to {rescue} instead: move it from there"
+        )
+        moved.saved = rescue
+        raise moved from error
+
+
+def _rescue(session: Session) -> Path | None:
+    """Save a session to the first place that takes it, for this user alone."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    for parent in (state, tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
+        try:
+            rescue = Path(tempfile.mkdtemp(prefix="cmonlab-rescued-", dir=parent))
+        except OSError:
+            continue
+        try:
+            session.save(rescue / "session")
+            return rescue / "session"
+        except SessionError:
+            shutil.rmtree(rescue, ignore_errors=True)
+    return None

@@ -18,7 +18,7 @@ from .engine.correlate import Journeys, Stages, correlate
 from .errors import SessionError, UnknownName
 
 
-def open(path: str | Path) -> Session:  # noqa: A001
+def open(path: str | Path) -> Session:
     """Open a saved session; needs no root, no Docker and no bcc.
 
     Parameters
@@ -91,12 +91,17 @@ class Session:
     def __repr__(self) -> str:
         table = self.journeys()
         workload = (self.manifest.get("workload") or {}).get("name", "no workload")
+        rule = self.manifest["rule"]["expression"] or "all IP packets"
+        complete, dropped = int(table["complete"].sum()), int((table["outcome"] == "dropped").sum())
+        blind_ms = self.blind_ns / 1e6
         lines = [
-            f"<Session {workload}, rule {self.manifest['rule']['expression'] or 'all IP packets'!r}, {self.duration_s:.2f} s",
-            f"  {len(table):,} journeys, {int(table['complete'].sum()):,} complete, {int((table['outcome'] == 'dropped').sum()):,} dropped",
-            f"  {len(self):,} events, {self.lost_events:,} lost events, tracepoints blind for {self.blind_ns / 1e6:.1f} ms",
+            f"<Session {workload}, rule {rule!r}, {self.duration_s:.2f} s",
+            f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, tracepoints blind for {blind_ms:.1f} ms",
             "  observer overhead not measured; one clock, no clock error>",
         ]
+        if missing := self.manifest["rule"].get("missing"):
+            lines.insert(-1, f"  this kernel lacked {', '.join(missing)}")
         return "\n".join(lines)
 
     # ---- tables ------------------------------------------------------------
@@ -162,7 +167,7 @@ class Session:
         return pd.DataFrame(self.manifest["ledger"], columns=schema.columns("ledger"))
 
     def blind(self) -> pd.DataFrame:
-        """When tracepoints stayed silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
+        """When tracepoints were silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
         return pd.DataFrame(self.manifest["blind"], columns=schema.columns("blind"))
 
     @property
@@ -233,7 +238,10 @@ class Session:
         if direction is not None:
             table = table[table["direction"] == direction]
         if table.empty:
-            raise SessionError("no journey is complete", fix="look at session.ledger() and session.drops() for what happened to the packets")
+            raise SessionError(
+                "no journey is complete",
+                fix="look at session.ledger() and session.drops() for what happened to the packets",
+            )
         delay = table["one_way_delay_ns"].to_numpy()
         at = np.argsort(delay, kind="stable")[int((len(delay) - 1) * quantile)]
         return int(table["journey"].to_numpy()[at])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from . import scratch
 from .errors import SessionError
 
 FORMAT = 1
@@ -22,6 +25,11 @@ _DTYPES = {
     "saddr": np.uint32, "daddr": np.uint32, "sport": np.uint16, "dport": np.uint16, "proto": np.uint8,
     "tcp_flags": np.uint8, "seq": np.uint32, "ident": np.uint16, "len_bytes": np.uint32, "detail": np.uint16,
     "aux": np.uint32, "shape": np.uint8,
+}  # fmt: skip
+#: What the tables are made from besides the events.
+_ENTRIES = {
+    "points": list, "links": list, "ledger": list, "blind": list, "rule": dict, "recording": dict, "host": dict,
+    "addresses6": dict, "symbols": dict, "drop_reasons": dict,
 }  # fmt: skip
 _DELTA = ("ts_ns",)
 _PLAIN = ("seq",)
@@ -50,7 +58,10 @@ def columns_of(chunks: list[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
     cpu = np.repeat(np.array([cpu for cpu, _ in chunks], np.uint16), [len(records) for _, records in chunks])
     records = np.concatenate([records for _, records in chunks])
     order = np.argsort(records["ts_ns"], kind="stable")  # nearly sorted runs: this is a merge
-    return {name: (cpu if name == "cpu" else records[name])[order].astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
+    return {
+        name: (cpu if name == "cpu" else records[name])[order].astype(dtype, copy=False)
+        for name, dtype in _DTYPES.items()
+    }
 
 
 def check_target(path: Path) -> None:
@@ -61,14 +72,27 @@ def check_target(path: Path) -> None:
     SessionError
         Something is there already, or its parent cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        what = "already holds a session" if (path / MANIFEST).exists() else "exists and is not an empty directory"
-        raise SessionError(f"{path} {what}", fix="choose another --out, or remove it first")
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise SessionError(f"{path} cannot be written", why=f"no permission in {parent}", fix="choose another --out")
+    fix = "choose another directory"
+    try:
+        target = path.resolve()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            what = "already holds a session" if (target / MANIFEST).exists() else "exists and is not an empty directory"
+            raise SessionError(f"{path} {what}", fix=f"{fix}, or remove it first")
+        if target == Path.cwd() or target.is_mount():
+            why = "it is the working directory or a mount point, which cannot be replaced"
+            raise SessionError(
+                f"{path} cannot become a session", why=why, fix=f"choose a directory in it, say {target / 'first'}"
+            )
+        # Only an attempt tells what permissions, mounts and special file systems allow.
+        Path(tempfile.mkdtemp(prefix=f".{scratch.prefix()}", dir=_first_that_exists(target.parent))).rmdir()
+    except (OSError, RuntimeError) as error:
+        raise SessionError(
+            f"{path} cannot be written", why=getattr(error, "strerror", None) or str(error), fix=fix
+        ) from error
+
+
+def _first_that_exists(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
 def save(path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping) -> None:
@@ -80,26 +104,62 @@ def save(path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping) -> No
         The target is taken, or the disk is full or not writable; nothing is left behind.
     """
     check_target(path)
-    scratch = None
+    target, folder = path.resolve(), None
+    made = [parent for parent in target.parents if not parent.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.cmonlab-", dir=path.parent))
-        scratch.chmod(0o755)
-        write_events(scratch / EVENTS, columns)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch.remove_scratch(target.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f".{scratch.prefix()}", dir=target.parent))
+        folder.chmod(0o755)
+        write_events(folder / EVENTS, columns)
         text = json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False)
-        (scratch / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if path.exists():
-            path.rmdir()
-        scratch.rename(path)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        for name in (EVENTS, MANIFEST):
+            _sync(folder / name)
+        folder.rename(target)
+        made = []
     except OSError as error:
         raise SessionError(
             f"the session cannot be written to {path}",
-            why=error.strerror or str(error),
+            why=os.strerror(error.errno) if error.errno else str(error),
             fix="free space there, or choose another directory; the recording itself is still in memory",
         ) from error
     finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def _sync(file: Path) -> None:
+    """Bring a file to the disk: some file systems tell only now that they are full."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[None]:
+    """Let a block save to a directory that may hold a session; that one stays unless the block succeeds."""
+    aside = path.with_name(f".{path.name}.replaced")
+    if aside.exists():  # from a process that was killed in the block
+        if path.exists():
+            shutil.rmtree(aside)
+        else:
+            aside.rename(path)
+    if not (path / MANIFEST).is_file():
+        yield
+        return
+    path.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
@@ -109,10 +169,10 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 
     table = pa.table({name: columns[name] for name in _DTYPES})
     dictionary = [name for name in _DTYPES if name not in (*_DELTA, *_PLAIN)]
-    encoding = {name: "DELTA_BINARY_PACKED" for name in _DELTA} | {name: "PLAIN" for name in _PLAIN}
+    encoding = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
     pq.write_table(
         table, path, compression="zstd", compression_level=1, use_dictionary=dictionary, column_encoding=encoding,
-        row_group_size=1 << 20, write_statistics=False, dictionary_pagesize_limit=1 << 22,
+        row_group_size=1 << 20, write_statistics=False, dictionary_pagesize_limit=1 << 22, write_page_checksum=True,
     )  # fmt: skip
 
 
@@ -132,16 +192,35 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not (path / MANIFEST).is_file():
-        raise SessionError(f"{path} holds no session", why=f"there is no {MANIFEST}", fix="name a directory that `cmonlab record --out` wrote")
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] > FORMAT:
-            raise SessionError(
-                f"{path} was written by a newer cmonlab", why=f"format {manifest['format']}, this one reads {FORMAT}", fix="upgrade cmonlab"
-            )
-        table = pq.read_table(path / EVENTS, columns=list(_DTYPES), memory_map=False)
+        manifest = _read_manifest(path)
+        table = pq.read_table(path / EVENTS, memory_map=False, page_checksum_verification=True)
+        missing = [name for name in _DTYPES if name not in table.column_names]
+        if missing:
+            raise ValueError(f"{EVENTS} lacks the columns {', '.join(missing)}")
         columns = {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
+    except PermissionError as error:
+        raise SessionError(
+            f"{path} cannot be read", why=str(error), fix="run as its owner, or change its permissions"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise SessionError(f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy") from error
+        raise SessionError(
+            f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy"
+        ) from error
     return columns, manifest
+
+
+def _read_manifest(path: Path) -> dict:
+    file = path / MANIFEST
+    if not file.is_file():
+        near = [str(found.parent) for found in sorted(path.glob(f"*/{MANIFEST}"))[:4]]
+        fix = f"did you mean {' or '.join(near)}?" if near else "name a directory that `cmonlab record --out` wrote"
+        raise SessionError(f"{path} holds no session", why=f"there is no {MANIFEST}", fix=fix)
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    if manifest["format"] > FORMAT:
+        why = f"format {manifest['format']}, this one reads {FORMAT}"
+        raise SessionError(f"{path} was written by a newer cmonlab", why=why, fix="upgrade cmonlab")
+    broken = [name for name, kind in _ENTRIES.items() if not isinstance(manifest.get(name), kind)]
+    if broken:
+        raise ValueError(f"{MANIFEST} lacks {', '.join(broken)}")
+    return manifest

@@ -75,6 +75,8 @@ def _notes(session: Session) -> list[str]:
             f"Tracepoints stayed silent for {session.blind_ns / 1e6:.1f} ms in {len(session.blind()):,} intervals (summed over "
             "CPUs), while a process ran that this machine keeps from view; packets that passed then were not seen."
         )
+    if missing := session.manifest["rule"].get("missing"):
+        notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
     if session.manifest["recording"]["ended"] != "finished":
         notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")
     return notes

@@ -36,7 +36,9 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
     dropped, read = stages.of("drop", point), stages.of("read", point)
     arrival = last.copy()  # a read knows no address
     arrival[read] = found.event[found.start[1:][read] - 2]
-    at_home = (read | stages.of("deliver", point) | stages.of("receive", point)) & _owns(names, events, arrival, "daddr")
+    at_home = (read | stages.of("deliver", point) | stages.of("receive", point)) & _owns(
+        names, events, arrival, "daddr"
+    )
     complete = at_home & stages.of("transmit", events["point"][first]) & _owns(names, events, first, "saddr")
     delivered = read | stages.of("deliver", point)
     outcome = np.select([dropped, delivered, at_home], [np.int8(2), np.int8(0), np.int8(1)], np.int8(3))

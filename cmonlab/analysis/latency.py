@@ -43,7 +43,9 @@ def hops(events: Columns, found: Journeys, names: Names, journeys: np.ndarray) -
     }, copy=False)  # fmt: skip
 
 
-def breakdown(events: Columns, found: Journeys, names: Names, journeys: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+def breakdown(
+    events: Columns, found: Journeys, names: Names, journeys: np.ndarray, direction: pd.Categorical
+) -> pd.DataFrame:
     """Return quantiles and share of each segment; columns of ``schema.TABLES["breakdown"]``.
 
     Parameters
@@ -65,10 +67,14 @@ def breakdown(events: Columns, found: Journeys, names: Names, journeys: np.ndarr
     sums = np.zeros((2, 0))  # of durations, and of ends since the first hop
     for at in range(0, len(journeys), PART // 8):
         part = slice(at, at + PART // 8)
-        group, took, since = _segments(events, found, label, journeys[part], length[part], direction.codes[part], wide, groups)
+        group, took, since = _segments(
+            events, found, label, journeys[part], length[part], direction.codes[part], wide, groups
+        )
         sums = np.pad(sums, ((0, 0), (0, len(groups) - sums.shape[1])))
         sums += [np.bincount(group, values, len(groups)) for values in (took, since)]
-        packed[filled : filled + len(took)] = group.astype(np.uint64) << _TIME_BITS | np.minimum(took.astype(np.uint64), _LONGEST_NS)
+        packed[filled : filled + len(took)] = group.astype(np.uint64) << _TIME_BITS | np.minimum(
+            took.astype(np.uint64), _LONGEST_NS
+        )
         filled += len(took)
     keys = groups.values(np.int64)
     rows = _quantiles(packed, len(keys))

@@ -56,13 +56,19 @@ class Names:
         """Namespace name of each (is IPv6, address number) that a link carries."""
         table = self.links[["namespace", "addresses"]].explode("addresses").dropna()
         rows = zip(table["addresses"], table["namespace"], strict=True)
-        return {(":" in a, self._keys[a]): name for a, name in rows if a in self._keys and a not in ("127.0.0.1", "::1")}
+        return {
+            (":" in a, self._keys[a]): name for a, name in rows if a in self._keys and a not in ("127.0.0.1", "::1")
+        }
 
     @cached_property
     def local(self) -> np.ndarray:
         """Sorted uint64 words ``netns << 32 | address number``: which namespace owns which address."""
         table = self.links[["netns", "addresses"]].explode("addresses").dropna()
-        words = [int(n) << 32 | self._keys[a] for n, a in zip(table["netns"], table["addresses"], strict=True) if a in self._keys]
+        words = [
+            int(n) << 32 | self._keys[a]
+            for n, a in zip(table["netns"], table["addresses"], strict=True)
+            if a in self._keys
+        ]
         return np.unique(np.array(words, np.uint64))
 
     def namespace(self, netns: int) -> str:

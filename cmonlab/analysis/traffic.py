@@ -46,13 +46,15 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
         "goodput_bps": done["payload_bytes"].to_numpy().astype(np.int64),
     })  # fmt: skip
     sums = frame.groupby(["window", "direction"]).sum()
-    every = pd.MultiIndex.from_product([range(window.max() + 1), frame["direction"].unique()], names=["window", "direction"])
+    every = pd.MultiIndex.from_product(
+        [range(window.max() + 1), frame["direction"].unique()], names=["window", "direction"]
+    )
     sums = sums.reindex(every, fill_value=0).reset_index()
-    sums["time_s"] = sums["window"] * window_s
+    sums["time_s"] = sums["window"] * float(window_s)
     # The last window is as long as the recording lasted in it.
-    width = np.full(len(sums), window_s)
+    width = np.full(len(sums), float(window_s))
     rest = (int(events["ts_ns"][-1]) - begin) / 1e9 - sums["window"].max() * window_s
-    width[sums["window"] == sums["window"].max()] = max(rest, window_s / 1000)
+    width[sums["window"] == sums["window"].max()] = max(rest, min(window_s / 1000, 1e-6))
     for name in ("throughput_bps", "goodput_bps"):
         sums[name] = sums[name] * 8 / width
     sums["direction"] = sums["direction"].astype("category")
@@ -75,9 +77,10 @@ def drops(
         Kernel functions by the low half of their address.
     """
     at = np.flatnonzero(np.isin(events["point"], list(drop_points)))
-    ended = np.full(len(events["ts_ns"]), -1, np.int64)
-    ended[found.last] = np.arange(len(found))
-    journey = ended[at]
+    last = found.last.astype(np.int64)
+    ending = np.flatnonzero(np.isin(events["point"][last], list(drop_points)))
+    journey = np.full(len(at), -1, np.int64)
+    journey[np.searchsorted(at, last[ending])] = ending
     place = _last_seen(events, found, at, journey)
     frame = {
         "ts_ns": events["ts_ns"][at],
@@ -93,10 +96,13 @@ def drops(
 
 
 def _last_seen(events: Columns, found: Journeys, at: np.ndarray, journey: np.ndarray) -> np.ndarray:
-    """Return ``netns << 32 | ifindex`` of each drop, of the hop before where the drop has none."""
-    place = events["netns"].astype(np.uint64) << np.uint64(32) | events["ifindex"]
-    own = place[at]
-    before = np.where(journey >= 0, found.start[journey + 1] - 2, 0)
-    known = (journey >= 0) & (found.length[journey] > 1) & (own == 0) if len(found) else np.zeros(len(at), bool)
-    own[known] = place[found.event[before[known]]]
-    return own
+    """Return ``netns << 32 | ifindex`` of each drop, of the hop before where the drop has no interface.
+
+    Without one, its namespace is that of the task that ran, which in a softirq is any.
+    """
+    before = np.flatnonzero((journey >= 0) & (events["ifindex"][at] == 0))
+    number = journey[before]
+    before, number = before[found.length[number] > 1], number[found.length[number] > 1]
+    place = at.copy()
+    place[before] = found.event[found.start[number + 1] - 2]
+    return events["netns"][place].astype(np.uint64) << np.uint64(32) | events["ifindex"][place]

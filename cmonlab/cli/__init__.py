@@ -3,38 +3,80 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 
 from ..errors import CmonlabError
+from ..interrupt import SIGNALS
+
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def main() -> None:
     """Run the command line; every expected error is one message and exit code 1."""
-    from .app import app
-    from .console import complain
-
-    signal.signal(signal.SIGTERM, _terminate)
+    _catch_signals()
     try:
-        app(standalone_mode=False, prog_name="cmonlab")
+        # An import can be broken off, too.
+        from .app import app
+
+        code = app(standalone_mode=False, prog_name="cmonlab")
         sys.stdout.flush()
     except CmonlabError as error:
-        complain(error)
-        sys.exit(1)
+        _complain(error)
+        code = 1
     except KeyboardInterrupt:
-        complain("interrupted; what was made has been removed")
-        sys.exit(130)
+        code = _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): not an error, and nothing to flush to.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _reader_gone()
     except Exception as error:
-        sys.exit(_usage(error))
+        code = _exhausted(error) or _usage(error)
+    if code == _INTERRUPTED:
+        _complain("interrupted; what was made has been removed")
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _terminate(*_) -> None:
-    raise KeyboardInterrupt
+def _complain(error: CmonlabError | str) -> None:
+    from .console import complain
+
+    with contextlib.suppress(OSError):
+        complain(error)
+
+
+def _catch_signals() -> None:
+    """Let the first signal end the command; later ones must not break off the removal."""
+    taken: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        if taken:
+            os.write(2, b"\nalready stopping and removing what was made; wait a moment\n")
+            return
+        taken.append(number)
+        raise KeyboardInterrupt
+
+    for number in SIGNALS:
+        # nohup and a shell's `&` ask that a signal be ignored.
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def _reader_gone() -> int:
+    """Stop in silence: the reader of our output has gone (`| head`), which is no error."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _exhausted(error: Exception) -> int:
+    """Tell that the machine has run out of something; 0 for any other error."""
+    if getattr(error, "errno", None) not in _EXHAUSTED:
+        return 0
+    _complain(
+        CmonlabError("this machine has run out of something", why=str(error), fix="free it, and run the command again")
+    )
+    return 1
 
 
 def _usage(error: Exception) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from ..errors import SessionError
+from ..errors import UnknownName
 from . import console
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     help="Measure the networks of containers: trace packets hop by hop with eBPF.",
 )  # fmt: skip
 
+_FORMATS = ("table", "json", "csv")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -28,7 +29,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -47,7 +52,9 @@ def record(
     template: Annotated[str, typer.Option(help="Network template.")] = "bridge",
     containers: Annotated[int, typer.Option(help="How many containers.")] = 2,
     workload: Annotated[str, typer.Option(help="memcached, iperf-tcp or iperf-udp.")] = "memcached",
-    rule: Annotated[str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")
+    ] = None,
     duration: Annotated[float, typer.Option(help="Seconds that the workload runs.")] = 10.0,
     points: Annotated[str | None, typer.Option(help="Points, separated by commas; by default all.")] = None,
     as_json: Json = False,
@@ -62,13 +69,17 @@ def record(
 @app.command()
 def show(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
-    table: Annotated[str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, links or hops.")] = "breakdown",
-    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="How to print it.")] = "table",
-    rows: Annotated[int, typer.Option(help="Rows that format 'table' prints at most.")] = 50,
+    table: Annotated[
+        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, blind, links or hops.")
+    ] = "breakdown",
+    format: Annotated[str, typer.Option(help="How to print it: table, json or csv.")] = "table",
+    rows: Annotated[int, typer.Option(min=1, help="Rows that format 'table' prints at most.")] = 50,
 ) -> None:
     """Print a table of a session."""
     from ..session import open
 
+    if format not in _FORMATS:
+        raise UnknownName("format", format, _FORMATS)
     frame = open(directory).table(table)
     if format == "json":
         typer.echo(frame.to_json(orient="records", force_ascii=False))
@@ -85,7 +96,7 @@ def report(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
     out: Annotated[Path | None, typer.Option(help="File to write; by default report.html in the directory.")] = None,
 ) -> None:
-    """Write a session's figures and tables as one self-contained HTML file."""
+    """Write a session's figures and tables as one HTML file."""
     from ..report import write_report
     from ..session import open
     from ..summary import run_report
@@ -96,11 +107,20 @@ def report(
 
 
 @app.command()
-def clean(everything: Annotated[bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")] = False, as_json: Json = False) -> None:
-    """Remove what a crash left: containers, networks, and an engine that cmonlab started."""
+def clean(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what a crash left.
+
+    That is containers, networks, temporary directories, and a Docker engine that cmonlab started.
+    """
+    from ..scratch import remove_scratch
     from ..topology.deploy import clean_host
 
-    removed = clean_host(all=everything, notify=console.say)
+    removed = remove_scratch() + clean_host(all=everything, notify=console.say)
     if as_json:
         typer.echo(json.dumps({"removed": removed}))
     else:
@@ -112,9 +132,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Directory for the sessions and report.html.")] = Path("runs/demo"),
     duration: Annotated[float, typer.Option(help="Seconds that each workload runs.")] = 5.0,
 ) -> None:
-    """Trace memcached and iperf3 between two containers, and write a report."""
+    """Trace memcached and iperf3, and write a report."""
     from .demo import run
 
-    if out.exists() and not out.is_dir():
-        raise SessionError(f"{out} is not a directory", fix="choose another --out")
     run(out, duration)

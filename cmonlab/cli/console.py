@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..errors import CmonlabError
 
-_WIDTH = 132  # where no terminal says how wide it is
+_WIDTH = 1000  # where no terminal says how wide it is: a line that is piped is not to be folded
 
 
 def _console(stream, stderr: bool) -> Console:
@@ -32,26 +32,35 @@ def err() -> Console:
 
 def say(sentence: str) -> None:
     """Tell the user what is going on."""
-    err().print(sentence, markup=False, style="dim")
+    err().print(sentence, markup=False, style="dim", soft_wrap=True)
 
 
 def complain(error: CmonlabError | str) -> None:
     """Show an error: what, why, fix."""
     console = err()
     if isinstance(error, str):
-        console.print(error, markup=False, style="bold red")
+        console.print(error, markup=False, style="bold red", soft_wrap=True)
         return
-    console.print(f"error: {error.what}", markup=False, style="bold red")
+    console.print(f"error: {error.what}", markup=False, style="bold red", soft_wrap=True)
     for word, text in (("why", error.why), ("fix", error.fix)):
         if text:
-            console.print(f"  {word}: {text}", markup=False)
+            console.print(f"  {word}: {text}", markup=False, soft_wrap=True)
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar; yields a function of a phrase and a fraction."""
+    """Show a progress bar where there is a terminal; yields a function of a phrase and a fraction."""
     console = err()
-    columns = (TextColumn("{task.fields[title]}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn(), TextColumn("{task.description}"))
+    if not console.is_terminal:
+        yield lambda phrase, fraction: None
+        return
+    columns = (
+        TextColumn("{task.fields[title]}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0, title=title)
         yield lambda phrase, fraction: bar.update(task, description=phrase, completed=fraction)
@@ -63,7 +72,11 @@ def _cell(value: object, name: str) -> str:
             return f"{value:.1%}"
         return "" if value != value else f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
     # A port or a number of a journey is a name, not a quantity.
-    if isinstance(value, int) and not isinstance(value, bool) and name not in ("sport", "dport", "seq", "journey", "netns"):
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and name not in ("sport", "dport", "seq", "journey", "netns")
+    ):
         return f"{value:,}"
     return str(value)
 
@@ -73,7 +86,9 @@ def show(table: pd.DataFrame, title: str = "") -> None:
     if table.empty:
         out().print(f"{title}: no rows" if title else "no rows", markup=False)
         return
-    drawn = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(
+        title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
+    )
     for name in table.columns:
         number = pd.api.types.is_numeric_dtype(table[name])
         drawn.add_column(str(name), justify="right" if number else "left", no_wrap=number, overflow="fold")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 
+from ..errors import SessionError
 from ..kernel import preflight
+from ..record import check_duration
 from ..report import write_report
 from ..summary import run_report
 from ..topology.templates import template
@@ -26,18 +28,20 @@ def run(out: Path, duration_s: float) -> None:
     CmonlabError
         Any of its kinds; containers and networks are removed.
     """
-    preflight.require()
+    check_duration(duration_s)
+    if os.path.exists(out) and not out.is_dir():
+        raise SessionError(f"{out} is not a directory", fix="choose another --out")
     for name in WORKLOADS:
         check_replaceable(out / name)
+    preflight.require()
     sections = []
     with template("bridge", containers=2).deploy(notify=console.say) as lab:
         for name in WORKLOADS:
-            shutil.rmtree(out / name, ignore_errors=True)
             with console.progress(name) as progress:
-                session = run_in(lab, workload(name), None, duration_s, out / name, progress)
+                session = run_in(lab, workload(name), None, duration_s, out / name, progress, replace=True)
             print_session(session)
             if session.manifest["recording"]["ended"] == "interrupted":
                 raise KeyboardInterrupt
             sections.append(run_report(session, _TITLES[name]))
     path = write_report(out / "report.html", sections, title="Where packets spend their time between two containers")
-    console.out().print(f"report: {path}", markup=False)
+    console.out().print(f"report: {path}", markup=False, soft_wrap=True)

@@ -22,18 +22,20 @@ def examine(as_json: bool) -> bool:
         return ready
     for check in checks:
         _print(check)
-    console.out().print("this host can trace" if ready else "this host cannot trace yet: mend what is marked ✗", style="bold")
+    console.out().print(
+        "this host can trace" if ready else "this host cannot trace yet: mend what is marked ✗", style="bold"
+    )
     return ready
 
 
 def _print(check: Check) -> None:
     mark, style = ("✓", "green") if check.ok else ("✗", "red") if check.required else ("–", "yellow")
     printer = console.out()
-    printer.print(f"{mark} {check.name}: {check.what}", markup=False, style=style)
+    printer.print(f"{mark} {check.name}: {check.what}", markup=False, style=style, soft_wrap=True)
     if not check.ok:
         for word, text in (("why", check.why), ("fix", check.fix)):
             if text:
-                printer.print(f"    {word}: {text}", markup=False)
+                printer.print(f"    {word}: {text}", markup=False, soft_wrap=True)
 
 
 def _docker() -> list[Check]:

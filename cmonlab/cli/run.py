@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from .. import store
-from ..errors import SessionError, WorkloadError
+from ..errors import SessionError
+from ..interrupt import uninterrupted
 from ..kernel import pcapfilter, preflight
 from ..kernel.points import select
-from ..record import record, save_somewhere
+from ..record import check_duration, record, save_somewhere
 from ..session import Session
 from ..topology.templates import template
 from ..workload import workload
@@ -46,10 +49,12 @@ def record_one(request: Request, as_json: bool) -> None:
     pcapfilter.compile_expression(load.default_rule if request.rule is None else request.rule)
     if request.points is not None:
         select(request.points)
-    if not request.duration_s > 0:
-        raise WorkloadError(f"a duration of {request.duration_s} s cannot be run", fix="give --duration a number above 0")
+    check_duration(request.duration_s)
     preflight.require()
-    with console.progress(request.workload) as progress, topology.deploy(notify=lambda text: progress(text, 0.0)) as lab:
+    with (
+        console.progress(request.workload) as progress,
+        topology.deploy(notify=lambda text: progress(text, 0.0)) as lab,
+    ):
         session = run_in(lab, load, request.rule, request.duration_s, request.out, progress, request.points)
     if as_json:
         typer.echo(json.dumps(account(session, request.out)))
@@ -57,23 +62,42 @@ def record_one(request: Request, as_json: bool) -> None:
         print_session(session)
         console.say(f"saved to {request.out}; look at it with: cmonlab report {request.out}")
     if session.manifest["recording"]["ended"] == "interrupted":
-        console.say("interrupted: the session up to then was saved")
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
 
 
-def run_in(lab, load, rule, duration_s, out, progress, points=None) -> Session:
-    """Record a workload in a lab and save the session, also when the workload fails."""
-    try:
-        session = record(lab, load, rule, duration_s=duration_s, points=points, progress=progress)
-    except WorkloadError as error:
-        kept = getattr(error, "session", None)
-        if kept is None:
+def run_in(lab, load, rule, duration_s, out, progress, points=None, replace=False) -> Session:
+    """Record a workload in a lab and save the session, also when it was interrupted or the workload failed."""
+    spare = store.replacing if replace else nullcontext
+    # `record` lets Ctrl-C through while there is something to break off; the rest must come home.
+    with uninterrupted() as pending:
+        try:
+            session = record(lab, load, rule, duration_s=duration_s, points=points, progress=progress)
+        except Exception as error:
+            if (kept := getattr(error, "session", None)) is not None:
+                console.say(f"what was recorded until it failed was saved to {_save_after_failure(kept, out, spare)}")
             raise
-        save_somewhere(kept, out)
-        raise WorkloadError(error.what, why=error.why, fix=f"{error.fix} (what was recorded is in {out})".strip()) from error
-    progress("saving", 1.0)
-    save_somewhere(session, out)
+        progress("saving", 1.0)
+        with spare(out):
+            save_somewhere(session, out)
+        ended = session.manifest["recording"]["ended"]
+        if ended == "memory limit reached":
+            console.say(
+                "memory limit reached: later events were counted as lost, see the ledger; record for a shorter time, or narrow the rule"
+            )
+        if pending or ended == "interrupted":
+            console.say(f"the session up to the interruption was saved to {out}")
     return session
+
+
+def _save_after_failure(session: Session, out: Path, spare) -> Path | str:
+    """Save, and return where: the error that is under way is the one to tell."""
+    try:
+        with spare(out):
+            return save_somewhere(session, out)
+    except SessionError as error:
+        if (saved := getattr(error, "saved", None)) is None:
+            return f"no directory ({error.what}: {error.why})"
+        return saved
 
 
 def account(session: Session, out: Path) -> dict:
@@ -100,7 +124,10 @@ def print_session(session: Session) -> None:
     if table.empty:
         console.out().print("no journey is complete, so there is no breakdown", markup=False)
     for direction, rows in table.groupby("direction", observed=True, sort=False):
-        console.show(rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "share"]], f"{direction}: where the one-way delay goes")
+        console.show(
+            rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "share"]],
+            f"{direction}: where the one-way delay goes",
+        )
 
 
 def check_replaceable(out: Path) -> None:
@@ -111,5 +138,5 @@ def check_replaceable(out: Path) -> None:
     SessionError
         Something else is there.
     """
-    if out.exists() and not (out / store.MANIFEST).exists():
-        raise SessionError(f"{out} is in the way", why="it is no session of an earlier demo", fix="remove it, or choose another --out")
+    if not os.path.isfile(out / store.MANIFEST):
+        store.check_target(out)

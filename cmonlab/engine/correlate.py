@@ -96,7 +96,7 @@ def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind
     found = packets(events, hops, stages, whole=not lost and not blind)
     end = np.cumsum(found.length)
     delivery = np.full(len(end), -1, np.int64)
-    if not stages.deliver & set(lost):
+    if not set(np.unique(events["point"][found.copy]).tolist()) & set(lost):
         _join_segments(events, found, end, stages, delivery)
     if not (stages.read | stages.receive | stages.drop) & set(lost):
         _join_datagrams(events, found, end, stages, delivery)
@@ -115,7 +115,9 @@ def _join_segments(events: Columns, found: Packets, end: np.ndarray, stages: Sta
     copied_bytes = events["aux"][found.copy].astype(np.int64)
     flow = flow_numbers(events, np.concatenate([tail, found.copy]))
     last_byte = (events["seq"][tail].astype(np.int64) + size).astype(np.uint32)
-    joined = delivered_by(flow[: len(tail)], last_byte, tail, flow[len(tail) :], found.copy_end, copied_bytes, found.copy)
+    joined = delivered_by(
+        flow[: len(tail)], last_byte, tail, flow[len(tail) :], found.copy_end, copied_bytes, found.copy
+    )
     hit = joined >= 0
     delivery[data[hit]] = found.copy[joined[hit]]
 

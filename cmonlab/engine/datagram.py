@@ -38,7 +38,9 @@ class _Queues:
         return np.where((self.keys[at] == key) & ~self.shared[at], at, -1)
 
 
-def reads_of(events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray) -> np.ndarray:
+def reads_of(
+    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray
+) -> np.ndarray:
     """Find for each datagram the read that took it.
 
     Parameters
@@ -101,9 +103,9 @@ def _taken(arrivals, reads, width, left):
     Notes
     -----
     Of the arrivals before a read, those that are not left have been read, so
-    ``surplus`` = arrived - left - reads does not change: it falls by one with an
-    arrival that was not seen and rises with a read that was not.  An arrival that
-    has been stamped and is not queued yet makes it rise for a moment.
+    ``surplus`` = arrived - left - reads is 0 and falls by one with each arrival that
+    was not seen.  It never rises but for the moment between the stamp of an arrival
+    and its place in the queue.
     """
     queue, left = reads // width, left[reads % width]
     begin = np.searchsorted(reads, queue * width)
@@ -111,21 +113,21 @@ def _taken(arrivals, reads, width, left):
     count = np.arange(len(reads)) - begin
     surplus = np.searchsorted(arrivals, reads) - origin - left.astype(np.int64) - count - 1
     empty = np.flatnonzero(left == 0)
-    passing = np.zeros(len(empty), bool)
-    passing[:-1] = (queue[empty][:-1] == queue[empty][1:]) & (surplus[empty][:-1] > surplus[empty][1:])
-    empty = empty[~passing]
+    far = (queue - queue[0]) * np.int64(1 << 40)  # keeps the queues apart
+    lowest = np.minimum(np.minimum.accumulate(surplus - far) + far, 0)
+    empty = empty[surplus[empty] == lowest[empty]]
     # What was surplus when the queue was last empty (nothing, before the first read) …
     number = np.searchsorted(empty, np.arange(len(reads)))
     around = np.concatenate([[-1], empty, [len(reads)]])
     last, following = around[number], around[number + 1]
     known = last >= begin
     before = np.where(known, surplus[last], 0)
-    # … is so when it is empty again, or at least never less until the end.
+    # … is so when it is empty again, or in the end and never less until then.
     period = np.where(known, last + 1, begin)
-    low = np.minimum.reduceat(surplus, np.flatnonzero(period == np.arange(len(reads))))
-    which = np.cumsum(period == np.arange(len(reads))) - 1
+    final = np.searchsorted(reads, (queue + 1) * width) - 1
+    ended = (surplus[final] == before) & (lowest[final] == before)
     closed = (following < len(reads)) & (queue[np.minimum(following, len(reads) - 1)] == queue)
-    sure = np.where(closed, surplus[np.minimum(following, len(reads) - 1)] == before, low[which] >= before)
+    sure = np.where(closed, surplus[np.minimum(following, len(reads) - 1)] == before, ended)
     taken = origin + count + before
     sure &= (taken >= origin) & (taken < end)
     return np.where(sure, taken, -1), period

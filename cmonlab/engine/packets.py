@@ -92,7 +92,9 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
     lengths, copies, ends, orphans = zip(*found, strict=True) if found else ([], [], [], [])
     copy, end = np.concatenate([*copies, np.empty(0, np.int64)]), np.concatenate([*ends, np.empty(0, np.uint32)])
     by_time = np.argsort(copy)
-    return Packets(order[:filled], np.concatenate([*lengths, np.empty(0, np.int64)]), copy[by_time], end[by_time], sum(orphans))
+    return Packets(
+        order[:filled], np.concatenate([*lengths, np.empty(0, np.int64)]), copy[by_time], end[by_time], sum(orphans)
+    )
 
 
 def _starts(events, hops, kind, at, hop, changes):
@@ -128,7 +130,12 @@ def _other_flow(events, hops, kind, at, hop, later):
     old, new = at[look], at[look + 1]
     saddr, daddr, sport, dport = (events[name] for name in ("saddr", "daddr", "sport", "dport"))
     moved = moved[look]
-    same = (saddr[old] == saddr[new]) & (daddr[old] == daddr[new]) & (sport[old] == sport[new]) & (dport[old] == dport[new])
+    same = (
+        (saddr[old] == saddr[new])
+        & (daddr[old] == daddr[new])
+        & (sport[old] == sport[new])
+        & (dport[old] == dport[new])
+    )
     answer = (saddr[old] == daddr[new]) & (daddr[old] == saddr[new]) & ~same
     ports = (events["proto"][old] == TCP) | (events["proto"][old] == UDP)
     answer &= ~ports | ((sport[old] == dport[new]) & (dport[old] == sport[new]))
@@ -152,7 +159,7 @@ def _split_repeats(hop, starts, way):
 
 
 def _first_repeat(hop, begins, length, way):
-    """Return where, in each of these runs, a hop of the way comes for the second time; behind it all where none does."""
+    """Return where a hop of the way comes for the second time in each of these runs; behind it all where none does."""
     at, packet = runs(begins, length), np.repeat(np.arange(len(begins)), length)
     at, packet = at[way[hop[at]]], packet[way[hop[at]]]
     key = packet * len(way) + hop[at]

@@ -155,7 +155,7 @@ class Btf:
             raise NotTraceable(
                 f"this kernel has no struct {struct_name}",
                 why="its type information does not name it",
-                fix="use a kernel from 5.8 on that has the network stack built in",
+                fix="use a kernel that has the network stack built in",
             )
         return self.fields_of(type_id)
 

@@ -135,7 +135,7 @@ def _missing(struct: str, member: str) -> NotTraceable:
     return NotTraceable(
         f"this kernel's struct {struct} has no member {member}",
         why="cmonlab does not know this kernel version's layout",
-        fix="report the kernel version (uname -r); tracing works from Linux 5.8 on",
+        fix="report the kernel version (uname -r)",
     )
 
 

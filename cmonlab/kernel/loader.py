@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import scratch
 from ..errors import NotTraceable
 from . import bpf, headers
 from .btf import vmlinux
@@ -89,8 +90,8 @@ class Module:
 
     def __init__(self, source: Path, macros: dict[str, int], generated: dict[str, str]):
         library = bcc()
-        with tempfile.TemporaryDirectory(prefix="cmonlab-") as scratch:
-            tree, own = Path(scratch, "tree"), Path(scratch, "own")
+        with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
+            tree, own = Path(folder, "tree"), Path(folder, "own")
             own.mkdir()
             headers.write_tree(tree)
             for name, text in {"kernel.h": headers.kernel_header(vmlinux()), **generated}.items():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CmonlabError, NotTraceable
-from .points import CATALOGUE
 
-_OLDEST = (5, 8)
+#: Rules with ports read the stack at a variable offset (kernel 01f810ace9ed), ports are remembered with an atomic or
+#: (5ca419f2864a), and the ledger counts skipped runs (9ed9e9ba2337): all of them came with 5.12.
+_OLDEST = (5, 12)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,14 @@ def checks() -> list[Check]:
     list of Check
         Problems of what is required come with a fix; the rest says what is not offered.
     """
-    looks = [("root", _root), ("kernel", _kernel), ("BTF", _btf), ("bcc", _bcc), ("headers", _headers), ("libpcap", _libpcap)]
+    looks = [
+        ("root", _root),
+        ("kernel", _kernel),
+        ("BTF", _btf),
+        ("bcc", _bcc),
+        ("headers", _headers),
+        ("libpcap", _libpcap),
+    ]
     found = [attempt(name, look) for name, look in looks]
     if all(check.ok for check in found):
         found.append(attempt("points", _points))
@@ -77,15 +86,21 @@ def require() -> None:
 
 def _root() -> str:
     if os.geteuid() != 0:
-        raise NotTraceable("loading eBPF programs needs root", why=f"you are user {os.geteuid()}", fix="run it again with sudo")
+        raise NotTraceable(
+            "loading eBPF programs needs root", why=f"you are user {os.geteuid()}", fix="run it again with sudo"
+        )
     return "running as root"
 
 
 def _kernel() -> str:
     release = platform.release()
-    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
     if platform.system() != "Linux" or numbers < _OLDEST:
-        raise NotTraceable(f"{platform.system()} {release} cannot trace", why="ring buffers came with Linux 5.8", fix="use a newer kernel")
+        raise NotTraceable(
+            f"{platform.system()} {release} cannot trace",
+            why="the programs need what came with Linux 5.12",
+            fix="use a newer kernel; docs/kernels.md lists those that were tried",
+        )
     return f"Linux {release}"
 
 
@@ -116,15 +131,18 @@ def _libpcap() -> str:
 
 def _points() -> str:
     """Load and attach every point for an instant: the only proof that it works."""
-    from .tracer import Tracer, available
+    from .tracer import Tracer, available, missing
 
     there = available()
     with Tracer("ip proto 255", [point.name for point in there], ring_bytes=4096) as tracer:
         tracer.start()
         tracer.stop()
-    missing = [point.name for point in CATALOGUE if point not in there]
-    told = f"{len(there)} of {len(CATALOGUE)} points attach"
-    return told + (f"; this kernel lacks {', '.join(missing)}" if missing else "")
+    told = f"{len(there)} points attach"
+    told += "".join(f"; {point.name} stands in for {point.instead_of}" for point in there if point.instead_of)
+    lacking = ", ".join(
+        f"{point.name} (came with Linux {point.since})" if point.since else point.name for point in missing()
+    )
+    return told + (f"; this kernel lacks {lacking}" if lacking else "")
 
 
 def _clocksource() -> str:
@@ -132,7 +150,9 @@ def _clocksource() -> str:
     name = path.read_text().strip() if path.exists() else "unknown"
     if name not in ("tsc", "kvm-clock", "arch_sys_counter"):
         raise NotTraceable(
-            f"clocksource {name}", why="reading it is slow, so each event costs more", fix="boot with clocksource=tsc where the TSC is stable"
+            f"clocksource {name}",
+            why="reading it is slow, so each event costs more",
+            fix="boot with clocksource=tsc where the TSC is stable",
         )
     return f"clocksource {name}"
 
@@ -140,7 +160,14 @@ def _clocksource() -> str:
 def _kprobes() -> str:
     lockdown = Path("/sys/kernel/security/lockdown")
     if lockdown.exists() and "[none]" not in lockdown.read_text():
-        raise NotTraceable("kprobes and fentry are not offered", why="the kernel is locked down", fix="no point needs them; boot without lockdown to use them")
-    if not Path("/sys/kernel/tracing/kprobe_events").exists() and not Path("/sys/bus/event_source/devices/kprobe").exists():
+        raise NotTraceable(
+            "kprobes and fentry are not offered",
+            why="the kernel is locked down",
+            fix="no point needs them; boot without lockdown to use them",
+        )
+    if (
+        not Path("/sys/kernel/tracing/kprobe_events").exists()
+        and not Path("/sys/bus/event_source/devices/kprobe").exists()
+    ):
         raise NotTraceable("kprobes are not offered", why="the kernel has no kprobe events", fix="no point needs them")
     return "kprobes are offered"

@@ -36,14 +36,17 @@ class RingBuffer:
 
     def __init__(self, size_bytes: int, record: np.dtype):
         self.fd = bpf.create_ringbuf(size_bytes)
-        self._size, self._record = size_bytes, record
-        self._payload = np.dtype((np.void, record.itemsize))  # numpy copies bytes faster than fields
-        self._slot = np.dtype({"names": ["header", "payload"], "formats": ["<u4", self._payload], "offsets": [0, 8],
-                               "itemsize": 8 + -(-record.itemsize // 8) * 8})  # fmt: skip
+        self._describe(size_bytes, record)
         self._consumer = mmap.mmap(self.fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._data = mmap.mmap(self.fd, _PAGE + 2 * size_bytes, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
         self._read_to = np.frombuffer(self._consumer, np.uint64, 1)
         self._written_to = np.frombuffer(self._data, np.uint64, 1)
+
+    def _describe(self, size_bytes: int, record: np.dtype) -> None:
+        self._size, self._record = size_bytes, record
+        self._payload = np.dtype((np.void, record.itemsize))  # numpy copies bytes faster than fields
+        self._slot = np.dtype({"names": ["header", "payload"], "formats": ["<u4", self._payload], "offsets": [0, 8],
+                               "itemsize": 8 + -(-record.itemsize // 8) * 8})  # fmt: skip
 
     def read(self) -> np.ndarray:
         """Take what has been written since the last call.

@@ -64,12 +64,36 @@ def macros(points: Sequence[Point], cpus: int) -> dict[str, int]:
     defined["SWITCH_PREVIOUS"] = btf.arguments("sched_switch").index("task_struct")
     if len(btf.arguments("kfree_skb")) > 2:
         defined["KFREE_SKB_HAS_REASON"] = 1
+    if btf.tracepoint("sock_recv_length") is None:
+        defined["READS_HAVE_NO_TRACEPOINT"] = 1
     return defined
 
 
 def available() -> list[Point]:
-    """Return the points whose tracepoint this kernel has."""
-    return [point for point in CATALOGUE if vmlinux().tracepoint(point.name) is not None]
+    """Return the points whose tracepoint this kernel has; those that stand in for others only where they must."""
+    has = vmlinux().tracepoint
+    return [p for p in CATALOGUE if has(p.tracepoint) and not (p.instead_of and has(p.instead_of))]
+
+
+def missing() -> list[Point]:
+    """Return the points whose tracepoint this kernel lacks, and that no other stands in for."""
+    there = available()
+    replaced = {point.instead_of for point in there}
+    return [p for p in CATALOGUE if not p.instead_of and p not in there and p.name not in replaced]
+
+
+def _usable(points: list[Point]) -> list[Point]:
+    """Return `points`, all of which this kernel must have."""
+    there = available()
+    for point in points:
+        if point not in there:
+            others = [p.name for p in there if p.instead_of == point.name] or [point.instead_of]
+            raise NotTraceable(
+                f"this kernel has no point {point.name}",
+                why=f"its tracepoint came with Linux {point.since}" if point.since else "its type information does not name it",
+                fix=f"ask for {others[0]} instead" if others[0] else "leave the point out",
+            )
+    return points
 
 
 def possible_cpus() -> int:
@@ -102,7 +126,7 @@ class Tracer:
     """
 
     def __init__(self, rule: str = "", points: list[str] | None = None, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0):
-        self.points = available() if points is None else select(points)
+        self.points = available() if points is None else _usable(select(points))
         text = pcapfilter.to_c(pcapfilter.compile_expression(rule))
         cpus = possible_cpus()
         self._rings: list[RingBuffer] = []
@@ -112,6 +136,7 @@ class Tracer:
         self._max_bytes = max_bytes or _memory_share()
         self.full = False
         self.events = 0
+        self.error: BaseException | None = None
         self.recording = Recording()
         self._stopping = threading.Event()
         self._reader = threading.Thread(target=self._read_until_stopped, name="cmonlab-reader", daemon=True)
@@ -143,7 +168,7 @@ class Tracer:
         self._module.attach("on_sched_switch", "sched_switch")
         # Downstream points first: a journey must not begin before its end can be seen.
         for point in sorted(self.points, key=lambda p: -p.id):
-            self._programs[point.name] = self._module.attach(f"on_{point.name}", point.name)
+            self._programs[point.name] = self._module.attach(f"on_{point.name}", point.tracepoint)
         self._reader.start()
 
     def stop(self) -> Recording:
@@ -162,9 +187,12 @@ class Tracer:
         # A reader that waits for its turn loses events: before the workload, not after it.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while not self._stopping.wait(POLL_S):
+        try:
+            while not self._stopping.wait(POLL_S):
+                self._drain()
             self._drain()
-        self._drain()
+        except BaseException as error:  # whoever stops us tells it; what is not read counts as lost
+            self.error = error
         self.recording.reader_cpu_s = time.thread_time()
 
     def _drain(self) -> None:

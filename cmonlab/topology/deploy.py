@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import DockerError, UnknownName
+from ..interrupt import uninterrupted
 from . import image as images
 from . import owner, remove
 from .client import docker_errors
@@ -80,7 +81,7 @@ class Lab:
         labels = {owner.RUN_LABEL: self.run_id, owner.OWNER_LABEL: owner.me()}
         # An interrupt in the middle of a request would leave what the engine makes of it,
         # so it is put off until the requests under way have been answered.
-        with remove.uninterrupted() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
+        with uninterrupted() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
 
             def unless_ended(make: Callable[[Any, dict[str, str]], Any], member: Any) -> Any:
                 try:
@@ -248,7 +249,7 @@ class Lab:
             Something cannot be removed; ``cmonlab clean`` tries again.
         """
         atexit.unregister(self.close)
-        with remove.uninterrupted():
+        with uninterrupted():
             self._stack.close()
 
     def __enter__(self) -> Lab:

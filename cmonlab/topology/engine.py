@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import DockerError
+from ..interrupt import uninterrupted
 from . import dockerd
 from .client import connect
 from .place import HERE, Place
-from .remove import clean, uninterrupted
+from .remove import clean
 
 Notify = Callable[[str], None]
 DEFAULT_SOCKET = Path("/var/run/docker.sock")

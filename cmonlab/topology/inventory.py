@@ -135,7 +135,10 @@ class Inventory:
             See `cmonlab.schema`. An interface that has gone is as it was last seen.
         """
         if not self._closing:
-            self._read(list(self._handles))
+            try:
+                self._read(list(self._handles))
+            except Exception as error:  # what was seen so far still names a recording
+                self.error = f"{type(error).__name__}: {error}"
         with self._lock:
             return [dict(row) for row in self._rows.values()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Place:
 
     def connect(self):
         """Return a client of the engine here, None when none answers."""
-        return connect(f"unix://{self.socket}") if self.socket.exists() else None
+        return connect(f"unix://{self.socket}") if os.path.exists(self.socket) else None
 
 
 HERE = Place()

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from . import owner
 from .client import docker_errors, unless_gone
-
-
-@contextmanager
-def uninterrupted() -> Iterator[list[int]]:
-    """Put Ctrl-C off until the block is done.
-
-    Yields
-    ------
-    list of int
-        Empty until Ctrl-C was pressed, so that the block can end early.
-    """
-    pending: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pending
-        return
-    previous = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
-    try:
-        yield pending
-    finally:
-        signal.signal(signal.SIGINT, previous if previous is not None else signal.default_int_handler)
-        if pending:
-            signal.raise_signal(signal.SIGINT)
 
 
 def remove_run(client, run_id: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import UnknownName, WorkloadError
-from .result import Progress, WorkloadResult, check_containers, check_positive, run_client, seconds, serve
+from .result import Progress, WorkloadResult, check_containers, check_positive, check_serving, run_client, seconds, serve
 
 PROTOCOLS = ("tcp", "udp")
 DEFAULT_UDP_BPS = 200_000_000
@@ -112,7 +112,7 @@ class Iperf:
         UnknownName
             The lab has no such container.
         WorkloadError
-            The client failed; quotes its output.
+            The client failed (quotes its output), or the server ended.
         """
         check_containers(lab, self.containers)
         whole_s = seconds(duration_s)
@@ -122,6 +122,7 @@ class Iperf:
         argv += ["--bitrate", str(self.bitrate_bps)] if self.bitrate_bps else []
         argv += ["--length", str(self.length_bytes)] if self.length_bytes else []
         client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
+        check_serving(lab, self.server, "iperf3", self.port)
         metrics = parse(client.stdout, self.protocol)
         parameters = asdict(self) | {"duration_s": whole_s}
         return WorkloadResult(self.name, parameters, started_ns, ended_ns, metrics, client.output)

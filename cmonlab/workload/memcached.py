@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from ..errors import WorkloadError
-from .result import Progress, WorkloadResult, check_containers, check_positive, run_client, seconds, serve
+from .result import Progress, WorkloadResult, check_containers, check_positive, check_serving, run_client, seconds, serve
 
 _COUNTERS = ("cmd_get", "cmd_set", "get_misses", "written_bytes", "read_bytes")
 _SUMMARY = re.compile(r"^Run time:\s*([\d.]+)s\s+Ops:\s*(\d+)\s+TPS:\s*(\d+)", re.MULTILINE)
@@ -122,7 +122,7 @@ class Memcached:
         UnknownName
             The lab has no such container.
         WorkloadError
-            The client failed; quotes its output.
+            The client failed (quotes its output), or the server ended.
         """
         check_containers(lab, self.containers)
         whole_s = seconds(duration_s)
@@ -131,6 +131,7 @@ class Memcached:
             *(f"--threads={self.threads}", f"--concurrency={self.connections}", f"--fixed_size={self.value_bytes}"),
         ]
         client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
+        check_serving(lab, self.server, self.name, self.port)
         metrics = parse(client.stdout)
         parameters = asdict(self) | {"duration_s": whole_s}
         return WorkloadResult(self.name, parameters, started_ns, ended_ns, metrics, client.output)

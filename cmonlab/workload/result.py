@@ -137,6 +137,22 @@ def serve(lab: Any, container: str, argv: list[str], port: int) -> None:
             raise WorkloadError(f"{argv[0]} in {container} {state}", why=server.output.strip() or "it printed nothing")
 
 
+def check_serving(lab: Any, container: str, program: str, port: int) -> None:
+    """Refuse when a server has gone while its client ran: not every client tells.
+
+    Raises
+    ------
+    WorkloadError
+        Nothing listens on its port any more.
+    """
+    if port not in _listening(lab, container):
+        raise WorkloadError(
+            f"{program} in {container} ended while the workload ran",
+            why=f"nothing listens on port {port} any more",
+            fix="see whether it ran out of memory (dmesg)",
+        )
+
+
 def _listening(lab: Any, container: str) -> set[int]:
     # The socket table instead of a connection: no packet before the recording starts.
     return listening(lab.exec(container, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1])

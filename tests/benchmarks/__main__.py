@@ -89,7 +89,7 @@ def _kernel(rounds: int, budget_s: float, quick: bool) -> Outcome:
 def _overhead(rounds: int, budget_s: float, quick: bool) -> Outcome:
     from . import overhead
 
-    return overhead.run(2 if quick else rounds, budget_s)
+    return overhead.run(1 if quick else rounds, budget_s)
 
 
 def _events(rounds: int, budget_s: float, quick: bool) -> Outcome:

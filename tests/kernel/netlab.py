@@ -38,7 +38,8 @@ class NetLab:
         run = f"cmonlab-test-{os.getpid()}-{next(_runs)}"
         self.namespaces = {name: f"{run}-{name}" for name in ("host", "c0", "c1")}
         self._threads = {
-            name: ThreadPoolExecutor(4, initializer=_enter, initargs=(namespace,)) for name, namespace in self.namespaces.items()
+            name: ThreadPoolExecutor(4, initializer=_enter, initargs=(namespace,))
+            for name, namespace in self.namespaces.items()
         }
 
     def build(self) -> None:

@@ -5,7 +5,18 @@ import struct
 
 import pytest
 
-from .traffic import ADDRESS, COUNT, exchange_udp, free_port, hash_of, new_bytes, receive_udp, recording, send_tcp, udp_socket
+from .traffic import (
+    ADDRESS,
+    COUNT,
+    exchange_udp,
+    free_port,
+    hash_of,
+    new_bytes,
+    receive_udp,
+    recording,
+    send_tcp,
+    udp_socket,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
 
@@ -22,7 +33,9 @@ def check(journeys, payload_bytes):
     assert (journeys["hops"] == 9).all()
     assert (journeys["payload_bytes"] == payload_bytes).all()
     assert journeys["start_ns"].is_monotonic_increasing
-    assert (journeys["start_ns"] + journeys["one_way_delay_ns"]).is_monotonic_increasing  # the socket's queue keeps order
+    assert (
+        journeys["start_ns"] + journeys["one_way_delay_ns"]
+    ).is_monotonic_increasing  # the socket's queue keeps order
     assert (journeys["one_way_delay_ns"] > 0).all()
 
 
@@ -67,9 +80,11 @@ def test_datagrams_that_look_the_same(lab):
     """The same payload and an IP identification of 0 each time: only the hops tell them apart."""
     port = free_port()
     receiver = udp_socket(lab, "c0", port)
-    mac = bytes.fromhex(next(link["mac"] for link in lab.links() if link["namespace"] == "c0" and link["name"] == "eth0").replace(":", ""))
+    links = {(link["namespace"], link["name"]): link for link in lab.links()}
+    mac = bytes.fromhex(links["c0", "eth0"]["mac"].replace(":", ""))
     udp = struct.pack(">HHHH", 4242, port, 8 + 40, 0) + bytes(40)
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, 17, 0, *(socket.inet_aton(ADDRESS[4][name]) for name in ("c1", "c0")))  # fmt: skip
+    addresses = [socket.inet_aton(ADDRESS[4][name]) for name in ("c1", "c0")]
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, 17, 0, *addresses)
     total = sum(struct.unpack(">10H", head))
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     packet = head[:10] + struct.pack(">H", checksum) + head[12:] + udp

@@ -28,7 +28,9 @@ def captured(path):
         return packet[IP].len if IP in packet else packet[IPv6].plen + 40
 
     return collections.Counter(
-        (packet[TCP].sport, packet[TCP].dport, packet[TCP].seq, length(packet)) for packet in rdpcap(str(path)) if TCP in packet
+        (packet[TCP].sport, packet[TCP].dport, packet[TCP].seq, length(packet))
+        for packet in rdpcap(str(path))
+        if TCP in packet
     )
 
 
@@ -36,9 +38,8 @@ class Tcpdump:
     """tcpdump in the sender's namespace; captures when entered, has written all when left."""
 
     def __init__(self, lab, port, path):
-        argv = lab.argv("c1", "tcpdump", "-i", "eth0", "-Z", "root", "-B", "65536", "-s", "128", "--immediate-mode", "-w", str(path),
-                        "tcp", "port", str(port))  # fmt: skip
-        self._process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        words = f"tcpdump -i eth0 -Z root -B 65536 -s 128 --immediate-mode tcp port {port} -w"
+        self._process = subprocess.Popen(lab.argv("c1", *words.split(), str(path)), stderr=subprocess.PIPE, text=True)
         self.report = ""
 
     def __enter__(self):

@@ -112,7 +112,8 @@ def test_anybody_can_open_and_plot_it(session):
         environment = {**os.environ, "HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
         nobody = {"user": 65534, "group": 65534, "extra_groups": []}
         try:
-            can = subprocess.run([sys.executable, "-c", "import cmonlab"], env=environment, cwd=home, capture_output=True, **nobody).returncode == 0  # fmt: skip
+            probe = [sys.executable, "-c", "import cmonlab"]
+            can = subprocess.run(probe, env=environment, cwd=home, capture_output=True, **nobody).returncode == 0
         except PermissionError:
             can = False
         ran = subprocess.run(argv, env=environment, cwd=home, capture_output=True, text=True, **(nobody if can else {}))

@@ -66,7 +66,9 @@ def receive_udp(sock: socket.socket, count: int = COUNT) -> list[bytes]:
     return [sock.recv(65535) for _ in range(count)]
 
 
-def exchange_udp(lab, port: int, size: int, version: int = 4, count: int = COUNT, receiver=None, sender=None) -> list[bytes]:
+def exchange_udp(
+    lab, port: int, size: int, version: int = 4, count: int = COUNT, receiver=None, sender=None
+) -> list[bytes]:
     """Send datagrams from c1 to c0 while c0 reads; return what it read."""
     receiver = receiver or udp_socket(lab, "c0", port, version)
     sender = sender or udp_socket(lab, "c1", 0, version)
@@ -110,7 +112,7 @@ def hash_of(number: int, size: int) -> int:
 
 
 def new_bytes(segments) -> tuple[int, bool]:
-    """Return how many different bytes of its stream these segments of one connection carry, and whether each was delivered.
+    """Return how many bytes of its stream these segments of one connection carry, and whether each was delivered.
 
     On a busy machine TCP repeats segments that were only late; the repetition is dropped.
     """

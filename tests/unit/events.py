@@ -32,7 +32,10 @@ def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     """Complete and order columns; what is missing is 0."""
     order = np.argsort(rows["ts_ns"], kind="stable")
     empty = store.empty_columns()
-    return {name: np.asarray(rows.get(name, np.zeros(count, np.int64)))[order].astype(of.dtype) for name, of in empty.items()}
+    return {
+        name: np.asarray(rows.get(name, np.zeros(count, np.int64)))[order].astype(of.dtype)
+        for name, of in empty.items()
+    }
 
 
 def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
@@ -42,7 +45,8 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
     from cmonlab.kernel.points import CATALOGUE
 
     places = ((C0, "c0", 2, "eth0", 0, "10.77.0.10"), (C1, "c1", 2, "eth0", 0, "10.77.0.11"),
-              (HOST, "host", 2, "br0", 0, "10.77.0.1"), (HOST, "host", 3, "veth0", 2, ""), (HOST, "host", 4, "veth1", 2, ""))  # fmt: skip
+              (HOST, "host", 2, "br0", 0, "10.77.0.1"), (HOST, "host", 3, "veth0", 2, ""),
+              (HOST, "host", 4, "veth1", 2, ""))  # fmt: skip
     links = [
         {"netns": netns, "namespace": namespace, "ifindex": ifindex, "name": name, "kind": "veth", "master": master,
          "peer": 0, "mtu": 1500, "mac": "", "addresses": [address] if address else []}
@@ -56,6 +60,7 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
         "points": [asdict(p) for p in CATALOGUE], "links": links, "ledger": ledger, "addresses6": {}, "symbols": {},
         "blind": [{"cpu": 0, "start_ns": 0, "end_ns": blind_ns}] if blind_ns else [],
         "drop_reasons": {"2": "NOT_SPECIFIED"}, "rule": {"expression": ""}, "workload": None,
+        "recording": {"ended": "finished"}, "host": {},
     }  # fmt: skip
 
 
@@ -103,7 +108,11 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
     def after(which, ts, point, **changes):
         one = {name: values[which] for name, values in fields.items()}
         zero = np.zeros(len(which), np.int64)
-        rows.append(one | {"ts_ns": ts[which], "cpu": zero, "netns": zero + C0, "ifindex": zero, "point": zero + point} | changes)
+        rows.append(
+            one
+            | {"ts_ns": ts[which], "cpu": zero, "netns": zero + C0, "ifindex": zero, "point": zero + point}
+            | changes
+        )
 
     none = np.zeros(len(queue), np.int64)
     after(queue, read_ts, READ, skb=np.full(len(none), BASE - 4096, np.uint64), len_bytes=size[queue], detail=left,
@@ -113,5 +122,8 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
     after(freed, read_ts + 50, CONSUME)
     names = {name for part in rows for name in part}
     count = sum(len(part["ts_ns"]) for part in rows)
-    whole = {name: np.concatenate([np.asarray(part.get(name, np.zeros(len(part["ts_ns"]), np.int64))) for part in rows]) for name in names}
+    whole = {
+        name: np.concatenate([np.asarray(part.get(name, np.zeros(len(part["ts_ns"]), np.int64))) for part in rows])
+        for name in names
+    }
     return columns(whole, count)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from cmonlab.errors import DockerError
+from cmonlab.interrupt import uninterrupted
 from cmonlab.topology import dockerd, engine, firewall, owner
-from cmonlab.topology.remove import uninterrupted
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_iperf_says_why_it_failed():
 
 def test_run_tells_progress_and_returns_the_clients_own_report():
     seen = []
-    lab = FakeLab(FakeProcess(0, MEMCASLAP, waits=3))
+    lab = FakeLab(FakeProcess(0, MEMCASLAP, waits=3), listening=[11211])
     done = Memcached(connections=2).run(lab, 1.6, progress=seen.append)
     name, argv, user, _ = lab.started[0]
     assert (name, user) == ("c1", "nobody") and "--time=2s" in argv and "--servers=10.0.0.2:11211" in argv
@@ -190,6 +190,11 @@ def test_failing_client_is_quoted():
     with pytest.raises(WorkloadError, match="code 3") as caught:
         Memcached().run(FakeLab(FakeProcess(3, "no route")), 1)
     assert caught.value.why == "no route"
+
+
+def test_a_server_that_went_away_is_told_although_the_client_is_content():
+    with pytest.raises(WorkloadError, match="memcached in c0 ended while the workload ran"):
+        Memcached().run(FakeLab(FakeProcess(0, MEMCASLAP)), 1)
 
 
 def test_client_that_hangs_is_stopped(monkeypatch):

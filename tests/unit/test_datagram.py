@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmonlab.engine.datagram import reads_of
+
+from .events import BASE, C0, READ, RECEIVE, UDP, columns
+
+
+def play(actions, size=40, socket=BASE):
+    """Run a socket's queue; return its events, the reads that took each known arrival, and whether it is known.
+
+    Actions: ``a`` a datagram arrives, ``u`` one arrives that was not seen (or the rule does not match),
+    ``r`` one is read, ``p`` as ``a`` but it is queued only after the next action, ``l`` one is read and that is lost.
+    """
+    rows, queue, late, truth, arrivals = [], [], [], {}, []
+    for action in actions:
+        waiting, late = late, []
+        if action in "aup":
+            event = len(rows) if action != "u" else None
+            if event is not None:
+                rows.append({"point": RECEIVE, "sport": 9, "len_bytes": size + 28, "skb": BASE + 256})
+                arrivals.append(event)
+            (late if action == "p" else queue).append(event)
+        elif queue:
+            taken = queue.pop(0)
+            if action == "r":
+                if taken is not None:
+                    truth[taken] = len(rows)
+                rows.append({"point": READ, "skb": socket, "len_bytes": size, "detail": len(queue)})
+        queue += waiting
+    made = {
+        name: np.array([row.get(name, 0) for row in rows], np.uint64)
+        for name in ("point", "sport", "len_bytes", "skb", "detail")
+    }
+    n = len(rows)
+    fixed = {"ts_ns": np.arange(n), "netns": np.full(n, C0), "dport": np.full(n, 53), "proto": np.full(n, UDP)}
+    return columns(made | fixed, n), np.array(arrivals, np.int64), truth
+
+
+def found(events, arrivals, copied=None, payload=40):
+    read = np.flatnonzero(events["point"] == READ)
+    copied = np.zeros(len(arrivals), bool) if copied is None else copied
+    if len(read) == 0:
+        return {}
+    taken = reads_of(events, arrivals, np.full(len(arrivals), payload), copied, read)
+    return {int(a): int(r) for a, r in zip(arrivals, taken, strict=True) if r >= 0}
+
+
+@given(st.text("ar", max_size=60))
+def test_every_datagram_seen(actions):
+    """All of them are joined, also those of a queue that never ran empty."""
+    events, arrivals, truth = play(actions)
+    assert found(events, arrivals) == truth
+
+
+@given(st.lists(st.sampled_from(["a", "r", "pr"]), max_size=60))
+def test_stamped_before_it_is_queued(actions):
+    """A read on another processor may come between."""
+    events, arrivals, truth = play("".join(actions) + "ar" + 60 * "r")
+    assert found(events, arrivals) == truth
+
+
+@given(st.lists(st.sampled_from(["ar", "aar", "r", "ur", "arur"]), max_size=30), st.integers(0, 5))
+def test_others_in_the_same_socket(bursts, backlog):
+    """Datagrams that a rule leaves out, or that came before the recording: after an empty queue the count is right."""
+    begin = "u" * backlog + "a" + "r" * (backlog + 1) + "r" * 40
+    events, arrivals, truth = play(begin + "".join(burst + "r" * 4 for burst in bursts))
+    joined = found(events, arrivals)
+    assert joined.items() <= truth.items()
+    quiet = max((i for i, left in enumerate(events["detail"]) if left == 0 and events["point"][i] == READ), default=-1)
+    assert backlog or "u" in "".join(bursts) or len(joined) == len(truth), quiet
+
+
+def test_counts_again_after_an_unseen_datagram():
+    events, arrivals, truth = play("ar" + "ur" + "aarr" + "ar")
+    assert found(events, arrivals) == truth
+    assert len(truth) == 4
+
+
+def test_nothing_is_joined_from_a_lost_read_on():
+    events, arrivals, truth = play("ar" + "aalr" + "ar")
+    assert found(events, arrivals) == {0: truth[0]}
+
+
+def test_a_mixed_queue_is_not_guessed():
+    events, arrivals, truth = play("auaurrrr")
+    assert found(events, arrivals) == {}
+    assert truth
+
+
+def test_sockets_that_share_a_port_are_not_guessed():
+    events, arrivals, _ = play("arar")
+    events["skb"][np.flatnonzero(events["point"] == READ)[1]] += np.uint64(64)
+    assert found(events, arrivals) == {}
+
+
+def test_a_copied_datagram_has_its_place_in_the_queue():
+    events, arrivals, truth = play("aaarrr")
+    joined = found(events, arrivals, copied=np.array([False, True, False]))
+    assert joined == {a: r for a, r in truth.items() if a != 1}
+
+
+def test_longer_than_what_came_is_not_joined():
+    events, arrivals, _ = play("aarr")
+    assert found(events, arrivals, payload=39) == {}
+
+
+def test_shorter_is_a_truncated_read():
+    events, arrivals, truth = play("aarr")
+    assert found(events, arrivals, payload=41) == truth
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_connected_socket_takes_its_peers_datagrams(connected):
+    events, arrivals, truth = play("aarr")
+    events["sport"][events["point"] == READ] = 9 if connected else 8
+    assert found(events, arrivals) == (truth if connected else {})

@@ -1,0 +1,52 @@
+import pandas as pd
+import pytest
+
+from cmonlab import schema
+from cmonlab.analysis.names import Names, protocol
+
+from .events import A0, A1, C0, C1, HOST, QUEUE, READ, manifest
+
+RAW = bytes.fromhex("fd770000000000000000000000000010")
+
+
+@pytest.fixture
+def names():
+    links = pd.DataFrame(manifest()["links"], columns=schema.columns("links"))
+    links.at[0, "addresses"] = ["10.77.0.10", "fd77::10"]
+    return Names(links, {4711: RAW}, {QUEUE: "queue", READ: "deliver"})
+
+
+def test_hops_and_places(names):
+    assert names.hop(C1, 2, QUEUE) == "c1:eth0 queue"
+    assert names.hop(C0, 0, READ) == "c0 deliver"
+    assert names.place(HOST, 3) == "host:veth0"
+    assert names.place(HOST, 99) == "host:if99"
+    assert names.hop(7, 5, 200) == "ns-7:if5 200"
+    assert names.place(0, 0) == "unknown"
+
+
+def test_bridges(names):
+    assert names.bridge(HOST, 3) == names.bridge(HOST, 4) == 2
+    assert names.bridge(C0, 2) == names.bridge(1, 1) == 0
+
+
+def test_endpoints(names):
+    assert names.endpoint(A0, False) == "c0"
+    assert names.endpoint(A1, False) == "c1"
+    assert names.endpoint(0x08080808, False) == "8.8.8.8"
+    assert names.endpoint(4711, True) == "c0"
+    assert names.endpoint(5, True) == "ipv6-00000005"
+    assert names.endpoint(4711, False) == "103.18.0.0"
+
+
+def test_who_owns_what(names):
+    assert set(names.local.tolist()) == {C0 << 32 | A0, C1 << 32 | A1, C0 << 32 | 4711, HOST << 32 | 0x01004D0A}
+
+
+def test_loopback_addresses_are_nobodys(names):
+    names.links.at[1, "addresses"] = ["127.0.0.1", "10.77.0.11"]
+    assert names.endpoint(0x0100007F, False) == "127.0.0.1"
+
+
+def test_protocols():
+    assert [protocol(number) for number in (1, 6, 17, 58, 200)] == ["icmp", "tcp", "udp", "icmpv6", "200"]

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cmonlab.engine import order
+from cmonlab.engine.order import Numbering, by_buffer, hop_codes, parts, runs
+
+addresses = st.one_of(
+    hnp.arrays(np.uint64, st.integers(0, 60), elements=st.integers(0, 2**64 - 1)),
+    hnp.arrays(np.uint64, st.integers(0, 60), elements=st.integers(0, 5).map(lambda n: 0xFFFF888100000000 + n * 256)),
+)
+
+
+@given(addresses)
+def test_by_buffer_is_a_stable_argsort(skb):
+    before = skb.copy()
+    positions, changes = by_buffer(skb)
+    expected = np.argsort(skb, kind="stable")
+    assert positions.tolist() == expected.tolist()
+    ordered = skb[expected]
+    assert changes.tolist() == [i == 0 or ordered[i] != ordered[i - 1] for i in range(len(skb))]
+    assert (skb == before).all()
+
+
+@given(st.lists(st.booleans(), max_size=50), st.integers(1, 60))
+def test_parts_hold_whole_buffers(changes, size):
+    changes = np.array([True, *changes])
+    before, order.PART = order.PART, size
+    try:
+        cut = list(parts(changes))
+    finally:
+        order.PART = before
+    assert [at for part in cut for at in range(part.start, part.stop)] == list(range(len(changes)))
+    assert all(changes[part.start] for part in cut)
+    assert all(not changes[part.start + size : part.stop].any() for part in cut)
+
+
+def test_no_parts_of_nothing():
+    assert list(parts(np.empty(0, bool))) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 5)), max_size=10))
+def test_runs(pairs):
+    begin, length = np.array(pairs, np.int64).reshape(-1, 2).T
+    assert runs(begin, length).tolist() == [b + i for b, n in pairs for i in range(n)]
+
+
+@pytest.mark.parametrize("part", [1, 3, 1000])
+def test_hop_codes_number_hops_as_they_appear(monkeypatch, part):
+    monkeypatch.setattr(order, "PART", part)
+    hops = [
+        (4026532001, 2, 0),
+        (0, 0, 8),
+        (4026532001, 2, 1),
+        (4026532001, 2, 0),
+        (2**32 - 1, 2**24 - 1, 255),
+        (0, 0, 8),
+    ]
+    netns, ifindex, point = (np.array(column) for column in zip(*hops, strict=True))
+    codes = hop_codes(
+        {"netns": netns.astype(np.uint32), "ifindex": ifindex.astype(np.uint32), "point": point.astype(np.uint8)}
+    )
+    assert codes.code.tolist() == [0, 1, 2, 0, 3, 1]
+    known = list(zip(codes.netns.tolist(), codes.ifindex.tolist(), codes.point.tolist(), strict=True))
+    assert known == [hops[0], hops[1], hops[2], hops[4]]
+
+
+def test_numbering():
+    numbering = Numbering()
+    assert numbering.of(np.array([7, 7, 3])).tolist() == [0, 0, 1]
+    assert numbering.of(np.array([], np.int64)).tolist() == []
+    assert numbering.of(np.array([9, 3, 7])).tolist() == [2, 1, 0]
+    assert numbering.values(np.int64).tolist() == [7, 3, 9]
+    assert len(numbering) == 3

@@ -1,0 +1,71 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmonlab.engine.stream import delivered_by, flow_numbers, positions
+
+
+@given(
+    st.lists(st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=20), min_size=1, max_size=4),
+    st.integers(0, 2**32 - 1),
+)
+def test_positions_undo_the_wrap(flows, first):
+    """Differences within a flow are those of the stream, however often the numbers go around; flows stay apart."""
+    truth = [np.cumsum([0, *steps]) for steps in flows]
+    flow = np.repeat(np.arange(len(flows)), [len(at) for at in truth])
+    seq = np.concatenate([(first + at) % 2**32 for at in truth]).astype(np.uint32)
+    found = positions(flow, seq)
+    end = -1
+    for number, at in enumerate(truth):
+        mine = found[flow == number]
+        assert (mine - mine.min()).tolist() == (at - at.min()).tolist()
+        assert mine.min() == end + 1
+        end = mine.max()
+
+
+def test_no_positions():
+    assert len(positions(np.empty(0, np.int64), np.empty(0, np.uint32))) == 0
+
+
+def joined(segments, copies):
+    """Return what delivers each segment; both are (flow, end, place in time), copies with a length."""
+    flow, end, arrival = (np.array(column) for column in zip(*segments, strict=True))
+    copy_flow, copy_end, copy, amount = (np.array(column) for column in zip(*copies, strict=True))
+    return delivered_by(
+        flow, end.astype(np.uint32), arrival, copy_flow, copy_end.astype(np.uint32), amount, copy
+    ).tolist()
+
+
+def test_the_copy_that_holds_the_last_byte():
+    assert joined([(1, 100, 0), (1, 200, 1), (1, 300, 2)], [(1, 150, 5, 150), (1, 300, 6, 150)]) == [0, 1, 1]
+
+
+def test_a_copy_that_was_not_seen_is_not_replaced_by_the_next():
+    assert joined([(1, 100, 0), (1, 200, 1)], [(1, 200, 6, 100)]) == [-1, 0]
+
+
+def test_a_copy_before_the_arrival_delivered_another_packet():
+    """The segment repeats what had been delivered."""
+    assert joined([(1, 100, 0), (1, 100, 9)], [(1, 100, 5, 100)]) == [0, -1]
+
+
+def test_streams_of_other_flows_do_not_deliver():
+    assert joined([(1, 100, 0), (2, 100, 1)], [(2, 100, 5, 100)]) == [-1, 0]
+
+
+def test_across_the_wrap():
+    assert joined([(1, 2**32 - 10, 0), (1, 90, 1)], [(1, 2**32 - 10, 5, 100), (1, 90, 6, 100)]) == [0, 1]
+
+
+def test_nothing_to_join():
+    none, some = np.empty(0, np.int64), np.array([1])
+    assert delivered_by(none, none.astype(np.uint32), none, some, some.astype(np.uint32), some, some).tolist() == []
+    assert delivered_by(some, some.astype(np.uint32), some, none, none.astype(np.uint32), none, none).tolist() == [-1]
+
+
+def test_a_flow_is_addresses_and_ports_of_one_direction():
+    rows = [(1, 2, 3, 4), (2, 1, 4, 3), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 4, 4), (2**32 - 1, 2, 3, 4)]
+    table = dict(zip(("saddr", "daddr", "sport", "dport"), np.array(rows, np.uint32).T, strict=True))
+    flows = flow_numbers(table, np.arange(6))
+    assert flows[0] == flows[2]
+    assert len(set(flows.tolist())) == 5
