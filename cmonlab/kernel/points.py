@@ -58,8 +58,15 @@ CATALOGUE: tuple[Point, ...] = (
     Point(4, "napi_gro_receive_entry", "gro", "receive", "handed to GRO by a polled driver"),
     Point(5, "skb_copy_datagram_iovec", "deliver", "deliver", "payload copied to the application"),
     Point(8, "sock_recv_length", "deliver", "read", "datagram read from its UDP socket", "6.3"),
-    Point(9, "skb_consume_udp", "deliver", "deliver", "datagram freed by the reader of its UDP socket",
-          at="consume_skb", instead_of="sock_recv_length"),
+    Point(
+        9,
+        "skb_consume_udp",
+        "deliver",
+        "deliver",
+        "datagram freed by the reader of its UDP socket",
+        at="consume_skb",
+        instead_of="sock_recv_length",
+    ),
     Point(6, "consume_skb", "consume", "consume", "freed after it was used"),
     Point(7, "kfree_skb", "drop", "drop", "freed because it was dropped, with a reason"),
 )

@@ -2,10 +2,28 @@
 
 import pytest
 
+from . import traffic
 from .netlab import netlab
+
+ATTEMPTS = 4
 
 
 @pytest.fixture(scope="session")
 def lab():
     with netlab() as lab:
         yield lab
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Try again where tracepoints were silent while a failing test recorded: packets passed unseen."""
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    for attempt in range(ATTEMPTS):
+        traffic.blind_ns.clear()
+        try:
+            pyfuncitem.obj(**arguments)
+            return True
+        except AssertionError:
+            if attempt == ATTEMPTS - 1 or not sum(traffic.blind_ns):
+                raise
+    return True

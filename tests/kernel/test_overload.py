@@ -63,7 +63,8 @@ def test_what_is_left_is_true(lab, blocked):
     session = done.session
     journeys = session.journeys()
     assert len(journeys) <= COUNT
-    assert not (journeys["outcome"] == "delivered").any()
+    if any(point.stage == "read" for point in tracer.available()):  # else the buffer's address tells who was read
+        assert not (journeys["outcome"] == "delivered").any()
     assert journeys["seq"].is_unique
     sent = {hash_of(number, 40): number for number in range(COUNT)}
     order = journeys["seq"].map(sent)

@@ -3,24 +3,17 @@
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.kernel import loader, points
+from cmonlab.kernel import loader
 from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression, to_c
+from cmonlab.kernel.points import CATALOGUE
+from cmonlab.kernel.tracer import macros, possible_cpus
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),  # bcc's own
     pytest.mark.kernel,
 ]
 
-MACROS = {f"POINT_{point.name.upper()}": point.id for point in points.CATALOGUE} | {
-    "POINTS": len(points.CATALOGUE),
-    "CPUS": 2,
-    "GSO_SEGS_OFFSET": 6,
-    "KFREE_SKB_HAS_REASON": 1,
-}
-
-RULES = [
-    "",
-    "tcp port 11211",
+PLAIN = [
     "udp port 5201",
     "host 10.0.0.1 and tcp",
     "ip6 and udp",
@@ -35,20 +28,30 @@ RULES = [
     "greater 1000",
     "less 100",
     "ip6 host fe80::1",
+]
+
+RULES = [
+    "",
+    "tcp port 11211",
+    " or ".join(f"({rule})" for rule in PLAIN),
     "tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x47455420",
-    # not aligned, at the edge of the window, beyond it, at offsets that nothing bounds
-    "ip[3:4] = 5 and ip[7:2] = 6",
-    "ip[60:4] = 1 and ip[62:2] = 2 and ip[63] = 3",
-    "ip[61:4] = 1 and ip[63:2] = 2 and ip[64] = 3",
-    "udp[9:4] = 1 or tcp[21:2] = 2",
+    # not aligned, at the edge of the window, beyond it
+    "ip[3:4] = 5 and ip[7:2] = 6 and ip[60:4] = 1 and ip[62:2] = 2 and ip[63] = 3",
+    "ip[61:4] = 1 and ip[63:2] = 2 and ip[64] = 3 and (udp[9:4] = 1 or tcp[21:2] = 2)",
+    # at offsets that nothing bounds
     "ip[ip[8:4]:4] = ip[ip[12:4]:2]",
     "ip[12:4] / ip[16:4] + ip[0] % ip[8] << ip[9] >> 3 = ip[ip[2:2] * 4]",
     " or ".join(f"udp[{at}:4] = {at}" for at in range(100, 140)),
 ]
 
 
+def compiled(rule):
+    generated = {"rule.h": to_c(compile_expression(rule))}
+    return loader.Module(loader.SOURCES / "points.c", macros(CATALOGUE, possible_cpus()), generated)
+
+
 def load(rule):
-    module = loader.Module(loader.SOURCES / "points.c", MACROS, {"rule.h": to_c(compile_expression(rule))})
+    module = compiled(rule)
     try:
         return module.load("on_net_dev_queue", "net_dev_queue")
     finally:
@@ -79,7 +82,7 @@ def test_loads_within_the_window_call_no_helper():
     """At fixed offsets they are plain loads from the stack, and few instructions."""
     calls, sizes = {}, {}
     for rule in ("", "ip proto 47", "ip[12:4] = 1 and ip[16:4] = 2"):
-        module = loader.Module(loader.SOURCES / "points.c", MACROS, {"rule.h": to_c(compile_expression(rule))})
+        module = compiled(rule)
         code = module._bpf.dump_func(b"on_net_dev_queue")
         module.close()
         calls[rule] = sum(code[at] == 0x85 for at in range(0, len(code), 8))

@@ -13,6 +13,9 @@ COUNT = 1009
 ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c1": "fd77::11"}}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
+#: How long tracepoints were silent during each recording of a test; see conftest.
+blind_ns: list[int] = []
+
 _ports = itertools.count(21000)
 _SO_RCVBUFFORCE = 33
 
@@ -36,6 +39,7 @@ def recording(lab, rule: str):
         yield done
         capture.settle()
         done.session = capture.session()
+        blind_ns.append(done.session.blind_ns)
 
 
 def udp_socket(lab, name: str, port: int = 0, version: int = 4, buffer_bytes: int = 16 << 20) -> socket.socket:

@@ -1,0 +1,102 @@
+"""Hosts that lack something: each says what, why and how to mend it."""
+
+import platform
+
+import pytest
+
+from cmonlab.errors import DockerError, NotTraceable
+from cmonlab.kernel import btf, headers, loader, pcapfilter, preflight
+from cmonlab.topology import engine, recipe
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """A host on which the looks before the one in question succeed; caches start and end empty."""
+    caches = (btf.vmlinux, loader.bcc, pcapfilter._libpcap)
+    for cache in caches:
+        cache.cache_clear()
+    monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
+    yield monkeypatch
+    for cache in caches:
+        cache.cache_clear()
+
+
+def _refusal(look) -> NotTraceable:
+    with pytest.raises(NotTraceable) as caught:
+        look()
+    assert caught.value.what and caught.value.why and caught.value.fix
+    return caught.value
+
+
+def test_no_root(host):
+    host.setattr(preflight.os, "geteuid", lambda: 1000)
+    assert "sudo" in _refusal(preflight.require).fix
+    assert not any(check.name == "points" for check in preflight.checks())
+
+
+@pytest.mark.parametrize("release", ["5.4.0-150-generic", "4.19.0+"])
+def test_an_old_kernel(host, release):
+    host.setattr(platform, "release", lambda: release)
+    assert "newer kernel" in _refusal(preflight.require).fix
+
+
+@pytest.mark.parametrize("release", ["6.8.0-31-generic", "6.12+deb13-amd64", "7.0-rc1", "6.18.44-fc-v595"])
+def test_releases_are_read(host, release):
+    host.setattr(platform, "release", lambda: release)
+    assert preflight._kernel() == f"Linux {release}"
+
+
+def test_no_btf(host, tmp_path):
+    host.setattr(btf, "VMLINUX", tmp_path / "none")
+    assert "CONFIG_DEBUG_INFO_BTF" in _refusal(preflight._btf).fix
+    (tmp_path / "none").write_bytes(b"no such thing" * 9)
+    _refusal(preflight._btf)
+
+
+def test_no_bcc_or_another_project_of_that_name(host, tmp_path):
+    host.setattr(loader, "_DIST_PACKAGES", tmp_path)
+    host.setattr(loader.importlib.util, "find_spec", lambda name: None)
+    assert "apt install python3-bpfcc" in _refusal(preflight._bcc).fix
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc" / "__init__.py").write_text("# has no BPF\n")
+    loader.bcc.cache_clear()
+    assert "pip install bcc" in _refusal(preflight._bcc).fix
+
+
+def test_no_user_space_headers(host, tmp_path):
+    host.setattr(headers, "Path", lambda _: tmp_path)
+    assert "linux-libc-dev" in _refusal(preflight._headers).fix
+
+
+def test_no_libpcap(host):
+    host.setattr(pcapfilter, "_SONAMES", ("libno-such-thing.so.9",))
+    assert "apt install libpcap0.8" in _refusal(preflight._libpcap).fix
+
+
+def test_no_engine(host):
+    host.setattr(engine, "connect", lambda *_: None)
+    host.setattr(engine.os, "geteuid", lambda: 0)
+    host.delenv("DOCKER_HOST", raising=False)
+    host.setattr(engine.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(DockerError) as caught:
+        engine.probe()
+    assert "apt install docker.io" in caught.value.fix
+    host.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
+    with pytest.raises(DockerError) as caught:
+        engine.probe()
+    assert "127.0.0.1:9" in caught.value.why and "unset DOCKER_HOST" in caught.value.fix
+
+
+def test_no_workload_package(host):
+    host.setattr(recipe, "installed", lambda packages: {})
+    with pytest.raises(DockerError) as caught:
+        recipe.check_programs(recipe.recipe())
+    assert caught.value.fix.startswith("apt install ") and "memcached" in caught.value.fix
+
+
+def test_a_look_that_fails_becomes_a_check():
+    def fails():
+        raise NotTraceable("what", why="why", fix="fix")
+
+    assert preflight.attempt("x", fails) == preflight.Check("x", False, True, "what", "why", "fix")
+    assert preflight.attempt("x", lambda: "found", required=False) == preflight.Check("x", True, False, "found")
