@@ -246,6 +246,7 @@ int on_sock_recv_length(void *ctx)
 	u32 length = ARGUMENT(u32, 1), flags = ARGUMENT(u32, 2), key = POINT_SOCK_RECV_LENGTH;
 	struct counters *count = counters.lookup(&key);
 	struct hop *hop;
+	u16 left;
 
 	if (!count)
 		return 0;
@@ -255,6 +256,7 @@ int on_sock_recv_length(void *ctx)
 		count->unmatched++;
 		return 0;
 	}
+	left = queued(sk); /* before the timestamp: no datagram is left that was stamped later */
 	hop = reserve(count);
 	if (!hop)
 		return 0;
@@ -268,7 +270,7 @@ int on_sock_recv_length(void *ctx)
 	hop->ifindex = 0;
 	hop->aux = length;
 	hop->ident = 0;
-	hop->detail = queued(sk);
+	hop->detail = left;
 	hop->point = POINT_SOCK_RECV_LENGTH;
 	hop->proto = PROTO_UDP;
 	hop->tcp_flags = 0;

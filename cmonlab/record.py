@@ -21,7 +21,6 @@ from .session import Session
 
 Progress = Callable[[str, float], None]
 
-ABI = 1
 _QUIET_S, _QUIET_DEADLINE_S = 0.03, 0.5
 
 
@@ -136,11 +135,12 @@ class Capture:
 
     def _provenance(self) -> dict:
         from .kernel.btf import vmlinux
+        from .kernel.loader import abi
         from .kernel.tracer import missing
 
         btf = vmlinux()
         return {
-            "abi": ABI,
+            "abi": abi(),
             "created": manifest.now(),
             "host": manifest.host() | {"btf_sha256": btf.digest},
             "clock": manifest.clock(),

@@ -10,10 +10,13 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import CmonlabError
 
 _WIDTH = 1000  # where no terminal says how wide it is: a line that is piped is not to be folded
+_GAP = 2  # between columns
+_FOLDED = 12  # characters of text that a column shows side by side at least
 
 
 def _console(stream, stderr: bool) -> Console:
@@ -82,16 +85,46 @@ def _cell(value: object, name: str) -> str:
 
 
 def show(table: pd.DataFrame, title: str = "") -> None:
-    """Print a DataFrame as a table, numbers to the right."""
+    """Print a DataFrame as a table, numbers to the right; one that is too wide in several, one below the other."""
+    printer = out()
     if table.empty:
-        out().print(f"{title}: no rows" if title else "no rows", markup=False)
+        printer.print(f"{title}: no rows" if title else "no rows", markup=False)
         return
+    cells = {name: [_cell(value, name) for value in table[name].tolist()] for name in table.columns}
+    for number, names in enumerate(_fitting(table, cells, printer.width)):
+        if number:
+            printer.print()
+        printer.print(_drawn(table, cells, names, "" if number else title), markup=False)
+
+
+def _fitting(table: pd.DataFrame, cells: dict[str, list[str]], width: int) -> list[list[str]]:
+    """Return the columns of each part; each begins with the first column, so that rows can be told apart."""
+    first, *rest = table.columns
+    least = {name: _least_width(table[name], cells[name]) for name in table.columns}
+    parts, used = [[first]], least[first]
+    for name in rest:
+        if used + _GAP + least[name] > width and parts[-1] != [first]:
+            parts.append([first])
+            used = least[first]
+        parts[-1].append(name)
+        used += _GAP + least[name]
+    return parts
+
+
+def _least_width(column: pd.Series, cells: list[str]) -> int:
+    longest = max(map(len, cells))
+    # Text may be folded, a number and a column's name must not.
+    return max(len(str(column.name)), longest if pd.api.types.is_numeric_dtype(column) else min(longest, _FOLDED))
+
+
+def _drawn(table: pd.DataFrame, cells: dict[str, list[str]], names: list[str], title: str) -> Table:
     drawn = Table(
         title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
     )
-    for name in table.columns:
-        number = pd.api.types.is_numeric_dtype(table[name])
-        drawn.add_column(str(name), justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for row in table.to_dict("records"):
-        drawn.add_row(*(_cell(value, name) for name, value in row.items()))
-    out().print(drawn, markup=False)
+    for name in names:
+        number, least = pd.api.types.is_numeric_dtype(table[name]), _least_width(table[name], cells[name])
+        side = "right" if number else "left"
+        drawn.add_column(str(name), justify=side, no_wrap=number, overflow="fold", min_width=least)
+    for row in zip(*(cells[name] for name in names), strict=True):
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn

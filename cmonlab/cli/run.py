@@ -82,7 +82,8 @@ def run_in(lab, load, rule, duration_s, out, progress, points=None, replace=Fals
         ended = session.manifest["recording"]["ended"]
         if ended == "memory limit reached":
             console.say(
-                "memory limit reached: later events were counted as lost, see the ledger; record for a shorter time, or narrow the rule"
+                "memory limit reached: later events were counted as lost, see the ledger; "
+                "record for a shorter time, or narrow the rule"
             )
         if pending or ended == "interrupted":
             console.say(f"the session up to the interruption was saved to {out}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ _PACKAGED = Path(__file__).parent.parent / "_bpf"
 SOURCES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 
 _FIX = "apt install python3-bpfcc (not `pip install bcc`, which is another project)"
+
+
+def abi() -> int:
+    """Return the version of the records' layout, from ``records.h``."""
+    found = re.search(r"^#define CMONLAB_ABI (\d+)$", (SOURCES / "records.h").read_text(), re.MULTILINE)
+    assert found, "records.h tells its version"
+    return int(found[1])
 
 
 @lru_cache(maxsize=1)

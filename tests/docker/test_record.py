@@ -1,7 +1,5 @@
 """``cmonlab record`` and what its session is good for, through the command itself."""
 
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -46,7 +44,9 @@ def test_json_is_one_object_that_agrees_with_the_session(recorded):
     assert told["complete_journeys"] == journeys["complete"].sum() > 0
     assert told["lost_events"] == session.lost_events and told["out"] == str(out)
     # The workload's own account: each operation is a request and its answer at least.
-    assert told["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"] or session.blind_ns or session.lost_events
+    assert (
+        told["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"] or session.blind_ns or session.lost_events
+    )
     assert session.manifest["workload"]["metrics"]["load_s"] <= told["seconds"] < 60
 
 
@@ -55,20 +55,18 @@ def test_piped_output_has_no_control_characters(recorded):
     assert done.stdout.count("\n") == 1 and not [c for c in done.stdout + done.stderr if ord(c) < 32 and c != "\n"]
 
 
-def test_tables_of_a_real_session_in_every_format(recorded):
+def test_a_table_of_a_real_session_as_json_and_as_text(recorded):
     _, out = recorded
     journeys = cm.open(out).journeys()
     rows = json.loads(cmonlab("show", out, "--table", "journeys", "--format", "json").stdout)
     assert len(rows) == len(journeys) and list(rows[0]) == list(journeys.columns)
-    parsed = list(csv.reader(io.StringIO(cmonlab("show", out, "--table", "journeys", "--format", "csv").stdout)))
-    assert parsed[0] == list(journeys.columns) and [int(row[0]) for row in parsed[1:]] == journeys["journey"].tolist()
     shown = cmonlab("show", out, "--table", "journeys", "--rows", "3")
     assert len(shown.stdout.splitlines()) == 4 and "--rows N shows more" in shown.stderr
 
 
 def test_a_reader_that_goes_early_is_no_error(recorded):
     _, out = recorded
-    for form in ("table", "json", "csv"):
+    for form in ("table", "csv"):
         shell = '"$0" -c "$1" show "$2" --table hops --rows 2000 --format "$3" | head -c 100 >/dev/null'
         done = subprocess.run(["sh", "-c", shell, sys.executable, MAIN, out, form], capture_output=True, text=True)
         assert done.returncode == 0 and "Traceback" not in done.stderr and "Broken" not in done.stderr, done

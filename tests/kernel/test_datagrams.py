@@ -5,6 +5,8 @@ import struct
 
 import pytest
 
+from cmonlab.kernel.btf import vmlinux
+
 from .traffic import (
     ADDRESS,
     COUNT,
@@ -144,7 +146,11 @@ def test_fragments(lab):
     first, later = journeys[journeys["dport"] == port], journeys[journeys["dport"] == 0]
     assert len(first) == count
     assert len(later) == 2 * count
-    assert journeys["complete"].all()
-    assert (journeys["outcome"] == "arrived").all()
-    assert (journeys["hops"] == 8).all()
+    if "SKB_CONSUMED" not in vmlinux().enum("skb_drop_reason").values():
+        # Before Linux 6.2 the kernel pretends that it drops the parts of what was read (kernel 511a3eda2f8d).
+        later = later[later["drop_reason"] != "NOT_SPECIFIED"]
+    for whole in (first, later):
+        assert whole["complete"].all()
+        assert (whole["outcome"] == "arrived").all()
+        assert (whole["hops"] == 8).all()
     assert journeys["len_bytes"].sum() == count * (size + 8 + 3 * 20)

@@ -66,6 +66,21 @@ def test_a_piped_table_is_not_folded(capsys):
     assert capsys.readouterr().out.splitlines()[1].split() == ["x" * 300, "1,234,567"]
 
 
+def test_on_a_narrow_terminal_no_number_and_no_name_is_cut(capsys, monkeypatch):
+    monkeypatch.setattr(console, "_WIDTH", 40)
+    row = {
+        "journey": 7,
+        "start_ns": 4_299_677_749_666,
+        "path": "c1:eth0 → host:veth1",
+        "one_way_delay_ns": 83_872,
+        "hops": 8,
+    }
+    console.show(pd.DataFrame([row]), "title")
+    text = capsys.readouterr().out
+    assert text.count("journey") == 2 and all(name in text for name in row) and "4,299,677,749,666" in text
+    assert max(map(len, text.splitlines())) <= 40
+
+
 def test_progress_is_silent_where_there_is_no_terminal(capsys):
     with console.progress("title") as tell:
         tell("phrase", 0.5)
@@ -191,7 +206,13 @@ def test_showing_loads_neither_docker_nor_bcc(saved):
 
 def test_scratch_of_processes_that_run_or_of_others_stays(tmp_path):
     gone = 2**22 + 1  # above the greatest pid
-    for name in (f"cmonlab-{gone}-ab", f".cmonlab-{gone}-cd", f"{scratch.prefix()}ef", "cmonlab-rescued-gh", f"cmonlab-{gone}"):
+    for name in (
+        f"cmonlab-{gone}-ab",
+        f".cmonlab-{gone}-cd",
+        f"{scratch.prefix()}ef",
+        "cmonlab-rescued-gh",
+        f"cmonlab-{gone}",
+    ):
         (tmp_path / name / "deep").mkdir(parents=True)
     (tmp_path / f"cmonlab-{gone}-link").symlink_to(tmp_path / "cmonlab-rescued-gh")
     removed = scratch.remove_scratch(tmp_path)
