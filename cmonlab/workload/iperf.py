@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import UnknownName, WorkloadError
-from .result import Progress, WorkloadResult, check_containers, check_positive, check_serving, run_client, seconds, serve
+from .result import (
+    Progress,
+    WorkloadResult,
+    check_containers,
+    check_positive,
+    check_serving,
+    run_client,
+    seconds,
+    serve,
+)
 
 PROTOCOLS = ("tcp", "udp")
 DEFAULT_UDP_BPS = 200_000_000

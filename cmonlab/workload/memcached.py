@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from ..errors import WorkloadError
-from .result import Progress, WorkloadResult, check_containers, check_positive, check_serving, run_client, seconds, serve
+from .result import (
+    Progress,
+    WorkloadResult,
+    check_containers,
+    check_positive,
+    check_serving,
+    run_client,
+    seconds,
+    serve,
+)
 
 _COUNTERS = ("cmd_get", "cmd_set", "get_misses", "written_bytes", "read_bytes")
 _SUMMARY = re.compile(r"^Run time:\s*([\d.]+)s\s+Ops:\s*(\d+)\s+TPS:\s*(\d+)", re.MULTILINE)
