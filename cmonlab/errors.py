@@ -80,6 +80,4 @@ class UnknownName(CmonlabError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         fix = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(
-            f"unknown {kind} {name!r}", fix=f"{fix}known: {', '.join(known) or '(none)'}"
-        )
+        super().__init__(f"unknown {kind} {name!r}", fix=f"{fix}known: {', '.join(known) or '(none)'}")

@@ -33,7 +33,12 @@ def git_revision(directory: Path) -> str | None:
     """Return the checkout's revision, ``-dirty`` when files differ from it; None outside one."""
     try:
         git = ["git", "-C", str(directory), "-c", f"safe.directory={directory}"]
-        told = subprocess.run([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True, timeout=10)
+        told = subprocess.run(
+            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return told.stdout.strip() or None if told.returncode == 0 else None
@@ -89,7 +94,10 @@ def drop_reasons(enum: Mapping[int, str]) -> dict[str, str]:
         tells no reason.
     """
     enum = enum or {0: "SKB_DROP_REASON_NOT_SPECIFIED"}
-    return {str((value >> 16 & 0xF) << 12 | value & 0xFFF): name.removeprefix("SKB_DROP_REASON_") for value, name in enum.items()}
+    return {
+        str((value >> 16 & 0xF) << 12 | value & 0xFFF): name.removeprefix("SKB_DROP_REASON_")
+        for value, name in enum.items()
+    }
 
 
 def symbols(low_addresses: Iterable[int]) -> dict[str, str]:

@@ -58,9 +58,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         seq       | uint32 |       | TCP sequence number, ICMP sequence, else hash of the payload's first 8 bytes
         ident     | uint16 |       | IPv4 identification
         len_bytes | uint32 | bytes | length of the IP packet, the inner one of a tunnel
-        detail    | uint16 |       | drop reason at kfree_skb (subsystem in the upper 4 bits), datagrams left at sock_recv_length, else GSO segments
+        detail    | uint16 |       | kfree_skb: drop reason; sock_recv_length: datagrams left; else GSO segments
         aux       | uint32 |       | bytes copied at delivery, low half of the code address at kfree_skb
-        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; above, IP and transport headers in 4-byte words
+        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; from 8 on, headers in 4-byte words
     """),
     # One row a packet.
     "journeys": _table("""

@@ -14,6 +14,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine is no failure; how long a test took says nothing about the code.
+settings.register_profile("cmonlab", deadline=None)
+settings.load_profile("cmonlab")
 
 #: A test that needs more than its tier does (say, kprobes) starts its skip's reason so.
 OPTIONAL = "optional: "

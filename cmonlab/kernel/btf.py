@@ -164,7 +164,7 @@ class Btf:
         return dict(self._walk(self.resolve(type_id), 0))
 
     def _walk(self, type_id: int, base: int):
-        _, kind, vlen, _ = self._head(type_id)
+        vlen = self._head(type_id)[2]
         bitfields = self._info_flag(type_id)
         for name_off, member, offset in self._members(type_id, vlen, "<III"):
             if bitfields and offset >> 24:

@@ -63,7 +63,9 @@ def system_headers() -> tuple[Path, Path]:
     system = Path("/usr/include")
     asm = next((path for path in (*system.glob("*-linux-gnu/asm"), system / "asm") if path.is_dir()), None)
     if asm is None or not (system / "linux/types.h").exists():
-        raise NotTraceable("the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}")
+        raise NotTraceable(
+            "the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}"
+        )
     return system, asm
 
 
@@ -152,7 +154,6 @@ def _struct(btf: Btf, name: str, members: dict[str, str]) -> str:
         at = offset + _SIZES.get(ctype, 8)
     body = "\n".join(lines)
     checks = "".join(
-        f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n'
-        for o, m, _ in placed
+        f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for o, m, _ in placed
     )
     return f"struct {name} {{\n{body}\n}};\n{checks}"

@@ -108,7 +108,7 @@ class Module:
             flags += [f"-D{name}={value}" for name, value in macros.items()]
             with _kernel_source(tree):
                 try:
-                    self._bpf = library.BPF(text=source.read_text(), cflags=flags)
+                    self._bpf = library.BPF(text=source.read_bytes(), cflags=flags)
                 except Exception as error:  # bcc raises bare Exception
                     raise NotTraceable(
                         "the eBPF programs do not compile", why=f"bcc: {error}", fix="see the compiler's messages above"
@@ -118,15 +118,15 @@ class Module:
 
     def table(self, name: str):
         """Return bcc's object for a map."""
-        return self._bpf[name]
+        return self._bpf[name.encode()]
 
     def map_fd(self, name: str) -> int:
         """Return a map's file descriptor."""
-        return self._bpf[name].map_fd
+        return self._bpf[name.encode()].map_fd
 
     def layout(self, name: str) -> np.dtype:
         """Return the numpy dtype of a map's values, as the compiler laid them out."""
-        return np.dtype(self._bpf[name].Leaf)
+        return np.dtype(self._bpf[name.encode()].Leaf)
 
     def attach(self, function: str, tracepoint: str) -> int:
         """Load a function, attach it to a tracepoint and return the program's fd.
@@ -140,7 +140,9 @@ class Module:
         try:
             self._links.append(bpf.attach_tracing(program))
         except OSError as error:
-            raise NotTraceable(f"the point {tracepoint} cannot be attached", why=error.strerror, fix=_refusal(error)) from error
+            raise NotTraceable(
+                f"the point {tracepoint} cannot be attached", why=error.strerror, fix=_refusal(error)
+            ) from error
         return program
 
     def load(self, function: str, tracepoint: str) -> int:
@@ -148,12 +150,16 @@ class Module:
         btf_id = vmlinux().tracepoint(tracepoint)
         if btf_id is None:
             raise NotTraceable(
-                f"this kernel has no tracepoint {tracepoint}", why="its type information does not name it", fix="leave the point out of the rule"
+                f"this kernel has no tracepoint {tracepoint}",
+                why="its type information does not name it",
+                fix="leave the point out of the rule",
             )
         try:
             program = bpf.load_tracing(self._bpf.dump_func(function.encode()), function, btf_id)
         except OSError as error:
-            raise NotTraceable(f"the kernel refuses the program {function}", why=error.strerror, fix=_refusal(error)) from error
+            raise NotTraceable(
+                f"the kernel refuses the program {function}", why=error.strerror, fix=_refusal(error)
+            ) from error
         self._programs.append(program)
         return program
 

@@ -57,7 +57,11 @@ def macros(points: Sequence[Point], cpus: int) -> dict[str, int]:
     """Return what ``points.c`` is compiled with on this kernel."""
     btf = vmlinux()
     defined = {f"POINT_{point.name.upper()}": point.id for point in points}
-    defined |= {"POINTS": max(point.id for point in points) + 1, "CPUS": cpus, "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs")}
+    defined |= {
+        "POINTS": max(point.id for point in points) + 1,
+        "CPUS": cpus,
+        "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs"),
+    }
     defined["RECEIVE_QUEUE_LENGTH"] = offset_of(btf, "sock", "sk_receive_queue.qlen")
     defined["READER_QUEUE_LENGTH"] = offset_of(btf, "udp_sock", "reader_queue.qlen")
     # Linux 5.18 had another argument before the tasks (kernel fa2c3254d7cf, undone in 9c2136be0878).
@@ -90,7 +94,9 @@ def _usable(points: list[Point]) -> list[Point]:
             others = [p.name for p in there if p.instead_of == point.name] or [point.instead_of]
             raise NotTraceable(
                 f"this kernel has no point {point.name}",
-                why=f"its tracepoint came with Linux {point.since}" if point.since else "its type information does not name it",
+                why=f"its tracepoint came with Linux {point.since}"
+                if point.since
+                else "its type information does not name it",
                 fix=f"ask for {others[0]} instead" if others[0] else "leave the point out",
             )
     return points
@@ -125,7 +131,9 @@ class Tracer:
         This host, the rule, or a point is not usable.
     """
 
-    def __init__(self, rule: str = "", points: list[str] | None = None, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0):
+    def __init__(
+        self, rule: str = "", points: list[str] | None = None, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0
+    ):
         self.points = available() if points is None else _usable(select(points))
         text = pcapfilter.to_c(pcapfilter.compile_expression(rule))
         cpus = possible_cpus()
@@ -154,7 +162,9 @@ class Tracer:
                 bpf.update_fd(outer, cpu, self._rings[-1].fd)
         except OSError as error:
             raise NotTraceable(
-                "the ring buffers cannot be made", why=error.strerror, fix="free memory, or ask for smaller ones (ring_bytes)"
+                "the ring buffers cannot be made",
+                why=error.strerror,
+                fix="free memory, or ask for smaller ones (ring_bytes)",
             ) from error
 
     def __enter__(self) -> Tracer:
@@ -180,7 +190,9 @@ class Tracer:
         if self._reader.ident:
             self._reader.join()
         self.recording.ledger = self._ledger()
-        self.recording.addresses6 = {int(key.value): bytes(leaf) for key, leaf in self._module.table("addresses").items()}
+        self.recording.addresses6 = {
+            int(key.value): bytes(leaf) for key, leaf in self._module.table("addresses").items()
+        }
         return self.recording
 
     def _read_until_stopped(self) -> None:
@@ -210,7 +222,9 @@ class Tracer:
         gap = records["point"] == _BLIND
         if not gap.any():
             return records
-        self.recording.blind += [(cpu, int(a), int(b)) for a, b in zip(records["ts_ns"][gap], records["skb"][gap], strict=True)]
+        self.recording.blind += [
+            (cpu, int(a), int(b)) for a, b in zip(records["ts_ns"][gap], records["skb"][gap], strict=True)
+        ]
         return records[~gap]
 
     def _ledger(self) -> dict[str, dict[str, int]]:

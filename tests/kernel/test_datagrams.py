@@ -20,8 +20,6 @@ from .traffic import (
     udp_socket,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 PATH = "c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0"
 
 

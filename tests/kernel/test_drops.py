@@ -6,8 +6,6 @@ import pytest
 
 from .traffic import ADDRESS, FAMILY, free_port, payload, recording, send_udp, udp_socket
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 
 def drain(sock):
     """Read all that waits."""

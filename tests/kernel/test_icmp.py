@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from .traffic import ADDRESS, FAMILY, recording
+from cmonlab.kernel.tracer import available
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
+from .traffic import ADDRESS, FAMILY, recording
 
 REQUESTS, IDENTIFIER = 101, 0x4242
 # Protocol, and type of a request and of a reply.
@@ -42,7 +42,10 @@ def test_echo(lab, version):
     assert len(echo) == 2 * REQUESTS
     assert set(echo["proto"]) == {"icmp" if version == 4 else "icmpv6"}
     assert echo["complete"].all()
-    for kind, direction, outcome in ((request, "c1 → c0", "arrived"), (reply, "c0 → c1", "delivered")):
+    # Linux 6.1 hands a clone of the reply to the socket (net/ipv4/ping.c, ping_rcv), so that the journey ends before.
+    clones = "skb_consume_udp" in {point.name for point in available()}
+    ended = "arrived" if clones else "delivered"
+    for kind, direction, outcome in ((request, "c1 → c0", "arrived"), (reply, "c0 → c1", ended)):
         half = echo[echo["dport"] == kind << 8]
         assert half["seq"].tolist() == list(range(REQUESTS))
         assert (half["direction"] == direction).all()

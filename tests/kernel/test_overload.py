@@ -19,8 +19,6 @@ from .traffic import (
     udp_socket,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 
 @pytest.fixture(params=[8192, 65536])
 def blocked(request, monkeypatch):

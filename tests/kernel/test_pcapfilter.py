@@ -8,10 +8,7 @@ from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression, to_c
 from cmonlab.kernel.points import CATALOGUE
 from cmonlab.kernel.tracer import macros, possible_cpus
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning"),  # bcc's own
-    pytest.mark.kernel,
-]
+pytestmark = pytest.mark.kernel
 
 PLAIN = [
     "udp port 5201",

@@ -7,8 +7,6 @@ from cmonlab.kernel import tracer
 from cmonlab.kernel.points import CATALOGUE
 from cmonlab.kernel.preflight import checks
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 
 def test_every_point_is_there_or_replaced_or_missing():
     there, missing = tracer.available(), tracer.missing()

@@ -13,8 +13,6 @@ import pytest
 
 from .traffic import free_port, new_bytes, recording, send_tcp
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 SIZE = 6_000_003
 
 

@@ -15,8 +15,6 @@ from cmonlab.analysis.latency import QUANTILES
 
 from .traffic import exchange_udp, free_port, recording, send_tcp
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops")
 
 

@@ -12,8 +12,6 @@ from cmonlab.kernel.tracer import Tracer
 
 from .traffic import exchange_udp, free_port, recording
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 PROG_GET_FD_BY_ID = 13
 
 

@@ -5,8 +5,6 @@ import pytest
 from .netlab import netlab
 from .traffic import COUNT, free_port, receive_udp, recording, send_udp
 
-pytestmark = pytest.mark.filterwarnings("ignore:not a bytes object:DeprecationWarning")  # bcc's own
-
 PATH = "c1:vxlan0 → c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0 → c0:vxlan0"
 
 
