@@ -60,7 +60,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         len_bytes | uint32 | bytes | length of the IP packet, the inner one of a tunnel
         detail    | uint16 |       | kfree_skb: drop reason; sock_recv_length: datagrams left; else GSO segments
         aux       | uint32 |       | bytes copied at delivery, low half of the code address at kfree_skb
-        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; from 8 on, headers in 4-byte words
+        shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; above, 4-byte words of headers
     """),
     # One row a packet.
     "journeys": _table("""

@@ -73,7 +73,8 @@ def _notes(session: Session) -> list[str]:
     if session.blind_ns:
         notes.append(
             f"Tracepoints stayed silent for {session.blind_ns / 1e6:.1f} ms in {len(session.blind()):,} intervals "
-            "(summed over CPUs), while a process ran that this machine keeps from view; packets that passed then were not seen."
+            "(summed over CPUs), while a process ran that this machine keeps from view; "
+            "packets that passed then were not seen."
         )
     if missing := session.manifest["rule"].get("missing"):
         notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
