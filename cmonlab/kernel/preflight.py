@@ -14,6 +14,7 @@ from ..errors import CmonlabError, NotTraceable
 #: Rules with ports read the stack at a variable offset (kernel 01f810ace9ed), ports are remembered with an atomic or
 #: (5ca419f2864a), and the ledger counts skipped runs (9ed9e9ba2337): all of them came with 5.12.
 _OLDEST = (5, 12)
+_LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,12 @@ def _kernel() -> str:
             why="the programs need what came with Linux 5.12",
             fix="use a newer kernel; docs/kernels.md lists those that were tried",
         )
+    if _LOCKDOWN.exists() and "[confidentiality]" in _LOCKDOWN.read_text():
+        raise NotTraceable(
+            f"Linux {release} lets nobody read its memory",
+            why="it is locked down for confidentiality, so eBPF programs may not look at packets",
+            fix="boot with lockdown=integrity, or without lockdown",
+        )
     return f"Linux {release}"
 
 
@@ -158,8 +165,7 @@ def _clocksource() -> str:
 
 
 def _kprobes() -> str:
-    lockdown = Path("/sys/kernel/security/lockdown")
-    if lockdown.exists() and "[none]" not in lockdown.read_text():
+    if _LOCKDOWN.exists() and "[none]" not in _LOCKDOWN.read_text():
         raise NotTraceable(
             "kprobes and fentry are not offered",
             why="the kernel is locked down",

@@ -27,6 +27,18 @@ def test_kernels_that_are_too_old(monkeypatch, release):
     assert refused.value.fix
 
 
+def test_a_kernel_that_keeps_its_memory_to_itself(monkeypatch, tmp_path):
+    lockdown = tmp_path / "lockdown"
+    monkeypatch.setattr(preflight, "_LOCKDOWN", lockdown)
+    for text in ("[none] integrity confidentiality\n", "none [integrity] confidentiality\n"):
+        lockdown.write_text(text)
+        assert preflight._kernel()
+    lockdown.write_text("none integrity [confidentiality]\n")
+    with pytest.raises(NotTraceable, match="confidentiality") as refused:
+        preflight._kernel()
+    assert "lockdown=integrity" in refused.value.fix
+
+
 def test_a_kernel_without_drop_reasons_specifies_none():
     assert manifest.drop_reasons({}) == {"0": "NOT_SPECIFIED"}
     assert manifest.drop_reasons({2: "SKB_DROP_REASON_NO_SOCKET", 0x10003: "SKB_DROP_REASON_X"}) == {
