@@ -72,7 +72,8 @@ class Session:
     def _found(self) -> Journeys:
         lossy = {row["point"] for row in self.manifest["ledger"] if row["lost"]}
         lost = {p["id"] for p in self.manifest["points"] if p["name"] in lossy}
-        return correlate(self._columns, self._stages, lost, blind=self.blind_ns > 0)
+        silent = self.blind()[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
+        return correlate(self._columns, self._stages, lost, silent)
 
     @property
     def lost_events(self) -> int:

@@ -65,7 +65,7 @@ def payload_bytes(events: Columns, at: np.ndarray) -> np.ndarray:
     return np.maximum(events["len_bytes"][at].astype(np.int64) - header, 0)
 
 
-def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind: bool = False) -> Journeys:
+def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind: Collection[int] = ()) -> Journeys:
     """Group events into journeys.
 
     Parameters
@@ -78,8 +78,9 @@ def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind
         Ids of the points where events were lost. Deliveries that can be told only
         when all of them are known are then left out, and those journeys end at the
         arrival.
-    blind : bool
-        Packets may have passed points unseen, without being counted as lost.
+    blind : collection of int
+        Times (ns) at which tracepoints fell silent and spoke again: packets may have
+        passed points unseen around them, without being counted as lost.
 
     Returns
     -------
@@ -93,13 +94,13 @@ def correlate(events: Columns, stages: Stages, lost: Collection[int] = (), blind
     its place in the socket's queue (`datagram`).
     """
     hops = hop_codes(events)
-    found = packets(events, hops, stages, whole=not lost and not blind)
+    found = packets(events, hops, stages, whole=not lost and len(blind) == 0)
     end = np.cumsum(found.length)
     delivery = np.full(len(end), -1, np.int64)
     if not set(np.unique(events["point"][found.copy]).tolist()) & set(lost):
         _join_segments(events, found, end, stages, delivery)
     if not (stages.read | stages.receive | stages.drop) & set(lost):
-        _join_datagrams(events, found, end, stages, delivery)
+        _join_datagrams(events, found, end, stages, delivery, np.sort(np.array(blind, np.int64)))
     return Journeys(*_in_order(found, end, delivery), hops, found.orphans)
 
 
@@ -122,7 +123,9 @@ def _join_segments(events: Columns, found: Packets, end: np.ndarray, stages: Sta
     delivery[data[hit]] = found.copy[joined[hit]]
 
 
-def _join_datagrams(events: Columns, found: Packets, end: np.ndarray, stages: Stages, delivery: np.ndarray) -> None:
+def _join_datagrams(
+    events: Columns, found: Packets, end: np.ndarray, stages: Stages, delivery: np.ndarray, breaks: np.ndarray
+) -> None:
     """Set the delivery of each UDP datagram that arrived: the read that took it."""
     read = np.flatnonzero(stages.of("read", events["point"]))
     tail = found.event[end - 1]
@@ -134,7 +137,7 @@ def _join_datagrams(events: Columns, found: Packets, end: np.ndarray, stages: St
     arrival = found.event[end[data] - 1 - copied[data]].astype(np.int64)
     by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
     data, arrival = data[by_arrival], arrival[by_arrival]
-    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read)
+    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks)
     hit = joined >= 0
     delivery[data[hit]] = joined[hit]
 

@@ -21,25 +21,28 @@ def _queue(events: Columns, at: np.ndarray, connected: bool) -> np.ndarray:
 
 
 class _Queues:
-    """The queues that were read, and which of them have one socket only."""
+    """The sockets that were read, and which of them takes an arrival.
+
+    A socket that is connected on the way (as a server does that answers one peer) has
+    one queue under two names.
+    """
 
     def __init__(self, events: Columns, read: np.ndarray):
-        number, self.keys = pd.factorize(_queue(events, read, True), sort=True)
-        self.number = number.astype(np.int64)
-        socket = events["skb"][read]
-        one = np.empty(len(self.keys), np.uint64)
-        one[self.number] = socket
-        self.shared = np.zeros(len(self.keys), bool)
-        self.shared[self.number[socket != one[self.number]]] = True
+        name, self.names = pd.factorize(_queue(events, read, True), sort=True)
+        self.number = pd.factorize(events["skb"][read])[0].astype(np.int64)
+        self.socket = np.empty(len(self.names), np.int64)
+        self.socket[name] = self.number
+        self.shared = np.zeros(len(self.names), bool)
+        self.shared[name[self.number != self.socket[name]]] = True
 
-    def of(self, key: np.ndarray) -> np.ndarray:
-        """Return the number of each key's queue, -1 where it was not read or has several sockets."""
-        at = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
-        return np.where((self.keys[at] == key) & ~self.shared[at], at, -1)
+    def of(self, name: np.ndarray) -> np.ndarray:
+        """Return the number of each name's queue, -1 where it was not read or has several sockets."""
+        at = np.minimum(np.searchsorted(self.names, name), len(self.names) - 1)
+        return np.where((self.names[at] == name) & ~self.shared[at], self.socket[at], -1)
 
 
 def reads_of(
-    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray
+    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray, breaks: np.ndarray
 ) -> np.ndarray:
     """Find for each datagram the read that took it.
 
@@ -54,6 +57,9 @@ def reads_of(
     copied : numpy.ndarray of bool, shape (arrivals,)
         Whose delivery is known already, as the copy was seen; they have their place
         in the queue.
+    breaks : numpy.ndarray of int64, ascending
+        Times around which packets and reads may have passed unseen; the count begins
+        anew at each, and no pair reaches across one.
 
     Returns
     -------
@@ -70,9 +76,10 @@ def reads_of(
     if len(known) == 0:
         return found
     width = len(events["ts_ns"])
-    in_queue = queue[known] * width + arrival[known]
+    in_queue = _stretch(events, breaks, queue[known], arrival[known]) * width + arrival[known]
     order = np.argsort(in_queue)
-    known, arrivals, reads = known[order], in_queue[order], np.sort(queues.number * width + read)
+    known, arrivals = known[order], in_queue[order]
+    reads = np.sort(_stretch(events, breaks, queues.number, read) * width + read)
     taken, period = _taken(arrivals, reads, width, events["detail"])
     pairs = np.flatnonzero(taken >= 0)
     datagram, by, period = known[taken[pairs]], reads[pairs] % width, period[pairs]
@@ -84,13 +91,18 @@ def reads_of(
     return found
 
 
+def _stretch(events: Columns, breaks: np.ndarray, queue: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Number the queues anew from each break on."""
+    return queue * (len(breaks) + 1) + np.searchsorted(breaks, events["ts_ns"][at])
+
+
 def _taken(arrivals, reads, width, left):
     """Tell which arrival each read took.
 
     Parameters
     ----------
     arrivals, reads : numpy.ndarray of int64, ascending
-        Queue times `width` plus event.
+        Queue (between two breaks) times `width` plus event.
     left : numpy.ndarray
         By event: datagrams left in the queue.
 
