@@ -5,6 +5,8 @@ from __future__ import annotations
 from .report import RunReport
 from .session import Session
 
+_ENOUGH = 20  # journeys for a distribution
+
 
 def run_report(session: Session, title: str) -> RunReport:
     """Return a session's section of the report.
@@ -39,21 +41,22 @@ def _facts(session: Session) -> list[tuple[str, str]]:
     return facts
 
 
-def _directions(session: Session) -> list[str]:
-    """Return the directions with complete journeys, the busiest first."""
+def _directions(session: Session) -> dict[str, int]:
+    """Return how many complete journeys went each direction, the busiest first."""
     table = session.journeys()
-    return table.loc[table["complete"], "direction"].value_counts().loc[lambda n: n > 0].index.tolist()
+    return table.loc[table["complete"], "direction"].value_counts().loc[lambda n: n > 0].to_dict()
 
 
 def _figures(session: Session) -> dict:
     draw, directions = session.plot, _directions(session)
     figures = {"Where the time goes": draw.breakdown()}
-    for direction in directions[:2]:
-        figures[f"Segments, {direction}"] = draw.ecdf(direction)
-        figures[f"Tail of the segments, {direction}"] = draw.ecdf(direction, tail=True)
-    if directions:
-        figures[f"A typical journey, {directions[0]}"] = draw.waterfall(session.typical(directions[0]))
-        figures[f"The slowest journey, {directions[0]}"] = draw.waterfall(session.slowest(directions[0]))
+    for direction, journeys in list(directions.items())[:2]:
+        if journeys >= _ENOUGH:
+            figures[f"Segments, {direction}"] = draw.ecdf(direction)
+            figures[f"Tail of the segments, {direction}"] = draw.ecdf(direction, tail=True)
+    for direction in list(directions)[:1]:
+        figures[f"A typical journey, {direction}"] = draw.waterfall(session.typical(direction))
+        figures[f"The slowest journey, {direction}"] = draw.waterfall(session.slowest(direction))
     return figures | {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
 
 

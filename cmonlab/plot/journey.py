@@ -84,8 +84,19 @@ def _add(figure: go.Figure, row, position: int, total: float) -> None:
         x=[end], y=[position], mode="markers", marker={"symbol": "line-ns", "size": 22, "line": {"width": 2}},
         marker_line_color=NEUTRAL, hovertext=[hover], hoverinfo="text", showlegend=False,
     )  # fmt: skip
-    late = total > 0 and row.offset_ns > 0.7 * total
     figure.add_annotation(
-        text=duration(row.segment_ns) if position else "start", x=start if late else end, y=position, showarrow=False,
-        xanchor="right" if late else "left", yanchor="middle", xshift=-6 if late else 6, font={"size": 12},
+        text=duration(row.segment_ns) if position else "start", y=position, showarrow=False, yanchor="middle",
+        **_beside(start, end, total / 1e3),
     )  # fmt: skip
+
+
+def _beside(start: float, end: float, total: float) -> dict:
+    """Place a segment's time: behind its bar, before one that ends far right, inside one that fills the plot."""
+    if end <= 0.7 * total:
+        return {"x": end, "xanchor": "left", "xshift": 6, "font": {"size": 12}}
+    if start >= 0.12 * total:
+        return {"x": start, "xanchor": "right", "xshift": -6, "font": {"size": 12}}
+    return {
+        "x": end, "xanchor": "right", "xshift": -10, "bgcolor": "rgba(255,255,255,0.9)", "borderpad": 3,
+        "font": {"size": 12, "color": "#1b1f2a"},
+    }  # fmt: skip
