@@ -310,8 +310,7 @@ int on_sched_switch(void *ctx)
 
 	if (!turn)
 		return 0;
-	if (turn->since_ns && turn->pid != leaves->pid) {
-		turn->blind_ns += now - turn->since_ns;
+	if (turn->since_ns && turn->task != (u64)leaves) {
 		ring = rings.lookup(&cpu);
 		gap = ring ? bpf_ringbuf_reserve(ring, sizeof(*gap), 0) : 0;
 		if (gap) {
@@ -321,7 +320,7 @@ int on_sched_switch(void *ctx)
 			bpf_ringbuf_submit(gap, BPF_RB_NO_WAKEUP);
 		}
 	}
-	turn->pid = comes->pid;
+	turn->task = (u64)comes;
 	turn->since_ns = now;
 	return 0;
 }

@@ -47,12 +47,10 @@ struct counters {
 	u64 lost;
 };
 
-/* The task that runs on a CPU, and for how long tracing was blind there. */
+/* The task that runs on a CPU, and since when. */
 struct turn {
 	u64 since_ns;
-	u64 blind_ns;
-	u32 pid;
-	u32 unused;
+	u64 task; /* its address: a pid changes when a thread calls exec */
 };
 
 #define POINT_BLIND 255 /* no point: ts_ns to skb, tracepoints were silent on this CPU */

@@ -209,6 +209,7 @@ def record(
                 workload.prepare(lab)
             stack.enter_context(capture)
             session = _run(capture, workload, lab, duration_s, say)
+            session.manifest["inventory"] = {"missed": list(inventory.missed), "error": inventory.error}
         if pending:
             # Ctrl-C came after the workload: there is a session to hand back, so it is told there.
             pending.clear()

@@ -81,6 +81,11 @@ def _notes(session: Session) -> list[str]:
         )
     if missing := session.manifest["rule"].get("missing"):
         notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
+    inventory = session.manifest.get("inventory", {})
+    if inventory.get("missed"):
+        notes.append(f"Gone before they could be named: {', '.join(inventory['missed'])}.")
+    if inventory.get("error"):
+        notes.append(f"Containers that came later may lack their names: {inventory['error']}.")
     if session.manifest["recording"]["ended"] != "finished":
         notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")
     return notes

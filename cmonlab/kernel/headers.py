@@ -18,7 +18,7 @@ STRUCTS: dict[str, dict[str, str]] = {
     "net": {"ns.inum": "unsigned int"},
     "net_device": {"ifindex": "int", "nd_net.net": "struct net *"},
     "nsproxy": {"net_ns": "struct net *"},
-    "task_struct": {"nsproxy": "struct nsproxy *", "pid": "int"},
+    "task_struct": {"nsproxy": "struct nsproxy *"},
     "sock": {
         "__sk_common.skc_num": "unsigned short",
         "__sk_common.skc_dport": "unsigned short",

@@ -93,3 +93,23 @@ def test_closed_without_a_start():
     tracer = Tracer("udp")
     tracer.close()
     tracer.close()
+
+
+def test_a_switch_that_does_not_fit_is_a_blind_interval():
+    """As if a task that is kept from view had run since time 1: the switch that follows gives it away."""
+    with Tracer("udp port 9") as tracer:
+        tracer.start()
+        turns = tracer._module.table("turns")
+        told = turns.Leaf()
+        for turn in told:
+            turn.since_ns, turn.task = 1, 1
+        before = time.monotonic_ns()
+        turns[turns.Key(0)] = told
+        deadline = time.monotonic() + 5
+        while not any(start == 1 for _, start, _ in tracer.recording.blind):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        recording = tracer.stop()
+    ends = [end for _, start, end in recording.blind if start == 1]
+    assert all(before <= end <= time.monotonic_ns() for end in ends)
+    assert all(row["seen"] >= row["recorded"] for row in recording.ledger.values())
