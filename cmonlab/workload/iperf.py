@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import UnknownName, WorkloadError
 from .result import (
+    ClientServer,
     Progress,
     WorkloadResult,
     check_containers,
@@ -23,7 +24,7 @@ DEFAULT_UDP_BPS = 200_000_000
 
 
 @dataclass(frozen=True)
-class Iperf:
+class Iperf(ClientServer):
     """An iperf3 server and a client that sends to it.
 
     Parameters
@@ -50,8 +51,6 @@ class Iperf:
         A parameter is out of range.
     """
 
-    server: str = "c0"
-    client: str = "c1"
     protocol: str = "tcp"
     bitrate_bps: int | None = None
     length_bytes: int | None = None
@@ -75,15 +74,6 @@ class Iperf:
     def default_rule(self) -> str:
         """Matches the data; with UDP not the TCP connection that controls the test."""
         return f"{self.protocol} port {self.port}"
-
-    @property
-    def containers(self) -> tuple[str, ...]:
-        """Containers it uses."""
-        return (self.server, self.client)
-
-    def describe(self) -> dict[str, Any]:
-        """Return name and parameters."""
-        return {"name": self.name, "parameters": asdict(self)}
 
     def prepare(self, lab: Any) -> None:
         """Start the server and wait until it listens.

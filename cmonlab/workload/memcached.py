@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..errors import WorkloadError
 from .result import (
+    ClientServer,
     Progress,
     WorkloadResult,
     check_containers,
@@ -23,7 +24,7 @@ _SUMMARY = re.compile(r"^Run time:\s*([\d.]+)s\s+Ops:\s*(\d+)\s+TPS:\s*(\d+)", r
 
 
 @dataclass(frozen=True)
-class Memcached:
+class Memcached(ClientServer):
     """A memcached server and a client that sets and gets values as fast as it can.
 
     Each connection has one command under way at a time; nine of ten commands are gets
@@ -50,8 +51,6 @@ class Memcached:
         A parameter is out of range.
     """
 
-    server: str = "c0"
-    client: str = "c1"
     connections: int = 4
     threads: int = 1
     value_bytes: int = 1024
@@ -74,15 +73,6 @@ class Memcached:
     def default_rule(self) -> str:
         """Matches every packet of the server's port."""
         return f"tcp port {self.port}"
-
-    @property
-    def containers(self) -> tuple[str, ...]:
-        """Containers it uses."""
-        return (self.server, self.client)
-
-    def describe(self) -> dict[str, Any]:
-        """Return name and parameters."""
-        return {"name": self.name, "parameters": asdict(self)}
 
     def prepare(self, lab: Any) -> None:
         """Start the server and wait until it listens.

@@ -78,6 +78,29 @@ class Workload(Protocol):
         """Return name and parameters; JSON can hold them."""
 
 
+@dataclass(frozen=True)
+class ClientServer:
+    """What workloads of one server and one client have in common.
+
+    Parameters
+    ----------
+    server, client : str
+        Short names of the containers.
+    """
+
+    server: str = "c0"
+    client: str = "c1"
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Containers it uses."""
+        return (self.server, self.client)
+
+    def describe(self) -> dict[str, Any]:
+        """Return name and parameters; JSON can hold them."""
+        return {"name": self.name, "parameters": asdict(self)}
+
+
 def check_containers(lab: Any, names: tuple[str, ...]) -> None:
     """Refuse names that the lab does not have.
 
