@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A loaded machine is no failure; how long a test took says nothing about the code.
-settings.register_profile("cmonlab", deadline=None)
+# A loaded machine is no failure; how long a test took says nothing about the code. A check of a change tries the same
+# examples each time, a run by hand new ones.
+settings.register_profile("cmonlab", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("cmonlab")
 
 #: A test that needs more than its tier does (say, kprobes) starts its skip's reason so.
