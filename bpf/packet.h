@@ -8,6 +8,8 @@
 #define ETHERTYPE_IPV6 0x86dd
 #define ETHERTYPE_VLAN 0x8100
 
+#include "splice.h"
+
 #define PROTO_ICMP     1
 #define PROTO_TCP      6
 #define PROTO_UDP      17
@@ -16,69 +18,36 @@
 
 #define WINDOW 64 /* bytes read at once: IPv6 and TCP headers fit */
 
-/* A view of one packet's headers. `bytes` is aligned so that every header
- * field is a plain load. */
+/* A view of one packet's headers. */
 struct view {
-	u8 bytes[WINDOW];
-	const u8 *start; /* the same place in kernel memory */
+	const u8 *bytes; /* the first WINDOW bytes, to be read by plain loads */
+	u64 start;       /* where they are in the kernel */
 	u32 linear;      /* bytes there that are not in page fragments */
 	u32 total;       /* bytes of the packet from there on */
+#ifndef READABLE_TYPE
+	u8 copy[WINDOW]; /* aligned so that every header field is a plain load */
+#endif
 };
 
 static __always_inline u16 be16(const u8 *p) { return bpf_ntohs(*(u16 *)p); }
 static __always_inline u32 be32(const u8 *p) { return bpf_ntohl(*(u32 *)p); }
 
-static __always_inline int view_read(struct view *v, const u8 *start, u32 linear, u32 total)
+/* Since 6.2 kernel memory can be read by plain loads through bpf_rdonly_cast()
+ * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array.
+ * Before, the bytes are copied. Reading past a short packet stays inside its
+ * buffer: skb_shared_info follows it. */
+static __always_inline int view_read(struct view *v, u64 start, u32 linear, u32 total)
 {
 	v->start = start;
 	v->linear = linear;
 	v->total = total;
-	/* Reading past a short packet stays inside its buffer: skb_shared_info follows it. */
-	return bpf_probe_read_kernel(v->bytes, WINDOW, start);
-}
-
-/* `n` bytes as a big-endian number, whatever their alignment. */
-static __always_inline u32 bytes_be(const u8 *p, u32 n)
-{
-	u32 value = p[0];
-
-	if (n > 1)
-		value = value << 8 | p[1];
-	if (n > 2)
-		value = (value << 8 | p[2]) << 8 | p[3];
-	return value;
-}
-
-/* A load as libpcap means it: `n` bytes at `off`, big-endian; 0 in *ok when they
- * lie outside the packet, upon which the rule rejects. Bytes in page fragments
- * count as outside: they are not at v->start. */
-static __always_inline u32 view_load(const struct view *v, u32 off, u32 n, u32 *ok)
-{
-	u8 far[4] = {};
-	u64 at = off;
-
-	if (off > 0xffff || off + n > v->linear) {
-		*ok = 0;
-		return 0;
-	}
-	if (__builtin_constant_p(off)) {
-		/* The verifier takes only aligned loads from the stack. */
-		if (off <= WINDOW - n && off % n)
-			return bytes_be(v->bytes + off, n);
-		if (off <= WINDOW - n)
-			return n == 4 ? be32(v->bytes + off) : n == 2 ? be16(v->bytes + off) : v->bytes[off];
-	} else {
-		/* Unseen by the compiler, so that this very register is compared and then
-		 * used: the verifier knows its range even where it was spilled before. */
-		asm volatile("" : "+r"(at));
-		if (at <= WINDOW - n)
-			return bytes_be(v->bytes + at, n);
-	}
-	if (bpf_probe_read_kernel(far, sizeof(far), v->start + off)) {
-		*ok = 0;
-		return 0;
-	}
-	return bytes_be(far, n);
+#ifdef READABLE_TYPE
+	v->bytes = readable(start, READABLE_TYPE);
+	return 0;
+#else
+	v->bytes = v->copy;
+	return bpf_probe_read_kernel(v->copy, WINDOW, (void *)start);
+#endif
 }
 
 static __always_inline u32 mix(u32 a, u32 b)
@@ -114,8 +83,9 @@ static __always_inline u32 fold6(const u8 *address)
 }
 
 /* Ports and sequence from the first 16 bytes of the transport header; `at` is
- * its offset in the view. */
-static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at, const struct view *v)
+ * its offset in the view. `salt` becomes what tells packets of equal sequence apart
+ * and no hop changes: TCP's acknowledgement number. */
+static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at, const struct view *v, u32 *salt)
 {
 	u32 words = at / 4;
 
@@ -123,6 +93,7 @@ static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at
 		hop->sport = be16(l4);
 		hop->dport = be16(l4 + 2);
 		hop->seq = be32(l4 + 4);
+		*salt = be32(l4 + 8);
 		hop->tcp_flags = l4[13];
 		words += l4[12] >> 4;
 	} else if (hop->proto == PROTO_UDP) {
@@ -140,15 +111,15 @@ static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at
 }
 
 /* The rare shapes: IPv4 options, IPv6 extension headers. */
-static __always_inline void read_transport_far(struct hop *hop, u32 at, const struct view *v)
+static __always_inline void read_transport_far(struct hop *hop, u32 at, const struct view *v, u32 *salt)
 {
 	u8 l4[16] = {};
 
-	if (at + 8 <= v->linear && !bpf_probe_read_kernel(l4, sizeof(l4), v->start + at))
-		read_transport(hop, l4, at, v);
+	if (at + 8 <= v->linear && !bpf_probe_read_kernel(l4, sizeof(l4), (void *)(v->start + at)))
+		read_transport(hop, l4, at, v, salt);
 }
 
-static __always_inline void read_ipv4(struct hop *hop, const struct view *v)
+static __always_inline void read_ipv4(struct hop *hop, const struct view *v, u32 *salt)
 {
 	const u8 *h = v->bytes;
 	u32 fragment = be16(h + 6);
@@ -157,6 +128,7 @@ static __always_inline void read_ipv4(struct hop *hop, const struct view *v)
 	hop->saddr = *(u32 *)(h + 12);
 	hop->daddr = *(u32 *)(h + 16);
 	hop->ident = be16(h + 4);
+	*salt = hop->ident;
 	hop->len_bytes = be16(h + 2);
 	if (!hop->len_bytes) /* BIG TCP: more than 64 KiB */
 		hop->len_bytes = v->total;
@@ -167,14 +139,14 @@ static __always_inline void read_ipv4(struct hop *hop, const struct view *v)
 		return;
 	}
 	if ((h[0] & 0x0f) == 5) {
-		read_transport(hop, h + 20, 20, v);
+		read_transport(hop, h + 20, 20, v, salt);
 		return;
 	}
-	read_transport_far(hop, (h[0] & 0x0f) * 4, v);
+	read_transport_far(hop, (h[0] & 0x0f) * 4, v, salt);
 }
 
 /* Walk at most three extension headers (RFC 8200 section 4). */
-static __always_inline void read_extensions(struct hop *hop, const struct view *v)
+static __always_inline void read_extensions(struct hop *hop, const struct view *v, u32 *salt)
 {
 	u32 at = 40;
 	u8 ext[8] = {};
@@ -183,10 +155,11 @@ static __always_inline void read_extensions(struct hop *hop, const struct view *
 	for (int i = 0; i < 3; i++) {
 		if (hop->proto != 0 && hop->proto != 43 && hop->proto != 60 && hop->proto != PROTO_FRAGMENT)
 			break;
-		if (at + 8 > v->linear || bpf_probe_read_kernel(ext, sizeof(ext), v->start + at))
+		if (at + 8 > v->linear || bpf_probe_read_kernel(ext, sizeof(ext), (void *)(v->start + at)))
 			return;
 		if (hop->proto == PROTO_FRAGMENT) {
 			hop->ident = be16(ext + 6);
+			*salt = hop->ident;
 			if (be16(ext + 2) >> 3) {
 				hop->shape |= SHAPE_FRAGMENT;
 				hop->seq = be16(ext + 2) >> 3;
@@ -199,10 +172,10 @@ static __always_inline void read_extensions(struct hop *hop, const struct view *
 		}
 		hop->proto = ext[0];
 	}
-	read_transport_far(hop, at, v);
+	read_transport_far(hop, at, v, salt);
 }
 
-static __always_inline void read_ipv6(struct hop *hop, const struct view *v)
+static __always_inline void read_ipv6(struct hop *hop, const struct view *v, u32 *salt)
 {
 	const u8 *h = v->bytes;
 
@@ -214,18 +187,27 @@ static __always_inline void read_ipv6(struct hop *hop, const struct view *v)
 	hop->saddr = fold6(h + 8);
 	hop->daddr = fold6(h + 24);
 	if (hop->proto == PROTO_TCP || hop->proto == PROTO_UDP || hop->proto == PROTO_ICMPV6) {
-		read_transport(hop, h + 40, 40, v);
+		read_transport(hop, h + 40, 40, v, salt);
 		return;
 	}
-	read_extensions(hop, v);
+	read_extensions(hop, v, salt);
 }
 
-static __always_inline void read_ip(struct hop *hop, const struct view *v)
+/* Fill in what the packet tells, and return its hash: of fields that no hop
+ * changes, NAT included, so that every hop and every host knows it again. */
+static __always_inline u32 read_ip(struct hop *hop, const struct view *v)
 {
+	u32 salt = 0;
+
+	hop->sport = hop->dport = 0;
+	hop->seq = 0;
+	hop->ident = 0;
+	hop->tcp_flags = 0;
 	if ((v->bytes[0] >> 4) == 6)
-		read_ipv6(hop, v);
+		read_ipv6(hop, v, &salt);
 	else
-		read_ipv4(hop, v);
+		read_ipv4(hop, v, &salt);
+	return mix(hop->seq ^ hop->proto << 24, salt);
 }
 
 /* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */

@@ -4,7 +4,7 @@
 #ifndef CMONLAB_RECORDS_H
 #define CMONLAB_RECORDS_H
 
-#define CMONLAB_ABI 1
+#define CMONLAB_ABI 2
 
 /* What a hop's shape bits say about how the packet was read. */
 #define SHAPE_IPV6     0x01 /* saddr and daddr are folded, see the address table */
@@ -17,7 +17,9 @@
  * wire. */
 struct hop {
 	u64 ts_ns;     /* CLOCK_MONOTONIC */
-	u64 skb;       /* address of the sk_buff, of the socket where there is none */
+	u32 skb;       /* number of the sk_buff, see number_of(); of the socket where there is none */
+	u16 epoch;     /* of the rule set that made this record */
+	u16 rules;     /* a bit for each rule that took the packet */
 	u32 saddr;
 	u32 daddr;
 	u16 sport;     /* ICMP: identifier */
@@ -26,7 +28,9 @@ struct hop {
 	u32 len_bytes; /* of the IP packet */
 	u32 netns;     /* inode number of the network namespace, 0 unknown */
 	u32 ifindex;   /* unique within the namespace only, 0 unknown */
-	u32 aux;       /* copied: bytes; dropped: low half of the code address */
+	u32 aux;       /* copied, read, to be sent: bytes; dropped: low half of the code address;
+			* received: ns since the softirq began; wake, run: low half of the read's ts_ns;
+			* rtt: smoothed, us */
 	u16 ident;     /* IPv4 identification */
 	u16 detail;    /* dropped: reason, subsystem in the upper 4 bits; read: datagrams
 			* left in the socket; else GSO segments */
@@ -37,23 +41,98 @@ struct hop {
 };
 _Static_assert(sizeof(struct hop) == 56, "a hop and its ring header fill one cache line");
 
-/* What became of the packets that passed a point. seen is counted on entry and
- * is no sum, so that the ledger's balance is a check. */
+/* What became of the packets that passed a point; each has one fate. seen is
+ * counted on entry and is no sum, so that the ledger's balance is a check. */
 struct counters {
 	u64 seen;
-	u64 unmatched;
-	u64 sampled_out;
+	u64 unmatched;   /* no rule wanted it */
+	u64 sampled_out; /* rules wanted it; it is in no rule's sample, or beyond their rate limits */
+	u64 counted;     /* by rules that only count */
+	u64 aggregated;
+	u64 overflowed;  /* not aggregated, for want of room */
 	u64 recorded;
 	u64 lost;
 };
 
-/* The task that runs on a CPU, and since when. */
-struct turn {
-	u64 since_ns;
-	u64 task; /* its address: a pid changes when a thread calls exec */
+/* What one rule made of the packets that passed one point. */
+struct tally {
+	u64 packets;     /* matched */
+	u64 bytes;
+	u64 sampled_out;
+	u64 limited;    /* beyond the rate limit */
+	u64 overflowed; /* for want of room in the aggregate */
 };
 
-#define POINT_BLIND 255 /* no point: ts_ns to skb, tracepoints were silent on this CPU */
+/* A rule, as the programs need it beside its filter. */
+struct rule {
+	u32 sample;       /* a packet is in the sample if its hash is not above */
+	u32 limit;        /* records in a window of 2^27 ns (0.134 s) over all CPUs, 0 without limit */
+	u64 window;       /* number of the current window */
+	u64 used;         /* records in it */
+	u32 by_flow;      /* aggregate by flow, not by pair of addresses */
+	u32 unused;
+};
+
+/* What an aggregate counts: one cell of a histogram, or one sum. */
+#define CELL_HOP        0 /* a packet whose hop before is not known; bucket 0 */
+#define CELL_SEGMENT    1 /* the time since the hop before, which was at point `from` */
+#define CELL_TOTAL      2 /* the time since the packet's first hop */
+#define CELL_DROP       3 /* bucket: reason as in hop.detail */
+#define CELL_RETRANSMIT 4
+#define CELL_RTT        5 /* smoothed round trip time of a connection */
+
+struct cell_key {
+	u32 saddr;
+	u32 daddr;
+	u16 sport; /* ports: 0 unless the rule aggregates by flow */
+	u16 dport;
+	u32 netns;
+	u32 ifindex;
+	u16 bucket; /* of the time in ns, see bucket_of() */
+	u8 kind;
+	u8 from;
+	u8 point;
+	u8 proto;
+	u8 shape; /* SHAPE_IPV6 alone */
+	u8 rule;
+	u32 unused;
+};
+_Static_assert(sizeof(struct cell_key) == 32, "no padding");
+
+struct cell {
+	u64 packets;
+	u64 bytes;  /* of IP packets */
+	u64 sum_ns;
+};
+
+/* What a CPU does, and since when. */
+struct turn {
+	u64 since_ns;
+	u64 task;       /* that runs, see number_of(): a pid changes when a thread calls exec */
+	u64 told_ns;    /* since_ns of the turn that a read has told of */
+	u64 softirq_ns; /* when the last receive softirq began */
+};
+
+/* When a task was last woken. */
+struct waking {
+	u64 task;
+	u64 ts_ns;
+};
+
+/* The last point that a packet passed, for aggregates. A slot is taken by whichever
+ * packet came last, so `when` says whose it is in the same word as the time. */
+struct passage {
+	u64 when;  /* ns << 24 | 24 bits that tell the packet */
+	u64 first; /* ns of its first hop << 24 | point of its last */
+};
+
+/* What all programs look at first. */
+struct state {
+	u32 epoch; /* programs of another one are silent */
+	u32 side;  /* which of the two tables of cells is written to */
+};
+
+#define POINT_BLIND 255 /* no point: from ts_ns to saddr | daddr << 32, tracepoints were silent on this CPU */
 
 /* An IPv6 address as on the wire. */
 struct address6 {

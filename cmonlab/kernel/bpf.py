@@ -12,12 +12,15 @@ import os
 import platform
 import struct
 
-MAP_CREATE, MAP_UPDATE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 2, 5, 10
-OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN, ENABLE_STATS = 15, 17, 32
+import numpy as np
+
+MAP_CREATE, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 2, 3, 5, 10
+OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
+MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 25, 32
 
 MAP_TYPE_RINGBUF = 27
 PROG_TYPE_TRACING = 26
-TRACE_RAW_TP = 23
+TRACE_RAW_TP, TRACE_FENTRY = 23, 24
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,9 +34,12 @@ def call(command: int, attr: bytes) -> int:
     OSError
         With the kernel's errno.
     """
-    buffer = ctypes.create_string_buffer(attr, len(attr))
+    return _call(command, ctypes.create_string_buffer(attr, len(attr)))
+
+
+def _call(command: int, buffer: ctypes.Array) -> int:
     number = _SYSCALL[platform.machine()]
-    result = _libc.syscall(number, command, buffer, len(attr))
+    result = _libc.syscall(number, command, buffer, len(buffer))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -45,14 +51,51 @@ def create_ringbuf(size_bytes: int) -> int:
     return call(MAP_CREATE, struct.pack("<5I", MAP_TYPE_RINGBUF, 0, 0, size_bytes, 0))
 
 
-def update_fd(map_fd: int, key: int, value_fd: int) -> None:
-    """Put a map into an array of maps."""
-    k, v = (ctypes.c_uint32(n) for n in (key, value_fd))
+def update(map_fd: int, key: bytes, value: bytes) -> None:
+    """Set an element of a map."""
+    k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
     call(MAP_UPDATE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0))
 
 
+def delete(map_fd: int, key: bytes) -> None:
+    """Remove an element of a map."""
+    k = ctypes.create_string_buffer(key, len(key))
+    call(MAP_DELETE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), 0, 0))
+
+
+def update_fd(map_fd: int, key: int, value_fd: int) -> None:
+    """Put a map into an array of maps.
+
+    Returns once programs that ran before have ended on every processor
+    (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+    """
+    update(map_fd, struct.pack("<I", key), struct.pack("<I", value_fd))
+
+
+def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
+    """Move every element of a hash map into arrays, in one call, and return their number.
+
+    Parameters
+    ----------
+    keys, values : numpy.ndarray
+        Of the map's layouts, with room for as many elements as the map.
+    """
+    attr = ctypes.create_string_buffer(56)
+    position = ctypes.create_string_buffer(8)
+    struct.pack_into(
+        "<QQQQIIQQ", attr, 0,
+        0, ctypes.addressof(position), keys.ctypes.data, values.ctypes.data, len(keys), map_fd, 0, 0,
+    )  # fmt: skip
+    try:
+        _call(MAP_LOOKUP_AND_DELETE_BATCH, attr)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # which tells that this was the end
+            raise
+    return struct.unpack_from("<I", attr, 32)[0]
+
+
 def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP) -> int:
-    """Load a typed raw tracepoint program and return its fd.
+    """Load a program of a tracepoint or a function's entry and return its fd.
 
     Parameters
     ----------
@@ -61,7 +104,9 @@ def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int =
     name : str
         Shown by ``bpftool prog``; cut to 15 characters.
     btf_id : int
-        Id of the tracepoint's ``btf_trace_*`` type in the kernel's BTF.
+        Id of the tracepoint's ``btf_trace_*`` type, or of the function, in the kernel's BTF.
+    attach_type : int
+        `TRACE_RAW_TP` or `TRACE_FENTRY`.
 
     Raises
     ------
@@ -95,7 +140,7 @@ def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, log) ->
 
 
 def attach_tracing(prog_fd: int) -> int:
-    """Attach a typed raw tracepoint program; the returned fd holds the link."""
+    """Attach such a program; the returned fd holds the link."""
     return call(RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", 0, prog_fd))
 
 

@@ -12,15 +12,22 @@ from pathlib import Path
 from ..errors import NotTraceable
 from .btf import Btf
 
-#: Struct → member → C type. A dotted member is reached through embedded structs
-#: and written with an underscore.
+#: Struct → member → C type. A dotted member is reached through embedded structs, "+8"
+#: is as many bytes behind its beginning; both are written with an underscore.
 STRUCTS: dict[str, dict[str, str]] = {
     "net": {"ns.inum": "unsigned int"},
-    "net_device": {"ifindex": "int", "nd_net.net": "struct net *"},
+    "net_device": {"ifindex": "int", "nd_net.net": "struct net *", "rx_handler": "void *"},
     "nsproxy": {"net_ns": "struct net *"},
     "task_struct": {"nsproxy": "struct nsproxy *"},
     "sock": {
+        "__sk_common.skc_daddr": "unsigned int",
+        "__sk_common.skc_rcv_saddr": "unsigned int",
+        "__sk_common.skc_family": "unsigned short",
         "__sk_common.skc_num": "unsigned short",
+        "__sk_common.skc_v6_daddr": "u64",
+        "__sk_common.skc_v6_daddr+8": "u64",
+        "__sk_common.skc_v6_rcv_saddr": "u64",
+        "__sk_common.skc_v6_rcv_saddr+8": "u64",
         "__sk_common.skc_dport": "unsigned short",
         "__sk_common.skc_net.net": "struct net *",
         "sk_protocol": "unsigned short",
@@ -119,9 +126,10 @@ def kernel_header(btf: Btf) -> str:
 
 
 def offset_of(btf: Btf, struct: str, member: str) -> int:
-    """Return the offset in bytes of a member, dotted for embedded structs."""
-    fields, base = btf.fields(struct), 0
-    *outer, last = member.split(".")
+    """Return the offset in bytes of a member, dotted for embedded structs, "+n" for n bytes behind."""
+    path, _, behind = member.partition("+")
+    fields, base = btf.fields(struct), int(behind or 0)
+    *outer, last = path.split(".")
     for name in outer:
         field = fields.get(name)
         if field is None:
@@ -141,11 +149,15 @@ def _missing(struct: str, member: str) -> NotTraceable:
     )
 
 
+def _identifier(member: str) -> str:
+    return member.replace(".", "_").replace("+", "_")
+
+
 _SIZES = {"unsigned int": 4, "int": 4, "unsigned short": 2}
 
 
 def _struct(btf: Btf, name: str, members: dict[str, str]) -> str:
-    placed = sorted((offset_of(btf, name, m), m.replace(".", "_"), t) for m, t in members.items())
+    placed = sorted((offset_of(btf, name, m), _identifier(m), t) for m, t in members.items())
     lines, at = [], 0
     for offset, member, ctype in placed:
         if offset > at:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import numpy as np
 from .. import scratch
 from ..errors import NotTraceable
 from . import bpf, headers
-from .btf import vmlinux
+from .btf import FUNC, vmlinux
 
 _DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 _PACKAGED = Path(__file__).parent.parent / "_bpf"
@@ -78,17 +79,38 @@ def _kernel_source(tree: Path) -> Iterator[None]:
             os.environ["BCC_KERNEL_SOURCE"] = before
 
 
+def expand(source: Path) -> str:
+    """Return a source file with the files of ``bpf/`` that it includes in their places.
+
+    bcc rewrites map operations in the main file only, and they are in several.
+    """
+    taken: set[str] = set()
+
+    def text_of(path: Path) -> str:
+        lines = [f'#line 1 "{path.name}"']
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            included = re.fullmatch(r'#include "(\w+\.h)"', line)
+            if not included or not (SOURCES / included[1]).exists():
+                lines.append(line)
+                continue
+            if included[1] not in taken:
+                taken.add(included[1])
+                lines.append(text_of(SOURCES / included[1]))
+            lines.append(f'#line {number + 1} "{path.name}"')
+        return "\n".join(lines)
+
+    return text_of(source) + "\n"
+
+
 class Module:
     """One compiled C file: its maps, and its functions ready to be loaded.
 
     Parameters
     ----------
-    source : Path
-        A file of ``bpf/``.
+    source : str
+        C, with the include files that `expand` puts in.
     macros : dict of str to int
         Handed to the compiler as ``-D``.
-    generated : dict of str to str
-        Text of generated headers by file name.
 
     Raises
     ------
@@ -96,25 +118,23 @@ class Module:
         bcc is missing or the compiler refuses.
     """
 
-    def __init__(self, source: Path, macros: dict[str, int], generated: dict[str, str]):
+    def __init__(self, source: str, macros: dict[str, int]):
         library = bcc()
         with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
             tree, own = Path(folder, "tree"), Path(folder, "own")
             own.mkdir()
             headers.write_tree(tree)
-            for name, text in {"kernel.h": headers.kernel_header(vmlinux()), **generated}.items():
-                (own / name).write_text(text)
-            flags = [f"-I{own}", f"-I{SOURCES}", "-Wno-macro-redefined", "-Wno-address-of-packed-member"]
+            (own / "kernel.h").write_text(headers.kernel_header(vmlinux()))
+            flags = [f"-I{own}", "-Wno-macro-redefined", "-Wno-address-of-packed-member"]
             flags += [f"-D{name}={value}" for name, value in macros.items()]
             with _kernel_source(tree):
                 try:
-                    self._bpf = library.BPF(text=source.read_bytes(), cflags=flags)
+                    self._bpf = library.BPF(text=source.encode(), cflags=flags)
                 except Exception as error:  # bcc raises bare Exception
                     raise NotTraceable(
                         "the eBPF programs do not compile", why=f"bcc: {error}", fix="see the compiler's messages above"
                     ) from error
         self._programs: list[int] = []
-        self._links: list[int] = []
 
     def table(self, name: str):
         """Return bcc's object for a map."""
@@ -128,38 +148,26 @@ class Module:
         """Return the numpy dtype of a map's values, as the compiler laid them out."""
         return np.dtype(self._bpf[name.encode()].Leaf)
 
-    def attach(self, function: str, tracepoint: str) -> int:
-        """Load a function, attach it to a tracepoint and return the program's fd.
+    def key_layout(self, name: str) -> np.dtype:
+        """Return the numpy dtype of a map's keys."""
+        return np.dtype(self._bpf[name.encode()].Key)
+
+    def instructions(self, function: str) -> bytes:
+        """Return a function's compiled instructions, its maps filled in."""
+        return self._bpf.dump_func(function.encode())
+
+    def load(self, instructions: bytes, name: str, target: Target) -> int:
+        """Load a program for a tracepoint or function, and return its fd.
 
         Raises
         ------
         NotTraceable
-            The kernel has no such tracepoint, or refuses the program.
+            The kernel refuses the program.
         """
-        program = self.load(function, tracepoint)
         try:
-            self._links.append(bpf.attach_tracing(program))
+            program = bpf.load_tracing(instructions, name, target.btf_id, target.attach_type)
         except OSError as error:
-            raise NotTraceable(
-                f"the point {tracepoint} cannot be attached", why=error.strerror, fix=_refusal(error)
-            ) from error
-        return program
-
-    def load(self, function: str, tracepoint: str) -> int:
-        """Load a function as a program of a tracepoint, without attaching it."""
-        btf_id = vmlinux().tracepoint(tracepoint)
-        if btf_id is None:
-            raise NotTraceable(
-                f"this kernel has no tracepoint {tracepoint}",
-                why="its type information does not name it",
-                fix="leave the point out of the rule",
-            )
-        try:
-            program = bpf.load_tracing(self._bpf.dump_func(function.encode()), function, btf_id)
-        except OSError as error:
-            raise NotTraceable(
-                f"the kernel refuses the program {function}", why=error.strerror, fix=_refusal(error)
-            ) from error
+            raise NotTraceable(f"the kernel refuses the program {name}", why=error.strerror, fix=_refusal(error)) from error
         self._programs.append(program)
         return program
 
@@ -168,15 +176,100 @@ class Module:
         self._programs.remove(program)
         os.close(program)
 
-    def detach(self) -> None:
-        """Detach every program; its maps and counters stay. May be called twice."""
-        _close_all(self._links)
-
     def close(self) -> None:
-        """Detach and unload everything; may be called twice."""
-        self.detach()
+        """Unload everything; may be called twice."""
         _close_all(self._programs)
         self._bpf.cleanup()
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a program is attached to.
+
+    Attributes
+    ----------
+    name : str
+        Of the tracepoint or the function.
+    btf_id : int
+        Of its type in the kernel's BTF.
+    attach_type : int
+        `bpf.TRACE_RAW_TP` or `bpf.TRACE_FENTRY`.
+    """
+
+    name: str
+    btf_id: int
+    attach_type: int
+
+
+def tracepoint(name: str) -> Target:
+    """Return a tracepoint as a target.
+
+    Raises
+    ------
+    NotTraceable
+        The kernel has none of that name.
+    """
+    btf_id = vmlinux().tracepoint(name)
+    if btf_id is None:
+        raise NotTraceable(
+            f"this kernel has no tracepoint {name}",
+            why="its type information does not name it",
+            fix="leave the point out of the rule",
+        )
+    return Target(name, btf_id, bpf.TRACE_RAW_TP)
+
+
+def function(name: str) -> Target:
+    """Return a kernel function's entry as a target.
+
+    Raises
+    ------
+    NotTraceable
+        The kernel has none of that name, or has it inlined.
+    """
+    btf_id = vmlinux().id_of(FUNC, name)
+    if btf_id is None:
+        raise NotTraceable(
+            f"this kernel has no function {name} whose entry can be traced",
+            why="its type information does not name it: it is in no loaded code, or inlined",
+            fix="leave the point out of the rule",
+        )
+    return Target(name, btf_id, bpf.TRACE_FENTRY)
+
+
+def probe(target: Target) -> None:
+    """Load and attach a program that does nothing, and remove it.
+
+    Raises
+    ------
+    NotTraceable
+        The kernel refuses.
+    """
+    nothing = bytes.fromhex("b700000000000000" "9500000000000000")  # r0 = 0; exit
+    try:
+        program = bpf.load_tracing(nothing, "cmonlab_probe", target.btf_id, target.attach_type)
+    except OSError as error:
+        raise NotTraceable(f"{target.name} cannot be traced", why=error.strerror, fix=_refusal(error)) from error
+    try:
+        os.close(attach(program, target))
+    finally:
+        os.close(program)
+
+
+def attach(program: int, target: Target) -> int:
+    """Attach a program; the returned fd holds the link.
+
+    Raises
+    ------
+    NotTraceable
+        The kernel refuses.
+    """
+    try:
+        return bpf.attach_tracing(program)
+    except OSError as error:
+        raise NotTraceable(
+            f"the point {target.name} cannot be attached", why=error.strerror, fix=_refusal(error)
+        ) from error
 
 
 def _close_all(fds: list[int]) -> None:

@@ -1,7 +1,4 @@
-"""From a pcap expression to C for the kernel program, through libpcap's own compiler.
-
-``compile_expression`` gives classic BPF, ``to_c`` the text of ``rule.h``.
-"""
+"""From a pcap expression to classic BPF, through libpcap's own compiler."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ import threading
 from functools import lru_cache
 
 from ..errors import NotTraceable
-from .cbpf import Instruction, to_c
+from .cbpf import Instruction
 from .pcapwords import EXAMPLE, refused, screen
 
-__all__ = ["MAX_CHARACTERS", "MAX_INSTRUCTIONS", "Instruction", "compile_expression", "to_c"]
+__all__ = ["MAX_CHARACTERS", "MAX_INSTRUCTIONS", "Instruction", "compile_expression"]
 
 MAX_CHARACTERS = 2000
 MAX_INSTRUCTIONS = 256

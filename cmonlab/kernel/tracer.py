@@ -1,4 +1,4 @@
-"""Trace with one rule: compile, attach, read until stopped.
+"""Trace with rules that may change: compile once, then attach and read until stopped.
 
 The tracer hands out what the kernel recorded and the ledger of what it did not.
 """
@@ -9,22 +9,23 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..errors import NotTraceable
-from . import bpf, pcapfilter
-from .btf import vmlinux
-from .headers import offset_of
-from .loader import SOURCES, Module
-from .points import CATALOGUE, Point, select
+from . import bpf, loader, programs
+from .cells import CellReader
+from .points import BY_NAME, CATALOGUE, Point
 from .ringbuf import RingBuffer
+from .ruleset import ActiveRules, Rule
 
 _BLIND = 255  # POINT_BLIND of records.h
 RING_BYTES = 16 << 20
 POLL_S = 0.01
+CELLS_S = 1.0
 _NICE = -10
 
 
@@ -36,8 +37,16 @@ class Recording:
     ----------
     chunks : list of (int, numpy.ndarray)
         CPU and records (dtype of ``struct hop``), as they were read.
+    cells : list of (int, int, numpy.ndarray)
+        Start and end (ns) of a window, and what was aggregated in it (the fields of
+        ``struct cell_key`` and ``struct cell``).
     ledger : dict of str to dict of str to int
-        Per point: seen, unmatched, sampled_out, recorded, lost.
+        Per point: seen, unmatched, sampled_out, counted, aggregated, overflowed,
+        recorded, lost.
+    tallies : list of dict
+        Per rule and point: slot, point, packets, bytes, sampled_out, limited, overflowed.
+    rules : list of Rule
+        Those that were active, with their epochs.
     addresses6 : dict of int to bytes
         IPv6 addresses (16 bytes) by their key in the records.
     blind : list of (int, int, int)
@@ -47,109 +56,65 @@ class Recording:
     """
 
     chunks: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    cells: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
+    tallies: list[dict[str, int | str]] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
     addresses6: dict[int, bytes] = field(default_factory=dict)
     blind: list[tuple[int, int, int]] = field(default_factory=list)
     reader_cpu_s: float = 0.0
 
 
-def macros(points: Sequence[Point], cpus: int) -> dict[str, int]:
-    """Return what ``points.c`` is compiled with on this kernel."""
-    btf = vmlinux()
-    defined = {f"POINT_{point.name.upper()}": point.id for point in points}
-    defined |= {
-        "POINTS": max(point.id for point in points) + 1,
-        "CPUS": cpus,
-        "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs"),
-    }
-    defined["RECEIVE_QUEUE_LENGTH"] = offset_of(btf, "sock", "sk_receive_queue.qlen")
-    defined["READER_QUEUE_LENGTH"] = offset_of(btf, "udp_sock", "reader_queue.qlen")
-    # Linux 5.18 had another argument before the tasks (kernel fa2c3254d7cf, undone in 9c2136be0878).
-    defined["SWITCH_PREVIOUS"] = btf.arguments("sched_switch").index("task_struct")
-    if len(btf.arguments("kfree_skb")) > 2:
-        defined["KFREE_SKB_HAS_REASON"] = 1
-    if btf.tracepoint("sock_recv_length") is None:
-        defined["READS_HAVE_NO_TRACEPOINT"] = 1
-    return defined
-
-
-def available() -> list[Point]:
-    """Return the points whose tracepoint this kernel has; those that stand in for others only where they must."""
-    has = vmlinux().tracepoint
-    return [p for p in CATALOGUE if has(p.tracepoint) and not (p.instead_of and has(p.instead_of))]
-
-
-def missing() -> list[Point]:
-    """Return the points whose tracepoint this kernel lacks, and that no other stands in for."""
-    there = available()
-    replaced = {point.instead_of for point in there}
-    return [p for p in CATALOGUE if not p.instead_of and p not in there and p.name not in replaced]
-
-
-def _usable(points: list[Point]) -> list[Point]:
-    """Return `points`, all of which this kernel must have."""
-    there = available()
-    for point in points:
-        if point not in there:
-            others = [p.name for p in there if p.instead_of == point.name] or [point.instead_of]
-            raise NotTraceable(
-                f"this kernel has no point {point.name}",
-                why=f"its tracepoint came with Linux {point.since}"
-                if point.since
-                else "its type information does not name it",
-                fix=f"ask for {others[0]} instead" if others[0] else "leave the point out",
-            )
-    return points
-
-
-def possible_cpus() -> int:
-    """Return one more than the highest CPU number the kernel may ever use."""
-    with open("/sys/devices/system/cpu/possible") as file:
-        return int(file.read().strip().split("-")[-1].split(",")[-1]) + 1
-
-
 class Tracer:
-    """Every packet that a rule matches, at every point, from `start` to `stop`.
+    """Every packet that a rule takes, at every point of it, from `start` to `stop`.
 
     A context manager; leaving it detaches everything.
 
     Parameters
     ----------
-    rule : str
-        A pcap expression (pcap-filter(7)); empty matches all IP packets.
-    points : list of str, optional
-        Names of the catalogue, by default all that this kernel has.
     ring_bytes : int
         Size of each CPU's ring buffer.
     max_bytes : int
         Stop reading into memory beyond this; `full` is set and what is not read
-        counts as lost.
+        counts as lost. By default a quarter of the machine's memory.
+    on_records : callable, optional
+        Takes ``(cpu, records)`` as they are read, in place of the recording.
+    on_cells : callable, optional
+        Takes ``(start_ns, end_ns, cells)`` once a second, in place of the recording.
 
     Raises
     ------
-    NotTraceable, RuleError, UnknownName
-        This host, the rule, or a point is not usable.
+    NotTraceable
+        This host is not usable.
     """
 
     def __init__(
-        self, rule: str = "", points: list[str] | None = None, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0
-    ):
-        self.points = available() if points is None else _usable(select(points))
-        text = pcapfilter.to_c(pcapfilter.compile_expression(rule))
-        cpus = possible_cpus()
+        self, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0,
+        on_records: Callable[[int, np.ndarray], None] | None = None,
+        on_cells: Callable[[int, int, np.ndarray], None] | None = None,
+    ):  # fmt: skip
+        cpus = programs.possible_cpus()
         self._rings: list[RingBuffer] = []
-        self._programs: dict[str, int] = {}
-        self._module = Module(SOURCES / "points.c", macros(CATALOGUE, cpus), {"rule.h": text})
+        self._turns = -1
+        self._module = loader.Module(loader.expand(loader.SOURCES / "points.c"), programs.macros(cpus))
         self.record = self._module.layout("layout")
         self._max_bytes = max_bytes or _memory_share()
         self.full = False
         self.events = 0
         self.error: BaseException | None = None
         self.recording = Recording()
+        self._held = np.zeros(256, np.int64)
+        self._on_records = on_records or self._keep_records
+        self._on_cells = on_cells or (lambda *window: self.recording.cells.append(window))
         self._stopping = threading.Event()
-        self._reader = threading.Thread(target=self._read_until_stopped, name="cmonlab-reader", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=f"cmonlab-{name}", daemon=True)
+            for name, work in (("reader", self._read_until_stopped), ("cells", self._read_cells))
+        ]
         try:
             self._make_rings(cpus, ring_bytes)
+            self.active = ActiveRules(self._module)
+            self._cells = CellReader(self._module, self.active, self._wait_for_programs)
         except BaseException:
             self.close()
             raise
@@ -173,27 +138,49 @@ class Tracer:
     def __exit__(self, *_exc) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Attach every point and start to read."""
-        self._module.attach("on_sched_switch", "sched_switch")
-        # Downstream points first: a journey must not begin before its end can be seen.
-        for point in sorted(self.points, key=lambda p: -p.id):
-            self._programs[point.name] = self._module.attach(f"on_{point.name}", point.tracepoint)
-        self._reader.start()
+    def start(self, plans: Sequence[Any] = (), members: Mapping[str, Sequence[int]] | None = None) -> None:
+        """Start to read, and make these rules active; see `apply`."""
+        point = BY_NAME["sched_switch"]
+        code = self._module.instructions(point.program)
+        self._turns = loader.attach(
+            self._module.load(code, f"on_{point.name}", programs.target(point)), programs.target(point)
+        )
+        for thread in self._threads:
+            thread.start()
+        if plans:
+            self.apply(plans, members)
+
+    def apply(self, plans: Sequence[Any], members: Mapping[str, Sequence[int]] | None = None) -> int:
+        """Make these the active rules; see `ActiveRules.apply`."""
+        return self.active.apply(plans, members)
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all rules so far, in the catalogue's order."""
+        named = {name for rule in self.active.history for name in rule.plan.points}
+        return [point for point in CATALOGUE if point.name in named]
 
     def stop(self) -> Recording:
         """Detach, read what is left and return the recording."""
-        self._module.detach()
-        # Returns once programs that still run elsewhere have ended (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
-        bpf.update_fd(self._module.map_fd("rings"), 0, self._rings[0].fd)
+        self.active.silence()
+        self._wait_for_programs()
         self._stopping.set()
-        if self._reader.ident:
-            self._reader.join()
-        self.recording.ledger = self._ledger()
-        self.recording.addresses6 = {
-            int(key.value): bytes(leaf) for key, leaf in self._module.table("addresses").items()
-        }
+        self._join()
+        self._cells.take(self._on_cells)
+        self.recording.ledger = self.ledger()
+        self.recording.tallies = self.tallies()
+        self.recording.rules = list(self.active.history)
+        self.recording.addresses6 = self.addresses6()
         return self.recording
+
+    def _wait_for_programs(self) -> None:
+        """Return when no program runs any more that ran before."""
+        bpf.update_fd(self._module.map_fd("rings"), 0, self._rings[0].fd)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            if thread.ident:
+                thread.join()
 
     def _read_until_stopped(self) -> None:
         # A reader that waits for its turn loses events: before the workload, not after it.
@@ -207,52 +194,84 @@ class Tracer:
             self.error = error
         self.recording.reader_cpu_s = time.thread_time()
 
+    def _read_cells(self) -> None:
+        try:
+            while not self._stopping.wait(CELLS_S):
+                if any(rule.plan.mode == "aggregate" for rule in self.active.history):
+                    self._cells.take(self._on_cells)
+        except BaseException as error:
+            self.error = error
+
     def _drain(self) -> None:
         for cpu, ring in enumerate(self._rings):
-            if self.events * self.record.itemsize > self._max_bytes:
+            if self.events * self.record.itemsize > self._max_bytes and self._on_records == self._keep_records:
                 self.full = True
                 return
             records = self._without_gaps(cpu, ring.read())
             if len(records):
                 self.events += len(records)
-                self.recording.chunks.append((cpu, records))
+                self._held += np.bincount(records["point"], minlength=256)
+                self._on_records(cpu, records)
+
+    def _keep_records(self, cpu: int, records: np.ndarray) -> None:
+        self.recording.chunks.append((cpu, records))
 
     def _without_gaps(self, cpu: int, records: np.ndarray) -> np.ndarray:
         """Set aside the records that tell of blind intervals."""
         gap = records["point"] == _BLIND
         if not gap.any():
             return records
-        self.recording.blind += [
-            (cpu, int(a), int(b)) for a, b in zip(records["ts_ns"][gap], records["skb"][gap], strict=True)
-        ]
+        told = records[gap]
+        end = told["daddr"].astype(np.int64) << 32 | told["saddr"]
+        self.recording.blind += [(cpu, int(a), int(b)) for a, b in zip(told["ts_ns"], end, strict=True)]
         return records[~gap]
 
-    def _ledger(self) -> dict[str, dict[str, int]]:
+    def ledger(self) -> dict[str, dict[str, int]]:
         """Account for every packet that passed a point.
 
         The kernel's counters, summed over CPUs, with two corrections: a run that the
-        kernel skipped as recursive was seen and lost; and a record that never came to
-        hand is lost, whatever the reason.
+        kernel skipped as recursive was seen and lost; and, once stopped, a record that
+        never came to hand is lost, whatever the reason.
         """
-        held = np.zeros(256, np.int64)
-        for _, records in self.recording.chunks:
-            held += np.bincount(records["point"], minlength=256)
         table, ledger = self._module.table("counters"), {}
+        skipped = self.active.skipped()
         for point in self.points:
+            if point.stage == "softirq":
+                continue
             cpus = table[point.id]
             row = {name: sum(int(getattr(cpu, name)) for cpu in cpus) for name, _ in table.sLeaf._fields_}
-            misses = bpf.program_stats(self._programs[point.name])[2] if point.name in self._programs else 0
-            row["seen"] += misses
-            row["lost"] += misses + row["recorded"] - int(held[point.id])
-            row["recorded"] = int(held[point.id])
+            row["seen"] += skipped.get(point.name, 0)
+            row["lost"] += skipped.get(point.name, 0)
+            if self._stopping.is_set():
+                row["lost"] += row["recorded"] - int(self._held[point.id])
+                row["recorded"] = int(self._held[point.id])
             ledger[point.name] = row
         return ledger
+
+    def tallies(self) -> list[dict[str, int | str]]:
+        """Account for what each rule, of those that hold a slot, made of the packets at each of its points."""
+        table, rows = self._module.table("tallies"), []
+        latest = {rule.slot: rule for rule in self.active.history}
+        for slot, rule in latest.items():
+            for name in rule.plan.points:
+                cpus = table[slot * programs.POINTS + BY_NAME[name].id]
+                sums = {field: sum(int(getattr(cpu, field)) for cpu in cpus) for field, _ in table.sLeaf._fields_}
+                rows.append({"rule": rule.plan.name, "slot": slot, "point": name, **sums})
+        return rows
+
+    def addresses6(self) -> dict[int, bytes]:
+        """Return the IPv6 addresses seen so far, by their key in the records."""
+        return {int(key.value): bytes(leaf) for key, leaf in self._module.table("addresses").items()}
 
     def close(self) -> None:
         """Detach and free everything; may be called twice."""
         self._stopping.set()
-        if self._reader.ident:
-            self._reader.join()
+        self._join()
+        if hasattr(self, "active"):
+            self.active.silence()
+        if self._turns >= 0:
+            os.close(self._turns)
+            self._turns = -1
         for ring in self._rings:
             ring.close()
         self._rings.clear()

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Points that know a socket and no packet: what applications send and read, what
+ * TCP sends again, its round trip time. */
+#ifndef CMONLAB_SOCKET_H
+#define CMONLAB_SOCKET_H
+
+#define AF_INET6 10
+
+#define TCP_FIELD(sk, offset) ({ \
+	u32 field_ = 0; \
+	bpf_probe_read_kernel(&field_, sizeof(field_), (u8 *)(sk) + (offset)); \
+	field_; })
+
+/* The ends of a socket's connection. */
+struct ends {
+	u8 local[16], peer[16]; /* IPv4 in the first four bytes */
+	u16 local_port, peer_port;
+	u8 ipv6;
+};
+
+static __always_inline int find_ends(struct sock *sk, struct ends *e)
+{
+	u64 *local = (u64 *)e->local, *peer = (u64 *)e->peer;
+
+	e->local_port = sk->__sk_common_skc_num;
+	e->peer_port = bpf_ntohs(sk->__sk_common_skc_dport);
+	/* An IPv6 socket may carry IPv4: its addresses are then mapped, ::ffff:a.b.c.d. */
+	local[0] = sk->__sk_common_skc_v6_rcv_saddr;
+	local[1] = sk->__sk_common_skc_v6_rcv_saddr_8;
+	peer[0] = sk->__sk_common_skc_v6_daddr;
+	peer[1] = sk->__sk_common_skc_v6_daddr_8;
+	e->ipv6 = sk->__sk_common_skc_family == AF_INET6 && (peer[0] || (peer[1] & 0xffffffff) != 0xffff0000);
+	if (!e->ipv6) {
+		local[0] = sk->__sk_common_skc_rcv_saddr;
+		peer[0] = sk->__sk_common_skc_daddr;
+	}
+	return 0;
+}
+
+/* The header that a segment of this flow has, for the rules to look at. */
+static __always_inline u32 match_header(const struct hop *hop, const u8 *source, const u8 *destination)
+{
+	u8 header[WINDOW] __attribute__((aligned(8))) = {};
+	u32 l4 = hop->shape & SHAPE_IPV6 ? 40 : 20;
+	u16 length = hop->aux > 1460 ? 1460 : hop->aux;
+
+	if (hop->shape & SHAPE_IPV6) {
+		header[0] = 0x60;
+		*(u16 *)(header + 4) = bpf_htons(20 + length);
+		header[6] = hop->proto;
+		*(u64 *)(header + 8) = *(u64 *)source;
+		*(u64 *)(header + 16) = *(u64 *)(source + 8);
+		*(u64 *)(header + 24) = *(u64 *)destination;
+		*(u64 *)(header + 32) = *(u64 *)(destination + 8);
+		*(u16 *)(header + 40) = bpf_htons(hop->sport);
+		*(u16 *)(header + 42) = bpf_htons(hop->dport);
+		header[52] = 0x50;
+		header[53] = 0x10;
+	} else {
+		header[0] = 0x45;
+		*(u16 *)(header + 2) = bpf_htons(40 + length);
+		header[8] = 64;
+		header[9] = hop->proto;
+		*(u32 *)(header + 12) = *(u32 *)source;
+		*(u32 *)(header + 16) = *(u32 *)destination;
+		*(u16 *)(header + 20) = bpf_htons(hop->sport);
+		*(u16 *)(header + 22) = bpf_htons(hop->dport);
+		header[32] = 0x50;
+		header[33] = 0x10;
+	}
+	return rules_match_on_stack(header, l4 + 20, l4 + 20 + length, 0);
+}
+
+/* Fill in the flow and return the rules that match it. */
+static __always_inline u32 flow_of(struct sock *sk, struct hop *hop, int incoming)
+{
+	struct ends e;
+
+	find_ends(sk, &e);
+	hop->skb = number_of((u64)sk);
+	hop->proto = PROTO_TCP;
+	hop->shape = e.ipv6 ? SHAPE_IPV6 : 0;
+	hop->sport = incoming ? e.peer_port : e.local_port;
+	hop->dport = incoming ? e.local_port : e.peer_port;
+	hop->netns = sk->__sk_common_skc_net_net->ns_inum;
+	hop->ifindex = 0;
+	hop->ident = 0;
+	hop->tcp_flags = 0;
+	hop->detail = 1;
+	const u8 *source = incoming ? e.peer : e.local, *destination = incoming ? e.local : e.peer;
+
+	hop->saddr = e.ipv6 ? fold6(source) : *(u32 *)source;
+	hop->daddr = e.ipv6 ? fold6(destination) : *(u32 *)destination;
+	return match_header(hop, source, destination);
+}
+
+/* Take, aggregate and record what a socket tells. It is in every sample: that is
+ * drawn by packet. */
+static __always_inline int tell(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
+{
+	u64 now = bpf_ktime_get_ns();
+
+	if (!mask) {
+		count->unmatched++;
+		return 0;
+	}
+	hop->len_bytes = hop->aux;
+	mask = take(mask, hop, 0, count, now);
+	if (!mask)
+		return 0;
+	if (mask & AGGREGATE) {
+		struct cell_key key = {};
+
+		key_of(&key, hop);
+		key.kind = kind;
+		key.bucket = ns ? bucket_of(ns) : 0;
+		add_for_rules(mask & AGGREGATE, &key, hop, ns, mask & CAPTURE ? 0 : count);
+	}
+	if (mask & CAPTURE)
+		write_hop(hop, mask & CAPTURE, now, count);
+	return mask & CAPTURE;
+}
+
+/* Data handed to a TCP socket: once for each time round the loop in
+ * net/ipv4/tcp.c, tcp_sendmsg_locked. */
+#ifdef TCP_SENDS_HAVE_TRACEPOINT
+int on_tcp_sendmsg_locked(void *ctx)
+{
+	struct sock *sk = ARGUMENT(struct sock *, 0);
+	u8 *message = ARGUMENT(u8 *, 1);
+	struct counters *count = counters_of(POINT_TCP_SENDMSG_LOCKED);
+	struct hop hop;
+	u64 left = 0;
+
+	if (!count)
+		return 0;
+	count->seen++;
+	bpf_probe_read_kernel(&left, sizeof(left), message + MESSAGE_LEFT);
+	hop.aux = left > 0xffffffff ? 0xffffffff : left;
+	hop.point = POINT_TCP_SENDMSG_LOCKED;
+	hop.seq = TCP_FIELD(sk, TCP_WRITE_SEQ);
+	return tell(&hop, flow_of(sk, &hop, 0), CELL_HOP, 0, count), 0;
+}
+#endif
+
+/* A segment is sent again: its sequence numbers are in the control buffer
+ * (include/net/tcp.h, struct tcp_skb_cb). */
+int on_tcp_retransmit_skb(void *ctx)
+{
+	struct sock *sk = ARGUMENT(struct sock *, 0);
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, 1);
+	struct counters *count = counters_of(POINT_TCP_RETRANSMIT_SKB);
+	struct hop hop;
+
+	if (!count)
+		return 0;
+	count->seen++;
+	hop.seq = TCP_FIELD(skb, CONTROL_BUFFER);
+	hop.aux = TCP_FIELD(skb, CONTROL_BUFFER + 4) - hop.seq;
+	hop.point = POINT_TCP_RETRANSMIT_SKB;
+	return tell(&hop, flow_of(sk, &hop, 0), CELL_RETRANSMIT, 0, count), 0;
+}
+
+int on_tcp_probe(void *ctx)
+{
+	struct sock *sk = ARGUMENT(struct sock *, 0);
+	struct counters *count = counters_of(POINT_TCP_PROBE);
+	struct hop hop;
+
+	if (!count)
+		return 0;
+	count->seen++;
+	hop.aux = TCP_FIELD(sk, TCP_SRTT_US) >> 3; /* kept in eighths of a microsecond */
+	hop.point = POINT_TCP_PROBE;
+	hop.seq = TCP_FIELD(sk, TCP_SND_UNA);
+	return tell(&hop, flow_of(sk, &hop, 0), CELL_RTT, hop.aux * 1000ULL, count), 0;
+}
+
+/* A turn of the reading task, or its waking: told with the read. */
+static __always_inline void tell_turn(struct hop *hop, u32 mask, u8 point, u64 ts_ns)
+{
+	struct counters *count = counters_of(point);
+
+	if (!count)
+		return;
+	count->seen++;
+	hop->point = point;
+	write_hop(hop, mask, ts_ns, count);
+}
+
+static __always_inline void tell_turns(struct hop *hop, u32 mask)
+{
+	u32 task = number_of((u64)HIDDEN(struct task_struct *, bpf_get_current_task_btf()));
+	u32 key = 0, at = (task ^ task >> 12) & 4095;
+	struct turn *turn = turns.lookup(&key);
+	struct waking *waking = wakings.lookup(&at);
+
+	hop->aux = hop->ts_ns;
+	if (TELL_TURNS & 1 && waking && waking->task == task) {
+		waking->task = 0;
+		tell_turn(hop, mask, POINT_SCHED_WAKING, waking->ts_ns);
+	}
+	if (TELL_TURNS & 2 && turn && turn->task == task && turn->told_ns != turn->since_ns) {
+		turn->told_ns = turn->since_ns;
+		tell_turn(hop, mask, POINT_SCHED_SWITCH, turn->since_ns);
+	}
+}
+
+/* Datagrams that wait in a UDP socket: reads drain the receive queue through a
+ * second one (net/ipv4/udp.c, reader_queue). */
+static __always_inline u16 queued(struct sock *sk)
+{
+	u32 waiting = TCP_FIELD(sk, RECEIVE_QUEUE_LENGTH) + TCP_FIELD(sk, READER_QUEUE_LENGTH);
+
+	return waiting > 0xffff ? 0xffff : waiting;
+}
+
+#define MSG_PEEK     0x0002
+#define MSG_ERRQUEUE 0x2000
+
+/* The rules whose datagrams came to this socket. There is no packet here, and no peer
+ * where the socket is not connected: user space joins reads to arrivals in order. */
+static __always_inline u32 datagram_of(struct sock *sk, struct hop *hop)
+{
+	u32 port = sk->__sk_common_skc_num;
+	u64 *reader = readers.lookup(&port);
+
+	hop->skb = number_of((u64)sk);
+	hop->saddr = hop->daddr = 0;
+	hop->sport = bpf_ntohs(sk->__sk_common_skc_dport);
+	hop->dport = port;
+	hop->seq = 0;
+	hop->netns = sk->__sk_common_skc_net_net->ns_inum;
+	hop->ifindex = 0;
+	hop->ident = 0;
+	hop->tcp_flags = 0;
+	hop->shape = 0;
+	hop->proto = PROTO_UDP;
+	hop->detail = queued(sk); /* before the timestamp: no datagram is left that was stamped later */
+	return reader ? *reader & RULES_ON : 0;
+}
+
+/* A read from a socket. */
+int on_sock_recv_length(void *ctx)
+{
+	struct sock *sk = ARGUMENT(struct sock *, 0);
+	u32 length = ARGUMENT(u32, 1), flags = ARGUMENT(u32, 2), mask = 0;
+	struct counters *count = counters_of(POINT_SOCK_RECV_LENGTH);
+	struct hop hop;
+
+	if (!count)
+		return 0;
+	count->seen++;
+	hop.aux = length;
+	hop.point = POINT_SOCK_RECV_LENGTH;
+	if ((int)length < 0 || flags & (MSG_PEEK | MSG_ERRQUEUE)) {
+		count->unmatched++;
+		return 0;
+	}
+	if (sk->sk_protocol == PROTO_UDP) {
+		mask = datagram_of(sk, &hop);
+	} else if (sk->sk_protocol == PROTO_TCP && length) {
+		hop.seq = TCP_FIELD(sk, TCP_COPIED_SEQ) - length;
+		mask = flow_of(sk, &hop, 1);
+	}
+	mask = tell(&hop, mask, CELL_HOP, 0, count);
+	if (mask && TELL_TURNS)
+		tell_turns(&hop, mask);
+	return 0;
+}
+
+#endif

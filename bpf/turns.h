@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whose turn it is on a CPU: tasks, and the receive softirq. */
+#ifndef CMONLAB_TURNS_H
+#define CMONLAB_TURNS_H
+
+#define NET_RX_SOFTIRQ 3
+
+int on_softirq_entry(void *ctx)
+{
+	u32 key = 0;
+	struct turn *turn;
+
+	if (ARGUMENT(u32, 0) != NET_RX_SOFTIRQ)
+		return 0;
+	turn = turns.lookup(&key);
+	if (turn)
+		turn->softirq_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+int on_sched_waking(void *ctx)
+{
+	u32 task = number_of(ARGUMENT(u64, 0)), at = (task ^ task >> 12) & 4095;
+	struct waking *waking = wakings.lookup(&at);
+
+	if (waking) {
+		waking->ts_ns = bpf_ktime_get_ns();
+		waking->task = task;
+	}
+	return 0;
+}
+
+/* Tracepoints stay silent while some tasks run (a machine's own management
+ * process may be kept from view), and so do the interrupts that come meanwhile:
+ * packets pass unseen. The scheduler's switches tell: the task that leaves must
+ * be the one that came. */
+int on_sched_switch(void *ctx)
+{
+	struct task_struct *leaves = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS);
+	struct task_struct *comes = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS + 1);
+	u32 key = 0;
+	struct turn *turn = turns.lookup(&key);
+	u64 now = bpf_ktime_get_ns();
+	struct hop *gap;
+
+	if (!turn)
+		return 0;
+	if (turn->since_ns && turn->task != number_of((u64)leaves)) {
+		gap = reserve();
+		if (gap) {
+			gap->ts_ns = turn->since_ns;
+			gap->saddr = now;
+			gap->daddr = now >> 32;
+			gap->point = POINT_BLIND;
+			bpf_ringbuf_submit(gap, BPF_RB_NO_WAKEUP);
+		}
+	}
+	turn->task = number_of((u64)comes);
+	turn->since_ns = now;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+"""Take what the programs aggregate: all that has come since the last time, in one call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from . import bpf, loader, programs
+from .ruleset import ActiveRules
+
+
+class CellReader:
+    """Reads the two tables of cells in turn: one rests while the other is written to.
+
+    Parameters
+    ----------
+    module : Module
+        The compiled ``points.c``.
+    active : ActiveRules
+        Says which table is written to.
+    wait : callable
+        Returns when no program runs any more that ran before.
+    """
+
+    def __init__(self, module: loader.Module, active: ActiveRules, wait: Callable[[], None]):
+        self._tables = [module.map_fd("cells_even"), module.map_fd("cells_odd")]
+        self._keys = np.zeros(programs.CELLS, module.key_layout("cells_even"))
+        self._values = np.zeros(programs.CELLS, module.layout("cells_even"))
+        self._active, self._wait = active, wait
+        self._since_ns = time.monotonic_ns()
+        self._lock = threading.Lock()
+        self.layout = np.dtype(
+            [(name, t[0]) for layout in (self._keys.dtype, self._values.dtype) for name, t in layout.fields.items()]
+        )
+
+    def take(self, hand_out: Callable[[int, int, np.ndarray], None]) -> None:
+        """Hand out the cells that were filled since the last time, if any.
+
+        Parameters
+        ----------
+        hand_out : callable
+            Takes start and end of the window (ns) and the cells, a structured array with
+            the fields of ``struct cell_key`` and ``struct cell``.
+        """
+        with self._lock:
+            rests = self._active.flip()
+            now_ns = time.monotonic_ns()
+            self._wait()
+            n = bpf.take_all(self._tables[rests], self._keys, self._values)
+            since_ns, self._since_ns = self._since_ns, now_ns
+            if n == 0:
+                return
+            cells = np.empty(n, self.layout)
+            for part in (self._keys, self._values):
+                for name in part.dtype.names:
+                    cells[name] = part[name][:n]
+            hand_out(since_ns, now_ns, cells)

@@ -1,0 +1,132 @@
+"""What ``points.c`` is compiled with on this kernel, and which points it has."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..errors import NotTraceable
+from . import loader
+from .btf import FUNC, STRUCT, Btf, vmlinux
+from .headers import offset_of
+from .points import CATALOGUE, Point
+
+RULES = 16  #: at a time
+POINTS = max(point.id for point in CATALOGUE) + 1
+PASSAGES = 1 << 16
+CELLS = 1 << 17
+_READABLE = "new_utsname"  # begins with char[65], more than programs look at
+
+
+def macros(cpus: int) -> dict[str, int]:
+    """Return what ``points.c`` is compiled with on this kernel."""
+    btf = vmlinux()
+    defined = {f"POINT_{point.name.upper()}": point.id for point in CATALOGUE}
+    defined |= {
+        "POINTS": POINTS,
+        "RULES": RULES,
+        "PASSAGES": PASSAGES,
+        "CELLS": CELLS,
+        "CPUS": cpus,
+        "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs"),
+        "RECEIVE_QUEUE_LENGTH": offset_of(btf, "sock", "sk_receive_queue.qlen"),
+        "READER_QUEUE_LENGTH": offset_of(btf, "udp_sock", "reader_queue.qlen"),
+        "MESSAGE_LEFT": offset_of(btf, "msghdr", "msg_iter.count"),
+        "CONTROL_BUFFER": offset_of(btf, "sk_buff", "cb"),
+        # Linux 5.18 had another argument before the tasks (kernel fa2c3254d7cf, undone in 9c2136be0878).
+        "SWITCH_PREVIOUS": btf.arguments("sched_switch").index("task_struct"),
+    }
+    for field in ("copied_seq", "write_seq", "srtt_us", "snd_una"):
+        defined[f"TCP_{field.upper()}"] = offset_of(btf, "tcp_sock", field)
+    if len(btf.arguments("kfree_skb")) > 2:
+        defined["KFREE_SKB_HAS_REASON"] = 1
+    if btf.tracepoint("sock_recv_length") is None:
+        defined["READS_HAVE_NO_TRACEPOINT"] = 1
+    if btf.tracepoint("tcp_sendmsg_locked") is not None:
+        defined["TCP_SENDS_HAVE_TRACEPOINT"] = 1
+    if readable_id(btf):
+        defined["READABLE_TYPE"] = btf.id_of(STRUCT, _READABLE) or 0
+    return defined
+
+
+def readable_id(btf: Btf) -> int:
+    """Return the id of the kernel function that lets programs read memory by plain loads, 0 before 6.2."""
+    return btf.id_of(FUNC, "bpf_rdonly_cast") or 0
+
+
+@lru_cache(maxsize=1)
+def functions_traceable() -> str:
+    """Return why the entry of functions cannot be traced on this host, empty where it can."""
+    btf = vmlinux()
+    name = next((point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), "")
+    if not name:
+        return "the kernel's type information names none of the catalogue's functions"
+    try:
+        loader.probe(loader.function(name))
+    except NotTraceable as error:
+        return error.why or error.what
+    return ""
+
+
+def is_available(point: Point) -> bool:
+    """Tell whether this kernel has a point."""
+    btf = vmlinux()
+    if point.is_function:
+        return btf.id_of(FUNC, point.tracepoint) is not None and not functions_traceable()
+    if not btf.tracepoint(point.tracepoint):
+        return False
+    return not (point.instead_of and btf.tracepoint(point.instead_of))
+
+
+def available() -> list[Point]:
+    """Return the points that this kernel has; those that stand in for others only where they must."""
+    return [point for point in CATALOGUE if is_available(point)]
+
+
+def missing() -> list[Point]:
+    """Return the points that this kernel lacks, and that no other stands in for."""
+    there = available()
+    replaced = {point.instead_of for point in there}
+    return [p for p in CATALOGUE if not p.instead_of and p not in there and p.name not in replaced]
+
+
+def usable(points: list[Point]) -> list[Point]:
+    """Return `points`, all of which this kernel must have.
+
+    Raises
+    ------
+    NotTraceable
+        It lacks one.
+    """
+    there = available()
+    for point in points:
+        if point in there:
+            continue
+        others = [p.name for p in there if p.instead_of == point.name] or [point.instead_of]
+        raise NotTraceable(
+            f"this host has no point {point.name}",
+            why=why_missing(point),
+            fix=f"ask for {others[0]} instead" if others[0] else "leave the point out",
+        )
+    return points
+
+
+def why_missing(point: Point) -> str:
+    """Return why this host lacks a point."""
+    if point.is_function and vmlinux().id_of(FUNC, point.tracepoint) is not None:
+        return f"the entry of kernel functions cannot be traced: {functions_traceable()}"
+    if point.is_function:
+        return "the kernel has no such function, or it is in a module"
+    if point.instead_of and vmlinux().tracepoint(point.instead_of):
+        return f"here {point.instead_of} says more"
+    return f"its tracepoint came with Linux {point.since}" if point.since else "its type information does not name it"
+
+
+def target(point: Point) -> loader.Target:
+    """Return what a point's program is attached to."""
+    return (loader.function if point.is_function else loader.tracepoint)(point.tracepoint)
+
+
+def possible_cpus() -> int:
+    """Return one more than the highest CPU number the kernel may ever use."""
+    with open("/sys/devices/system/cpu/possible") as file:
+        return int(file.read().strip().split("-")[-1].split(",")[-1]) + 1

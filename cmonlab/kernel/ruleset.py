@@ -1,0 +1,271 @@
+"""The rules that are active, and the programs that carry them out.
+
+A change loads and attaches a second set of programs, which stays silent until one
+word in a map names its epoch: from then on it works and the other one is silent.  So
+each packet at each point meets exactly one of the two, and no event is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import RuleError
+from . import bpf, loader, programs, splice
+from .btf import vmlinux
+from .points import CATALOGUE, Point
+from .translate import match_program
+
+_TURNS = {"sched_waking": 1, "sched_switch": 2}
+_ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
+
+
+@dataclass
+class Rule:
+    """An active rule, or one that was.
+
+    Attributes
+    ----------
+    slot : int
+        Its bit in the records.
+    plan : object
+        The standard rule (`cmonlab.rules.engine.Plan`).
+    first, last : int
+        Epochs that it was in; `last` is 0 while it is active.
+    """
+
+    slot: int
+    plan: Any
+    first: int
+    last: int = 0
+
+
+@dataclass
+class _Generation:
+    """The programs of one epoch."""
+
+    epoch: int = 0
+    programs: dict[Point, int] = field(default_factory=dict)
+    links: list[int] = field(default_factory=list)
+    skipped: dict[Point, int] = field(default_factory=dict)  # runs that the kernel had skipped when it began
+
+
+class ActiveRules:
+    """Rules at work, changed as a whole.
+
+    Parameters
+    ----------
+    module : Module
+        The compiled ``points.c``.
+    """
+
+    def __init__(self, module: loader.Module):
+        self._module = module
+        self._compiled = {name: module.instructions(name) for name in {p.program for p in programs.available()}}
+        self._now = _Generation()
+        self._side = 0
+        self._lock = threading.RLock()
+        self._retiring: list[threading.Thread] = []
+        self._members: dict[str, frozenset[int]] = {}  # by rule
+        self._written: dict[int, int] = {}  # as the kernel has them: address, mask of slots
+        self._skipped: dict[Point, int] = {}
+        self.history: list[Rule] = []
+
+    @property
+    def epoch(self) -> int:
+        """Of the current rule set, 0 before the first one."""
+        return self._now.epoch
+
+    @property
+    def current(self) -> list[Rule]:
+        """The active rules."""
+        return [rule for rule in self.history if not rule.last]
+
+    def apply(self, plans: Sequence[Any], members: Mapping[str, Sequence[int]] | None = None) -> int:
+        """Make these the active rules, and return their epoch.
+
+        Parameters
+        ----------
+        plans : sequence of Plan
+            Those that are active already, equal in all, go on without a gap.
+        members : mapping of str to sequence of int
+            By rule: the addresses of its containers, as `address_key` makes them.
+
+        Raises
+        ------
+        RuleError
+            There are too many.
+        NotTraceable
+            The kernel refuses the programs; the rules before stay active.
+        """
+        with self._lock:
+            kept = {rule.plan.name: rule for rule in self.current if rule.plan in plans}
+            fresh = [Rule(0, plan, self.epoch + 1) for plan in plans if plan.name not in kept]
+            self._place(fresh)
+            everyone = [*kept.values(), *fresh]
+            self._write_members(everyone, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
+            following = self._load(everyone)
+            before, self._now = self._now, following
+            self._write_state()
+            for rule in self.current:
+                if rule not in everyone:
+                    rule.last = before.epoch
+            self.history += fresh
+            self._retire(before)
+            return following.epoch
+
+    def set_members(self, name: str, addresses: Sequence[int]) -> None:
+        """Change which addresses belong to a rule's containers; at once, in the same epoch."""
+        with self._lock:
+            self._write_members(self.current, self._members | {name: frozenset(addresses)})
+
+    def flip(self) -> int:
+        """Let the programs write to the other table of cells; return the number of the one that rests now."""
+        with self._lock:
+            rests, self._side = self._side, 1 - self._side
+            self._write_state()
+            return rests
+
+    def _write_state(self) -> None:
+        # One aligned 64-bit word, so that no program sees half of it.
+        bpf.update(self._module.map_fd("states"), struct.pack("<I", 0), struct.pack("<II", self.epoch, self._side))
+
+    def _place(self, rules: list[Rule]) -> None:
+        taken = {rule.slot for rule in self.current}
+        free = [slot for slot in range(programs.RULES) if slot not in taken]
+        if len(rules) > len(free):
+            raise RuleError(
+                f"{len(taken) + len(rules)} rules cannot be active at a time",
+                why=f"there is room for {programs.RULES}, those included that are being replaced",
+                fix="remove rules first, or let one rule select more containers",
+            )
+        used = {rule.slot for rule in self.history}
+        free.sort(key=lambda slot: slot in used)  # a fresh one needs no cleaning
+        if any(slot in used for slot in free[: len(rules)]):
+            self._wait()
+        layout = self._module.layout("rules")
+        for rule, slot in zip(rules, free, strict=False):
+            rule.slot = slot
+            if slot in used:
+                self._clean(slot)
+            row = np.zeros((), layout)
+            row["sample"], row["by_flow"] = rule.plan.sample, rule.plan.by_flow
+            row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else 0
+            bpf.update(self._module.map_fd("rules"), struct.pack("<I", slot), row.tobytes())
+
+    def _clean(self, slot: int) -> None:
+        """Forget what a rule left that had this slot before."""
+        table, readers = self._module.table("tallies"), self._module.table("readers")
+        width = self._module.layout("tallies").itemsize * programs.possible_cpus()
+        for at in range(slot * programs.POINTS, (slot + 1) * programs.POINTS):
+            bpf.update(table.map_fd, struct.pack("<I", at), bytes(width))
+        for key, mask in readers.items():
+            if mask.value >> slot & 1:
+                readers[key] = readers.Leaf(mask.value & ~(1 << slot))
+
+    def _write_members(self, rules: Sequence[Rule], members: Mapping[str, frozenset[int]]) -> None:
+        """Write whose rules each address is; rules that are about to end keep their addresses until they do."""
+        wanted: dict[int, int] = {}
+        for rule in {rule.slot: rule for rule in (*self.current, *rules)}.values():
+            for address in members.get(rule.plan.name, ()):
+                wanted[address] = wanted.get(address, 0) | 1 << rule.slot
+        handle = self._module.map_fd("members")
+        for address, mask in wanted.items():
+            if self._written.get(address) != mask:
+                bpf.update(handle, struct.pack("<I", address), struct.pack("<Q", mask))
+        for address in self._written.keys() - wanted.keys():
+            bpf.delete(handle, struct.pack("<I", address))
+        self._written = wanted
+        self._members = dict(members)
+
+    def _load(self, rules: Sequence[Rule]) -> _Generation:
+        """Load and attach the programs of a rule set; they stay silent."""
+        made = _Generation((self.epoch % 0xFFFF) + 1)
+        wanted = {name for rule in rules for name in rule.plan.points} - _ALWAYS
+        try:
+            # Points further down first: a journey must not begin before its end can be seen.
+            for point in reversed([p for p in CATALOGUE if p.name in wanted]):
+                target = programs.target(point)
+                code = _program(self._compiled[point.program], point, made.epoch, rules)
+                made.programs[point] = self._module.load(code, f"on_{point.name}", target)
+                made.links.append(loader.attach(made.programs[point], target))
+        except BaseException:
+            self._take_down(made)
+            raise
+        made.skipped = _skipped(made)
+        return made
+
+    def _retire(self, generation: _Generation) -> None:
+        """Remove programs that are silent already; each takes the kernel a while."""
+        for point, count in _skipped(generation).items():
+            self._skipped[point] = self._skipped.get(point, 0) + count - generation.skipped[point]
+        thread = threading.Thread(target=self._take_down, args=(generation,), name="cmonlab-retire", daemon=True)
+        self._retiring = [one for one in self._retiring if one.is_alive()] + [thread]
+        thread.start()
+
+    def _take_down(self, generation: _Generation) -> None:
+        while generation.links:
+            os.close(generation.links.pop())
+        while generation.programs:
+            self._module.unload(generation.programs.popitem()[1])
+
+    def _wait(self) -> None:
+        for thread in self._retiring:
+            thread.join()
+
+    def silence(self) -> None:
+        """Detach every program, and return when none runs any more; may be called twice."""
+        with self._lock:
+            if not self._now.links:
+                return
+            for rule in self.current:
+                rule.last = self.epoch
+            last, self._now = self._now, _Generation(self._now.epoch)
+            self._retire(last)
+            self._wait()
+
+    def skipped(self) -> dict[str, int]:
+        """Return runs that the kernel skipped as recursive, by point: packets seen, and lost."""
+        with self._lock:
+            now = _skipped(self._now)
+            counts = {p: n - self._now.skipped.get(p, 0) for p, n in now.items()}
+            return {p.name: counts.get(p, 0) + self._skipped.get(p, 0) for p in {*counts, *self._skipped}}
+
+
+def _skipped(generation: _Generation) -> dict[Point, int]:
+    return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}
+
+
+def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule]) -> bytes:
+    """Return the program of one point."""
+    here = [rule for rule in rules if point.name in rule.plan.points]
+
+    def mask(which) -> int:
+        return sum(1 << rule.slot for rule in here if which(rule.plan))
+
+    turns = {name for rule in rules if rule.plan.mode == "capture" for name in rule.plan.points}
+    constants = {
+        splice.EPOCH: epoch,
+        splice.RULES_ON: mask(lambda plan: True),
+        splice.RULES_END: max((rule.slot + 1 for rule in here), default=0),
+        splice.CAPTURE: mask(lambda plan: plan.mode == "capture"),
+        splice.AGGREGATE: mask(lambda plan: plan.mode == "aggregate"),
+        splice.SELECTED: mask(lambda plan: plan.selected),
+        splice.OUTGOING: mask(lambda plan: plan.outgoing),
+        splice.INCOMING: mask(lambda plan: plan.incoming),
+        splice.POINT_ID: point.id,
+        splice.PACKET_ARGUMENT: max(point.packet, 0),
+        splice.PACKET_PLACE: int(point.stage == "receive"),
+        splice.TELL_TURNS: sum(bit for name, bit in _TURNS.items() if name in turns),
+    }
+    filters = [(rule.slot, rule.plan.filter) for rule in here]
+    cast = programs.readable_id(vmlinux())
+    return splice.splice(
+        compiled, constants, match_program(filters, readable=bool(cast)), match_program(filters, readable=False), cast
+    )
