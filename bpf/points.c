@@ -11,7 +11,7 @@
 
 BPF_ARRAY(states, struct state, 1);
 BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
-BPF_PERCPU_ARRAY(counters, struct counters, POINTS);
+BPF_PERCPU_ARRAY(counters, struct counters, 2 * POINTS); /* by the epoch's last bit, then point */
 BPF_PERCPU_ARRAY(tallies, struct tally, RULES * POINTS); /* by rule, then point */
 BPF_ARRAY(rules, struct rule, RULES);
 BPF_TABLE("hash", u32, u64, members, 16384); /* an address's rules: whose containers have it */

@@ -25,15 +25,16 @@ static __always_inline u32 number_of(u64 object)
 	return state ? (object - (u64)state) >> 6 : 0;
 }
 
-/* Where a point counts; nothing while the program's rules are not the current ones. */
+/* Where a point counts; nothing while the program's rules are not the current ones.
+ * Epochs take turns with two sets of counters, so that each has a ledger of its own. */
 static __always_inline struct counters *counters_of(u32 point)
 {
-	u32 key = 0;
+	u32 key = 0, at = (EPOCH & 1) * POINTS + point;
 	struct state *state = states.lookup(&key);
 
 	if (!state || state->epoch != (u32)EPOCH)
 		return 0;
-	return counters.lookup(&point);
+	return counters.lookup(&at);
 }
 
 /* Rules that name containers take packets between the addresses of those. */

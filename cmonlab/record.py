@@ -7,21 +7,49 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import manifest, store
-from .errors import NotTraceable, SessionError, UnknownName, WorkloadError
+from . import cells, provenance, store
+from .errors import NotTraceable, RuleError, SessionError, UnknownName, WorkloadError
 from .interrupt import interruptible, uninterrupted
 from .session import Session
+
+if TYPE_CHECKING:
+    from .rules import Rule
 
 Progress = Callable[[str, float], None]
 
 _QUIET_S, _QUIET_DEADLINE_S = 0.03, 0.5
+
+
+def rules_of(rule: str | Path | Rule | Sequence[Rule], points: Sequence[str] | None = None) -> list[Rule]:
+    """Return rules however they were given.
+
+    Parameters
+    ----------
+    rule : str, Path, Rule or sequence of Rule
+        A text is a pcap expression (pcap-filter(7)), empty for all IP packets; a path is
+        a file of rules.
+    points : sequence of str, optional
+        Points or groups, with an expression only.
+
+    Raises
+    ------
+    RuleError
+        A rule is wrong.
+    """
+    from .rules import Rule, load_rules
+
+    if isinstance(rule, str):
+        return [Rule.from_expression(rule, **({} if points is None else {"points": list(points)}))]
+    if points is not None:
+        raise RuleError("points were given beside rules", why="each rule says its own", fix="put them into the rule")
+    return list(load_rules(rule) if isinstance(rule, Path) else [rule] if isinstance(rule, Rule) else rule)
 
 
 class Capture:
@@ -29,28 +57,35 @@ class Capture:
 
     Parameters
     ----------
-    rule : str
-        A pcap expression; empty matches all IP packets.
-    points : list of str, optional
-        Names of points, all by default.
+    rules : sequence of Rule
+        Active from beginning to end.
     links : callable
         Returns the rows of the links table; called when the trace has ended.
+    containers : callable, optional
+        Returns the containers known; rules with selectors need it.
     context : mapping, optional
         More entries for the manifest (topology, image, …).
     """
 
     def __init__(
-        self, rule: str, points: list[str] | None, links: Callable[[], list[dict]], context: Mapping | None = None
-    ):
+        self, rules: Sequence[Rule], links: Callable[[], list[dict]],
+        containers: Callable[[], Sequence] = tuple, context: Mapping | None = None,
+    ):  # fmt: skip
+        from .agent.members import Members
+        from .kernel.programs import available
         from .kernel.tracer import Tracer
+        from .rules import standardise
 
-        self._tracer = Tracer(rule, points)
-        self._rule, self._links, self._context = rule, links, dict(context or {})
+        self._rules = list(rules)
+        self._plans = standardise(self._rules, [point.name for point in available()])
+        self._members = Members(containers)
+        self._tracer = Tracer()
+        self._links, self._context = links, dict(context or {})
         self._started_ns = 0
 
     def __enter__(self) -> Capture:
         try:
-            self._tracer.start()
+            self._tracer.start(self._plans, self._members.begin(self._rules))
         except BaseException:
             self._tracer.close()
             raise
@@ -59,6 +94,10 @@ class Capture:
 
     def __exit__(self, *_exc) -> None:
         self.close()
+
+    def containers_changed(self, _changed: object = None) -> None:
+        """Let the rules follow the containers; for `cmonlab.topology.inventory.Inventory.on_change`."""
+        self._members.follow(self._tracer.active.set_members)
 
     def close(self) -> None:
         """Detach and free everything; may be called twice."""
@@ -105,7 +144,17 @@ class Capture:
         recording.chunks.clear()
         if self.full and ended == "finished":
             ended = "memory limit reached"
-        entries = self._provenance() | {
+        points = self._tracer.points
+        drops = [point.id for point in points if point.stage == "drop"]
+        entries = {
+            **provenance.of_host(),
+            **provenance.of_recording(
+                points=points, ledgers=recording.ledgers.values(), tallies=recording.tallies, blind=recording.blind,
+                addresses6=recording.addresses6, code=columns["aux"][np.isin(columns["point"], drops)].tolist(),
+            ),
+            "rules": provenance.of_rules(
+                recording.rules, dict(zip(self._plans, self._rules, strict=True)), self._tracer.active.epoch
+            ),
             "workload": workload,
             "recording": {
                 "started_ns": self._started_ns,
@@ -113,13 +162,11 @@ class Capture:
                 "ended": ended,
                 "reader_cpu_s": recording.reader_cpu_s,
             },
-            "symbols": manifest.symbols(columns["aux"][np.isin(columns["point"], self._drop_ids())].tolist()),
-            "addresses6": {str(key): raw.hex() for key, raw in recording.addresses6.items()},
-            "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in recording.blind],
-            "ledger": [{"point": name, **row} for name, row in recording.ledger.items()],
             "links": self._links(),
-        }
-        session = Session(columns, entries)
+            **self._context,
+        }  # fmt: skip
+        aggregated = any(rule.mode == "aggregate" for rule in self._rules)
+        session = Session(columns, entries, cells.columns_of(recording.cells) if aggregated else None)
         if self._tracer.error is not None:
             error = NotTraceable(
                 "reading the events broke off",
@@ -130,34 +177,10 @@ class Capture:
             raise error from self._tracer.error
         return session
 
-    def _drop_ids(self) -> list[int]:
-        return [point.id for point in self._tracer.points if point.stage == "drop"]
-
-    def _provenance(self) -> dict:
-        from .kernel.btf import vmlinux
-        from .kernel.loader import abi
-        from .kernel.tracer import missing
-
-        btf = vmlinux()
-        return {
-            "abi": abi(),
-            "created": manifest.now(),
-            "host": manifest.host() | {"btf_sha256": btf.digest},
-            "clock": manifest.clock(),
-            "rule": {
-                "expression": self._rule,
-                "points": [point.name for point in self._tracer.points],
-                "missing": [point.name for point in missing()],  # what this kernel lacks
-            },
-            "points": [asdict(point) for point in self._tracer.points],
-            "drop_reasons": manifest.drop_reasons(btf.enum("skb_drop_reason")),
-            **self._context,
-        }
-
 
 def record(
-    lab, workload, rule: str | None = None, *, duration_s: float = 10.0,
-    points: list[str] | None = None, progress: Progress | None = None,
+    lab, workload, rule: str | Path | Rule | Sequence[Rule] | None = None, *, duration_s: float = 10.0,
+    points: Sequence[str] | None = None, progress: Progress | None = None,
 ) -> Session:  # fmt: skip
     """Run a workload in a lab and record its packets.
 
@@ -167,12 +190,13 @@ def record(
         Deployed containers.
     workload : Workload
         For instance ``Memcached(server="c0", client="c1")``.
-    rule : str, optional
-        A pcap expression (pcap-filter(7)); by default the workload's own traffic.
+    rule : str, Path, Rule or sequence of Rule, optional
+        A pcap expression (pcap-filter(7)), a file of rules, or rules; by default the
+        workload's own traffic.
     duration_s : float
         How long the workload runs.
-    points : list of str, optional
-        Names of points, all by default.
+    points : sequence of str, optional
+        With an expression: names of points or groups, by default the group ``default``.
     progress : callable, optional
         Called with a phrase and a fraction from 0 to 1.
 
@@ -196,15 +220,16 @@ def record(
         if name not in lab.containers:
             raise UnknownName("container", name, lab.containers)
     check_duration(duration_s)
-    rule = workload.default_rule if rule is None else rule
+    rules = rules_of(workload.default_rule if rule is None else rule, points)
     with uninterrupted() as pending:
         with ExitStack() as stack:
             with interruptible():
-                inventory = stack.enter_context(Inventory(lab))
+                inventory = stack.enter_context(Inventory.of(lab))
                 say("compiling the eBPF programs", 0.0)
                 context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
-                capture = Capture(rule, points, inventory.links, context)
+                capture = Capture(rules, inventory.links, inventory.containers, context)
                 stack.callback(capture.close)
+                inventory.on_change(capture.containers_changed)
                 say("starting the workload's servers", 0.0)
                 workload.prepare(lab)
             stack.enter_context(capture)

@@ -167,7 +167,9 @@ class Module:
         try:
             program = bpf.load_tracing(instructions, name, target.btf_id, target.attach_type)
         except OSError as error:
-            raise NotTraceable(f"the kernel refuses the program {name}", why=error.strerror, fix=_refusal(error)) from error
+            raise NotTraceable(
+                f"the kernel refuses the program {name}", why=error.strerror, fix=_refusal(error)
+            ) from error
         self._programs.append(program)
         return program
 
@@ -245,7 +247,7 @@ def probe(target: Target) -> None:
     NotTraceable
         The kernel refuses.
     """
-    nothing = bytes.fromhex("b700000000000000" "9500000000000000")  # r0 = 0; exit
+    nothing = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
     try:
         program = bpf.load_tracing(nothing, "cmonlab_probe", target.btf_id, target.attach_type)
     except OSError as error:

@@ -57,7 +57,9 @@ def readable_id(btf: Btf) -> int:
 def functions_traceable() -> str:
     """Return why the entry of functions cannot be traced on this host, empty where it can."""
     btf = vmlinux()
-    name = next((point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), "")
+    name = next(
+        (point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), ""
+    )
     if not name:
         return "the kernel's type information names none of the catalogue's functions"
     try:

@@ -22,6 +22,8 @@ from .btf import vmlinux
 from .points import CATALOGUE, Point
 from .translate import match_program
 
+Ledger = dict[str, dict[str, int]]
+
 _TURNS = {"sched_waking": 1, "sched_switch": 2}
 _ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
 
@@ -69,12 +71,13 @@ class ActiveRules:
         self._module = module
         self._compiled = {name: module.instructions(name) for name in {p.program for p in programs.available()}}
         self._now = _Generation()
+        self._before = _Generation()
         self._side = 0
         self._lock = threading.RLock()
-        self._retiring: list[threading.Thread] = []
+        self._retiring: threading.Thread | None = None
         self._members: dict[str, frozenset[int]] = {}  # by rule
         self._written: dict[int, int] = {}  # as the kernel has them: address, mask of slots
-        self._skipped: dict[Point, int] = {}
+        self._ledgers: dict[int, Ledger] = {}  # of the epochs that have ended
         self.history: list[Rule] = []
 
     @property
@@ -105,19 +108,21 @@ class ActiveRules:
             The kernel refuses the programs; the rules before stay active.
         """
         with self._lock:
+            self._finish()
             kept = {rule.plan.name: rule for rule in self.current if rule.plan in plans}
             fresh = [Rule(0, plan, self.epoch + 1) for plan in plans if plan.name not in kept]
             self._place(fresh)
+            self._clean_counters(self.epoch + 1)
             everyone = [*kept.values(), *fresh]
             self._write_members(everyone, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
             following = self._load(everyone)
-            before, self._now = self._now, following
+            self._before, self._now = self._now, following
             self._write_state()
             for rule in self.current:
                 if rule not in everyone:
-                    rule.last = before.epoch
+                    rule.last = self._before.epoch
             self.history += fresh
-            self._retire(before)
+            self._retire()
             return following.epoch
 
     def set_members(self, name: str, addresses: Sequence[int]) -> None:
@@ -147,8 +152,6 @@ class ActiveRules:
             )
         used = {rule.slot for rule in self.history}
         free.sort(key=lambda slot: slot in used)  # a fresh one needs no cleaning
-        if any(slot in used for slot in free[: len(rules)]):
-            self._wait()
         layout = self._module.layout("rules")
         for rule, slot in zip(rules, free, strict=False):
             rule.slot = slot
@@ -186,7 +189,7 @@ class ActiveRules:
 
     def _load(self, rules: Sequence[Rule]) -> _Generation:
         """Load and attach the programs of a rule set; they stay silent."""
-        made = _Generation((self.epoch % 0xFFFF) + 1)
+        made = _Generation(self.epoch + 1)
         wanted = {name for rule in rules for name in rule.plan.points} - _ALWAYS
         try:
             # Points further down first: a journey must not begin before its end can be seen.
@@ -201,13 +204,12 @@ class ActiveRules:
         made.skipped = _skipped(made)
         return made
 
-    def _retire(self, generation: _Generation) -> None:
+    def _retire(self) -> None:
         """Remove programs that are silent already; each takes the kernel a while."""
-        for point, count in _skipped(generation).items():
-            self._skipped[point] = self._skipped.get(point, 0) + count - generation.skipped[point]
-        thread = threading.Thread(target=self._take_down, args=(generation,), name="cmonlab-retire", daemon=True)
-        self._retiring = [one for one in self._retiring if one.is_alive()] + [thread]
-        thread.start()
+        before = self._before
+        before.skipped = {point: n - before.skipped.get(point, 0) for point, n in _skipped(before).items()}
+        self._retiring = threading.Thread(target=self._take_down, args=(before,), name="cmonlab-retire", daemon=True)
+        self._retiring.start()
 
     def _take_down(self, generation: _Generation) -> None:
         while generation.links:
@@ -215,30 +217,63 @@ class ActiveRules:
         while generation.programs:
             self._module.unload(generation.programs.popitem()[1])
 
-    def _wait(self) -> None:
-        for thread in self._retiring:
-            thread.join()
+    def _finish(self) -> None:
+        """Wait until no program of the last epoch runs any more, and keep its ledger."""
+        if self._retiring is None:
+            return
+        self._retiring.join()
+        self._retiring = None
+        if self._before.epoch:
+            self._ledgers[self._before.epoch] = self._counted(self._before.epoch, self._before.skipped)
 
     def silence(self) -> None:
         """Detach every program, and return when none runs any more; may be called twice."""
         with self._lock:
+            self._finish()
             if not self._now.links:
                 return
             for rule in self.current:
                 rule.last = self.epoch
-            last, self._now = self._now, _Generation(self._now.epoch)
-            self._retire(last)
-            self._wait()
+            self._before, self._now = self._now, _Generation(self._now.epoch)
+            self._retire()
+            self._finish()
 
-    def skipped(self) -> dict[str, int]:
-        """Return runs that the kernel skipped as recursive, by point: packets seen, and lost."""
+    # ---- what was counted ----------------------------------------------------
+
+    def ledgers(self) -> dict[int, Ledger]:
+        """Return what became of the packets by epoch, then point, as the programs have counted it.
+
+        A run that the kernel skipped as recursive was seen, and lost.
+        """
         with self._lock:
-            now = _skipped(self._now)
-            counts = {p: n - self._now.skipped.get(p, 0) for p, n in now.items()}
-            return {p.name: counts.get(p, 0) + self._skipped.get(p, 0) for p in {*counts, *self._skipped}}
+            self._finish()
+            if not self._now.links:
+                return dict(self._ledgers)
+            skipped = {point: n - self._now.skipped.get(point, 0) for point, n in _skipped(self._now).items()}
+            return self._ledgers | {self.epoch: self._counted(self.epoch, skipped)}
+
+    def _counted(self, epoch: int, skipped: Mapping[Point, int]) -> Ledger:
+        table = self._module.table("counters")
+        rows: Ledger = {}
+        for point in CATALOGUE:
+            if point.stage == "softirq":
+                continue
+            cpus = table[(epoch & 1) * programs.POINTS + point.id]
+            row = {name: sum(int(getattr(cpu, name)) for cpu in cpus) for name, _ in table.sLeaf._fields_}
+            row["seen"] += skipped.get(point, 0)
+            row["lost"] += skipped.get(point, 0)
+            rows[point.name] = row
+        return rows
+
+    def _clean_counters(self, epoch: int) -> None:
+        handle = self._module.map_fd("counters")
+        width = self._module.layout("counters").itemsize * programs.possible_cpus()
+        for point in CATALOGUE:
+            bpf.update(handle, struct.pack("<I", (epoch & 1) * programs.POINTS + point.id), bytes(width))
 
 
 def _skipped(generation: _Generation) -> dict[Point, int]:
+    """Return how often the kernel skipped a point's program as recursive, since it was loaded."""
     return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}
 
 
@@ -251,7 +286,7 @@ def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule]) -
 
     turns = {name for rule in rules if rule.plan.mode == "capture" for name in rule.plan.points}
     constants = {
-        splice.EPOCH: epoch,
+        splice.EPOCH: epoch & 0xFFFFFFFF,
         splice.RULES_ON: mask(lambda plan: True),
         splice.RULES_END: max((rule.slot + 1 for rule in here), default=0),
         splice.CAPTURE: mask(lambda plan: plan.mode == "capture"),

@@ -20,7 +20,7 @@ from . import bpf, loader, programs
 from .cells import CellReader
 from .points import BY_NAME, CATALOGUE, Point
 from .ringbuf import RingBuffer
-from .ruleset import ActiveRules, Rule
+from .ruleset import ActiveRules, Ledger, Rule
 
 _BLIND = 255  # POINT_BLIND of records.h
 RING_BYTES = 16 << 20
@@ -40,9 +40,9 @@ class Recording:
     cells : list of (int, int, numpy.ndarray)
         Start and end (ns) of a window, and what was aggregated in it (the fields of
         ``struct cell_key`` and ``struct cell``).
-    ledger : dict of str to dict of str to int
-        Per point: seen, unmatched, sampled_out, counted, aggregated, overflowed,
-        recorded, lost.
+    ledgers : dict of int to dict of str to dict of str to int
+        Per epoch and point: seen, unmatched, sampled_out, counted, aggregated,
+        overflowed, recorded, lost.
     tallies : list of dict
         Per rule and point: slot, point, packets, bytes, sampled_out, limited, overflowed.
     rules : list of Rule
@@ -57,7 +57,7 @@ class Recording:
 
     chunks: list[tuple[int, np.ndarray]] = field(default_factory=list)
     cells: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
-    ledger: dict[str, dict[str, int]] = field(default_factory=dict)
+    ledgers: dict[int, Ledger] = field(default_factory=dict)
     tallies: list[dict[str, int | str]] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     addresses6: dict[int, bytes] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Tracer:
         self.events = 0
         self.error: BaseException | None = None
         self.recording = Recording()
-        self._held = np.zeros(256, np.int64)
+        self._held: dict[int, np.ndarray] = {}
         self._on_records = on_records or self._keep_records
         self._on_cells = on_cells or (lambda *window: self.recording.cells.append(window))
         self._stopping = threading.Event()
@@ -167,7 +167,7 @@ class Tracer:
         self._stopping.set()
         self._join()
         self._cells.take(self._on_cells)
-        self.recording.ledger = self.ledger()
+        self.recording.ledgers = self.ledgers()
         self.recording.tallies = self.tallies()
         self.recording.rules = list(self.active.history)
         self.recording.addresses6 = self.addresses6()
@@ -210,8 +210,16 @@ class Tracer:
             records = self._without_gaps(cpu, ring.read())
             if len(records):
                 self.events += len(records)
-                self._held += np.bincount(records["point"], minlength=256)
+                self._count(records)
                 self._on_records(cpu, records)
+
+    def _count(self, records: np.ndarray) -> None:
+        epochs = records["epoch"]
+        # Nearly always one; around a change they may alternate.
+        for epoch in [epochs[0]] if (epochs == epochs[0]).all() else np.unique(epochs):
+            points = records["point"][epochs == epoch]
+            held = self._held.setdefault(int(epoch), np.zeros(256, np.int64))
+            held += np.bincount(points, minlength=256)
 
     def _keep_records(self, cpu: int, records: np.ndarray) -> None:
         self.recording.chunks.append((cpu, records))
@@ -226,27 +234,29 @@ class Tracer:
         self.recording.blind += [(cpu, int(a), int(b)) for a, b in zip(told["ts_ns"], end, strict=True)]
         return records[~gap]
 
-    def ledger(self) -> dict[str, dict[str, int]]:
-        """Account for every packet that passed a point.
+    def ledgers(self) -> dict[int, Ledger]:
+        """Account for every packet that passed a point of the rules, by epoch.
 
-        The kernel's counters, summed over CPUs, with two corrections: a run that the
-        kernel skipped as recursive was seen and lost; and, once stopped, a record that
-        never came to hand is lost, whatever the reason.
+        The kernel's counters, summed over CPUs; once stopped, or an epoch over, a record
+        that never came to hand is lost, whatever the reason.
+
+        Returns
+        -------
+        dict of int to dict of str to dict of str to int
+            Epoch → point → seen, unmatched, sampled_out, counted, aggregated,
+            overflowed, recorded, lost.
         """
-        table, ledger = self._module.table("counters"), {}
-        skipped = self.active.skipped()
-        for point in self.points:
-            if point.stage == "softirq":
+        names = {point.name: point.id for point in self.points}
+        found = {}
+        for epoch, rows in self.active.ledgers().items():
+            found[epoch] = {name: rows[name] for name in names if name in rows}
+            if epoch == self.active.epoch and not self._stopping.is_set():
                 continue
-            cpus = table[point.id]
-            row = {name: sum(int(getattr(cpu, name)) for cpu in cpus) for name, _ in table.sLeaf._fields_}
-            row["seen"] += skipped.get(point.name, 0)
-            row["lost"] += skipped.get(point.name, 0)
-            if self._stopping.is_set():
-                row["lost"] += row["recorded"] - int(self._held[point.id])
-                row["recorded"] = int(self._held[point.id])
-            ledger[point.name] = row
-        return ledger
+            held = self._held.get(epoch & 0xFFFF, np.zeros(256, np.int64))
+            for name, row in found[epoch].items():
+                row["lost"] += row["recorded"] - int(held[names[name]])
+                row["recorded"] = int(held[names[name]])
+        return found
 
     def tallies(self) -> list[dict[str, int | str]]:
         """Account for what each rule, of those that hold a slot, made of the packets at each of its points."""

@@ -91,22 +91,28 @@ class _Translation:
 
     def calls(self) -> bool:
         """Whether any load needs the helper."""
-        return any(self._is_far(state) for state in self.paths.targets if self.paths.program[state.at].size_bytes)
+        loads = (state for state in self._computed() if self.paths.program[state.at].size_bytes)
+        return any(self._is_far(state) for state in loads)
 
     def emit(self, restored: list[Register]) -> None:
         """Append the code; a call is followed by loads of the registers `restored`."""
         self._restored = restored
         self._clear()
+        computed = self._computed()
         for state, following in self.paths.order():
             targets = self.paths.targets[state]
             self._asm.place((self, state))
-            if targets != (REJECT,):
+            if state in computed:
                 self._compute(state)
             self._go_on(state, targets, following)
         if self.paths.accepts:
             self._asm.place((self, ACCEPT))
             self._asm.alu(OR, _MASK, self._bit)
         self._asm.place((self, REJECT))
+
+    def _computed(self) -> set[State]:
+        """Return the states that do something: what can only reject need not be computed first."""
+        return {state for state, targets in self.paths.targets.items() if targets != (REJECT,)}
 
     def _clear(self) -> None:
         """Set to 0 what may be read before it is set."""
