@@ -74,7 +74,9 @@ static __always_inline void key_of(struct cell_key *key, const struct hop *hop)
 static __always_inline void add_for_rules(u32 mask, struct cell_key *key, const struct hop *hop, u64 ns,
 					  struct counters *count)
 {
-	u32 odd = side(), failed = 0, end = RULES_END;
+	u32 odd = side(), end = RULES_END, first = 0;
+	struct rule *any = rules.lookup(&first);
+	u64 failed = any ? any->zero : 0; /* as in take() */
 
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < end; i++) {

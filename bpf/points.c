@@ -81,17 +81,19 @@ static __always_inline u16 gso_segments(struct sk_buff *skb, u32 total)
 
 /* What a point knows besides the packet. */
 struct site {
-	struct net_device *dev; /* 0: in process context, take the current task's namespace */
+	struct net_device *dev; /* 0: take the socket's namespace, else the current task's */
 	u32 aux;
 	u16 reason;
 	u8 point;
 	u8 place;
 };
 
-static __always_inline u32 netns_of(struct net_device *dev)
+static __always_inline u32 netns_of(struct sk_buff *skb, struct net_device *dev)
 {
 	if (dev)
 		return dev->nd_net_net->ns_inum;
+	if (skb->sk) /* on its way out, before it has a device: TCP answers in softirqs, too */
+		return skb->sk->__sk_common_skc_net_net->ns_inum;
 	return HIDDEN(struct task_struct *, bpf_get_current_task_btf())->nsproxy->net_ns->ns_inum;
 }
 
@@ -113,45 +115,56 @@ static __always_inline u32 softirq_age(u64 now)
 	return age > 0xffffffff ? 0xffffffff : age;
 }
 
-static __always_inline int trace(struct sk_buff *skb, struct site site)
+/* Fill in the hop, and return the rules that record it; 0 if none, and the packet is counted. */
+static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct hop *hop, struct counters *count)
 {
-	struct counters *count = counters_of(site.point);
 	struct view v;
-	struct hop hop;
 	u32 mask, hash;
 	u8 shape = 0;
 	u64 now;
 
-	if (!count)
-		return 0;
 	count->seen++;
 	if (!find_packet(skb, site.place, &v) || !(mask = find_match(&v, &shape))) {
 		count->unmatched++;
 		return 0;
 	}
 	now = bpf_ktime_get_ns();
-	hop.skb = number_of((u64)skb);
-	hop.shape = shape;
-	hop.point = site.point;
-	hop.aux = site.point == POINT_NETIF_RECEIVE_SKB ? softirq_age(now) : site.aux;
-	hop.detail = site.point == POINT_KFREE_SKB ? site.reason : gso_segments(skb, v.total);
-	hop.ifindex = site.dev ? site.dev->ifindex : 0;
-	hop.netns = netns_of(site.dev);
-	hash = read_ip(&hop, &v);
-	mask = take(mask, &hop, hash, count, now);
+	hop->skb = number_of((u64)skb);
+	hop->shape = shape;
+	hop->point = site.point;
+	hop->aux = site.point == POINT_NETIF_RECEIVE_SKB ? softirq_age(now) : site.aux;
+	hop->detail = site.point == POINT_KFREE_SKB ? site.reason : gso_segments(skb, v.total);
+	hop->ifindex = site.dev ? site.dev->ifindex : 0;
+	hop->netns = netns_of(skb, site.dev);
+	hash = read_ip(hop, &v);
+	mask = take(mask, hop, hash, count, now);
 	if (!mask)
 		return 0;
-	if (hop.shape & SHAPE_IPV6) {
-		remember6(hop.saddr, v.bytes + 8);
-		remember6(hop.daddr, v.bytes + 24);
+	if (hop->shape & SHAPE_IPV6) {
+		remember6(hop->saddr, v.bytes + 8);
+		remember6(hop->daddr, v.bytes + 24);
 	}
 	if (mask & AGGREGATE)
-		aggregate_hop(mask & AGGREGATE, &hop, hash, now, site.dev, mask & CAPTURE ? 0 : count);
+		aggregate_hop(mask & AGGREGATE, hop, hash, now, site.dev, mask & CAPTURE ? 0 : count);
 	if (!(mask & CAPTURE))
 		return 0;
-	if (site.point == POINT_NETIF_RECEIVE_SKB && hop.proto == PROTO_UDP)
-		remember_reader(hop.dport, mask & CAPTURE);
-	write_hop(&hop, mask & CAPTURE, now, count);
+	if (site.point == POINT_NETIF_RECEIVE_SKB && hop->proto == PROTO_UDP)
+		remember_reader(hop->dport, mask & CAPTURE);
+	hop->ts_ns = now;
+	return mask & CAPTURE;
+}
+
+static __always_inline int trace(struct sk_buff *skb, struct site site)
+{
+	struct counters *count = counters_of(site.point);
+	struct hop hop;
+	u32 mask;
+
+	if (!count)
+		return 0;
+	mask = stamp(skb, site, &hop, count);
+	if (mask)
+		write_hop(&hop, mask, hop.ts_ns, count);
 	return 0;
 }
 

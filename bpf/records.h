@@ -65,12 +65,12 @@ struct tally {
 
 /* A rule, as the programs need it beside its filter. */
 struct rule {
-	u32 sample;       /* a packet is in the sample if its hash is not above */
-	u32 limit;        /* records in a window of 2^27 ns (0.134 s) over all CPUs, 0 without limit */
-	u64 window;       /* number of the current window */
-	u64 used;         /* records in it */
-	u32 by_flow;      /* aggregate by flow, not by pair of addresses */
-	u32 unused;
+	u32 sample;  /* a packet is in the sample if its hash is not above */
+	u32 limit;   /* records in a window of 2^27 ns (0.134 s) over all CPUs, 2^32 - 1 without limit */
+	u64 window;  /* number of the current window */
+	u64 used;    /* records in it */
+	u32 by_flow; /* aggregate by flow, not by pair of addresses */
+	u32 zero;    /* always; which the verifier does not know */
 };
 
 /* What an aggregate counts: one cell of a histogram, or one sum. */

@@ -94,9 +94,9 @@ static __always_inline u32 flow_of(struct sock *sk, struct hop *hop, int incomin
 	return match_header(hop, source, destination);
 }
 
-/* Take, aggregate and record what a socket tells. It is in every sample: that is
- * drawn by packet. */
-static __always_inline int tell(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
+/* Take and aggregate what a socket tells, and return the rules that record it. It is in
+ * every sample: that is drawn by packet. */
+static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
 	u64 now = bpf_ktime_get_ns();
 
@@ -116,9 +116,16 @@ static __always_inline int tell(struct hop *hop, u32 mask, u8 kind, u64 ns, stru
 		key.bucket = ns ? bucket_of(ns) : 0;
 		add_for_rules(mask & AGGREGATE, &key, hop, ns, mask & CAPTURE ? 0 : count);
 	}
-	if (mask & CAPTURE)
-		write_hop(hop, mask & CAPTURE, now, count);
+	hop->ts_ns = now;
 	return mask & CAPTURE;
+}
+
+static __always_inline int tell(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
+{
+	mask = account(hop, mask, kind, ns, count);
+	if (mask)
+		write_hop(hop, mask, hop->ts_ns, count);
+	return mask;
 }
 
 /* Data handed to a TCP socket: once for each time round the loop in

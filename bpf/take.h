@@ -46,19 +46,28 @@ static __always_inline u32 of_members(u32 mask, u32 saddr, u32 daddr)
 	return mask & (~SELECTED | ends);
 }
 
-static __always_inline int beyond_limit(struct rule *rule, u64 now)
+#define NO_LIMIT 0xffffffff
+
+/* How many records a rule has made in this window, this one not counted. */
+static __always_inline u32 used_of(struct rule *rule, u64 now)
 {
 	if (rule->window != now >> 27) {
 		rule->window = now >> 27;
 		rule->used = 0;
 	}
-	return __sync_fetch_and_add(&rule->used, 1) >= rule->limit;
+	return __sync_fetch_and_add(&rule->used, 1);
 }
 
-/* The rules among `mask` that take this packet; 0 if none, and the packet is counted. */
+/* The rules among `mask` that take this packet; 0 if none, and the packet is counted.
+ *
+ * What is decided for one rule must leave no trace that the verifier can see, or it
+ * walks through the following rules once for each combination of decisions: so they
+ * are computed, not branched to, and begin with a 0 that it takes for any number. */
 static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struct counters *count, u64 now)
 {
-	u32 end = RULES_END;
+	u32 end = RULES_END, first = 0;
+	struct rule *any = rules.lookup(&first);
+	u64 left_out = any ? any->zero : 0;
 
 	if (mask & SELECTED)
 		mask = of_members(mask, hop->saddr, hop->daddr);
@@ -76,16 +85,18 @@ static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struc
 
 		if (!rule || !tally)
 			return 0;
+		u64 sampled_out = ((u64)rule->sample - hash) >> 63, limited, used = rule->zero;
+
+		if (rule->limit != NO_LIMIT && !sampled_out)
+			used = used_of(rule, now);
+		limited = ((u64)rule->limit - used - 1) >> 63;
 		tally->packets++;
 		tally->bytes += hop->len_bytes;
-		if (hash > rule->sample) {
-			tally->sampled_out++;
-			mask &= ~(1u << i);
-		} else if (rule->limit && beyond_limit(rule, now)) {
-			tally->limited++;
-			mask &= ~(1u << i);
-		}
+		tally->sampled_out += sampled_out;
+		tally->limited += limited;
+		left_out |= (sampled_out | limited) << i;
 	}
+	mask &= ~left_out;
 	if (!mask)
 		count->sampled_out++;
 	else if (!(mask & (CAPTURE | AGGREGATE)))

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 _M64 = (1 << 64) - 1
 
 
-def _mix(a: int, b: int) -> int:
+def mix(a: int, b: int) -> int:
+    """Return the hash of two 32-bit words."""
     m = (a ^ 0x9E3779B97F4A7C15) * 0xFF51AFD7ED558CCD & _M64
     m ^= m >> 32
     m = (m ^ b) * 0xC4CEB9FE1A85EC53 & _M64
@@ -30,4 +31,4 @@ def address_key(address: str) -> int:
     """
     packed = ip_address(address).packed
     words = struct.unpack(f"={len(packed) // 4}I", packed)
-    return words[0] if len(words) == 1 else _mix(_mix(*words[:2]), _mix(*words[2:]))
+    return words[0] if len(words) == 1 else mix(mix(*words[:2]), mix(*words[2:]))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from . import bpf, loader, programs
 from .ruleset import ActiveRules
+
+T = TypeVar("T")
 
 
 class CellReader:
@@ -30,13 +33,13 @@ class CellReader:
         self._keys = np.zeros(programs.CELLS, module.key_layout("cells_even"))
         self._values = np.zeros(programs.CELLS, module.layout("cells_even"))
         self._active, self._wait = active, wait
-        self._since_ns = time.monotonic_ns()
+        self.since_ns = time.monotonic_ns()
         self._lock = threading.Lock()
         self.layout = np.dtype(
             [(name, t[0]) for layout in (self._keys.dtype, self._values.dtype) for name, t in layout.fields.items()]
         )
 
-    def take(self, hand_out: Callable[[int, int, np.ndarray], None]) -> None:
+    def take(self, hand_out: Callable[[int, int, np.ndarray], None], flip: Callable[[], T] | None = None) -> T | None:
         """Hand out the cells that were filled since the last time, if any.
 
         Parameters
@@ -44,15 +47,25 @@ class CellReader:
         hand_out : callable
             Takes start and end of the window (ns) and the cells, a structured array with
             the fields of ``struct cell_key`` and ``struct cell``.
+        flip : callable, optional
+            Lets the tables change places, by default `ActiveRules.flip`.
+
+        Returns
+        -------
+        object
+            What `flip` returned.
         """
         with self._lock:
-            rests = self._active.flip()
+            result = (flip or self._active.flip)()
             now_ns = time.monotonic_ns()
             self._wait()
-            n = bpf.take_all(self._tables[rests], self._keys, self._values)
-            since_ns, self._since_ns = self._since_ns, now_ns
-            if n == 0:
-                return
+            self._hand_out(now_ns, hand_out)
+            return result
+
+    def _hand_out(self, now_ns: int, hand_out: Callable[[int, int, np.ndarray], None]) -> None:
+        n = bpf.take_all(self._tables[self._active.rests], self._keys, self._values)
+        since_ns, self.since_ns = self.since_ns, now_ns
+        if n:
             cells = np.empty(n, self.layout)
             for part in (self._keys, self._values):
                 for name in part.dtype.names:

@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RuleError
-from . import bpf, loader, programs, splice
+from ..errors import NotTraceable, RuleError
+from . import bpf, custom, loader, programs, splice
 from .btf import vmlinux
-from .points import CATALOGUE, Point
+from .points import CATALOGUE, FIRST_CUSTOM, Point
 from .translate import match_program
 
 Ledger = dict[str, dict[str, int]]
 
 _TURNS = {"sched_waking": 1, "sched_switch": 2}
+_NO_LIMIT = 2**32 - 1
 _ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
 
 
@@ -65,11 +66,16 @@ class ActiveRules:
     ----------
     module : Module
         The compiled ``points.c``.
+    own : sequence of Point
+        Custom points that it was compiled with.
     """
 
-    def __init__(self, module: loader.Module):
+    def __init__(self, module: loader.Module, own: Sequence[Point] = ()):
         self._module = module
-        self._compiled = {name: module.instructions(name) for name in {p.program for p in programs.available()}}
+        self._catalogue = (*CATALOGUE, *own)
+        self._compiled = {
+            name: module.instructions(name) for name in {p.program for p in (*programs.available(), *own)}
+        }
         self._now = _Generation()
         self._before = _Generation()
         self._side = 0
@@ -86,12 +92,17 @@ class ActiveRules:
         return self._now.epoch
 
     @property
+    def programs(self) -> dict[Point, int]:
+        """The current rule set's programs, one a point whatever the number of rules and devices: their fds."""
+        return dict(self._now.programs)
+
+    @property
     def current(self) -> list[Rule]:
         """The active rules."""
         return [rule for rule in self.history if not rule.last]
 
     def apply(self, plans: Sequence[Any], members: Mapping[str, Sequence[int]] | None = None) -> int:
-        """Make these the active rules, and return their epoch.
+        """Make these the active rules, and return their epoch; the table of cells changes with it, as in `flip`.
 
         Parameters
         ----------
@@ -117,6 +128,7 @@ class ActiveRules:
             self._write_members(everyone, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
             following = self._load(everyone)
             self._before, self._now = self._now, following
+            self._side = 1 - self._side
             self._write_state()
             for rule in self.current:
                 if rule not in everyone:
@@ -130,16 +142,21 @@ class ActiveRules:
         with self._lock:
             self._write_members(self.current, self._members | {name: frozenset(addresses)})
 
-    def flip(self) -> int:
-        """Let the programs write to the other table of cells; return the number of the one that rests now."""
-        with self._lock:
-            rests, self._side = self._side, 1 - self._side
-            self._write_state()
-            return rests
+    @property
+    def rests(self) -> int:
+        """The table of cells, 0 or 1, that is not written to."""
+        return 1 - self._side
 
-    def _write_state(self) -> None:
+    def flip(self) -> None:
+        """Let the programs write to the other table of cells."""
+        with self._lock:
+            self._side = 1 - self._side
+            self._write_state()
+
+    def _write_state(self, epoch: int | None = None) -> None:
         # One aligned 64-bit word, so that no program sees half of it.
-        bpf.update(self._module.map_fd("states"), struct.pack("<I", 0), struct.pack("<II", self.epoch, self._side))
+        state = struct.pack("<II", self.epoch if epoch is None else epoch, self._side)
+        bpf.update(self._module.map_fd("states"), struct.pack("<I", 0), state)
 
     def _place(self, rules: list[Rule]) -> None:
         taken = {rule.slot for rule in self.current}
@@ -159,7 +176,7 @@ class ActiveRules:
                 self._clean(slot)
             row = np.zeros((), layout)
             row["sample"], row["by_flow"] = rule.plan.sample, rule.plan.by_flow
-            row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else 0
+            row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else _NO_LIMIT
             bpf.update(self._module.map_fd("rules"), struct.pack("<I", slot), row.tobytes())
 
     def _clean(self, slot: int) -> None:
@@ -193,16 +210,33 @@ class ActiveRules:
         wanted = {name for rule in rules for name in rule.plan.points} - _ALWAYS
         try:
             # Points further down first: a journey must not begin before its end can be seen.
-            for point in reversed([p for p in CATALOGUE if p.name in wanted]):
-                target = programs.target(point)
-                code = _program(self._compiled[point.program], point, made.epoch, rules)
-                made.programs[point] = self._module.load(code, f"on_{point.name}", target)
-                made.links.append(loader.attach(made.programs[point], target))
+            for point in reversed([p for p in self._catalogue if p.name in wanted]):
+                made.programs[point] = self._load_one(point, made.epoch, rules)
+                made.links.append(loader.attach(made.programs[point], programs.target(point)))
         except BaseException:
             self._take_down(made)
             raise
         made.skipped = _skipped(made)
         return made
+
+    def _load_one(self, point: Point, epoch: int, rules: Sequence[Rule]) -> int:
+        code = _program(self._compiled[point.program], point, epoch, rules)
+        try:
+            return self._module.load(code, f"on_{point.name}", programs.target(point))
+        except NotTraceable as error:
+            raise custom.refused(point, error) if point.id >= FIRST_CUSTOM else error from error.__cause__
+
+    def try_load(self, plan: Any) -> None:
+        """Show the kernel the programs of a rule, and attach none of them.
+
+        Raises
+        ------
+        NotTraceable, ProbeError
+            It refuses one.
+        """
+        for point in self._catalogue:
+            if point.name in plan.points:
+                self._module.unload(self._load_one(point, self.epoch + 1, [Rule(0, plan, self.epoch + 1)]))
 
     def _retire(self) -> None:
         """Remove programs that are silent already; each takes the kernel a while."""
@@ -226,12 +260,18 @@ class ActiveRules:
         if self._before.epoch:
             self._ledgers[self._before.epoch] = self._counted(self._before.epoch, self._before.skipped)
 
+    def settle(self) -> None:
+        """Return when no program of an earlier epoch runs any more."""
+        with self._lock:
+            self._finish()
+
     def silence(self) -> None:
         """Detach every program, and return when none runs any more; may be called twice."""
         with self._lock:
             self._finish()
             if not self._now.links:
                 return
+            self._write_state(0)  # all at once, not one by one as they are detached
             for rule in self.current:
                 rule.last = self.epoch
             self._before, self._now = self._now, _Generation(self._now.epoch)
@@ -255,7 +295,7 @@ class ActiveRules:
     def _counted(self, epoch: int, skipped: Mapping[Point, int]) -> Ledger:
         table = self._module.table("counters")
         rows: Ledger = {}
-        for point in CATALOGUE:
+        for point in self._catalogue:
             if point.stage == "softirq":
                 continue
             cpus = table[(epoch & 1) * programs.POINTS + point.id]
@@ -268,7 +308,7 @@ class ActiveRules:
     def _clean_counters(self, epoch: int) -> None:
         handle = self._module.map_fd("counters")
         width = self._module.layout("counters").itemsize * programs.possible_cpus()
-        for point in CATALOGUE:
+        for point in self._catalogue:
             bpf.update(handle, struct.pack("<I", (epoch & 1) * programs.POINTS + point.id), bytes(width))
 
 

@@ -7,7 +7,8 @@ import socket
 import struct
 from contextlib import contextmanager
 
-from cmonlab.record import Capture
+from cmonlab.kernel.addresses import mix
+from cmonlab.record import Capture, rules_of
 
 COUNT = 1009
 ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c1": "fd77::11"}}
@@ -26,16 +27,17 @@ def free_port() -> int:
 
 
 class Recording:
-    """What `recording` yields: after the block, its session."""
+    """What `recording` yields: the running capture, and after the block, its session."""
 
-    session = None
+    capture = session = None
 
 
 @contextmanager
-def recording(lab, rule: str):
-    """Trace while the block runs, and until its last packets have arrived."""
+def recording(lab, rule, containers=tuple, points=None):
+    """Trace while the block runs, and until its last packets have arrived; `rule` as `record` takes it."""
     done = Recording()
-    with Capture(rule, None, lab.links) as capture:
+    with Capture(rules_of(rule, points), lab.links, containers) as capture:
+        done.capture = capture
         yield done
         capture.settle()
         done.session = capture.session()
@@ -109,10 +111,7 @@ def send_tcp(lab, port: int, size: int, version: int = 4) -> None:
 def hash_of(number: int, size: int) -> int:
     """Return what the events' ``seq`` is for `payload`: bpf/packet.h, ``mix``."""
     low, high = struct.unpack("<II", payload(number, size)[:8])
-    mixed = (low ^ 0x9E3779B97F4A7C15) * 0xFF51AFD7ED558CCD % 2**64
-    mixed ^= mixed >> 32
-    mixed = (mixed ^ high) * 0xC4CEB9FE1A85EC53 % 2**64
-    return (mixed ^ mixed >> 32) % 2**32
+    return mix(low, high)
 
 
 def new_bytes(segments) -> tuple[int, bool]:

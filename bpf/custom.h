@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A researcher's own points. cmonlab puts this behind points.c, and behind it for each
+ * of them: struct NAME_fields, NAME_body() with the researcher's code, and one of
+ * PACKET_PROBE and SOCKET_PROBE (cmonlab/kernel/custom.py). */
+#ifndef CMONLAB_CUSTOM_H
+#define CMONLAB_CUSTOM_H
+
+#define FIELDS 8
+
+/* The hop and the fields are one record: what belongs together is lost together, and
+ * cannot be joined wrongly. */
+struct note {
+	struct hop hop;
+	u64 values[FIELDS]; /* each field at the beginning of its own */
+};
+_Static_assert(sizeof(struct note) == 56 + 8 * FIELDS, "no padding");
+
+BPF_ARRAY(note_layout, struct note, 1); /* never used: tells user space the record's fields */
+BPF_ARRAY_OF_MAPS(note_rings, "ring_shape", CPUS);
+
+/* What a kernel pointer points to: for members of structs that the verifier does not
+ * follow, and memory that may not be there, which reads as 0. */
+#define READ(lvalue) ({ \
+	__typeof__(lvalue) read_ = {0}; \
+	bpf_probe_read_kernel(&read_, sizeof(read_), (const void *)&(lvalue)); \
+	read_; })
+
+static __always_inline void write_note(const struct hop *hop, u32 mask, const void *values, u32 size,
+				       struct counters *count)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	void *ring = note_rings.lookup(&cpu);
+	struct note *note = ring ? bpf_ringbuf_reserve(ring, sizeof(*note), 0) : 0;
+
+	if (!note) {
+		count->lost++;
+		return;
+	}
+	count->recorded++;
+	note->hop = *hop;
+	note->hop.epoch = EPOCH;
+	note->hop.rules = mask;
+	__builtin_memset(note->values, 0, sizeof(note->values));
+	__builtin_memcpy(note->values, values, size);
+	bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
+}
+
+/* UDP keeps scratch data where the device was, which looks like no kernel address. In
+ * assembly, as the compiler would calculate with the pointer, which the verifier forbids. */
+static __always_inline struct net_device *device_of(struct sk_buff *skb)
+{
+	struct net_device *dev = skb->dev;
+
+	asm volatile("if %0 s< 0 goto +1\n\t%0 = 0" : "+r"(dev));
+	return dev;
+}
+
+#define PACKET_PROBE(name, number, argument, where) \
+int probe_##name(void *ctx) \
+{ \
+	struct sk_buff *skb = ARGUMENT(struct sk_buff *, argument); \
+	struct counters *count; \
+	struct name##_fields out = {}; \
+	struct hop hop; \
+	u32 mask; \
+\
+	if (!skb || !(count = counters_of(number))) \
+		return 0; \
+	struct site site = {.dev = device_of(skb), .point = number, .place = where}; \
+\
+	mask = stamp(skb, site, &hop, count); \
+	if (!mask) \
+		return 0; \
+	name##_body(ctx, skb, &out); \
+	write_note(&hop, mask, &out, sizeof(out), count); \
+	return 0; \
+}
+
+/* The rules that take what this socket sends, or, for UDP, whose datagrams came to it. */
+static __always_inline u32 rules_of_socket(struct sock *sk, struct hop *hop)
+{
+	hop->aux = 0;
+	hop->seq = 0;
+	if (sk->sk_protocol == PROTO_UDP)
+		return datagram_of(sk, hop);
+	if (sk->sk_protocol == PROTO_TCP)
+		return flow_of(sk, hop, 0);
+	return 0;
+}
+
+#define SOCKET_PROBE(name, number, argument) \
+int probe_##name(void *ctx) \
+{ \
+	struct sock *sk = ARGUMENT(struct sock *, argument); \
+	struct counters *count; \
+	struct name##_fields out = {}; \
+	struct hop hop; \
+	u32 mask; \
+\
+	if (!sk || !(count = counters_of(number))) \
+		return 0; \
+	count->seen++; \
+	hop.point = number; \
+	mask = account(&hop, rules_of_socket(sk, &hop), CELL_HOP, 0, count); \
+	if (!mask) \
+		return 0; \
+	name##_body(ctx, sk, &out); \
+	write_note(&hop, mask, &out, sizeof(out), count); \
+	return 0; \
+}
+
+#endif
