@@ -6,9 +6,11 @@
     ├── NotTraceable      this host cannot trace: no root, no BTF, no bcc
     ├── DockerError       no engine, or the engine refused
     ├── RuleError         a rule does not parse
+    ├── ProbeError        a point of one's own is wrong, or its C code is
     ├── TopologyError     a description that cannot be
     ├── UnknownName       no template, workload, container, point or column of that name
     ├── SessionError      a session directory is missing, damaged or in the way
+    ├── TransportError    messages between processes do not get through
     └── WorkloadError     a workload could not run or failed
 
 A message says what happened, why, and how to mend it.
@@ -51,12 +53,20 @@ class RuleError(CmonlabError):
     """A rule does not parse."""
 
 
+class ProbeError(CmonlabError):
+    """A point of one's own is wrong, or its C code does not compile or is refused by the kernel."""
+
+
 class SessionError(CmonlabError):
     """A session directory is missing, damaged or in the way."""
 
 
 class TopologyError(CmonlabError):
     """A topology is described in a way that cannot be."""
+
+
+class TransportError(CmonlabError):
+    """A message does not get through to the other process."""
 
 
 class WorkloadError(CmonlabError):

@@ -12,7 +12,7 @@ def caption(session) -> str:
     complete = int(table["complete"].sum())
     ended = session.manifest["recording"]["ended"]
     parts = [
-        f"{complete:,} complete of {len(table):,} journeys",
+        f"{complete:,} complete of {len(table):,} journeys" + (f" ({session.sampled})" if session.sampled else ""),
         f"{len(session):,} events, {session.lost_events:,} lost events",
         *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
         "observer overhead not measured",
@@ -31,9 +31,15 @@ class Figures:
     def __init__(self, session):
         self._session = session
 
-    def breakdown(self):
-        """Mean time per segment, stacked to the mean one-way delay, a bar a direction."""
-        return plot.breakdown(self._session.breakdown(), caption=caption(self._session))
+    def breakdown(self, by: str = "segment"):
+        """Mean time per segment, or per kind, stacked to the mean one-way delay, a bar a direction.
+
+        Parameters
+        ----------
+        by : {"segment", "kind"}
+            Where the time goes, or what it is spent on: processing, queueing, softirq, scheduling.
+        """
+        return plot.breakdown(self._session.breakdown(by), caption=caption(self._session))
 
     def ecdf(self, direction: str | None = None, *, tail: bool = False):
         """Distribution of each segment's time.

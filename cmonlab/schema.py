@@ -48,7 +48,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         place     | category |     | container and interface
         netns     | uint32 |       | inode number of the network namespace, 0 unknown
         ifindex   | uint32 |       | interface, unique within its namespace only, 0 unknown
-        skb       | uint64 |       | address of the kernel's packet buffer
+        skb       | uint32 |       | address / 64 of the kernel's packet buffer, of the socket where there is none
         saddr     | uint32 |       | IPv4 source as on the wire, IPv6: key of the address table
         daddr     | uint32 |       | IPv4 destination as on the wire, IPv6: key of the address table
         sport     | uint16 |       | source port, ICMP: identifier
@@ -59,14 +59,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ident     | uint16 |       | IPv4 identification
         len_bytes | uint32 | bytes | length of the IP packet, the inner one of a tunnel
         detail    | uint16 |       | kfree_skb: drop reason; sock_recv_length: datagrams left; else GSO segments
-        aux       | uint32 |       | bytes copied at delivery, low half of the code address at kfree_skb
+        aux       | uint32 |       | bytes copied, read or to be sent; at other points see struct hop in bpf/records.h
         shape     | uint8  |       | bits: 1 IPv6, 2 inside a tunnel, 4 later fragment; above, 4-byte words of headers
+        epoch     | uint16 |       | rule set that was active
+        rules     | uint16 |       | bits of the rules that took it, see the table rules
     """),
     # One row a packet.
     "journeys": _table("""
         journey          | int64    |       | number of the journey, in order of its first hop
         start_ns         | int64    | ns    | time of the first hop
-        one_way_delay_ns | int64    | ns    | last hop minus first hop (RFC 7679)
+        one_way_delay_ns | int64    | ns    | last hop minus first hop (RFC 7679), the send where known
         src              | category |       | container that owns the source address, else the address
         dst              | category |       | container that owns the destination address, else the address
         direction        | category |       | src → dst
@@ -80,25 +82,43 @@ TABLES: dict[str, tuple[Column, ...]] = {
         gso_segs         | uint16   |       | segments in one buffer
         hops             | uint16   |       | points passed
         path             | category |       | interfaces passed, in order
-        outcome          | category |       | delivered, arrived, dropped or unfinished
-        complete         | bool     |       | seen from its source's device to its destination
+        outcome          | category |       | delivered, arrived, merged, split, dropped or unfinished
+        complete         | bool     |       | seen from its source's device to its destination, as one packet
         drop_reason      | category |       | the kernel's reason, empty unless dropped
+        repeats          | int64    |       | journey that first carried this TCP segment's first byte, -1 none
+        parent           | int64    |       | journey it was cut from (GSO) or merged into (GRO), -1 none
+        rules            | uint16   |       | bits of the rules that took it, see the table rules
+        epoch            | uint16   |       | rule set that was active at its first hop
     """),
-    # One row a hop of a journey.
+    # One row a hop of a journey, and one where the softirq began that received it.
     "hops": _table("""
         journey    | int64    |    | number of the journey
         ts_ns      | int64    | ns | when
         offset_ns  | int64    | ns | since the journey's first hop
         hop        | category |    | interface and point
         segment    | category |    | the segment that ends here, empty at the first hop
+        kind       | category |    | what that segment's time is: processing, queueing, softirq or scheduling
         segment_ns | int64    | ns | duration of that segment, 0 at the first hop
     """),
     # One row a segment and direction, in order of the path.
     "breakdown": _table("""
         direction | category |    | src → dst
         segment   | category |    | from hop to hop
+        kind      | category |    | what its time is: processing, queueing, softirq or scheduling
         n         | int64    |    | complete journeys that passed it
         p50_ns    | float64  | ns | median
+        p90_ns    | float64  | ns | 90th percentile
+        p99_ns    | float64  | ns | 99th percentile
+        p999_ns   | float64  | ns | 99.9th percentile
+        mean_ns   | float64  | ns | mean
+        share     | float64  |    | of the sum of the direction's one-way delays
+    """),
+    # One row a kind of segment and direction: the breakdown that says why.
+    "breakdown_by_kind": _table("""
+        direction | category |    | src → dst
+        kind      | category |    | processing, queueing, softirq (waiting for it to begin) or scheduling
+        n         | int64    |    | complete journeys with a segment of that kind
+        p50_ns    | float64  | ns | median of what a journey's segments of that kind take together
         p90_ns    | float64  | ns | 90th percentile
         p99_ns    | float64  | ns | 99th percentile
         p999_ns   | float64  | ns | 99.9th percentile
@@ -124,12 +144,110 @@ TABLES: dict[str, tuple[Column, ...]] = {
         len_bytes   | uint32   | bytes | length of the IP packet
         journey     | int64    |       | number of the journey, -1 when the packet belongs to none
     """),
-    # One row a point: seen = unmatched + sampled_out + recorded + lost, exactly.
+    # One row a segment that TCP sent once more.
+    "retransmissions": _table("""
+        ts_ns            | int64    | ns    | when it was sent again
+        direction        | category |       | src → dst
+        sport            | uint16   |       | source port
+        dport            | uint16   |       | destination port
+        seq              | uint32   |       | sequence number of its first byte
+        payload_bytes    | uint32   | bytes | sent again
+        journey          | int64    |       | journey of the repetition, -1 where it was not seen
+        original         | int64    |       | journey that first carried its first byte, -1 where it was not seen
+        delay_ns         | int64    | ns    | since the original was sent, -1 where that was not seen
+        original_outcome | category |       | of the original, see journeys; empty where it was not seen
+        spurious         | bool     |       | the original had reached its destination
+        place            | category |       | interface on which the original was seen last
+        drop_reason      | category |       | why it was dropped, empty where it was not
+    """),
+    # One row a segment that a connection received: what TCP makes of its round trips.
+    "rtt": _table("""
+        ts_ns     | int64    | ns | when
+        direction | category |    | src → dst, src the side that measures
+        sport     | uint16   |    | source port
+        dport     | uint16   |    | destination port
+        srtt_ns   | int64    | ns | smoothed round trip time (RFC 6298), of 1 µs resolution
+    """),
+    # One row a direction: packets = delivered + arrived + merged + split + dropped + unfinished, exactly.
+    "loss": _table("""
+        direction       | category |  | src → dst
+        packets         | int64    |  | journeys that began at their source
+        delivered       | int64    |  | read by the application
+        arrived         | int64    |  | reached the destination, the read was not seen
+        merged          | int64    |  | went on in another packet (GRO), neither read nor lost
+        split           | int64    |  | went on in several packets (GSO), each a journey of its own
+        dropped         | int64    |  | by the network, with a reason
+        unfinished      | int64    |  | end on the way: the recording ended, or what came then was not seen
+        loss            | float64  |  | dropped / (packets - merged - split)
+        retransmissions | int64    |  | segments that TCP sent once more
+        places          | object   |  | where packets were dropped, why and how often; then where others end
+    """),
+    # One row a rule.
+    "rules": _table("""
+        slot        | int64   |  | its bit in the column rules of events and journeys
+        name        | object  |  | the rule's name
+        mode        | object  |  | capture, aggregate or count
+        expression  | object  |  | pcap expression; empty: all IP packets
+        containers  | object  |  | how containers were selected, empty: the whole host
+        sample      | float64 |  | share of the packets
+        first_epoch | int64   |  | rule set with which it came
+        last_epoch  | int64   |  | last rule set that it belonged to
+    """),
+    # Aggregates. One row a window and direction; windows without packets have none.
+    "pairs": _table("""
+        start_ns             | int64    | ns    | begin of the window
+        end_ns               | int64    | ns    | its end
+        rule                 | category |       | name of the aggregate rule
+        direction            | category |       | src → dst
+        src                  | category |       | container that owns the source address, else the address
+        dst                  | category |       | container that owns the destination address, else the address
+        packets_sent         | int64    |       | at the first transmit point of the source's namespace
+        packets_arrived      | int64    |       | where they were first received in the destination's namespace
+        bytes                | int64    | bytes | IP bytes that arrived; sent ones where the destination is not in sight
+        throughput_bps       | float64  | bit/s | of these bytes
+        dropped              | int64    |       | by the network, anywhere
+        lost                 | float64  |       | sent and missing for good, NaN where an end is not in sight
+        lost_total           | float64  |       | the same since the first window
+        retransmissions      | int64    |       | segments that TCP sent once more
+        one_way_delay_p50_ns | float64  | ns    | median, first hop to the destination's device; off by less than 1/64
+        one_way_delay_p99_ns | float64  | ns    | 99th percentile of that
+        srtt_p50_ns          | float64  | ns    | median of TCP's smoothed round trip times, off by less than 1/64
+    """),
+    # One row a segment and direction, over all or a window.
+    "segments": _table("""
+        start_ns  | int64    | ns | begin of the window
+        end_ns    | int64    | ns | its end
+        rule      | category |    | name of the aggregate rule
+        direction | category |    | src → dst
+        segment   | category |    | from point to hop: the place of the first is not known
+        kind      | category |    | what its time is: processing, queueing or scheduling
+        n         | int64    |    | packets that passed it
+        p50_ns    | float64  | ns | median; quantiles are off by less than 1/64
+        p90_ns    | float64  | ns | 90th percentile
+        p99_ns    | float64  | ns | 99th percentile
+        p999_ns   | float64  | ns | 99.9th percentile
+        mean_ns   | float64  | ns | mean, exact
+    """),
+    # One row a window, direction, place and reason.
+    "drop_counts": _table("""
+        start_ns  | int64    | ns    | begin of the window
+        end_ns    | int64    | ns    | its end
+        rule      | category |       | name of the aggregate rule
+        direction | category |       | src → dst
+        place     | category |       | interface, or namespace where there was none
+        reason    | category |       | the kernel's drop reason
+        packets   | int64    |       | dropped
+        bytes     | int64    | bytes | of their IP packets
+    """),
+    # One row a point: seen is the sum of the rest, exactly.
     "ledger": _table("""
         point       | object |  | name of the point
         seen        | int64  |  | packets that passed it
-        unmatched   | int64  |  | of these, what the rule did not match
-        sampled_out | int64  |  | matched, left out by sampling
+        unmatched   | int64  |  | of these, what no rule matched
+        sampled_out | int64  |  | matched, left out by sampling or beyond the rate limit
+        counted     | int64  |  | by rules that only count
+        aggregated  | int64  |  | by rules that aggregate
+        overflowed  | int64  |  | left out of an aggregate for want of room
         recorded    | int64  |  | events
         lost        | int64  |  | lost events: the monitor's own, never packet loss
     """),
@@ -139,7 +257,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         start_ns | int64 | ns | when the task came that is kept from view
         end_ns   | int64 | ns | when it was gone
     """),
-    # One row an interface of a namespace, as it was while the recording ran.
+    # One row an interface of a namespace, as it was while the recording ran; another when it was renamed or lost an
+    # address, in order of time.
     "links": _table("""
         netns     | int64  |  | inode number of the namespace
         namespace | object |  | container's name, or host
@@ -151,8 +270,21 @@ TABLES: dict[str, tuple[Column, ...]] = {
         mtu       | int64  | bytes | largest packet
         mac       | object |  | link address
         addresses | object |  | list of IP addresses
+        from_ns   | int64  | ns | when it became so, 0 before the recording
+        to_ns     | int64  | ns | when it was so no more, 0 still so
     """),
 }
+
+# One row a window and flow.
+TABLES["flows"] = (
+    *TABLES["pairs"][:6],
+    *_table("""
+        proto | category | | tcp, udp, icmp, icmpv6 or the protocol number
+        sport | uint16   | | source port, 0 where the rule aggregates by pair
+        dport | uint16   | | destination port, 0 where the rule aggregates by pair
+    """),
+    *TABLES["pairs"][6:],
+)
 
 
 def columns(table: str) -> list[str]:

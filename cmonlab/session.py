@@ -9,13 +9,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from . import cells as _cells
 from . import schema, store
+from .analysis import aggregate, latency, traffic
 from .analysis import journeys as _journeys
-from .analysis import latency, traffic
+from .analysis import loss as _loss
+from .analysis import pairs as _pairs
 from .analysis.category import labelled
-from .analysis.names import Names
-from .engine.correlate import Journeys, Stages, correlate
+from .analysis.walk import Walk
+from .engine.correlate import Journeys, correlate
 from .errors import SessionError, UnknownName
+from .facts import Facts
+
+#: Tables by name; each is a method of Session.
+TABLES = (
+    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt",
+    "pairs", "flows", "segments", "drop_counts", "rules", "ledger", "blind", "links",
+)  # fmt: skip
 
 
 def open(path: str | Path) -> Session:
@@ -43,37 +53,28 @@ class Session:
         The stored columns of the events, in order of time.
     manifest : mapping
         Provenance, names and the ledger, as in ``manifest.json``.
+    cells : mapping of str to numpy.ndarray, optional
+        What aggregate rules counted: the columns of ``cmonlab.cells``.
     """
 
-    def __init__(self, columns: Mapping[str, np.ndarray], manifest: Mapping):
+    def __init__(
+        self,
+        columns: Mapping[str, np.ndarray],
+        manifest: Mapping,
+        cells: Mapping[str, np.ndarray] | None = None,
+    ):
         self._columns = dict(columns)
         self.manifest = dict(manifest)
+        self._cells = None if cells is None else dict(cells)
+        self._facts = Facts(self.manifest)
 
     # ---- what the manifest says -------------------------------------------
 
     @cached_property
-    def _stages(self) -> Stages:
-        points = self.manifest["points"]
-        return Stages(**{
-            stage: frozenset(p["id"] for p in points if p["stage"] == stage)
-            for stage in ("transmit", "receive", "deliver", "read", "consume", "drop")
-        })  # fmt: skip
-
-    @cached_property
-    def _names(self) -> Names:
-        addresses6 = {int(key): bytes.fromhex(raw) for key, raw in self.manifest["addresses6"].items()}
-        return Names(self.links(), addresses6, {p["id"]: p["label"] for p in self.manifest["points"]})
-
-    @cached_property
-    def _reasons(self) -> dict[int, str]:
-        return {int(number): name for number, name in self.manifest["drop_reasons"].items()}
-
-    @cached_property
     def _found(self) -> Journeys:
-        lossy = {row["point"] for row in self.manifest["ledger"] if row["lost"]}
-        lost = {p["id"] for p in self.manifest["points"] if p["name"] in lossy}
-        silent = self.blind()[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
-        return correlate(self._columns, self._stages, lost, silent)
+        facts, columns = self._facts, self._columns
+        breaks = facts.breaks(columns["epoch"], columns["ts_ns"])
+        return correlate(columns, facts.stages, facts.lost_points(), breaks, sampled=facts.partial())
 
     @property
     def lost_events(self) -> int:
@@ -82,9 +83,21 @@ class Session:
 
     @property
     def duration_s(self) -> float:
-        """Seconds between the first and the last event, 0 without events."""
-        ts = self._columns["ts_ns"]
-        return float(ts[-1] - ts[0]) / 1e9 if len(ts) else 0.0
+        """Seconds between the first and the last event; of what aggregates cover, where there is none."""
+        ts, counted = self._columns["ts_ns"], self._counted
+        if len(ts):
+            return float(ts[-1] - ts[0]) / 1e9
+        return float(counted["end_ns"].max() - counted["start_ns"].min()) / 1e9 if len(counted["end_ns"]) else 0.0
+
+    @property
+    def told(self) -> str:
+        """The rules in words."""
+        return self._facts.told()
+
+    @property
+    def sampled(self) -> str:
+        """``"sampled 10%"`` where journeys are those of a share of the packets, else empty."""
+        return self._facts.sampled()
 
     def __len__(self) -> int:
         return len(self._columns["ts_ns"])
@@ -92,16 +105,19 @@ class Session:
     def __repr__(self) -> str:
         table = self.journeys()
         workload = (self.manifest.get("workload") or {}).get("name", "no workload")
-        rule = self.manifest["rule"]["expression"] or "all IP packets"
         complete, dropped = int(table["complete"].sum()), int((table["outcome"] == "dropped").sum())
         blind_ms = self.blind_ns / 1e6
         lines = [
-            f"<Session {workload}, rule {rule!r}, {self.duration_s:.2f} s",
-            f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped",
+            f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
+            f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped"
+            + (f" ({self.sampled})" if self.sampled else ""),
             f"  {len(self):,} events, {self.lost_events:,} lost events, tracepoints blind for {blind_ms:.1f} ms",
             "  observer overhead not measured; one clock, no clock error>",
         ]
-        if missing := self.manifest["rule"].get("missing"):
+        if self._cells is not None:
+            windows = len(np.unique(self._counted["start_ns"]))
+            lines.insert(2, f"  {windows:,} windows of aggregates, {len(self._counted['start_ns']):,} cells")
+        if missing := self.manifest["missing"]:
             lines.insert(-1, f"  this kernel lacked {', '.join(missing)}")
         return "\n".join(lines)
 
@@ -115,12 +131,13 @@ class Session:
         place = columns["netns"].astype(np.uint64) << np.uint64(32) | columns["ifindex"]
         frame = dict(columns)
         frame["point"] = labelled(columns["point"], lambda number: names.get(number, str(number)))
-        frame["place"] = labelled(place, lambda word: self._names.place(word >> 32, word & 0xFFFFFFFF))
+        frame["place"] = labelled(place, lambda word: self._facts.names.place(word >> 32, word & 0xFFFFFFFF))
         return pd.DataFrame({name: frame[name] for name in schema.columns("events")}, copy=False)
 
     @cached_property
     def _journeys(self) -> pd.DataFrame:
-        return _journeys.table(self._columns, self._found, self._names, self._stages, self._reasons)
+        facts = self._facts
+        return _journeys.table(self._columns, self._found, facts.names, facts.stages, facts.reasons)
 
     def journeys(self) -> pd.DataFrame:
         """One row a packet; columns of ``schema.describe("journeys")``."""
@@ -146,13 +163,34 @@ class Session:
             for number in wanted:
                 if not 0 <= number < len(self._found):
                     raise UnknownName("journey", str(number), [f"0 to {len(self._found) - 1}"])
-        return latency.hops(self._columns, self._found, self._names, wanted)
+        return latency.hops(self._walk, wanted)
 
-    def breakdown(self) -> pd.DataFrame:
-        """One row a segment and direction of complete journeys; columns of ``schema.describe("breakdown")``."""
+    @property
+    def _walk(self) -> Walk:
+        return Walk(self._columns, self._found, self._facts.names, self._facts.kinds)
+
+    def breakdown(self, by: str = "segment") -> pd.DataFrame:
+        """Where the time of complete journeys went, per direction.
+
+        Parameters
+        ----------
+        by : {"segment", "kind"}
+            One row a segment (columns of ``schema.describe("breakdown")``), or one a kind: processing,
+            queueing, softirq, scheduling (``schema.describe("breakdown_by_kind")``).
+
+        Raises
+        ------
+        UnknownName
+            It is parted by neither.
+        """
+        if by not in ("segment", "kind"):
+            raise UnknownName("part of a breakdown", by, ("segment", "kind"))
         complete = np.flatnonzero(self._journeys["complete"])
         direction = self._journeys["direction"].array[complete].remove_unused_categories()
-        return latency.breakdown(self._columns, self._found, self._names, complete, direction)
+        if by == "kind":
+            return latency.by_kind(self._walk, complete, direction)
+        sent_ns = self._columns["ts_ns"][self._found.departure[complete]]
+        return latency.breakdown(self._walk, complete, sent_ns, direction)
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:
         """What reached its destination per window; columns of ``schema.describe("throughput")``."""
@@ -160,26 +198,69 @@ class Session:
 
     def drops(self) -> pd.DataFrame:
         """One row a dropped packet; columns of ``schema.describe("drops")``."""
-        symbols = {int(low): name for low, name in self.manifest["symbols"].items()}
-        return traffic.drops(self._columns, self._found, self._names, self._stages.drop, self._reasons, symbols)
+        facts = self._facts
+        return traffic.drops(self._columns, self._found, facts.names, facts.stages.drop, facts.reasons, facts.symbols)
+
+    def retransmissions(self) -> pd.DataFrame:
+        """One row a segment that TCP sent once more; columns of ``schema.describe("retransmissions")``."""
+        facts = self._facts
+        return _loss.repeated(self._columns, self._found, facts.names, facts.stages, self._journeys, self.drops())
+
+    def rtt(self) -> pd.DataFrame:
+        """TCP's smoothed round trip times, where ``tcp_probe`` was traced; ``schema.describe("rtt")``."""
+        return _loss.rtt(self._columns, self._facts.names, self._facts.stages)
+
+    def loss(self) -> pd.DataFrame:
+        """What became of the packets of each direction; columns of ``schema.describe("loss")``."""
+        return _loss.by_direction(
+            self._columns, self._found, self._facts.names, self._journeys, self.drops(), self.retransmissions()
+        )
+
+    # ---- tables of aggregate rules ------------------------------------------
+
+    @property
+    def _counted(self) -> Mapping[str, np.ndarray]:
+        return _cells.columns_of([]) if self._cells is None else self._cells
+
+    def pairs(self) -> pd.DataFrame:
+        """Traffic, loss and delay per window and direction; columns of ``schema.describe("pairs")``."""
+        return _pairs.pairs(self._counted, self._facts.context)
+
+    def flows(self) -> pd.DataFrame:
+        """The same per flow, where a rule aggregates by flow; columns of ``schema.describe("flows")``."""
+        return _pairs.pairs(self._counted, self._facts.context, flows=True)
+
+    def segments(self, windows: bool = False) -> pd.DataFrame:
+        """One row a segment and direction, over all or per window; columns of ``schema.describe("segments")``."""
+        return aggregate.segments(self._counted, self._facts.context, windows)
+
+    def drop_counts(self) -> pd.DataFrame:
+        """Dropped packets per window, place and reason; columns of ``schema.describe("drop_counts")``."""
+        return aggregate.drops(self._counted, self._facts.context, self._facts.reasons)
+
+    # ---- tables of the manifest ---------------------------------------------
+
+    def rules(self) -> pd.DataFrame:
+        """One row a rule; columns of ``schema.describe("rules")``."""
+        return self._facts.rules()
 
     def ledger(self) -> pd.DataFrame:
         """What became of the packets at each point; columns of ``schema.describe("ledger")``."""
-        return pd.DataFrame(self.manifest["ledger"], columns=schema.columns("ledger"))
+        return self._facts.table("ledger")
 
     def blind(self) -> pd.DataFrame:
         """When tracepoints were silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
-        return pd.DataFrame(self.manifest["blind"], columns=schema.columns("blind"))
+        return self._facts.table("blind")
+
+    def links(self) -> pd.DataFrame:
+        """Every interface that was there; columns of ``schema.describe("links")``."""
+        return self._facts.table("links")
 
     @property
     def blind_ns(self) -> int:
         """Nanoseconds for which tracepoints stayed silent, summed over CPUs."""
         table = self.blind()
         return int((table["end_ns"] - table["start_ns"]).sum())
-
-    def links(self) -> pd.DataFrame:
-        """Every interface that was there; columns of ``schema.describe("links")``."""
-        return pd.DataFrame(self.manifest["links"], columns=schema.columns("links"))
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one of the session's tables by name.
@@ -189,9 +270,8 @@ class Session:
         UnknownName
             There is no such table.
         """
-        tables = ("breakdown", "journeys", "drops", "throughput", "ledger", "blind", "links", "hops")
-        if name not in tables:
-            raise UnknownName("table", name, tables)
+        if name not in TABLES:
+            raise UnknownName("table", name, TABLES)
         return getattr(self, name)()
 
     # ---- figures and files -------------------------------------------------
@@ -211,7 +291,7 @@ class Session:
         SessionError
             The directory is taken or cannot be written. The session stays usable.
         """
-        store.save(Path(path), self._columns, self.manifest)
+        store.save(Path(path), self._columns, self.manifest, self._cells)
         return Path(path)
 
     def slowest(self, direction: str | None = None) -> int:

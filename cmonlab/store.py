@@ -13,23 +13,23 @@ from pathlib import Path
 
 import numpy as np
 
-from . import scratch
+from . import cells, scratch
 from .errors import SessionError
 
-FORMAT = 1
+FORMAT = 2
 EVENTS, MANIFEST = "events.parquet", "manifest.json"
 
 #: Columns as they are stored; deltas where neighbours are close, dictionaries where values repeat.
 _DTYPES = {
-    "ts_ns": np.int64, "cpu": np.uint16, "point": np.uint8, "netns": np.uint32, "ifindex": np.uint32, "skb": np.uint64,
+    "ts_ns": np.int64, "cpu": np.uint16, "point": np.uint8, "netns": np.uint32, "ifindex": np.uint32, "skb": np.uint32,
     "saddr": np.uint32, "daddr": np.uint32, "sport": np.uint16, "dport": np.uint16, "proto": np.uint8,
     "tcp_flags": np.uint8, "seq": np.uint32, "ident": np.uint16, "len_bytes": np.uint32, "detail": np.uint16,
-    "aux": np.uint32, "shape": np.uint8,
+    "aux": np.uint32, "shape": np.uint8, "epoch": np.uint16, "rules": np.uint16,
 }  # fmt: skip
 #: What the tables are made from besides the events.
 _ENTRIES = {
-    "points": list, "links": list, "ledger": list, "blind": list, "rule": dict, "recording": dict, "host": dict,
-    "addresses6": dict, "symbols": dict, "drop_reasons": dict,
+    "points": list, "links": list, "ledger": list, "blind": list, "rules": list, "missing": list,
+    "recording": dict, "host": dict, "addresses6": dict, "symbols": dict, "drop_reasons": dict,
 }  # fmt: skip
 _DELTA = ("ts_ns",)
 _PLAIN = ("seq",)
@@ -95,8 +95,19 @@ def _first_that_exists(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if parent.exists())
 
 
-def save(path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping) -> None:
+def save(
+    path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping, aggregates: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Write a session directory atomically: a sibling first, then one rename.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to numpy.ndarray
+        Of the events.
+    manifest : mapping
+    aggregates : mapping of str to numpy.ndarray, optional
+        Columns of `cmonlab.cells`.
 
     Raises
     ------
@@ -112,10 +123,12 @@ def save(path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping) -> No
         folder = Path(tempfile.mkdtemp(prefix=f".{scratch.prefix()}", dir=target.parent))
         folder.chmod(0o755)
         write_events(folder / EVENTS, columns)
+        if aggregates is not None:
+            cells.save_cells(folder / cells.CELLS, aggregates)
         text = json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        for name in (EVENTS, MANIFEST):
-            _sync(folder / name)
+        for file in folder.iterdir():
+            _sync(file)
         folder.rename(target)
         made = []
     except OSError as error:
@@ -176,13 +189,15 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     )  # fmt: skip
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray] | None]:
     """Read a session directory.
 
     Returns
     -------
     columns : dict of str to numpy.ndarray
     manifest : dict
+    aggregates : dict of str to numpy.ndarray or None
+        Columns of `cmonlab.cells`, where a rule aggregated.
 
     Raises
     ------
@@ -195,10 +210,17 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
         manifest = _read_manifest(path)
         table = pq.read_table(path / EVENTS, memory_map=False, page_checksum_verification=True)
-        missing = [name for name in _DTYPES if name not in table.column_names]
+        stored = {name: table[name].to_numpy() for name in table.column_names}
+        if manifest["format"] == 1:
+            stored, manifest = _from_format_1(stored, manifest)
+        missing = [name for name in _DTYPES if name not in stored]
         if missing:
             raise ValueError(f"{EVENTS} lacks the columns {', '.join(missing)}")
-        columns = {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
+        broken = [name for name, kind in _ENTRIES.items() if not isinstance(manifest.get(name), kind)]
+        if broken:
+            raise ValueError(f"{MANIFEST} lacks {', '.join(broken)}")
+        columns = {name: stored[name].astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
+        aggregates = cells.load_cells(path / cells.CELLS) if (path / cells.CELLS).exists() else None
     except PermissionError as error:
         raise SessionError(
             f"{path} cannot be read", why=str(error), fix="run as its owner, or change its permissions"
@@ -207,7 +229,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise SessionError(
             f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy"
         ) from error
-    return columns, manifest
+    return columns, manifest, aggregates
 
 
 def _read_manifest(path: Path) -> dict:
@@ -220,7 +242,25 @@ def _read_manifest(path: Path) -> dict:
     if manifest["format"] > FORMAT:
         why = f"format {manifest['format']}, this one reads {FORMAT}"
         raise SessionError(f"{path} was written by a newer cmonlab", why=why, fix="upgrade cmonlab")
-    broken = [name for name, kind in _ENTRIES.items() if not isinstance(manifest.get(name), kind)]
-    if broken:
-        raise ValueError(f"{MANIFEST} lacks {', '.join(broken)}")
     return manifest
+
+
+def _from_format_1(stored: Mapping[str, np.ndarray], manifest: Mapping) -> tuple[dict[str, np.ndarray], dict]:
+    """Return columns and manifest of a session that had one rule, as this format has them.
+
+    Buffers had their whole address; reads were those of UDP sockets only.
+    """
+    once = np.ones(len(stored["skb"]), np.uint16)
+    columns = {**stored, "skb": (stored["skb"] >> np.uint64(6)).astype(np.uint32), "epoch": once, "rules": once}
+    old = manifest["rule"]
+    rule = {
+        "name": "packets", "match": {"packets": old["expression"], "containers": None, "direction": "both"},
+        "points": [point["name"] for point in manifest["points"]], "mode": "capture", "by": None, "sample": 1.0,
+        "limit": None, "duration": None,
+    }  # fmt: skip
+    since = dict.fromkeys(("counted", "aggregated", "overflowed"), 0)
+    upgraded = {name: value for name, value in manifest.items() if name != "rule"} | {
+        "format": FORMAT, "rules": [{"slot": 0, "name": rule["name"], "rule": rule, "epochs": [1, 1]}],
+        "missing": old.get("missing", []), "ledger": [{**row, **since} for row in manifest["ledger"]],
+    }  # fmt: skip
+    return columns, upgraded

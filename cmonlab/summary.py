@@ -24,10 +24,12 @@ def _facts(session: Session) -> list[tuple[str, str]]:
     told = session.manifest
     journeys, workload = session.journeys(), told.get("workload") or {}
     facts = [
-        ("rule", told["rule"]["expression"] or "all IP packets"),
+        ("rules", session.told),
         ("recorded", f"{told['recording']['seconds']:.1f} s, {told['recording']['ended']}"),
         ("journeys", f"{len(journeys):,}, {int(journeys['complete'].sum()):,} complete"),
+        *([("sampling", session.sampled)] if session.sampled else []),
         ("packets dropped", f"{len(session.drops()):,}"),
+        *_aggregated(session),
         ("events", f"{len(session):,}"),
         ("lost events", f"{session.lost_events:,}"),
         ("blind intervals", f"{len(session.blind()):,}, {session.blind_ns / 1e6:.1f} ms"),
@@ -41,6 +43,18 @@ def _facts(session: Session) -> list[tuple[str, str]]:
     return facts
 
 
+def _aggregated(session: Session) -> list[tuple[str, str]]:
+    """Return what aggregate rules counted; packets of several rules count for each."""
+    rows = session.pairs().groupby("rule", observed=True)[["packets_sent", "packets_arrived", "dropped"]].sum()
+    return [
+        (
+            f"aggregate {row.Index}",
+            f"{row.packets_sent:,} sent, {row.packets_arrived:,} arrived, {row.dropped:,} dropped",
+        )
+        for row in rows.itertuples()
+    ]
+
+
 def _directions(session: Session) -> dict[str, int]:
     """Return how many complete journeys went each direction, the busiest first."""
     table = session.journeys()
@@ -49,7 +63,7 @@ def _directions(session: Session) -> dict[str, int]:
 
 def _figures(session: Session) -> dict:
     draw, directions = session.plot, _directions(session)
-    figures = {"Where the time goes": draw.breakdown()}
+    figures = {"Where the time goes": draw.breakdown(), "What the time is spent on": draw.breakdown(by="kind")}
     for direction, journeys in list(directions.items())[:2]:
         if journeys >= _ENOUGH:
             figures[f"Segments, {direction}"] = draw.ecdf(direction)
@@ -63,7 +77,11 @@ def _figures(session: Session) -> dict:
 def _tables(session: Session) -> dict:
     paths = session.journeys().groupby(["direction", "path"], observed=True)
     delays = paths.agg(n=("journey", "size"), complete=("complete", "sum"), p50_ns=("one_way_delay_ns", "median"))
-    return {"breakdown": session.breakdown(), "paths": delays.reset_index(), "ledger": session.ledger()}
+    tables = {"breakdown": session.breakdown(), "breakdown_by_kind": session.breakdown(by="kind"),
+              "paths": delays.reset_index(), "loss": session.loss(), "rules": session.rules(),
+              "ledger": session.ledger()}  # fmt: skip
+    aggregates = {"segments": session.segments(), "pairs": session.pairs()}
+    return tables | {name: table for name, table in aggregates.items() if len(table)}
 
 
 def _notes(session: Session) -> list[str]:
@@ -79,7 +97,9 @@ def _notes(session: Session) -> list[str]:
             "(summed over CPUs), while a process ran that this machine keeps from view; "
             "packets that passed then were not seen."
         )
-    if missing := session.manifest["rule"].get("missing"):
+    if session.sampled:
+        notes.append(f"Journeys are of a share of the packets, {session.sampled}: counts and rates are of that share.")
+    if missing := session.manifest["missing"]:
         notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
     inventory = session.manifest.get("inventory", {})
     if inventory.get("missed"):

@@ -9,10 +9,11 @@ import pandas as pd
 
 from ..engine.correlate import Journeys, Stages, payload_bytes
 from ..engine.order import PART, Columns
+from ..schema import columns
 from .category import labelled, relabelled
 from .names import Names, protocol
 
-OUTCOMES = ["delivered", "arrived", "dropped", "unfinished"]
+OUTCOMES = ["delivered", "arrived", "merged", "split", "dropped", "unfinished"]
 
 
 def table(events: Columns, found: Journeys, names: Names, stages: Stages, reasons: Mapping[int, str]) -> pd.DataFrame:
@@ -30,20 +31,27 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
         What each point means.
     reasons : mapping of int to str
         Drop reasons by their number in the events.
+
+    Notes
+    -----
+    A journey is complete if it was seen from a transmit point of the namespace that owns its source
+    address to a reception in the one that owns its destination, and did not go on in another packet: a
+    packet that was split is complete in its parts, one that was merged is if its bytes were read, and
+    otherwise in the packet that took it up. A part begins where it was cut.
     """
     first, last = found.first.astype(np.int64), found.last.astype(np.int64)
+    departure, arrival = found.departure.astype(np.int64), found.arrival.astype(np.int64)
     point = events["point"][last]
-    dropped, read = stages.of("drop", point), stages.of("read", point)
-    arrival = last.copy()  # a read knows no address
-    arrival[read] = found.event[found.start[1:][read] - 2]
-    at_home = (read | stages.of("deliver", point) | stages.of("receive", point)) & _owns(
-        names, events, arrival, "daddr"
-    )
-    complete = at_home & stages.of("transmit", events["point"][first]) & _owns(names, events, first, "saddr")
-    delivered = read | stages.of("deliver", point)
-    outcome = np.select([dropped, delivered, at_home], [np.int8(2), np.int8(0), np.int8(1)], np.int8(3))
+    dropped = stages.of("drop", point)
+    delivered = stages.of("read", point) | stages.of("deliver", point)
+    at_home = found.received & _owns(names, events, arrival, "daddr")
+    outcome = np.select(
+        [dropped, delivered, found.merged, found.split, at_home], [np.int8(OUTCOMES.index(name)) for name in
+        ("dropped", "delivered", "merged", "split", "arrived")], np.int8(OUTCOMES.index("unfinished")),
+    )  # fmt: skip
+    complete = at_home & found.sent & _owns(names, events, departure, "saddr") & (outcome < OUTCOMES.index("merged"))
     reason = np.where(dropped, events["detail"][last].astype(np.int32), -1)
-    src, dst, direction = endpoints(events, first, arrival, names)
+    src, dst, direction = endpoints(events, departure, arrival, names)
     ts = events["ts_ns"]
     return pd.DataFrame({
         "journey": np.arange(len(found), dtype=np.int64),
@@ -52,16 +60,30 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
         "src": src,
         "dst": dst,
         "direction": direction,
-        "proto": labelled(events["proto"][first], protocol),
-        **{name: events[name][first] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
-        "payload_bytes": payload_bytes(events, first).astype(np.uint32),
-        "gso_segs": events["detail"][first],
+        "proto": labelled(events["proto"][departure], protocol),
+        **{name: events[name][departure] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
+        "payload_bytes": payload_bytes(events, departure).astype(np.uint32),
+        "gso_segs": events["detail"][departure],
         "hops": found.length.astype(np.uint16),
         "path": paths(found, names),
         "outcome": pd.Categorical.from_codes(outcome, OUTCOMES),
         "complete": complete,
         "drop_reason": labelled(reason, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""),
-    }, copy=False)  # fmt: skip
+        "repeats": found.repeats,
+        "parent": found.parent,
+        **{name: events[name][departure] for name in ("rules", "epoch")},
+    }, copy=False)[columns("journeys")]  # fmt: skip
+
+
+def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
+    """Tell which journeys began at their source, parts of a packet that did so among them."""
+    mine = found.sent & _owns(names, events, found.departure.astype(np.int64), "saddr")
+    part = np.flatnonzero(found.cut_from >= 0)
+    while True:
+        late = part[mine[found.cut_from[part]] & ~mine[part]]
+        if len(late) == 0:
+            return mine
+        mine[late] = True
 
 
 def _owns(names: Names, events: Columns, at: np.ndarray, address: str) -> np.ndarray:
@@ -76,18 +98,19 @@ def endpoints(
     events: Columns, first: np.ndarray, last: np.ndarray, names: Names
 ) -> tuple[pd.Categorical, pd.Categorical, pd.Categorical]:
     """Return source, destination and direction; NAT on the way is seen through."""
+    ipv6, ts_ns = events["shape"] & 1, events["ts_ns"]
+    src = names.endpoints(events["saddr"][first], ipv6[first], ts_ns[first])
+    dst = names.endpoints(events["daddr"][last], ipv6[last], ts_ns[last])
+    return src, dst, directions(src, dst)
 
-    def side(address: str, at: np.ndarray) -> pd.Categorical:
-        key = (events["shape"][at] & 1).astype(np.uint64) << np.uint64(32) | events[address][at]
-        return labelled(key, lambda key: names.endpoint(key & 0xFFFFFFFF, bool(key >> 32)))
 
-    src, dst = side("saddr", first), side("daddr", last)
+def directions(src: pd.Categorical, dst: pd.Categorical) -> pd.Categorical:
+    """Return ``source → destination`` of each pair."""
     width = len(dst.categories) or 1
-    direction = labelled(
+    return labelled(
         src.codes.astype(np.int64) * width + dst.codes,
         lambda pair: f"{src.categories[pair // width]} → {dst.categories[pair % width]}",
     )
-    return src, dst, direction
 
 
 def paths(found: Journeys, names: Names) -> pd.Categorical:

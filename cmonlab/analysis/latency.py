@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from ..engine.correlate import Journeys
-from ..engine.order import PART, Columns, Numbering, runs
+from ..engine.order import PART, Numbering
+from ..schema import columns
 from .category import relabelled
-from .names import Names
+from .kinds import KINDS
+from .walk import Walk
 
 QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
 
 _TIME_BITS, _LONGEST_NS = np.uint64(40), np.uint64((1 << 40) - 1)
 
 
-def hops(events: Columns, found: Journeys, names: Names, journeys: np.ndarray) -> pd.DataFrame:
+def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
     """Return one row a hop of the given journeys; columns of ``schema.TABLES["hops"]``.
 
     Parameters
     ----------
+    walk : Walk
     journeys : numpy.ndarray of int
         Numbers of the journeys wanted, ascending.
     """
-    length = found.length[journeys]
-    event, opens = found.event[runs(found.start[journeys], length)], np.cumsum(length) - length
-    ts = events["ts_ns"][event]
-    labels, label = _hop_labels(found, names)
-    code = label[found.hops.code[event]]
-    took = np.diff(ts, prepend=ts[:1])
-    took[opens] = 0
-    segment = _segment_codes(code, len(labels))
-    segment[opens] = -1
-    known, names_of = pd.factorize(segment, use_na_sentinel=False)
+    way = walk.of(journeys)
+    took, segment = np.diff(way.ts_ns, prepend=way.ts_ns[:1]), walk.pairs(way)
+    took[way.opens], segment[way.opens] = 0, -1
+    known, pairs = pd.factorize(segment, use_na_sentinel=False)
     return pd.DataFrame({
-        "journey": np.repeat(journeys, length),
-        "ts_ns": ts,
-        "offset_ns": ts - np.repeat(ts[opens], length),
-        "hop": relabelled(code, labels),
-        "segment": relabelled(known, [_segment_label(pair, labels) for pair in names_of]),
+        "journey": np.repeat(journeys, way.length),
+        "ts_ns": way.ts_ns,
+        "offset_ns": way.ts_ns - np.repeat(way.ts_ns[way.opens], way.length),
+        "hop": relabelled(way.label, walk.labels),
+        "segment": relabelled(known, [walk.segment(pair) for pair in pairs]),
+        "kind": relabelled(known, [walk.kind(pair) for pair in pairs]),
         "segment_ns": took,
     }, copy=False)  # fmt: skip
 
 
-def breakdown(
-    events: Columns, found: Journeys, names: Names, journeys: np.ndarray, direction: pd.Categorical
-) -> pd.DataFrame:
+def breakdown(walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
     """Return quantiles and share of each segment; columns of ``schema.TABLES["breakdown"]``.
 
     Parameters
     ----------
+    walk : Walk
     journeys : numpy.ndarray of int
         Numbers of the (complete) journeys to account for, ascending.
+    sent_ns : numpy.ndarray of int64
+        When each of them left its source: its segments stand in order of their ends since then.
     direction : pandas.Categorical
         Direction of each of them.
 
@@ -60,66 +60,91 @@ def breakdown(
     The mean of a segment times its n, summed over a direction, is the sum of the
     one-way delays of that direction, so shares add up to one.
     """
-    labels, label = _hop_labels(found, names)
-    wide, groups = len(labels), Numbering()
-    length = found.length[journeys]
-    packed, filled = np.empty(int((length - 1).sum()), np.uint64), 0
-    sums = np.zeros((2, 0))  # of durations, and of ends since the first hop
-    for at in range(0, len(journeys), PART // 8):
-        part = slice(at, at + PART // 8)
-        group, took, since = _segments(
-            events, found, label, journeys[part], length[part], direction.codes[part], wide, groups
-        )
-        sums = np.pad(sums, ((0, 0), (0, len(groups) - sums.shape[1])))
-        sums += [np.bincount(group, values, len(groups)) for values in (took, since)]
-        packed[filled : filled + len(took)] = group.astype(np.uint64) << _TIME_BITS | np.minimum(
+    wide, groups, times = len(walk.labels), Numbering(), _Times(walk.most(journeys))
+    since = np.zeros(0)
+    for part in _parts(len(journeys)):
+        way = walk.of(journeys[part])
+        inner, took = _segments(way)
+        key = walk.pairs(way)[inner] + np.repeat(direction.codes[part].astype(np.int64) * wide**2, way.length)[inner]
+        group = groups.of(key)
+        times.add(group, took, len(groups))
+        end = (way.ts_ns - np.repeat(sent_ns[part], way.length))[inner]
+        since = np.pad(since, (0, len(groups) - len(since))) + np.bincount(group, end, len(groups))
+    keys = groups.values(np.int64)
+    rows = times.table(keys // wide**2, direction)
+    rows["_at"] = since / np.maximum(rows["n"].to_numpy(), 1)
+    rows["segment"] = relabelled(np.arange(len(keys)), [walk.segment(key % wide**2) for key in keys])
+    rows["kind"] = relabelled(np.arange(len(keys)), [walk.kind(key % wide**2) for key in keys])
+    rows = rows.sort_values(["_direction", "_at"], kind="stable", ignore_index=True)
+    return rows[columns("breakdown")]
+
+
+def by_kind(walk: Walk, journeys: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+    """Return what each journey's time is spent on; columns of ``schema.TABLES["breakdown_by_kind"]``.
+
+    Parameters
+    ----------
+    walk, journeys, direction
+        As for `breakdown`.
+
+    Notes
+    -----
+    Quantiles are those of a journey's segments of one kind together, over the journeys that have any.
+    """
+    kinds, pairs = len(KINDS), Numbering()
+    times = _Times(kinds * len(journeys))
+    for part in _parts(len(journeys)):
+        way = walk.of(journeys[part])
+        inner, took = _segments(way)
+        pair = pairs.of(walk.pairs(way)[inner])
+        kind = np.array([KINDS.index(walk.kind(pair)) for pair in pairs.values(np.int64)], np.int64)[pair]
+        cell = np.repeat(np.arange(len(way.length)), way.length)[inner] * kinds + kind
+        there = np.flatnonzero(np.bincount(cell))
+        group = direction.codes[part].astype(np.int64)[there // kinds] * kinds + there % kinds
+        times.add(group, np.bincount(cell, took)[there].astype(np.int64), len(direction.categories) * kinds)
+    keys = np.arange(len(direction.categories) * kinds)
+    rows = times.table(keys // kinds, direction)
+    rows["kind"] = pd.Categorical.from_codes(keys % kinds, pd.Index(KINDS, dtype="str"))
+    return rows.loc[rows["n"] > 0, columns("breakdown_by_kind")].reset_index(drop=True)
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(at, at + PART // 8) for at in range(0, count, PART // 8))
+
+
+def _segments(way) -> tuple[np.ndarray, np.ndarray]:
+    """Return which hops end a segment, and how long each of those took."""
+    inner = np.ones(len(way.ts_ns), bool)
+    inner[way.opens] = False
+    return inner, np.diff(way.ts_ns, prepend=0)[inner]
+
+
+class _Times:
+    """Durations by group, collected part by part in one array of known size."""
+
+    def __init__(self, most: int):
+        self._packed, self._filled = np.empty(most, np.uint64), 0
+        self._sums = np.zeros(0)
+
+    def add(self, group: np.ndarray, took: np.ndarray, groups: int) -> None:
+        """Add durations (ns) of groups, of which there are so many by now."""
+        end = self._filled + len(took)
+        self._packed[self._filled : end] = group.astype(np.uint64) << _TIME_BITS | np.minimum(
             took.astype(np.uint64), _LONGEST_NS
         )
-        filled += len(took)
-    keys = groups.values(np.int64)
-    rows = _quantiles(packed, len(keys))
-    rows["mean_ns"], rows["_at"] = sums / np.maximum(rows["n"].to_numpy(), 1)
-    rows["_direction"] = keys // wide**2
-    rows["direction"] = relabelled(rows["_direction"].to_numpy(), list(direction.categories))
-    rows["segment"] = relabelled(np.arange(len(keys)), [_segment_label(key % wide**2, labels) for key in keys])
-    total = rows["mean_ns"] * rows["n"]
-    rows["share"] = total / total.groupby(rows["_direction"]).transform("sum")
-    rows = rows.sort_values(["_direction", "_at"], ignore_index=True)
-    return rows[["direction", "segment", "n", *QUANTILES, "mean_ns", "share"]]
+        self._filled = end
+        self._sums = np.pad(self._sums, (0, groups - len(self._sums))) + np.bincount(group, took, groups)
 
-
-def _segments(events, found, label, journeys, length, direction, wide, groups):
-    """Return group (direction and segment), duration and end since the first hop of each segment of these journeys."""
-    event = found.event[runs(found.start[journeys], length)].astype(np.int64)
-    opens = np.cumsum(length) - length
-    inner = np.ones(len(event), bool)
-    inner[opens] = False
-    ts = events["ts_ns"][event]
-    key = _segment_codes(label[found.hops.code[event]], wide)
-    key += np.repeat(direction.astype(np.int64) * wide**2, length)
-    since = ts - np.repeat(ts[opens], length)
-    return groups.of(key[inner]), np.diff(ts, prepend=0)[inner], since[inner]
-
-
-def _hop_labels(found: Journeys, names: Names) -> tuple[list[str], np.ndarray]:
-    """Return the labels of hops, and the number of its label for each hop code."""
-    codes = found.hops
-    every = [names.hop(*map(int, hop)) for hop in zip(codes.netns, codes.ifindex, codes.point, strict=True)]
-    number, labels = pd.factorize(np.array(every, object))
-    return labels.tolist(), number
-
-
-def _segment_codes(code: np.ndarray, hops_known: int) -> np.ndarray:
-    """Number the pair of each hop and the one before it (meaningless at a first hop)."""
-    pair = code.astype(np.int64)
-    pair[1:] += pair[:-1].copy() * hops_known
-    return pair
-
-
-def _segment_label(pair: int, labels: list[str]) -> str:
-    if pair < 0:
-        return ""
-    return f"{labels[pair // len(labels)]} → {labels[pair % len(labels)]}"
+    def table(self, which: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+        """Return n, quantiles, mean and share in its direction of each group, given the direction of each."""
+        sums = np.pad(self._sums, (0, len(which) - len(self._sums)))
+        rows = _quantiles(self._packed[: self._filled], len(which))
+        rows["mean_ns"] = sums / np.maximum(rows["n"].to_numpy(), 1)
+        rows["_direction"] = which
+        rows["direction"] = relabelled(which, list(direction.categories))
+        whole = np.bincount(which, sums)[which]
+        rows["share"] = np.divide(sums, whole, out=np.full(len(sums), np.nan), where=whole > 0)
+        return rows
 
 
 def _quantiles(packed: np.ndarray, groups: int) -> pd.DataFrame:
@@ -133,11 +158,14 @@ def _quantiles(packed: np.ndarray, groups: int) -> pd.DataFrame:
     packed.sort()
     begins = np.searchsorted(packed, np.arange(groups + 1, dtype=np.uint64) << _TIME_BITS)
     begins, n = begins[:-1], np.diff(begins)
-    columns = {"n": n}
+    rows = {"n": n}
     for name, quantile in QUANTILES.items():
-        place = (n - 1) * quantile
+        value = np.full(groups, np.nan)
+        some = np.flatnonzero(n)
+        place = (n[some] - 1) * quantile
         low = np.floor(place).astype(np.int64)
-        high = np.minimum(low + 1, n - 1)
-        a, b = ((packed[begins + at] & _LONGEST_NS).astype(float) for at in (low, high))
-        columns[name] = a + (b - a) * (place - low)
-    return pd.DataFrame(columns)
+        high = np.minimum(low + 1, n[some] - 1)
+        a, b = ((packed[begins[some] + at] & _LONGEST_NS).astype(float) for at in (low, high))
+        value[some] = a + (b - a) * (place - low)
+        rows[name] = value
+    return pd.DataFrame(rows)

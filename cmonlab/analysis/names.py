@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from .category import relabelled
+
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "icmpv6", 132: "sctp"}
 
 
@@ -61,6 +63,19 @@ class Names:
         }
 
     @cached_property
+    def _tenures(self) -> dict[tuple[bool, int], tuple[np.ndarray, list[str]]]:
+        """Addresses that several namespaces carried, one after the other: when each began to, and their names."""
+        table = self.links[["netns", "namespace", "addresses", "from_ns"]].explode("addresses")
+        table["from_ns"] = table["from_ns"].fillna(0).astype(np.int64)  # older sessions do not say
+        found = {}
+        for address, rows in table[table["addresses"].isin(self._keys)].groupby("addresses"):
+            if rows["netns"].nunique() > 1:
+                rows = rows.sort_values("from_ns", kind="stable")
+                key = ":" in address, self._keys[address]
+                found[key] = rows["from_ns"].to_numpy(np.int64), rows["namespace"].tolist()
+        return {key: tenure for key, tenure in found.items() if key in self.owners}
+
+    @cached_property
     def local(self) -> np.ndarray:
         """Sorted uint64 words ``netns << 32 | address number``: which namespace owns which address."""
         table = self.links[["netns", "addresses"]].explode("addresses").dropna()
@@ -100,6 +115,34 @@ class Names:
     def endpoint(self, number: int, ipv6: bool) -> str:
         """Return the name of the namespace that owns an address, else the address."""
         return self.owners.get((ipv6, int(number))) or self.address(number, ipv6)
+
+    def endpoints(self, numbers: np.ndarray, ipv6: np.ndarray, ts_ns: np.ndarray) -> pd.Categorical:
+        """Return the names of the namespaces that owned addresses at the time, else the addresses.
+
+        An engine gives the address of a container that ended to the next one, so that
+        who owns it is a question of when.
+
+        Parameters
+        ----------
+        numbers : numpy.ndarray of integers, shape (n,)
+            Addresses as in the events.
+        ipv6 : numpy.ndarray of bool or 0 and 1, shape (n,)
+        ts_ns : numpy.ndarray of int64, shape (n,)
+
+        Returns
+        -------
+        pandas.Categorical, length n
+        """
+        code, distinct = pd.factorize(ipv6.astype(np.uint64) << np.uint64(32) | numbers.astype(np.uint64))
+        keys = [(bool(key >> 32), key & 0xFFFFFFFF) for key in distinct.tolist()]
+        labels = [self.endpoint(number, six) for six, number in keys]
+        for known, key in enumerate(keys):
+            if key in self._tenures:
+                begun_ns, owners = self._tenures[key]
+                at = np.flatnonzero(code == known)
+                code[at] = len(labels) + np.maximum(np.searchsorted(begun_ns, ts_ns[at], side="right") - 1, 0)
+                labels += owners
+        return relabelled(code, labels)
 
 
 def protocol(number: int) -> str:

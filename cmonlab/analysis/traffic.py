@@ -21,7 +21,8 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
     Parameters
     ----------
     journeys : pandas.DataFrame
-        The journeys table; complete ones count, at the time of their last hop.
+        The journeys table; complete ones count, at the time of their last hop, and those that were
+        merged into a complete one, with it.
     window_s : float
         Width of a window in seconds, greater than 0.
 
@@ -32,11 +33,13 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
     """
     if not window_s > 0:
         raise ValueError(f"window_s is {window_s}; it must be greater than 0")
-    done = journeys[journeys["complete"]]
+    within = carriers(found, journeys["outcome"] == "merged")
+    reached = journeys["complete"].to_numpy()[within]
+    done = journeys[reached]
     if done.empty:
         return pd.DataFrame({name: [] for name in columns("throughput")})
     begin = int(events["ts_ns"][0])
-    last = events["ts_ns"][found.last[done["journey"].to_numpy()]]
+    last = events["ts_ns"][found.last[within[reached]]]
     window = ((last - begin) // int(window_s * 1e9)).astype(np.int64)
     frame = pd.DataFrame({
         "window": window,
@@ -59,6 +62,22 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
         sums[name] = sums[name] * 8 / width
     sums["direction"] = sums["direction"].astype("category")
     return sums[columns("throughput")]
+
+
+def carriers(found: Journeys, merged: np.ndarray) -> np.ndarray:
+    """Return the journey in which each went on to its end: itself, unless it was merged.
+
+    Parameters
+    ----------
+    merged : array_like of bool, shape (journeys,)
+        Which ones to follow.
+    """
+    carrier = np.where(merged, found.merged_into, np.arange(len(found)))
+    while True:
+        further = carrier[carrier]
+        if np.array_equal(further, carrier):
+            return carrier
+        carrier = further
 
 
 def drops(

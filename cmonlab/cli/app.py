@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UnknownName
-from . import console
+from . import agent as agents
+from . import console, rules
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -18,6 +19,7 @@ app = typer.Typer(
 
 _FORMATS = ("table", "json", "csv")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+app.add_typer(rules.app, name="rules")
 
 
 def _version(wanted: bool) -> None:
@@ -107,6 +109,45 @@ def report(
 
 
 @app.command()
+def agent(
+    url: Annotated[
+        str | None, typer.Option(help="A NATS server (token in CMONLAB_NATS_TOKEN); by default one is started.")
+    ] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="File that is there while the agent is ready.")] = None,
+) -> None:
+    """Trace this host until Ctrl-C, with rules that `cmonlab rules apply` brings."""
+    agents.run(url, ready_file)
+
+
+@app.command()
+def status(host: agents.Host = "", as_json: Json = False) -> None:
+    """Say how a running agent fares."""
+    agents.status(host, as_json)
+
+
+@app.command()
+def live(
+    table: Annotated[str, typer.Argument(help="pairs, flows, segments or drop_counts.")] = "pairs",
+    seconds: Annotated[float | None, typer.Option(help="How many windows; by default until Ctrl-C.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows that are shown of a window.")] = 30,
+    host: agents.Host = "",
+    as_json: Json = False,
+) -> None:
+    """Show what a running agent's aggregate rules measure, every second."""
+    agents.live(host, seconds, table, rows, as_json)
+
+
+@app.command()
+def collect(
+    out: Annotated[Path, typer.Option(help="New directory for the session.")],
+    seconds: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    host: agents.Host = "",
+) -> None:
+    """Save what a running agent's rules take in the next seconds."""
+    agents.collect(out, seconds, host)
+
+
+@app.command()
 def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")
@@ -119,8 +160,9 @@ def clean(
     """
     from ..scratch import remove_scratch
     from ..topology.deploy import clean_host
+    from ..transport import remove_stale
 
-    removed = remove_scratch() + clean_host(all=everything, notify=console.say)
+    removed = remove_stale() + remove_scratch() + clean_host(all=everything, notify=console.say)
     if as_json:
         typer.echo(json.dumps({"removed": removed}))
     else:

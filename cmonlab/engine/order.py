@@ -78,51 +78,42 @@ def hop_codes(events: Columns) -> HopCodes:
     )
 
 
-def by_buffer(skb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort events by buffer address, events of one address staying in order.
+def by_buffer(skb: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort events by buffer, events of one buffer staying in order.
 
     Parameters
     ----------
-    skb : numpy.ndarray of uint64, shape (n,)
-        Buffer addresses in order of time.
+    skb : numpy.ndarray of uint32, shape (n,)
+        Buffers in order of time.
+    wanted : numpy.ndarray of bool, shape (n,)
+        Which events to sort; the others are left out.
 
     Returns
     -------
-    order : numpy.ndarray, shape (n,)
+    order : numpy.ndarray of uint32, shape (wanted,)
         Positions in `skb`.
-    changes : numpy.ndarray of bool, shape (n,)
-        Where a new address begins in the sorted order.
+    changes : numpy.ndarray of bool, shape (wanted,)
+        Where a new buffer begins in the sorted order.
 
     Notes
     -----
-    Address and position are packed into one 64-bit word each, so that a plain sort
+    Buffer and position are packed into one 64-bit word each, so that a plain sort
     (vectorised in numpy) does the work of a stable argsort.
     """
-    n = len(skb)
-    if n == 0:
-        return np.empty(0, np.uint32), np.empty(0, bool)
-    key = skb - skb.min()
-    used = int(np.bitwise_or.reduce(key))
-    shift = (used & -used).bit_length() - 1 if used else 0
-    index_bits = (n - 1).bit_length()
-    if (used >> shift).bit_length() + index_bits > 64:
-        order = np.argsort(key, kind="stable")
-        return order, _changes(key[order])
-    key >>= np.uint64(shift)
-    key <<= np.uint64(index_bits)
-    for at in range(0, n, PART):
-        key[at : at + PART] |= np.arange(at, min(at + PART, n), dtype=np.uint64)
+    key, filled = np.empty(np.count_nonzero(wanted), np.uint64), 0
+    for begin in range(0, len(skb), PART):
+        at = np.flatnonzero(wanted[begin : begin + PART]) + begin
+        part = key[filled : filled + len(at)]
+        part[:] = skb[at]
+        part <<= np.uint64(32)
+        part |= at.astype(np.uint64)
+        filled += len(at)
     key.sort()
-    order = np.empty(n, np.uint32 if index_bits <= 32 else np.int64)
-    np.bitwise_and(key, np.uint64((1 << index_bits) - 1), out=order, casting="unsafe")
-    key >>= np.uint64(index_bits)
-    return order, _changes(key)
-
-
-def _changes(ordered: np.ndarray) -> np.ndarray:
-    changes = np.ones(len(ordered), bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:])
-    return changes
+    order = key.astype(np.uint32)  # the lower half
+    key >>= np.uint64(32)
+    changes = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=changes[1:])
+    return order, changes
 
 
 def parts(changes: np.ndarray) -> Iterator[slice]:

@@ -7,7 +7,8 @@ come again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -18,17 +19,48 @@ TCP, UDP = 6, 17
 
 @dataclass(frozen=True)
 class Stages:
-    """Which point ids transmit, receive, deliver (copy a packet out), read (a socket), and free."""
+    """Which point ids are of which stage.
 
-    transmit: frozenset[int]
-    receive: frozenset[int]
-    deliver: frozenset[int]
-    read: frozenset[int]
-    consume: frozenset[int]
-    drop: frozenset[int]
+    Attributes
+    ----------
+    transmit, receive, function : frozenset of int
+        The way of a packet buffer: to a device, from one, and kernel functions between.
+        Functions say nothing about where a journey begins and ends.
+    deliver, consume, drop : frozenset of int
+        Its end: copied to the application, freed after use, dropped.
+    read, send, retransmit, rtt, wake, run : frozenset of int
+        Events of sockets, and of the tasks that read them.
+    """
+
+    transmit: frozenset[int] = frozenset()
+    receive: frozenset[int] = frozenset()
+    function: frozenset[int] = frozenset()
+    deliver: frozenset[int] = frozenset()
+    consume: frozenset[int] = frozenset()
+    drop: frozenset[int] = frozenset()
+    read: frozenset[int] = frozenset()
+    send: frozenset[int] = frozenset()
+    retransmit: frozenset[int] = frozenset()
+    rtt: frozenset[int] = frozenset()
+    wake: frozenset[int] = frozenset()
+    run: frozenset[int] = frozenset()
+
+    @classmethod
+    def of_points(cls, points: Iterable[Mapping]) -> Stages:
+        """Return the stages of points with ``id`` and ``stage``; other stages are no part of journeys."""
+        points = list(points)
+        return cls(**{
+            field.name: frozenset(point["id"] for point in points if point["stage"] == field.name)
+            for field in fields(cls)
+        })  # fmt: skip
+
+    @property
+    def buffers(self) -> frozenset[int]:
+        """Points that packet buffers pass."""
+        return self.transmit | self.receive | self.function | self.deliver | self.consume | self.drop
 
     def of(self, stage: str, points: np.ndarray) -> np.ndarray:
-        """Tell of each point id whether it is of a stage."""
+        """Tell of each point id whether it is of a stage (or another attribute)."""
         table = np.zeros(256, bool)
         table[list(getattr(self, stage))] = True
         return table[points]
@@ -40,7 +72,7 @@ class Packets:
 
     Attributes
     ----------
-    event : numpy.ndarray of int, shape (hops,)
+    event : numpy.ndarray of uint32, shape (hops,)
         Position in the events of each hop, in order of time within a packet.
     length : numpy.ndarray of int64, shape (packets,)
         Hops of each packet, at least 1.
@@ -48,6 +80,8 @@ class Packets:
         Events that copied TCP data to an application.
     copy_end : numpy.ndarray of uint32, shape (copies,)
         Sequence number behind the last byte of each copy.
+    socket : numpy.ndarray of int64, ascending
+        Events of sockets.
     orphans : int
         Groups of events that begin nowhere: frees and deliveries of packets whose
         way was not seen, and clones that a capture tool made.
@@ -57,6 +91,7 @@ class Packets:
     length: np.ndarray
     copy: np.ndarray
     copy_end: np.ndarray
+    socket: np.ndarray
     orphans: int
 
 
@@ -75,8 +110,10 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
         Every packet was seen at every point; otherwise any hop that comes again
         begins a packet, not only the first one.
     """
-    order, changes = by_buffer(events["skb"])
-    kind = {stage: stages.of(stage, hops.point) for stage in vars(stages)}
+    of_buffer = stages.of("buffers", events["point"])
+    order, changes = by_buffer(events["skb"], of_buffer)
+    socket = np.flatnonzero(np.logical_not(of_buffer, out=of_buffer))
+    kind = {field.name: stages.of(field.name, hops.point) for field in fields(stages)}
     filled, found = 0, []
     for part in parts(changes):
         at = order[part].astype(np.int64)
@@ -90,11 +127,10 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
         filled += len(kept)
         found.append(rest)
     lengths, copies, ends, orphans = zip(*found, strict=True) if found else ([], [], [], [])
+    length = np.concatenate([*lengths, np.empty(0, np.int64)])
     copy, end = np.concatenate([*copies, np.empty(0, np.int64)]), np.concatenate([*ends, np.empty(0, np.uint32)])
     by_time = np.argsort(copy)
-    return Packets(
-        order[:filled], np.concatenate([*lengths, np.empty(0, np.int64)]), copy[by_time], end[by_time], sum(orphans)
-    )
+    return Packets(order[:filled], length, copy[by_time], end[by_time], socket, sum(orphans))
 
 
 def _starts(events, hops, kind, at, hop, changes):
@@ -103,7 +139,8 @@ def _starts(events, hops, kind, at, hop, changes):
     A new packet begins with a new address; after the buffer was freed; where
     protocol, sequence or identification change; where it belongs to another flow
     (`_other_flow`); and where the hop with which the packet began comes again (the
-    free was not seen).
+    free was not seen). A function may be called for one packet several times before
+    it comes to a device.
     """
     starts = changes.copy()
     later = starts[1:]
@@ -113,7 +150,12 @@ def _starts(events, hops, kind, at, hop, changes):
     later |= (kind["consume"] | kind["drop"])[hop[:-1]]
     _other_flow(events, hops, kind, at, hop, later)
     first = hop[np.flatnonzero(starts)]
-    starts |= hop == first[np.cumsum(starts, dtype=np.int32) - 1]
+    again = hop == first[np.cumsum(starts, dtype=np.int32) - 1]
+    if kind["function"].any():
+        called = np.flatnonzero(again & kind["function"][hop])
+        others = np.cumsum(~kind["function"][hop])[called]
+        again[called[1:]] = others[1:] > others[:-1]
+    starts |= again
     return starts
 
 
@@ -125,7 +167,8 @@ def _other_flow(events, hops, kind, at, hop, later):
     _, namespace = np.unique(hops.netns, return_inverse=True)
     here = namespace.astype(np.int32)[hop]
     moved = here[1:] != here[:-1]
-    turned = kind["transmit"][hop[1:]] & ~kind["transmit"][hop[:-1]]
+    outward = kind["transmit"] | kind["function"]
+    turned = outward[hop[1:]] & ~kind["transmit"][hop[:-1]]
     look = np.flatnonzero((moved | turned) & ~later)
     old, new = at[look], at[look + 1]
     saddr, daddr, sport, dport = (events[name] for name in ("saddr", "daddr", "sport", "dport"))
@@ -181,7 +224,7 @@ def _trim(events, kind, at, hop, starts):
     begins = np.flatnonzero(starts)
     group = np.cumsum(starts, dtype=np.int32) - 1
     first = hop[begins]
-    on_the_way = (kind["transmit"] | kind["receive"])[first]
+    on_the_way = (kind["transmit"] | kind["receive"] | kind["function"])[first]
     rooted = on_the_way[group]
     copied = kind["deliver"][hop]
     keep = rooted & ~kind["consume"][hop]
@@ -192,7 +235,7 @@ def _trim(events, kind, at, hop, starts):
     copies = copies[tcp & rooted[copies]]  # a capture tool's copies are of clones
     copy, end = _copied_to(events, at[copies], group[copies])
     length = np.bincount(group[keep], minlength=len(begins))[on_the_way]
-    return at[keep], length, copy, end, int((~on_the_way & ~kind["read"][first]).sum())
+    return at[keep], length, copy, end, int((~on_the_way).sum())
 
 
 def _copied_to(events, copy, group):

@@ -1,8 +1,8 @@
 """Join TCP segments to the moment the application read them.
 
 TCP merges buffers in the receive queue, so a segment's own buffer is often not the
-one that is copied out.  The byte stream is: a segment is delivered by the copy
-that holds its last byte.
+one that is copied out.  The byte stream is the same: a segment is delivered by the
+read, or the copy, that holds its last byte.
 """
 
 from __future__ import annotations
@@ -13,13 +13,39 @@ import pandas as pd
 from .order import Columns
 
 
-def flow_numbers(events: Columns, at: np.ndarray) -> np.ndarray:
-    """Number the flows (addresses and ports, one direction) of the events at positions `at`, int64."""
+def flow_numbers(events: Columns, at: np.ndarray, *also: str) -> np.ndarray:
+    """Number the flows (addresses and ports, one direction) of the events at positions `at`, int64.
+
+    `also` names columns of integers of 32 bits or less, in which the events of a flow must agree as well.
+    """
     addresses = events["saddr"][at].astype(np.uint64) << np.uint64(32) | events["daddr"][at]
     ports = events["sport"][at].astype(np.int64) << 16 | events["dport"][at]
-    pair, _ = pd.factorize(addresses)
-    flow, _ = pd.factorize(pair.astype(np.int64) << 32 | ports)
+    flow, _ = pd.factorize(addresses)
+    for value in (ports, *(events[name][at] for name in also)):
+        flow, _ = pd.factorize(flow.astype(np.int64) << 32 | value)
     return flow.astype(np.int64)
+
+
+def by_flow(flow: np.ndarray) -> np.ndarray:
+    """Return the stable order by flow number."""
+    small = flow.astype(np.uint16) if flow.max(initial=0) < 1 << 16 else flow  # numpy counts what has 16 bits
+    return np.argsort(small, kind="stable")
+
+
+def places(flow: np.ndarray, seq: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Return `positions` of items in any order.
+
+    Parameters
+    ----------
+    flow, time : numpy.ndarray of int64, shape (n,)
+        Flow and place in time of each item.
+    seq : numpy.ndarray of uint32, shape (n,)
+    """
+    order = np.argsort(time, kind="stable")  # a few runs that are in order: this is a merge
+    order = order[by_flow(flow[order])]
+    place = np.empty(len(order), np.int64)
+    place[order] = positions(flow[order], seq[order])
+    return place
 
 
 def positions(flow: np.ndarray, seq: np.ndarray) -> np.ndarray:
@@ -57,7 +83,7 @@ def delivered_by(
     segment_flow: np.ndarray, segment_end: np.ndarray, arrival: np.ndarray,
     copy_flow: np.ndarray, copy_end: np.ndarray, copy_bytes: np.ndarray, copy: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Find for each segment the copy that holds its last byte.
+    """Find for each segment the copy (or read) that holds its last byte.
 
     Parameters
     ----------
@@ -80,12 +106,7 @@ def delivered_by(
     if len(segment_flow) == 0 or len(copy_flow) == 0:
         return found
     segments = len(segment_flow)
-    flow = np.concatenate([segment_flow, copy_flow])
-    time = np.concatenate([arrival, copy])
-    order = np.argsort(time)
-    order = order[np.argsort(flow[order], kind="stable")]
-    place = np.empty(len(order), np.int64)
-    place[order] = positions(flow[order], np.concatenate([segment_end, copy_end])[order])
+    place = places(*map(np.concatenate, ((segment_flow, copy_flow), (segment_end, copy_end), (arrival, copy))))
     copies = np.argsort(place[segments:], kind="stable")
     sorted_copies = place[segments:][copies]
     at = np.searchsorted(sorted_copies, place[:segments], side="left")

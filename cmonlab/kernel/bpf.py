@@ -16,6 +16,7 @@ import numpy as np
 
 MAP_CREATE, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 2, 3, 5, 10
 OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
+BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
 MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 25, 32
 
 MAP_TYPE_RINGBUF = 27
@@ -94,7 +95,9 @@ def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     return struct.unpack_from("<I", attr, 32)[0]
 
 
-def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP) -> int:
+def load_tracing(
+    instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP, btf_fd: int = 0
+) -> int:
     """Load a program of a tracepoint or a function's entry and return its fd.
 
     Parameters
@@ -107,6 +110,8 @@ def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int =
         Id of the tracepoint's ``btf_trace_*`` type, or of the function, in the kernel's BTF.
     attach_type : int
         `TRACE_RAW_TP` or `TRACE_FENTRY`.
+    btf_fd : int
+        Of the type information that `btf_id` is in: a module's (`module_btf`), 0 for the kernel's.
 
     Raises
     ------
@@ -115,28 +120,54 @@ def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int =
         in the message.
     """
     try:
-        return _load(instructions, name, btf_id, attach_type, None)
+        return _load(instructions, name, btf_id, attach_type, btf_fd, None)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EINVAL):
             raise
     log = ctypes.create_string_buffer(1 << 22)
     try:
-        return _load(instructions, name, btf_id, attach_type, log)
+        return _load(instructions, name, btf_id, attach_type, btf_fd, log)
     except OSError as error:
         tail = log.value.decode(errors="replace").strip().splitlines()[-12:]
         raise OSError(error.errno, f"{os.strerror(error.errno)}; the verifier says:\n" + "\n".join(tail)) from None
 
 
-def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, log) -> int:
+def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd: int, log) -> int:
     code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
-        "<IIQQIIQII16sIIIIQIIQII",
+        "<IIQQIIQII16sIIIIQIIQIII4x",
         PROG_TYPE_TRACING, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(licence),
         1 if log else 0, len(log) if log else 0, ctypes.addressof(log) if log else 0,
         0, 0, name.encode()[:15], 0, attach_type,
-        0, 0, 0, 0, 0, 0, 0, btf_id,
+        0, 0, 0, 0, 0, 0, 0, btf_id, btf_fd,
     )  # fmt: skip
     return call(PROG_LOAD, attr)
+
+
+def module_btf(name: str) -> int:
+    """Return an fd of a loaded module's type information.
+
+    Raises
+    ------
+    OSError
+        There is none of that name.
+    """
+    attr, text = ctypes.create_string_buffer(12), ctypes.create_string_buffer(64)
+    while True:
+        _call(BTF_GET_NEXT_ID, attr)  # from one id to the next; ENOENT behind the last one
+        number = struct.unpack_from("<I", attr, 4)[0]
+        try:
+            handle = call(BTF_GET_FD_BY_ID, struct.pack("<III", number, 0, 0))
+        except FileNotFoundError:  # unloaded in between
+            struct.pack_into("<I", attr, 0, number)
+            continue
+        # struct bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+        info = ctypes.create_string_buffer(struct.pack("<QIIQII", 0, 0, 0, ctypes.addressof(text), len(text), 0), 32)
+        call(OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", handle, len(info), ctypes.addressof(info)))
+        if struct.unpack_from("<I", info, 28)[0] and text.value.decode() == name:
+            return handle
+        os.close(handle)
+        struct.pack_into("<I", attr, 0, number)
 
 
 def attach_tracing(prog_fd: int) -> int:

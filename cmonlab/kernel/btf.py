@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import NotTraceable
 
-VMLINUX = Path("/sys/kernel/btf/vmlinux")
+VMLINUX = Path("/sys/kernel/btf/vmlinux")  # beside it: one file for each loaded module
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC = range(9, 16)
@@ -24,6 +24,7 @@ FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(16, 20)
 _MODIFIERS = {TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG}
 _FIXED_TAIL = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}
 _MEMBER_SIZE = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
+_SIGNED = 1 << 24  # in what an INT says of itself
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class Field:
 
 
 class Btf:
-    """Types of one kernel, indexed by kind and name.
+    """Types of one kernel, or of one of its modules, indexed by kind and name.
 
     Parameters
     ----------
     raw : bytes
         The contents of a BTF file, native byte order.
+    base : Btf, optional
+        For a module, the kernel's: a module's ids and strings go on where those end.
 
     Raises
     ------
@@ -59,7 +62,7 @@ class Btf:
         The bytes are not BTF.
     """
 
-    def __init__(self, raw: bytes):
+    def __init__(self, raw: bytes, base: Btf | None = None):
         if len(raw) < 24 or struct.unpack_from("<H", raw)[0] != 0xEB9F:
             raise NotTraceable(
                 "the kernel's type information cannot be read",
@@ -67,19 +70,20 @@ class Btf:
                 fix="boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
             )
         self._raw = raw
-        hdr_len, type_off, type_len, str_off, _ = struct.unpack_from("<IIIII", raw, 4)
-        self._strings = hdr_len + str_off
+        hdr_len, type_off, type_len, str_off, self._strings_len = struct.unpack_from("<IIIII", raw, 4)
+        self._strings, self._base = hdr_len + str_off, base
+        self._first_id, self._first_string = (len(base._offsets), base._strings_len) if base else (0, 0)
         self._offsets, self._ids = self._index(hdr_len + type_off, type_len)
 
     def _index(self, start: int, length: int) -> tuple[list[int], dict[tuple[int, int], int]]:
         """Record the position of every type, and the first id of each (kind, name)."""
         raw, unpack = self._raw, struct.Struct("<III").unpack_from
-        offsets, ids, at, end = [0], {}, start, start + length
+        offsets, ids, at, end = ([] if self._base else [0]), {}, start, start + length  # the kernel's type 0 is void
         while at < end:
             name_off, info, _ = unpack(raw, at)
             kind = (info >> 24) & 0x1F
             if name_off:
-                ids.setdefault((kind, name_off), len(offsets))
+                ids.setdefault((kind, name_off), self._first_id + len(offsets))
             offsets.append(at)
             members = (info & 0xFFFF) * _MEMBER_SIZE.get(kind, 0)
             at += 12 + _FIXED_TAIL.get(kind, 0) + members
@@ -95,17 +99,34 @@ class Btf:
         return {(kind, self._string(off)): i for (kind, off), i in reversed(self._ids.items())}
 
     def _string(self, offset: int) -> str:
-        start = self._strings + offset
+        if self._base and offset < self._first_string:
+            return self._base._string(offset)
+        start = self._strings + offset - self._first_string
         return self._raw[start : self._raw.index(b"\0", start)].decode()
 
     def _head(self, type_id: int) -> tuple[str, int, int, int]:
         """Return (name, kind, vlen, size or referred type id) of a type."""
-        name_off, info, size = struct.unpack_from("<III", self._raw, self._offsets[type_id])
+        raw, at = self._place(type_id)
+        name_off, info, size = struct.unpack_from("<III", raw, at)
         return self._string(name_off), (info >> 24) & 0x1F, info & 0xFFFF, size
 
+    def _place(self, type_id: int) -> tuple[bytes, int]:
+        """Return where a type is described."""
+        if self._base and type_id < self._first_id:
+            return self._base._place(type_id)
+        return self._raw, self._offsets[type_id - self._first_id]
+
     def id_of(self, kind: int, name: str) -> int | None:
-        """Return the id of the first type of that kind and name, or None."""
+        """Return the id of the first type of that kind and name, or None; of a module, its own types alone."""
         return self._by_name.get((kind, name))
+
+    def names(self, kind: int) -> list[str]:
+        """Return the names of all types of a kind."""
+        return [name for of_kind, name in self._by_name if of_kind == kind]
+
+    def kind(self, type_id: int) -> int:
+        """Return a type's kind: `INT`, `PTR` and so on."""
+        return self._head(type_id)[1]
 
     def resolve(self, type_id: int) -> int:
         """Follow typedefs and qualifiers to the underlying type's id."""
@@ -120,9 +141,31 @@ class Btf:
         if kind == PTR:
             return 8
         if kind == ARRAY:
-            elem, _, count = struct.unpack_from("<III", self._raw, self._offsets[type_id] + 12)
+            elem, count = self.element(type_id)
             return count * self.size_of(elem)
         return size
+
+    def element(self, type_id: int) -> tuple[int, int]:
+        """Return the type id of an array's elements, and their number."""
+        raw, at = self._place(type_id)
+        elem, _, count = struct.unpack_from("<III", raw, at + 12)
+        return elem, count
+
+    def c_type(self, type_id: int) -> str:
+        """Return the C type of a number or a pointer, empty for anything else.
+
+        Numbers are ``u8`` to ``s64``; a pointer to neither a struct nor a number is ``void *``.
+        """
+        _, kind, _, size = self._head(type_id := self.resolve(type_id))
+        if kind == PTR:
+            struct_name = self.pointee(type_id)
+            target = "" if struct_name or not size else self.c_type(size)
+            return f"struct {struct_name} *" if struct_name else f"{target or 'void'} *".replace("* *", "**")
+        if kind not in (INT, ENUM, ENUM64) or size not in (1, 2, 4, 8):
+            return ""
+        raw, at = self._place(type_id)
+        signed = kind == INT and struct.unpack_from("<I", raw, at + 12)[0] & _SIGNED
+        return f"{'s' if signed else 'u'}{8 * size}"
 
     def pointee(self, type_id: int) -> str | None:
         """Return the struct name a pointer refers to, or None when it is no such pointer."""
@@ -176,11 +219,12 @@ class Btf:
                 yield from self._walk(self.resolve(member), at)
 
     def _info_flag(self, type_id: int) -> bool:
-        return bool(struct.unpack_from("<I", self._raw, self._offsets[type_id] + 4)[0] >> 31)
+        raw, at = self._place(type_id)
+        return bool(struct.unpack_from("<I", raw, at + 4)[0] >> 31)
 
     def _members(self, type_id: int, vlen: int, fmt: str):
-        start = self._offsets[type_id] + 12
-        return struct.iter_unpack(fmt, self._raw[start : start + vlen * struct.calcsize(fmt)])
+        raw, at = self._place(type_id)
+        return struct.iter_unpack(fmt, raw[at + 12 : at + 12 + vlen * struct.calcsize(fmt)])
 
     def enum(self, name: str) -> dict[int, str]:
         """Return an enum's names by value, empty when the kernel has no such enum."""
@@ -199,10 +243,17 @@ class Btf:
         type_id = self.tracepoint(tracepoint)
         if type_id is None:
             return []
-        pointer = self.resolve(type_id)
-        proto = self.resolve(self._head(pointer)[3])
-        params = list(self._members(proto, self._head(proto)[2], "<II"))
-        return [self.pointee(member) if member else None for _, member in params[1:]]
+        return self._parameters(self._head(self.resolve(type_id))[3])[1:]  # the first is the tracepoint's own
+
+    def parameters(self, function: str) -> list[str | None]:
+        """Return the struct each parameter of a function points to (None: a plain value)."""
+        type_id = self.id_of(FUNC, function)
+        return [] if type_id is None else self._parameters(self._head(type_id)[3])
+
+    def _parameters(self, proto: int) -> list[str | None]:
+        proto = self.resolve(proto)
+        params = self._members(proto, self._head(proto)[2], "<II")
+        return [self.pointee(member) if member else None for _, member in params]
 
 
 @lru_cache(maxsize=1)
@@ -222,3 +273,38 @@ def vmlinux() -> Btf:
             why=f"{VMLINUX}: {error.strerror}",
             fix="boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10 or newer have it)",
         ) from error
+
+
+def module(name: str) -> Btf:
+    """Return the types of a loaded module.
+
+    Raises
+    ------
+    OSError
+        It is not loaded, or has no type information.
+    """
+    return _module(name, (VMLINUX.parent / name).read_bytes())
+
+
+@lru_cache(maxsize=16)
+def _module(_name: str, raw: bytes) -> Btf:
+    return Btf(raw, vmlinux())
+
+
+def module_of(function: str) -> str | None:
+    """Return which loaded module has a function, empty for the kernel itself, None where nothing has it."""
+    if vmlinux().id_of(FUNC, function) is not None:
+        return ""
+    word = b"\0" + function.encode() + b"\0"
+    for path in sorted(VMLINUX.parent.iterdir()):
+        if path.name == VMLINUX.name:
+            continue
+        # Most modules are done with here: to index their types takes longer than to read them.
+        if word in path.read_bytes() and module(path.name).id_of(FUNC, function) is not None:
+            return path.name
+    return None
+
+
+def types_of(module_name: str) -> Btf:
+    """Return the types of a loaded module; of the kernel itself where the name is empty."""
+    return module(module_name) if module_name else vmlinux()

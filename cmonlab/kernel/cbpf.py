@@ -197,8 +197,8 @@ class Paths:
             return [ACCEPT] if instruction.code == RETURN_X and not state.any_x else [ACCEPT, REJECT]
         if instruction.kind == LDX and instruction.mode == MSH and "X" in self.needed[at]:
             return [State(at, False), State(at, True)]
-        any_x = state.any_x or instruction.kind == LDX or instruction.code == TAX
-        return [State(target, any_x) for target in _following(self.program, state.at)]
+        # What sets X needs no X before, so there X is anything already: see _resolved().
+        return [State(target, state.any_x) for target in _following(self.program, state.at)]
 
     def _hopeless(self, state: State) -> bool:
         """Whether the instruction can do nothing but reject."""

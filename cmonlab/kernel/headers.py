@@ -7,7 +7,12 @@ that the programs read, each member at the offset the running kernel's BTF gives
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, groupby
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import NotTraceable
 from .btf import Btf
@@ -34,6 +39,7 @@ STRUCTS: dict[str, dict[str, str]] = {
     },
     "sk_buff": {
         "dev": "struct net_device *",
+        "sk": "struct sock *",
         "len": "unsigned int",
         "protocol": "unsigned short",
         "network_header": "unsigned short",
@@ -113,16 +119,48 @@ def _link_all(source: Path, target: Path) -> None:
         (target / entry.name).symlink_to(entry)
 
 
-def kernel_header(btf: Btf) -> str:
+def kernel_header(btf: Btf, members: Mapping[str, Sequence[Member]] = MappingProxyType({})) -> str:
     """Return ``kernel.h``: struct definitions with every member at its true offset.
+
+    Parameters
+    ----------
+    btf : Btf
+        The kernel's types.
+    members : mapping of str to sequence of Member
+        By struct: what is to be defined besides `STRUCTS`.
 
     Raises
     ------
     NotTraceable
         A member is missing in this kernel.
     """
-    forward = "".join(f"struct {name};\n" for name in STRUCTS)
-    return forward + "".join(_struct(btf, name, members) for name, members in STRUCTS.items())
+    names = dict.fromkeys([*STRUCTS, *members])
+    pointed = (re.findall(r"struct (\w+)", member.ctype) for ones in members.values() for member in ones)
+    forward = "".join(f"struct {name};\n" for name in dict.fromkeys([*names, *chain(*pointed)]))
+    parts = (_struct(btf, name, STRUCTS.get(name, {}), members.get(name, ())) for name in names)
+    return forward + "".join(parts)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a kernel struct.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Its name, behind those of the embedded structs that it is in.
+    offset_bytes : tuple of int
+        Of each of these within the one before.
+    ctype : str
+        Its C type; of an array, that of the elements.
+    count : int
+        Elements of an array, 0 where it is none.
+    """
+
+    path: tuple[str, ...]
+    offset_bytes: tuple[int, ...]
+    ctype: str
+    count: int = 0
 
 
 def offset_of(btf: Btf, struct: str, member: str) -> int:
@@ -156,7 +194,7 @@ def _identifier(member: str) -> str:
 _SIZES = {"unsigned int": 4, "int": 4, "unsigned short": 2}
 
 
-def _struct(btf: Btf, name: str, members: dict[str, str]) -> str:
+def _struct(btf: Btf, name: str, members: dict[str, str], more: Sequence[Member] = ()) -> str:
     placed = sorted((offset_of(btf, name, m), _identifier(m), t) for m, t in members.items())
     lines, at = [], 0
     for offset, member, ctype in placed:
@@ -165,7 +203,25 @@ def _struct(btf: Btf, name: str, members: dict[str, str]) -> str:
         lines.append(f"\t{ctype}{'' if ctype.endswith('*') else ' '}{member};")
         at = offset + _SIZES.get(ctype, 8)
     body = "\n".join(lines)
-    checks = "".join(
-        f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for o, m, _ in placed
-    )
+    more = [member for member in more if member.path[0] not in {m for _, m, _ in placed}]
+    if more:
+        body = f"union {{ struct {{\n{body}\n}};\n{_beside(more, 0, count())}}};"
+    named = [(m, o) for o, m, _ in placed] + [(".".join(m.path), sum(m.offset_bytes)) for m in more]
+    checks = "".join(f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for m, o in named)
     return f"struct {name} {{\n{body}\n}};\n{checks}"
+
+
+def _beside(members: Sequence[Member], level: int, numbers: Iterator[int]) -> str:
+    """Return members as the alternatives of a union, each behind as many bytes as its offset: they may come in any
+    order, and be parts of each other."""
+    text = ""
+    for name, group in groupby(sorted(set(members), key=lambda m: m.path), key=lambda m: m.path[level]):
+        first, *others = group
+        if len(first.path) > level + 1:
+            inner = _beside([first, *others], level + 1, numbers)
+            declared = f"struct {{ union {{\n{inner}}}; }} {name}"
+        else:
+            declared = f"{first.ctype} {name}" + (f"[{first.count}]" if first.count else "")
+        offset = first.offset_bytes[level]
+        text += f"struct {{ {f'char _behind{next(numbers)}[{offset}]; ' if offset else ''}{declared}; }};\n"
+    return text

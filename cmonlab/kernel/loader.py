@@ -12,17 +12,19 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from .. import scratch
 from ..errors import NotTraceable
-from . import bpf, headers
+from . import bpf, btf, headers
 from .btf import FUNC, vmlinux
 
 _DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
@@ -79,6 +81,32 @@ def _kernel_source(tree: Path) -> Iterator[None]:
             os.environ["BCC_KERNEL_SOURCE"] = before
 
 
+_COMPILING = threading.Lock()
+#: Of what C lets pass, what never works in a program: calls of what is no helper, text as a number.
+_MISTAKES = ("-Werror=implicit-function-declaration", "-Werror=int-conversion")
+
+
+@contextmanager
+def stderr_into(said: list[str]) -> Iterator[None]:
+    """Collect what is written to the process's standard error, whoever writes it: libbcc knows no other place.
+
+    Parameters
+    ----------
+    said : list of str
+        Gets the text in the end.
+    """
+    with _COMPILING, tempfile.TemporaryFile(prefix=scratch.prefix()) as file:
+        kept = os.dup(2)
+        try:
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said.append(file.read().decode(errors="replace"))
+
+
 def expand(source: Path) -> str:
     """Return a source file with the files of ``bpf/`` that it includes in their places.
 
@@ -111,29 +139,39 @@ class Module:
         C, with the include files that `expand` puts in.
     macros : dict of str to int
         Handed to the compiler as ``-D``.
+    members : mapping of str to sequence of Member
+        More members of kernel structs for ``kernel.h``.
 
     Raises
     ------
     NotTraceable
-        bcc is missing or the compiler refuses.
+        bcc is missing or the compiler refuses; what it said is in `why`.
     """
 
-    def __init__(self, source: str, macros: dict[str, int]):
+    def __init__(
+        self, source: str, macros: dict[str, int], members: Mapping[str, Sequence[headers.Member]] = MappingProxyType({})
+    ):
         library = bcc()
         with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
             tree, own = Path(folder, "tree"), Path(folder, "own")
             own.mkdir()
             headers.write_tree(tree)
-            (own / "kernel.h").write_text(headers.kernel_header(vmlinux()))
-            flags = [f"-I{own}", "-Wno-macro-redefined", "-Wno-address-of-packed-member"]
+            (own / "kernel.h").write_text(headers.kernel_header(vmlinux(), members))
+            flags = [f"-I{own}", "-Wno-macro-redefined", "-Wno-address-of-packed-member", *_MISTAKES]
             flags += [f"-D{name}={value}" for name, value in macros.items()]
+            said: list[str] = []
             with _kernel_source(tree):
                 try:
-                    self._bpf = library.BPF(text=source.encode(), cflags=flags)
+                    with stderr_into(said):
+                        self._bpf = library.BPF(text=source.encode(), cflags=flags)
                 except Exception as error:  # bcc raises bare Exception
                     raise NotTraceable(
-                        "the eBPF programs do not compile", why=f"bcc: {error}", fix="see the compiler's messages above"
+                        "the eBPF programs do not compile",
+                        why=said[0].strip() or f"bcc: {error}",
+                        fix="report it with the kernel version (uname -r) and the version of bcc",
                     ) from error
+            if said[0]:
+                os.write(2, said[0].encode())  # warnings, and what others wrote meanwhile
         self._programs: list[int] = []
 
     def table(self, name: str):
@@ -193,14 +231,17 @@ class Target:
     name : str
         Of the tracepoint or the function.
     btf_id : int
-        Of its type in the kernel's BTF.
+        Of its type in the kernel's BTF, or the module's.
     attach_type : int
         `bpf.TRACE_RAW_TP` or `bpf.TRACE_FENTRY`.
+    module : str
+        The module that the function is in, empty for the kernel itself.
     """
 
     name: str
     btf_id: int
     attach_type: int
+    module: str = ""
 
 
 def tracepoint(name: str) -> Target:
@@ -229,14 +270,14 @@ def function(name: str) -> Target:
     NotTraceable
         The kernel has none of that name, or has it inlined.
     """
-    btf_id = vmlinux().id_of(FUNC, name)
-    if btf_id is None:
+    module = btf.module_of(name)
+    if module is None:
         raise NotTraceable(
             f"this kernel has no function {name} whose entry can be traced",
             why="its type information does not name it: it is in no loaded code, or inlined",
-            fix="leave the point out of the rule",
+            fix="load the module that it is in, or leave the point out of the rule",
         )
-    return Target(name, btf_id, bpf.TRACE_FENTRY)
+    return Target(name, btf.types_of(module).id_of(FUNC, name), bpf.TRACE_FENTRY, module)
 
 
 def probe(target: Target) -> None:
@@ -249,13 +290,22 @@ def probe(target: Target) -> None:
     """
     nothing = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
     try:
-        program = bpf.load_tracing(nothing, "cmonlab_probe", target.btf_id, target.attach_type)
+        program = _load(nothing, "cmonlab_probe", target)
     except OSError as error:
         raise NotTraceable(f"{target.name} cannot be traced", why=error.strerror, fix=_refusal(error)) from error
     try:
         os.close(attach(program, target))
     finally:
         os.close(program)
+
+
+def _load(instructions: bytes, name: str, target: Target) -> int:
+    types = bpf.module_btf(target.module) if target.module else 0
+    try:
+        return bpf.load_tracing(instructions, name, target.btf_id, target.attach_type, types)
+    finally:
+        if types:
+            os.close(types)
 
 
 def attach(program: int, target: Target) -> int:

@@ -1,6 +1,7 @@
 """The catalogue of points: where a packet can be stamped.
 
 ``id`` is what a record's ``point`` holds and what the C code is compiled with.
+docs/points.md shows it, with what each costs.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UnknownName
+
+#: Ids of a researcher's own points (`cmonlab.probe.Probe`) begin here; there may be so many at a time.
+FIRST_CUSTOM, MOST_CUSTOM = 64, 16
 
 #: What a group's points have in common.
 GROUPS = {
@@ -19,6 +23,15 @@ GROUPS = {
     "tcp": "what TCP knows: retransmissions and round trip times",
     "drops": "packets freed because something went wrong",
     "functions": "kernel functions, on hosts that allow their entry to be traced",
+}
+
+
+#: What a point costs, and when.
+COSTS = {
+    "packet": "each packet that passes there: its header is looked at, and recorded where a rule takes it",
+    "socket": "each time a socket passes there: its addresses and ports are looked at, as a packet's would be",
+    "task": "each time a task is woken or switched to on the host, whatever the rules match: a few stores",
+    "softirq": "each softirq: one store when it is the receive softirq",
 }
 
 
@@ -38,7 +51,8 @@ class Point:
         What the engine makes of it: ``"transmit"``, ``"receive"``, ``"function"``
         (hops of the way), ``"deliver"``, ``"read"``, ``"send"`` (a socket and the
         application), ``"consume"``, ``"drop"`` (the packet's end), ``"retransmit"``,
-        ``"rtt"``, ``"wake"``, ``"run"``, ``"softirq"``.
+        ``"rtt"``, ``"wake"``, ``"run"``, ``"softirq"``, ``"note"`` (a point of one's own
+        that knows a socket and no packet).
     meaning : str
         What has just happened to a packet stamped here.
     groups : tuple of str
@@ -54,6 +68,8 @@ class Point:
         a program of its own reads what is there.
     is_function : bool
         Whether the point is the entry of a kernel function.
+    module : str
+        The module that the function is in, where it may be in one.
     """
 
     id: int
@@ -67,6 +83,7 @@ class Point:
     instead_of: str = ""
     packet: int = 0
     is_function: bool = False
+    module: str = ""
 
     @property
     def tracepoint(self) -> str:
@@ -75,12 +92,23 @@ class Point:
 
     @property
     def program(self) -> str:
-        """The function of ``points.c`` that is attached there."""
+        """The C function that is attached there."""
+        if self.id >= FIRST_CUSTOM:
+            return f"probe_{self.name}"
         return "on_packet" if self.packet >= 0 else f"on_{self.name}"
 
 
-def _function(number: int, name: str, label: str, meaning: str, argument: int = 0) -> Point:
-    return Point(number, name, label, "function", meaning, ("functions",), packet=argument, is_function=True)
+    @property
+    def cost(self) -> str:
+        """What is paid for, and when: of `COSTS`."""
+        told = {"wake": "task", "run": "task", "softirq": "softirq"}
+        return told.get(self.stage, "packet" if self.packet >= 0 else "socket")
+
+
+def _function(number: int, name: str, label: str, meaning: str, argument: int = 0, module: str = "") -> Point:
+    return Point(
+        number, name, label, "function", meaning, ("functions",), packet=argument, is_function=True, module=module
+    )
 
 
 CATALOGUE: tuple[Point, ...] = (
@@ -147,14 +175,14 @@ CATALOGUE: tuple[Point, ...] = (
     _function(34, "ip_local_deliver", "ip_deliver", "IPv4 has a packet for this host (before netfilter's INPUT)"),
     _function(35, "ip_output", "ip_output", "IPv4 sends a packet out (before netfilter's POSTROUTING)", 2),
     _function(36, "nf_hook_slow", "netfilter", "netfilter's hooks look at a packet"),
-    _function(37, "nf_conntrack_in", "conntrack", "connection tracking looks at a packet"),
-    _function(38, "br_handle_frame_finish", "br_handle", "a bridge decides where a packet goes", 2),
-    _function(39, "br_forward", "br_forward", "a bridge passes a packet on", 1),
-    _function(40, "vxlan_xmit", "vxlan_xmit", "VXLAN wraps a packet"),
-    _function(41, "vxlan_rcv", "vxlan_rcv", "VXLAN takes a packet out of its tunnel", 1),
-    _function(42, "ovs_vport_receive", "ovs_receive", "Open vSwitch takes a packet from a port", 1),
-    _function(43, "ovs_dp_process_packet", "ovs_lookup", "Open vSwitch looks for a packet's flow"),
-    _function(44, "ovs_vport_send", "ovs_send", "Open vSwitch sends a packet out of a port", 1),
+    _function(37, "nf_conntrack_in", "conntrack", "connection tracking looks at a packet", module="nf_conntrack"),
+    _function(38, "br_handle_frame_finish", "br_handle", "a bridge decides where a packet goes", 2, module="bridge"),
+    _function(39, "br_forward", "br_forward", "a bridge passes a packet on", 1, module="bridge"),
+    _function(40, "vxlan_xmit", "vxlan_xmit", "VXLAN wraps a packet", module="vxlan"),
+    _function(41, "vxlan_rcv", "vxlan_rcv", "VXLAN takes a packet out of its tunnel", 1, module="vxlan"),
+    _function(42, "ovs_vport_receive", "ovs_receive", "Open vSwitch takes a packet from a port", 1, module="openvswitch"),
+    _function(43, "ovs_dp_process_packet", "ovs_lookup", "Open vSwitch looks for a packet's flow", module="openvswitch"),
+    _function(44, "ovs_vport_send", "ovs_send", "Open vSwitch sends a packet out of a port", 1, module="openvswitch"),
     _function(45, "tcp_v4_rcv", "tcp_rcv", "TCP takes a segment up"),
     _function(46, "udp_queue_rcv_one_skb", "udp_rcv", "UDP puts a datagram into its socket's queue", 1),
 )  # fmt: skip

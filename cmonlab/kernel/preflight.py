@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -68,8 +69,8 @@ def checks() -> list[Check]:
     found = [attempt(name, look) for name, look in looks]
     if all(check.ok for check in found):
         found.append(attempt("points", _points))
+        found.append(attempt("functions", _functions, required=False))
     found.append(attempt("clocksource", _clocksource, required=False))
-    found.append(attempt("kprobes", _kprobes, required=False))
     return found
 
 
@@ -138,18 +139,55 @@ def _libpcap() -> str:
 
 def _points() -> str:
     """Load and attach every point for an instant: the only proof that it works."""
-    from .tracer import Tracer, available, missing
+    from . import programs
+    from .tracer import Tracer
 
-    there = available()
-    with Tracer("ip proto 255", [point.name for point in there], ring_bytes=4096) as tracer:
-        tracer.start()
+    there = programs.available()
+    with Tracer(ring_bytes=4096) as tracer:
+        tracer.start([programs.trial(there, "ip proto 255")])
         tracer.stop()
     told = f"{len(there)} points attach"
     told += "".join(f"; {point.name} stands in for {point.instead_of}" for point in there if point.instead_of)
     lacking = ", ".join(
-        f"{point.name} (came with Linux {point.since})" if point.since else point.name for point in missing()
+        f"{point.name} (came with Linux {point.since})" if point.since else point.name
+        for point in programs.missing()
+        if not point.is_function
     )
     return told + (f"; this kernel lacks {lacking}" if lacking else "")
+
+
+def _functions() -> str:
+    """Tell which kernel functions are points here, and why the others are not."""
+    from . import programs
+    from .points import CATALOGUE
+
+    functions = [point for point in CATALOGUE if point.is_function]
+    why = {point: programs.why_missing(point) for point in functions}
+    there = [point.name for point in functions if not why[point]]
+    if not there:
+        refused = programs.functions_traceable()
+        locked = _locked_down() or os.strerror(errno.EPERM) in refused
+        cure = "boot without lockdown" if locked else "use a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+        raise NotTraceable(
+            f"no kernel function is a point here: {', '.join(point.name for point in functions)}",
+            why=refused + (", which root is told where the kernel is locked down" if locked else "") + _kprobes(),
+            fix=f"no rule needs them; {cure} to have them",
+        )
+    reasons: dict[str, list[str]] = {}
+    for point in functions:
+        reasons.setdefault(why[point], []).append(point.name)
+    told = [f"{len(there)} of {len(functions)} kernel functions are points: {', '.join(there)}"]
+    return "; ".join(told + [f"not {', '.join(names)}: {reason}" for reason, names in reasons.items() if reason])
+
+
+def _locked_down() -> bool:
+    return _LOCKDOWN.exists() and "[none]" not in _LOCKDOWN.read_text()
+
+
+def _kprobes() -> str:
+    """Return a remark where kprobes are there, which could stand in and are not used."""
+    there = not _locked_down() and Path("/sys/bus/event_source/devices/kprobe").exists()
+    return "; kprobes are there, but are not used in their place" if there else ""
 
 
 def _clocksource() -> str:
@@ -162,18 +200,3 @@ def _clocksource() -> str:
             fix="boot with clocksource=tsc where the TSC is stable",
         )
     return f"clocksource {name}"
-
-
-def _kprobes() -> str:
-    if _LOCKDOWN.exists() and "[none]" not in _LOCKDOWN.read_text():
-        raise NotTraceable(
-            "kprobes and fentry are not offered",
-            why="the kernel is locked down",
-            fix="no point needs them; boot without lockdown to use them",
-        )
-    if (
-        not Path("/sys/kernel/tracing/kprobe_events").exists()
-        and not Path("/sys/bus/event_source/devices/kprobe").exists()
-    ):
-        raise NotTraceable("kprobes are not offered", why="the kernel has no kprobe events", fix="no point needs them")
-    return "kprobes are offered"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import SimpleNamespace
 
 from ..errors import NotTraceable
 from . import loader
-from .btf import FUNC, STRUCT, Btf, vmlinux
+from .btf import FUNC, STRUCT, VMLINUX, Btf, module_of, types_of, vmlinux
 from .headers import offset_of
-from .points import CATALOGUE, Point
+from .pcapfilter import compile_expression
+from .points import CATALOGUE, FIRST_CUSTOM, MOST_CUSTOM, Point
 
 RULES = 16  #: at a time
-POINTS = max(point.id for point in CATALOGUE) + 1
+POINTS = FIRST_CUSTOM + MOST_CUSTOM
 PASSAGES = 1 << 16
 CELLS = 1 << 17
 _READABLE = "new_utsname"  # begins with char[65], more than programs look at
@@ -53,17 +55,25 @@ def readable_id(btf: Btf) -> int:
     return btf.id_of(FUNC, "bpf_rdonly_cast") or 0
 
 
-@lru_cache(maxsize=1)
 def functions_traceable() -> str:
-    """Return why the entry of functions cannot be traced on this host, empty where it can."""
+    """Return why the entry of no function can be traced on this host, empty where it can."""
     btf = vmlinux()
-    name = next(
-        (point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), ""
-    )
-    if not name:
-        return "the kernel's type information names none of the catalogue's functions"
+    name = next((point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), "")
+    return refusal(name, "") if name else "the kernel's type information names none of the catalogue's functions"
+
+
+@lru_cache(maxsize=None)
+def refusal(function: str, module: str) -> str:
+    """Return why the kernel refuses to trace the entry of a function that it has, empty where it does not.
+
+    Parameters
+    ----------
+    function : str
+    module : str
+        The module that it is in, empty for the kernel itself.
+    """
     try:
-        loader.probe(loader.function(name))
+        loader.probe(loader.function(function))
     except NotTraceable as error:
         return error.why or error.what
     return ""
@@ -71,12 +81,7 @@ def functions_traceable() -> str:
 
 def is_available(point: Point) -> bool:
     """Tell whether this kernel has a point."""
-    btf = vmlinux()
-    if point.is_function:
-        return btf.id_of(FUNC, point.tracepoint) is not None and not functions_traceable()
-    if not btf.tracepoint(point.tracepoint):
-        return False
-    return not (point.instead_of and btf.tracepoint(point.instead_of))
+    return not why_missing(point)
 
 
 def available() -> list[Point]:
@@ -113,14 +118,35 @@ def usable(points: list[Point]) -> list[Point]:
 
 
 def why_missing(point: Point) -> str:
-    """Return why this host lacks a point."""
-    if point.is_function and vmlinux().id_of(FUNC, point.tracepoint) is not None:
-        return f"the entry of kernel functions cannot be traced: {functions_traceable()}"
+    """Return why this host lacks a point, empty where it has it."""
     if point.is_function:
-        return "the kernel has no such function, or it is in a module"
-    if point.instead_of and vmlinux().tracepoint(point.instead_of):
+        return _why_no_function(point)
+    btf = vmlinux()
+    if point.instead_of and btf.tracepoint(point.instead_of):
         return f"here {point.instead_of} says more"
+    if btf.tracepoint(point.tracepoint):
+        return _why_no_packet(point, btf.arguments(point.tracepoint))
     return f"its tracepoint came with Linux {point.since}" if point.since else "its type information does not name it"
+
+
+def _why_no_function(point: Point) -> str:
+    module = module_of(point.tracepoint)
+    if module is None and point.module and not (VMLINUX.parent / point.module).exists():
+        return f"the module {point.module} is not loaded, and the kernel itself has no such function"
+    if module is None:
+        return "the kernel has no such function, or has it inlined"
+    wrong = _why_no_packet(point, types_of(module).parameters(point.tracepoint))
+    if wrong:
+        return wrong
+    refused = functions_traceable() or refusal(point.tracepoint, module)
+    return f"the entry of the function cannot be traced: {refused}" if refused else ""
+
+
+def _why_no_packet(point: Point, arguments: list[str | None]) -> str:
+    """Return what is wrong with what the kernel passes there."""
+    if point.packet < 0 or arguments[point.packet : point.packet + 1] == ["sk_buff"]:
+        return ""
+    return f"in this kernel its argument {point.packet} is not the packet"
 
 
 def target(point: Point) -> loader.Target:
@@ -132,3 +158,12 @@ def possible_cpus() -> int:
     """Return one more than the highest CPU number the kernel may ever use."""
     with open("/sys/devices/system/cpu/possible") as file:
         return int(file.read().strip().split("-")[-1].split(",")[-1]) + 1
+
+
+def trial(points: list[Point], expression: str = "") -> SimpleNamespace:
+    """Return a standard rule (see `ruleset.Rule`) that captures at these points, to try them."""
+    return SimpleNamespace(
+        name="trial", mode="capture", filter=tuple(compile_expression(expression)),
+        points=tuple(point.name for point in points), sample=2**32 - 1, limit=0, by_flow=False, selected=False,
+        outgoing=True, incoming=True,
+    )  # fmt: skip

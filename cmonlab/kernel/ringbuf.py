@@ -12,6 +12,7 @@ import os
 
 import numpy as np
 
+from ..errors import NotTraceable
 from . import bpf
 
 _BUSY, _DISCARDED = np.uint32(1 << 31), np.uint32(1 << 30)
@@ -79,3 +80,36 @@ class RingBuffer:
         self._data.close()
         os.close(self.fd)
         self.fd = -1
+
+
+def per_cpu(outer_fd: int, cpus: int, size_bytes: int, record: np.dtype) -> list[RingBuffer]:
+    """Return a ring buffer for each CPU, put into an array of maps.
+
+    Parameters
+    ----------
+    outer_fd : int
+        The array of maps.
+    cpus : int
+        How many.
+    size_bytes, record
+        See `RingBuffer`.
+
+    Raises
+    ------
+    NotTraceable
+        The kernel refuses them.
+    """
+    rings: list[RingBuffer] = []
+    try:
+        for cpu in range(cpus):
+            rings.append(RingBuffer(size_bytes, record))
+            bpf.update_fd(outer_fd, cpu, rings[-1].fd)
+    except OSError as error:
+        for ring in rings:
+            ring.close()
+        raise NotTraceable(
+            "the ring buffers cannot be made",
+            why=error.strerror,
+            fix="free memory, or ask for smaller ones (ring_bytes)",
+        ) from error
+    return rings

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import NotTraceable
-from . import bpf, loader, programs
+from ..probe import Probe
+from . import bpf, custom, loader, programs
 from .cells import CellReader
 from .points import BY_NAME, CATALOGUE, Point
-from .ringbuf import RingBuffer
+from .ringbuf import RingBuffer, per_cpu
 from .ruleset import ActiveRules, Ledger, Rule
 
 _BLIND = 255  # POINT_BLIND of records.h
@@ -27,6 +28,7 @@ RING_BYTES = 16 << 20
 POLL_S = 0.01
 CELLS_S = 1.0
 _NICE = -10
+_FLUSH_S = 10.0
 
 
 @dataclass
@@ -49,6 +51,9 @@ class Recording:
         Those that were active, with their epochs.
     addresses6 : dict of int to bytes
         IPv6 addresses (16 bytes) by their key in the records.
+    notes : list of (int, numpy.ndarray)
+        CPU and what custom points took down (``struct note``), as they were read; their
+        hops are among `chunks` as well.
     blind : list of (int, int, int)
         CPU, start and end (ns) of intervals in which tracepoints stayed silent.
     reader_cpu_s : float
@@ -61,6 +66,7 @@ class Recording:
     tallies: list[dict[str, int | str]] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     addresses6: dict[int, bytes] = field(default_factory=dict)
+    notes: list[tuple[int, np.ndarray]] = field(default_factory=list)
     blind: list[tuple[int, int, int]] = field(default_factory=list)
     reader_cpu_s: float = 0.0
 
@@ -72,6 +78,8 @@ class Tracer:
 
     Parameters
     ----------
+    probes : sequence of Probe
+        Points of one's own, for rules to name.
     ring_bytes : int
         Size of each CPU's ring buffer.
     max_bytes : int
@@ -86,17 +94,21 @@ class Tracer:
     ------
     NotTraceable
         This host is not usable.
+    ProbeError
+        A probe does not work on this kernel, or does not compile.
     """
 
     def __init__(
-        self, *, ring_bytes: int = RING_BYTES, max_bytes: int = 0,
+        self, *, probes: Sequence[Probe] = (), ring_bytes: int = RING_BYTES, max_bytes: int = 0,
         on_records: Callable[[int, np.ndarray], None] | None = None,
         on_cells: Callable[[int, int, np.ndarray], None] | None = None,
     ):  # fmt: skip
         cpus = programs.possible_cpus()
         self._rings: list[RingBuffer] = []
+        self._note_rings: list[RingBuffer] = []
         self._turns = -1
-        self._module = loader.Module(loader.expand(loader.SOURCES / "points.c"), programs.macros(cpus))
+        self.probes, self.own = list(probes), custom.points(probes)
+        self._module = custom.compiled(self.probes, self.own, cpus)
         self.record = self._module.layout("layout")
         self._max_bytes = max_bytes or _memory_share()
         self.full = False
@@ -107,30 +119,23 @@ class Tracer:
         self._on_records = on_records or self._keep_records
         self._on_cells = on_cells or (lambda *window: self.recording.cells.append(window))
         self._stopping = threading.Event()
+        self._drained, self._drains = threading.Condition(), 0
         self._threads = [
             threading.Thread(target=work, name=f"cmonlab-{name}", daemon=True)
             for name, work in (("reader", self._read_until_stopped), ("cells", self._read_cells))
         ]
         try:
-            self._make_rings(cpus, ring_bytes)
-            self.active = ActiveRules(self._module)
+            self._rings = self._make_rings("rings", "layout", cpus, ring_bytes)
+            if self.own:
+                self._note_rings = self._make_rings("note_rings", "note_layout", cpus, ring_bytes)
+            self.active = ActiveRules(self._module, self.own)
             self._cells = CellReader(self._module, self.active, self._wait_for_programs)
         except BaseException:
             self.close()
             raise
 
-    def _make_rings(self, cpus: int, ring_bytes: int) -> None:
-        outer = self._module.map_fd("rings")
-        try:
-            for cpu in range(cpus):
-                self._rings.append(RingBuffer(ring_bytes, self.record))
-                bpf.update_fd(outer, cpu, self._rings[-1].fd)
-        except OSError as error:
-            raise NotTraceable(
-                "the ring buffers cannot be made",
-                why=error.strerror,
-                fix="free memory, or ask for smaller ones (ring_bytes)",
-            ) from error
+    def _make_rings(self, name: str, layout: str, cpus: int, ring_bytes: int) -> list[RingBuffer]:
+        return per_cpu(self._module.map_fd(name), cpus, ring_bytes, self._module.layout(layout))
 
     def __enter__(self) -> Tracer:
         return self
@@ -151,14 +156,43 @@ class Tracer:
             self.apply(plans, members)
 
     def apply(self, plans: Sequence[Any], members: Mapping[str, Sequence[int]] | None = None) -> int:
-        """Make these the active rules; see `ActiveRules.apply`."""
-        return self.active.apply(plans, members)
+        """Make these the active rules; see `ActiveRules.apply`.
+
+        A window of cells ends with the epoch before.
+        """
+        return self._cells.take(self._on_cells, lambda: self.active.apply(plans, members))
+
+    @property
+    def window_ns(self) -> int:
+        """When the current window of cells began."""
+        return self._cells.since_ns
 
     @property
     def points(self) -> list[Point]:
         """The points of all rules so far, in the catalogue's order."""
         named = {name for rule in self.active.history for name in rule.plan.points}
-        return [point for point in CATALOGUE if point.name in named]
+        return [point for point in (*CATALOGUE, *self.own) if point.name in named]
+
+    def flush(self) -> None:
+        """Return when all that was recorded and aggregated before this call has been handed out.
+
+        Raises
+        ------
+        NotTraceable
+            Nothing is read any more.
+        """
+        self.active.settle()
+        self._wait_for_programs()
+        with self._drained:
+            after_next = self._drains + 2
+            if not self._drained.wait_for(lambda: self._drains >= after_next, _FLUSH_S):
+                raise NotTraceable("the events are not read any more", why=repr(self.error), fix="start again")
+        self._cells.take(self._on_cells)
+
+    @property
+    def cells_layout(self) -> np.dtype:
+        """The layout of cells."""
+        return self._cells.layout
 
     def stop(self) -> Recording:
         """Detach, read what is left and return the recording."""
@@ -189,6 +223,9 @@ class Tracer:
         try:
             while not self._stopping.wait(POLL_S):
                 self._drain()
+                with self._drained:
+                    self._drains += 1
+                    self._drained.notify_all()
             self._drain()
         except BaseException as error:  # whoever stops us tells it; what is not read counts as lost
             self.error = error
@@ -204,14 +241,27 @@ class Tracer:
 
     def _drain(self) -> None:
         for cpu, ring in enumerate(self._rings):
-            if self.events * self.record.itemsize > self._max_bytes and self._on_records == self._keep_records:
-                self.full = True
+            if self._is_full():
                 return
-            records = self._without_gaps(cpu, ring.read())
-            if len(records):
-                self.events += len(records)
-                self._count(records)
-                self._on_records(cpu, records)
+            self._take(cpu, self._without_gaps(cpu, ring.read()))
+        for cpu, ring in enumerate(self._note_rings):
+            if self._is_full():
+                return
+            notes = ring.read()
+            if len(notes):
+                self._take(cpu, np.ascontiguousarray(notes["hop"]))
+                self.recording.notes.append((cpu, notes))
+
+    def _is_full(self) -> bool:
+        if self.events * self.record.itemsize > self._max_bytes and self._on_records == self._keep_records:
+            self.full = True
+        return self.full
+
+    def _take(self, cpu: int, records: np.ndarray) -> None:
+        if len(records):
+            self.events += len(records)
+            self._count(records)
+            self._on_records(cpu, records)
 
     def _count(self, records: np.ndarray) -> None:
         epochs = records["epoch"]
@@ -260,11 +310,11 @@ class Tracer:
 
     def tallies(self) -> list[dict[str, int | str]]:
         """Account for what each rule, of those that hold a slot, made of the packets at each of its points."""
-        table, rows = self._module.table("tallies"), []
+        table, rows, ids = self._module.table("tallies"), [], {point.name: point.id for point in self.points}
         latest = {rule.slot: rule for rule in self.active.history}
         for slot, rule in latest.items():
             for name in rule.plan.points:
-                cpus = table[slot * programs.POINTS + BY_NAME[name].id]
+                cpus = table[slot * programs.POINTS + ids[name]]
                 sums = {field: sum(int(getattr(cpu, field)) for cpu in cpus) for field, _ in table.sLeaf._fields_}
                 rows.append({"rule": rule.plan.name, "slot": slot, "point": name, **sums})
         return rows
@@ -282,9 +332,10 @@ class Tracer:
         if self._turns >= 0:
             os.close(self._turns)
             self._turns = -1
-        for ring in self._rings:
+        for ring in (*self._rings, *self._note_rings):
             ring.close()
         self._rings.clear()
+        self._note_rings.clear()
         self._module.close()
 
 

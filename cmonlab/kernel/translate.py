@@ -14,18 +14,21 @@ from itertools import pairwise
 from ..errors import RuleError
 from . import cbpf
 from .cbpf import ACCEPT, REJECT, Instruction, Paths, State
-from .ebpf import ADD, AND, JEQ, JGE, JGT, JLE, JLT, JNE, LSH, MOV, OR, Assembler, Register
+from .ebpf import ADD, AND, JEQ, JGE, JGT, JLE, JLT, JNE, LSH, MOV, OR, SUB, Assembler, Register
 
 WINDOW_BYTES = 64
 SLOTS = 32
 _PROBE_READ_KERNEL = 113
 _INVERSE = {JEQ: JNE, JNE: JEQ, JGT: JLE, JGE: JLT}
 
-_SPARE, _WINDOW, _LINEAR, _TOTAL, _ADDRESS, _A, _X, _MASK = (Register(number) for number in range(8))
+_SPARE, _WINDOW, _LINEAR, _TOTAL, _ADDRESS, _A, _X = (Register(number) for number in range(7))
 _FRAME = Register.R10
-# The frame: arguments, as calls destroy their registers; A meanwhile; what a call read; scratch words.
-_HOMES = {_WINDOW: -8, _LINEAR: -16, _TOTAL: -24, _ADDRESS: -32}
-_HOME_OF_A, _READ, _WORDS = -36, -40, -44
+# The frame: arguments as (size, offset); A during a call; what a call read; scratch words. The lengths are compared in
+# copies read from here, where the verifier does not follow them, as they are not at a multiple of 8: if it knew what
+# is left of their range on each path, it would walk through all later rules once for each range.
+_HOMES = {_WINDOW: (8, -8), _ADDRESS: (8, -16), _LINEAR: (4, -20), _TOTAL: (4, -28)}
+_HOME_OF_A, _READ, _WORDS = -24, -32, -36
+_MASK = -100  # the result lies there, too, and for the same reason
 
 
 def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readable: bool) -> bytes:
@@ -65,62 +68,52 @@ def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readabl
     for slot, _ in rules:
         if not 0 <= slot < SLOTS:
             raise RuleError(f"there is no slot {slot} for a rule", why=f"they are 0 to {SLOTS - 1}")
-    asm = Assembler()
-    translations = [_Translation(asm, slot, Paths(program), readable) for slot, program in rules]
-    kept = [_WINDOW, _LINEAR, _ADDRESS]
-    if any(i.mode == cbpf.LEN for t in translations for i in t.paths.program if i.kind in (cbpf.LD, cbpf.LDX)):
-        kept.append(_TOTAL)
-    if any(translation.calls() for translation in translations):
-        for register in kept:
-            asm.store(8, _FRAME, _HOMES[register], register)
-    if translations:
-        asm.alu(MOV, _MASK, 0)
-    for translation in translations:
-        translation.emit([register for register in kept if register != _ADDRESS])
-    asm.alu(MOV, _SPARE, _MASK if translations else 0)
+    asm, head = Assembler(), Assembler()
+    kept: set[Register] = set()
+    for slot, program in rules:
+        _Translation(asm, 1 << slot, Paths(program), readable, kept).emit()
+    asm.load(4, _SPARE, _FRAME, _MASK)
     asm.exit()
-    return asm.assemble()
+    for register in sorted(kept):
+        size, offset = _HOMES[register]
+        head.store(size, _FRAME, offset, register)
+    # A 0 that the verifier takes for any number, so that a bit that is set is nothing new to it.
+    head.alu(MOV, _SPARE, _TOTAL, wide=True)
+    head.alu(SUB, _SPARE, _TOTAL, wide=True)
+    head.store(4, _FRAME, _MASK, _SPARE)
+    return head.assemble() + asm.assemble()
 
 
 class _Translation:
     """One rule's part of the function; its labels are (itself, a state or `ACCEPT` or `REJECT`)."""
 
-    def __init__(self, asm: Assembler, slot: int, paths: Paths, readable: bool):
-        self._asm, self._bit, self.paths, self._readable = asm, 1 << slot, paths, readable
-        self._restored: list[Register] = []
+    def __init__(self, asm: Assembler, bit: int, paths: Paths, readable: bool, kept: set[Register]):
+        self._asm, self._bit, self._paths, self._readable = asm, bit, paths, readable
+        self._kept = kept
 
-    def calls(self) -> bool:
-        """Whether any load needs the helper."""
-        loads = (state for state in self._computed() if self.paths.program[state.at].size_bytes)
-        return any(self._is_far(state) for state in loads)
-
-    def emit(self, restored: list[Register]) -> None:
-        """Append the code; a call is followed by loads of the registers `restored`."""
-        self._restored = restored
+    def emit(self) -> None:
+        """Append the code, and enter into `kept` which arguments have to be in the frame."""
         self._clear()
-        computed = self._computed()
-        for state, following in self.paths.order():
-            targets = self.paths.targets[state]
+        for state, following in self._paths.order():
+            targets = self._paths.targets[state]
             self._asm.place((self, state))
-            if state in computed:
+            if targets != (REJECT,):
                 self._compute(state)
             self._go_on(state, targets, following)
-        if self.paths.accepts:
+        if self._paths.accepts:
             self._asm.place((self, ACCEPT))
-            self._asm.alu(OR, _MASK, self._bit)
+            self._asm.load(4, _SPARE, _FRAME, _MASK)
+            self._asm.alu(OR, _SPARE, self._bit)
+            self._asm.store(4, _FRAME, _MASK, _SPARE)
         self._asm.place((self, REJECT))
-
-    def _computed(self) -> set[State]:
-        """Return the states that do something: what can only reject need not be computed first."""
-        return {state for state, targets in self.paths.targets.items() if targets != (REJECT,)}
 
     def _clear(self) -> None:
         """Set to 0 what may be read before it is set."""
-        program, first = self.paths.program, self.paths.needed[0]
+        program, first = self._paths.program, self._paths.needed[0]
         for name, register in (("A", _A), ("X", _X)):
             if name in first:
                 self._asm.alu(MOV, register, 0)
-        loads = (program[state.at] for state in self.paths.targets)
+        loads = (program[state.at] for state in self._paths.targets)
         for word in sorted({i.k for i in loads if i.scratch and i.kind in (cbpf.LD, cbpf.LDX)}):
             self._asm.store(4, _FRAME, _home(word), 0)
 
@@ -140,7 +133,7 @@ class _Translation:
             self._asm.jump((self, fails))
 
     def _condition(self, state: State) -> tuple[int, Register, Register | int]:
-        instruction = self.paths.program[state.at]
+        instruction = self._paths.program[state.at]
         if instruction.kind == cbpf.LDX:
             return JEQ, _X, cbpf.SHORT_HEADER_BYTES
         if instruction.kind == cbpf.RET:
@@ -149,7 +142,7 @@ class _Translation:
 
     def _compute(self, state: State) -> None:
         """Append what an instruction does apart from jumping."""
-        asm, instruction = self._asm, self.paths.program[state.at]
+        asm, instruction = self._asm, self._paths.program[state.at]
         into = _A if instruction.kind == cbpf.LD else _X
         if instruction.kind == cbpf.ALU:
             self._arithmetic(state, instruction.operation)
@@ -167,8 +160,10 @@ class _Translation:
         elif instruction.kind in (cbpf.LD, cbpf.LDX):
             if instruction.mode == cbpf.MEM:
                 asm.load(4, into, _FRAME, _home(instruction.k))
+            elif instruction.mode == cbpf.LEN:
+                self._fetch(into, _TOTAL)
             else:
-                asm.alu(MOV, into, _TOTAL if instruction.mode == cbpf.LEN else instruction.k)
+                asm.alu(MOV, into, instruction.k)
 
     def _arithmetic(self, state: State, operation: int) -> None:
         asm, operand = self._asm, self._operand(state)
@@ -188,14 +183,16 @@ class _Translation:
 
     def _packet(self, state: State, into: Register, size: int) -> None:
         """Append a checked load of `size` bytes out of the packet."""
-        asm, offset = self._asm, self.paths.offset(state)
+        asm, offset = self._asm, self._paths.offset(state)
         if offset is None:
-            k = self.paths.program[state.at].k
+            k = self._paths.program[state.at].k
             asm.jump_if(JGT, _X, cbpf.FARTHEST - k, (self, REJECT))
             asm.alu(MOV, _SPARE, _X)
             asm.alu(ADD, _SPARE, k + size)
+            self._fetch(_LINEAR, _LINEAR)
             asm.jump_if(JGT, _SPARE, _LINEAR, (self, REJECT))
-        elif offset + size > self.paths.sure_bytes[state]:
+        elif offset + size > self._paths.sure_bytes[state]:
+            self._fetch(_LINEAR, _LINEAR)
             asm.jump_if(JLT, _LINEAR, offset + size, (self, REJECT))
         if self._is_far(state):
             self._far(state, into, size)
@@ -220,22 +217,21 @@ class _Translation:
 
     def _far(self, state: State, into: Register, size: int) -> None:
         """Append a call that reads kernel memory; r1 to r5 do not survive it."""
-        asm, offset = self._asm, self.paths.offset(state)
-        keep_a = into == _X and "A" in self.paths.needed[state.at + 1]
+        asm, offset = self._asm, self._paths.offset(state)
+        keep_a = into == _X and "A" in self._paths.needed[state.at + 1]
         if keep_a:
             asm.store(4, _FRAME, _HOME_OF_A, _A)
-        asm.load(8, Register.R3, _FRAME, _HOMES[_ADDRESS])
+        self._fetch(Register.R3, _ADDRESS)
         if offset is None:
             asm.alu(ADD, Register.R3, _X, wide=True)
-            offset = self.paths.program[state.at].k
+            offset = self._paths.program[state.at].k
         if offset:
             asm.alu(ADD, Register.R3, offset, wide=True)
         asm.alu(MOV, Register.R1, _FRAME, wide=True)
         asm.alu(ADD, Register.R1, _READ, wide=True)
         asm.alu(MOV, Register.R2, size)
         asm.call(_PROBE_READ_KERNEL)
-        for register in self._restored:
-            asm.load(8, register, _FRAME, _HOMES[register])
+        self._fetch(_WINDOW, _WINDOW)
         asm.jump_if(JNE, _SPARE, 0, (self, REJECT))
         asm.load(size, into, _FRAME, _READ)
         if size > 1:
@@ -243,12 +239,18 @@ class _Translation:
         if keep_a:
             asm.load(4, _A, _FRAME, _HOME_OF_A)
 
+    def _fetch(self, into: Register, argument: Register) -> None:
+        """Append a load of an argument from its home."""
+        size, offset = _HOMES[argument]
+        self._kept.add(argument)
+        self._asm.load(size, into, _FRAME, offset)
+
     def _is_far(self, state: State) -> bool:
-        offset = self.paths.offset(state)
-        return offset is None or offset + self.paths.program[state.at].size_bytes > WINDOW_BYTES
+        offset = self._paths.offset(state)
+        return offset is None or offset + self._paths.program[state.at].size_bytes > WINDOW_BYTES
 
     def _operand(self, state: State) -> Register | int:
-        instruction = self.paths.program[state.at]
+        instruction = self._paths.program[state.at]
         return self._x(state) if instruction.by_x else instruction.k
 
     def _x(self, state: State) -> Register | int:

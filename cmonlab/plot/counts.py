@@ -12,6 +12,9 @@ from .text import count, counted, fold, plain
 KINDS = {
     "unmatched": ("unmatched", {"color": NEUTRAL}),
     "sampled_out": ("sampled out", {"color": PALETTE[4]}),
+    "counted": ("counted", {"color": PALETTE[5]}),
+    "aggregated": ("aggregated", {"color": PALETTE[2]}),
+    "overflowed": ("overflowed", {"color": PALETTE[3]}),
     "recorded": ("recorded", {"color": PALETTE[0]}),
     "lost": (
         "lost",
@@ -84,7 +87,8 @@ def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
 
 
 def _subtitle(table: pd.DataFrame) -> str:
-    text = "Lost events are the monitor's own, never packet loss. Seen = unmatched + sampled out + recorded + lost"
+    words = " + ".join(word for word, _ in KINDS.values())
+    text = f"Lost events are the monitor's own, never packet loss. Seen = {words}"
     off = table.loc[table["seen"] != table[list(KINDS)].sum(axis=1), "point"]
     return f"{text}, but not at {', '.join(map(str, off))}." if len(off) else f"{text}, exactly."
 

@@ -6,20 +6,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
-from .style import NEUTRAL, fill
+from .style import NEUTRAL, fill, kind_fill
 from .text import count, counted, duration, fold, percent, plain
 
 TITLE = "Latency breakdown"
-COLUMNS = ("direction", "segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share")
+COLUMNS = ("direction", "kind", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share")
 
 
 def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Figure:
-    """Draw each direction as one bar of its segments, in the order of the path.
+    """Draw each direction as one bar of its segments, in the order of the path, or of their kinds.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["breakdown"]``.
+        Columns of ``schema.TABLES["breakdown"]``, or of ``schema.TABLES["breakdown_by_kind"]``: a kind has
+        the same colour in every direction.
     caption : str
         Drawn below.
     most : int
@@ -38,10 +39,12 @@ def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Fi
         A column is missing.
     """
     need(table, COLUMNS)
-    table = table.loc[table["n"] > 0, list(COLUMNS)]
+    by_kind = "segment" not in table.columns
+    table = table[table["n"] > 0]
     if table.empty:
         return empty(TITLE, "No journey was complete, so there is no delay to break down.", caption)
-    table = table.assign(direction=table["direction"].astype(str), segment=table["segment"].astype(str))
+    names = table["kind" if by_kind else "segment"].astype(str)
+    table = table.assign(direction=table["direction"].astype(str), kind=table["kind"].astype(str), segment=names)
     largest = table.groupby("direction", sort=False)["n"].transform("max")
     table["part_ns"] = table["mean_ns"] * table["n"] / largest
     shown, left_out = _largest(table, most)
@@ -49,7 +52,9 @@ def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Fi
     figure, legend = go.Figure(), []
     for direction in shown:
         rows = table[table["direction"] == direction]
-        legend.append([_add(figure, row, number, longest_ns) for number, row in enumerate(rows.itertuples(), 1)])
+        markers = [kind_fill(kind) if by_kind else fill(number) for number, kind in enumerate(rows["kind"])]
+        bars = zip(rows.itertuples(), markers, strict=True)
+        legend.append([_add(figure, row, number, marker, longest_ns) for number, (row, marker) in enumerate(bars, 1)])
     return _axes(figure, table, shown, left_out, legend, caption)
 
 
@@ -60,11 +65,12 @@ def _largest(table: pd.DataFrame, most: int) -> tuple[list[str], int]:
     return [direction for direction in total.index if direction in keep], len(total) - len(keep)
 
 
-def _add(figure: go.Figure, row, number: int, longest_ns: float) -> str:
+def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -> str:
     """Add one segment of one bar; return its entry in the legend."""
     entry = fold(f"{number}  {row.segment}  ({duration(row.part_ns)}, {percent(row.share)})", LEGEND_WIDTH)
     hover = (
-        f"<b>{number}  {plain(row.segment)}</b><br>mean {duration(row.mean_ns)}, "
+        f"<b>{number}  {plain(row.segment)}</b><br>"
+        f"{plain(row.kind) + '<br>' if row.kind != row.segment else ''}mean {duration(row.mean_ns)}, "
         f"{percent(row.share)} of the one-way delay<br>"
         f"p50 {duration(row.p50_ns)}, p90 {duration(row.p90_ns)}<br>"
         f"p99 {duration(row.p99_ns)}, p99.9 {duration(row.p999_ns)}<br>"
@@ -72,7 +78,7 @@ def _add(figure: go.Figure, row, number: int, longest_ns: float) -> str:
     )
     figure.add_bar(
         x=[row.part_ns / 1e3], y=[plain(row.direction)], orientation="h", name=entry,
-        marker={"color": NEUTRAL} if row.segment == "residual" else fill(number - 1),
+        marker={"color": NEUTRAL} if row.segment == "residual" else marker,
         # The number leads to the legend; a time has room only in a wide part.
         text=[f"{number} · {duration(row.part_ns)}" if row.part_ns > 0.09 * longest_ns else f"{number}"],
         textposition="inside", insidetextanchor="middle", textangle=0,
@@ -92,7 +98,10 @@ def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: 
         title_text="", tickvals=[plain(direction) for direction in shown], ticktext=labels, autorange="reversed",
         showgrid=False,
     )  # fmt: skip
-    subtitle = "Segments in the order of the path; they add up to the mean one-way delay."
+    parts = (
+        "What the time is spent on" if table["segment"].equals(table["kind"]) else "Segments in the order of the path"
+    )
+    subtitle = f"{parts}; they add up to the mean one-way delay."
     if left_out:
         subtitle += f" Not drawn: {counted(left_out, 'direction', 'directions')} with less time."
     return frame(

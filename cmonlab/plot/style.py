@@ -16,6 +16,8 @@ PATTERNS = ("", "/", ".", "x", "-")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Okabe and Ito's vermillion means lost events and nothing else.
 WARNING = "#D55E00"
+# What a segment's time is spent on looks the same in every figure.
+KINDS = ("processing", "queueing", "softirq", "scheduling")
 NEUTRAL = "#8A93A3"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 
@@ -35,6 +37,11 @@ def fill(index: int) -> dict:
     shape = PATTERNS[index // len(PALETTE) % len(PATTERNS)]
     pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.25}
     return {"color": color(index), "pattern": pattern} if shape else {"color": color(index)}
+
+
+def kind_fill(kind: str) -> dict:
+    """Return the marker of a kind of segment; an unknown one is neutral."""
+    return fill(KINDS.index(kind)) if kind in KINDS else {"color": NEUTRAL}
 
 
 def stroke(index: int, width: float = 2.0) -> dict:

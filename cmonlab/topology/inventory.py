@@ -1,130 +1,113 @@
-"""Who is who while a recording runs: namespaces and interfaces as they come and go."""
+"""Who is who on this host: containers, namespaces and interfaces as they come, go and are renamed."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Collection
-from contextlib import ExitStack
-from typing import Any
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from . import links as netlinks
+from ..errors import DockerError
+from . import containers as engine
 from .client import docker_errors, unless_gone
-from .deploy import Lab
+from .containers import Container
+from .events import Events
 from .links import links
+from .netns import GONE, container_of, first_of, namespace, search
+from .roster import Changed, Roster
+from .watch import Watch
 
-__all__ = ["Inventory", "links"]
+if TYPE_CHECKING:
+    from .deploy import Lab
 
-# What goes away needs no look: its row stays as it is.
-_EVENTS = {"type": ["container", "network"], "event": ["start", "connect"]}
+__all__ = ["Container", "Inventory", "links"]
+
+_MOST_MISSED = 1000
+_UNCLAIMED_NS = 60 * 10**9
 
 
 class Inventory:
-    """Names of namespaces and interfaces, from the start of a recording to its end.
+    """Names of containers, namespaces and interfaces, from `__enter__` to `close`.
 
-    A context manager. The containers that run are taken at once; a thread follows the
-    engine's events, so that a container started later is named too, and one that has
-    gone stays. Namespaces are held open until `close`, so that no inode number means
-    two namespaces in one recording.
+    A context manager. Docker's events tell which container is being started. When an
+    interface is then moved away, the container's namespace is looked for among the
+    newest processes, so that it is held before the container's program runs, however
+    short that lives. Netlink tells of every interface and address in the host's and in
+    each container's namespace. Nothing is polled; a container costs one file descriptor.
+
+    Namespaces are held until `close` or `release_gone`, so that meanwhile no inode
+    number means two of them. Nothing is made that outlives the process.
 
     Parameters
     ----------
-    lab : Lab
-        Its containers carry their short names, others of the same engine Docker's, the
-        root namespace ``host``.
+    client : docker.DockerClient, optional
+        Of the engine to follow; without one, only the host's interfaces are followed.
+    names : mapping of str to str
+        Short names by container id; other containers have Docker's. The namespace that
+        we are in is ``host``. Of containers that share a namespace, the first names it.
 
     Attributes
     ----------
-    missed : list of str
-        Containers that were gone before their namespace could be read.
-    error : str
-        Why the event stream broke, empty while it works.
+    missed : collections.deque of str
+        The last 1,000 containers that were gone before their namespace could be held.
     """
 
-    def __init__(self, lab: Lab):
-        self._api = lab.client.api
-        self._short = {container.id: name for name, container in lab.containers.items()}
-        self._pids = {container.id: container.pid for container in lab.containers.values()}
-        self._rows: dict[tuple[int, int], dict[str, Any]] = {}
-        self._handles: dict[str, int] = {}
-        self._taken: set[str] = set()
-        self._stack = ExitStack()
-        self._lock = threading.Lock()
-        self._closing = False
-        self._caught_up = threading.Event()
-        self.missed: list[str] = []
-        self.error = ""
+    def __init__(self, client: Any = None, names: Mapping[str, str] | None = None):
+        self._names = names or {}
+        self._lock = threading.RLock()
+        self._roster = Roster(self._lock)
+        # Container → namespace and pid, found before the engine told of its start, and when.
+        self._early: dict[str, tuple[int, int, int]] = {}
+        self._host = os.stat("/proc/self/ns/net").st_ino
+        self._watch = Watch(self._lock, self._notice)
+        self._api = client.api if client is not None else None
+        self._events = Events(self._api, self._heed, self._relist) if client is not None else None
+        self._failure = ""
+        self.missed: deque[str] = deque(maxlen=_MOST_MISSED)
+
+    @classmethod
+    def of(cls, lab: Lab) -> Inventory:
+        """Return the inventory of a lab's engine, with the lab's short names."""
+        return cls(lab.client, {container.id: name for name, container in lab.containers.items()})
 
     def __enter__(self) -> Inventory:
         try:
-            self._handles["host"] = self._stack.enter_context(netlinks.namespace(os.getpid()))
-            for container, pid in self._pids.items():
-                self._hold(self._short[container], pid)
-            with docker_errors("the engine's events cannot be followed"):
+            with namespace(os.getpid()) as handle:
+                self._watch.follow(handle, since_ns=0)
+            self._watch.start()
+            if self._events is not None:
                 # What starts while the stream is being opened comes again in it.
-                self._stream = self._api.events(since=f"{time.time():.9f}", filters=_EVENTS, decode=True)
-                for container in self._api.containers(quiet=True):
-                    self._take(container["Id"])
-            self._read(list(self._handles))
+                self._events.open()
+                self._list(since_ns=0)
+                self._events.start()
         except BaseException:
             self.close()
             raise
-        self._thread = threading.Thread(target=self._follow, name="cmonlab-inventory", daemon=True)
-        self._thread.start()
         return self
 
-    def _hold(self, name: str, pid: int) -> str:
-        """Open a container's namespace; return its key, "" when it is gone."""
-        try:
-            handle = self._stack.enter_context(netlinks.namespace(pid))
-        except (FileNotFoundError, ProcessLookupError):
-            return ""
-        # A restarted container has a second namespace under the same name.
-        key, number = name, 2
-        while key in self._handles:
-            if os.fstat(self._handles[key]).st_ino == os.fstat(handle).st_ino:
-                return key
-            key, number = f"{name}#{number}", number + 1
-        self._handles[key] = handle
-        return key
+    # ---- what is told ------------------------------------------------------
 
-    def _take(self, container: str) -> str:
-        """Take a container that has started, of the lab or not; return its key."""
-        name, pid, state = self._short.get(container, container[:12]), 0, "exited"
-        with unless_gone():
-            data = self._api.inspect_container(container)
-            name = self._short.get(container, data["Name"].lstrip("/"))
-            pid, state = data["State"]["Pid"], data["State"]["Status"]
-        key = self._hold(name, pid) if pid else ""
-        if key:
-            self._taken.add(container)
-        elif state != "created" and container not in self._taken:
-            self.missed.append(name)
-        return key
+    @property
+    def error(self) -> str:
+        """Why something is not followed or not told, empty while all is well."""
+        events = self._events.error if self._events else ""
+        return "; ".join(filter(None, [events, self._watch.error, self._roster.error, self._failure]))
 
-    def _read(self, keys: Collection[str]) -> None:
-        rows = netlinks.read({key: self._handles[key] for key in keys})
-        with self._lock:
-            for row in rows:
-                row["namespace"] = row["namespace"].partition("#")[0]
-                key = (row["netns"], row["ifindex"])
-                known = self._rows.get(key, row)["addresses"]
-                # A container that stops loses its addresses first; the packets had them.
-                row["addresses"] = row["addresses"] or known
-                self._rows[key] = row
+    def containers(self) -> list[Container]:
+        """Return the containers known; those that have ended stay until `release_gone`."""
+        return list(self._roster)
 
-    def _follow(self) -> None:
-        try:
-            for event in self._stream:
-                started = event.get("Type") == "container"
-                attributes = event.get("Actor", {}).get("Attributes", {})
-                container = event["Actor"]["ID"] if started else attributes.get("container", "")
-                key = self._take(container) if container else ""
-                self._read({"host", key} - {""})
-        except Exception as error:
-            if not self._closing:
-                self.error = f"{type(error).__name__}: {error}"
+    def on_change(self, callback: Changed) -> None:
+        """Have a function called with the list of containers that changed, as they are then.
+
+        It is told of a container's addresses before the container's program runs. It is
+        called on the inventory's threads, one at a time, and should return soon.
+        """
+        self._roster.on_change(callback)
 
     def links(self) -> list[dict[str, Any]]:
         """Return the interfaces seen so far, in rows of the table ``links``.
@@ -132,26 +115,211 @@ class Inventory:
         Returns
         -------
         list of dict
-            See `cmonlab.schema`. An interface that has gone is as it was last seen.
+            See `cmonlab.schema`; namespace by namespace, then by ifindex and time.
+            Interfaces that have gone are there as they were, unless they were never up.
         """
-        if not self._closing:
-            try:
-                self._read(list(self._handles))
-            except Exception as error:  # what was seen so far still names a recording
-                self.error = f"{type(error).__name__}: {error}"
+        self._watch.sync()
         with self._lock:
-            return [dict(row) for row in self._rows.values()]
+            return [
+                row
+                for netns, followed in self._watch.followed.items()
+                for row in followed.interfaces.rows(self._name(netns))
+            ]
+
+    def _name(self, netns: int) -> str:
+        if netns == self._host:
+            return "host"
+        # Found, while the engine has not told of it, or another engine's.
+        early = (container[:12] for container, found in list(self._early.items()) if found[0] == netns)
+        return self._roster.name(netns) or next(early, f"ns-{netns}")
+
+    def release_gone(self, before_ns: int | None = None) -> None:
+        """Forget what has ended, and let its namespaces go.
+
+        Parameters
+        ----------
+        before_ns : int, optional
+            Only what ended before this time (CLOCK_MONOTONIC); by default, until now.
+        """
+        before_ns = time.monotonic_ns() if before_ns is None else before_ns
+        with self._lock:
+            # An engine that has not told of its container by then will not.
+            early = [(one, found) for one, found in list(self._early.items()) if found[2] > before_ns - _UNCLAIMED_NS]
+            self._early = dict(early)
+            used = self._roster.forget(before_ns) | {self._host} | {netns for _, (netns, _, _) in early}
+            for netns in self._watch.followed.keys() - used:
+                self._watch.release(netns)
+            for followed in self._watch.followed.values():
+                followed.interfaces.forget(before_ns)
+
+    # ---- Docker's events ---------------------------------------------------
+
+    def _heed(self, event: dict[str, Any]) -> None:
+        try:
+            with docker_errors("a container cannot be looked at"):
+                self._take(event)
+        except DockerError:
+            raise  # the stream is opened again, and all containers are looked at
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+
+    def _take(self, event: dict[str, Any]) -> None:
+        attributes = event["Actor"]["Attributes"]
+        if event["Type"] == "network":
+            container = attributes.get("container", "")
+            known = self._roster.get(container)
+            if event["Action"] == "connect":
+                self._connected(container, attributes.get("name", ""), event["Actor"]["ID"])
+            elif known is not None and known.running:
+                self._refresh(container)
+            return
+        container, name = event["Actor"]["ID"], attributes.get("name", "").lstrip("/")
+        if event["Action"] == "start":
+            if not self._started(container, attributes):
+                self.missed.append(self._names.get(container, name))
+        elif event["Action"] == "rename":
+            self._roster.change(container, name=self._names.get(container, name))
+        else:
+            self._early.pop(container, None)
+            self._roster.change(container, running=False)
+
+    def _connected(self, container: str, network: str, network_id: str) -> None:
+        """A container was given a network: while it is being started, or later."""
+        known = self._roster.get(container)
+        if known is None or not known.running:
+            # Until it has started, the engine lists a container but does not inspect it.
+            with unless_gone():
+                for found in self._api.containers(all=True, filters={"id": container}):
+                    starting = engine.listed(found, self._names.get(container, ""))
+                    self._roster.update(container, lambda _, starting=starting: starting)
+            self._claim(container)
+        addresses: tuple[str, ...] = ()
+        with unless_gone():
+            addresses = engine.endpoint(self._api.inspect_network(network_id), container)
+
+        def become(known: Container | None) -> Container | None:
+            return known and replace(
+                known, networks=_merged(known.networks, (network,)), addresses=_merged(known.addresses, addresses)
+            )
+
+        self._roster.update(container, become)
+        self._claim(container)
+
+    def _started(self, container: str, attributes: Mapping[str, str]) -> bool:
+        """Take it that a container runs, or did for a moment; return whether its namespace is known."""
+        if container not in self._early:
+            return self._refresh(container)
+        if self._roster.get(container) is None:
+            # It was removed before the engine could list it.
+            told = engine.announced(container, attributes, self._names.get(container, ""))
+            self._roster.update(container, lambda _: told)
+        self._claim(container)
+        netns, pid, _ = self._early.pop(container)
+        # The engine would let us wait for its answer until a program that ended is cleaned up after.
+        if container_of(pid) != container:
+            pid = first_of(netns, container)
+        self._roster.change(container, netns=netns, pid=pid, running=True)
+        return True
+
+    def _refresh(self, container: str, since_ns: int | None = None) -> bool:
+        """Look at a container that runs, or just did; return whether its namespace is known."""
+        described = None
+        with unless_gone():
+            described = engine.inspected(self._api.inspect_container(container), self._names.get(container, ""))
+        netns = self._hold(container, described.pid, since_ns) if described else 0
+        if not netns:
+            # A program that ends at once is gone by now; its namespace was found before it began.
+            before = self._roster.get(container)
+            netns = before.netns if before and before.running else 0
+        if described is None or not described.running:
+            self._roster.change(container, netns=netns, running=False)
+        else:
+            self._watch.sync()
+            addresses = self._addresses(netns) or described.addresses
+            self._roster.update(container, lambda _: replace(described, addresses=addresses, netns=netns))
+        return bool(netns)
+
+    def _hold(self, container: str, pid: int, since_ns: int | None = None) -> int:
+        """Follow the namespace of a container's process; return its inode number, 0 when it is gone."""
+        if since_ns is None:
+            # What is found there now has been there since, and no packet had passed before.
+            since_ns = self._roster.began_ns(container)
+        with suppress(*GONE):
+            if pid and container_of(pid) in (container, ""):
+                with namespace(pid) as handle:
+                    return self._watch.follow(handle, since_ns)
+        return 0
+
+    def _addresses(self, netns: int) -> tuple[str, ...]:
+        """Return the addresses of a container's namespace; the host's are no container's."""
+        followed = self._watch.followed.get(netns)
+        return followed.interfaces.addresses() if followed and netns != self._host else ()
+
+    def _list(self, since_ns: int | None = None) -> set[str]:
+        with docker_errors("the engine's containers cannot be read"):
+            running = {found["Id"] for found in self._api.containers()}
+            for container in running:
+                self._refresh(container, since_ns)
+        return running
+
+    def _relist(self) -> None:
+        """Find out what happened while the stream of events was broken."""
+        running = self._list()
+        for container in self._roster:
+            if container.running and container.id not in running:
+                self._refresh(container.id)
+
+    # ---- the kernel's notifications ----------------------------------------
+
+    def _notice(self, changed: set[int], left: set[int]) -> None:
+        try:
+            if self._host in left and self._api is not None:
+                self._search()
+            for container in self._roster:
+                if container.running and container.netns in changed:
+                    self._readdress(container.id)
+        except Exception as error:  # what is known already still names a recording
+            self._failure = f"{type(error).__name__}: {error}"
+
+    def _search(self) -> None:
+        """Hold the namespaces of containers that are being started."""
+        with self._lock:
+            known = set(self._watch.followed)
+        for container, pid in search(known).items():
+            there = self._roster.get(container)
+            if there is not None and there.running and there.netns:
+                continue  # a namespace that the container made itself
+            if netns := self._hold(container, pid):
+                self._early[container] = netns, pid, time.monotonic_ns()
+                self._claim(container)
+
+    def _claim(self, container: str) -> None:
+        """Give a container that is being started its namespace, once both are known."""
+        netns = self._early.get(container, (0,))[0]
+
+        def become(known: Container | None) -> Container | None:
+            return replace(known, netns=netns) if netns and known and known.running and not known.netns else None
+
+        self._roster.update(container, become)
+        self._readdress(container)
+
+    def _readdress(self, container: str) -> None:
+        def become(known: Container | None) -> Container | None:
+            own = self._addresses(known.netns) if known and known.running else ()
+            # Until it has started, its namespace lacks some of them. When it ends, it loses them first.
+            return replace(known, addresses=own if known.pid else _merged(own, known.addresses)) if own else None
+
+        self._roster.update(container, become)
 
     def close(self) -> None:
-        """Follow no more and let the namespaces go. May be called twice."""
-        self._closing = True
-        stream, thread = getattr(self, "_stream", None), getattr(self, "_thread", None)
-        if stream is not None:
-            stream.close()
-        if thread is not None:
-            thread.join(timeout=5)
-        self._stack.close()
-        self._handles.clear()
+        """Follow no more and let the namespaces go; what was seen stays. May be called twice."""
+        if self._events is not None:
+            self._events.close()
+        self._watch.close()
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _merged(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*first, *second]))

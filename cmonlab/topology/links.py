@@ -1,34 +1,21 @@
-"""Interfaces of network namespaces, read through netlink."""
+"""Interfaces of a network namespace, as they were and as they are, from netlink's messages."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from ..errors import NotTraceable
+from .netns import GONE, namespace
 
-_CLONE_NEWNET = 0x40000000
-
-
-@contextmanager
-def namespace(pid: int) -> Iterator[int]:
-    """Yield a file descriptor of a process's network namespace.
-
-    While it is open the namespace lives, and its inode number is given to no other.
-    """
-    handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
+_IFF_UP = 1
+_NOBODYS = ("127.", "::1")
 
 
 def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the interfaces of several network namespaces.
+    """Return the interfaces of several network namespaces as they are now.
 
     Parameters
     ----------
@@ -48,79 +35,163 @@ def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
     NotTraceable
         This user may not enter the namespaces.
     """
-    with ExitStack() as stack:
-        handles: dict[str, int] = {}
-        for name, pid in namespaces.items():
-            try:
-                handles[name] = stack.enter_context(namespace(pid))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            except PermissionError as error:
-                raise _denied(name, error) from error
-        return read(handles)
+    from .follow import Followed
+
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for name, pid in namespaces.items():
+        with suppress(*GONE), namespace(pid) as handle:
+            netns = os.fstat(handle).st_ino
+            if netns not in rows:
+                followed = Followed(handle, since_ns=0)
+                followed.close()
+                rows[netns] = followed.interfaces.rows(name)
+    return [row for found in rows.values() for row in found]
 
 
-def read(handles: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Return the interfaces of open namespaces: name → file descriptor."""
-    rows: list[dict[str, Any]] = []
-    failure: list[BaseException] = []
+@dataclass
+class _Version:
+    """An interface while its name stayed the same and it lost no address."""
 
-    def visit() -> None:
-        try:
-            rows.extend(_visit(handles))
-        except BaseException as error:
-            failure.append(error)
-
-    # setns() moves one thread only; this one ends with the visit and never goes back.
-    thread = threading.Thread(target=visit, name="cmonlab-links")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return rows
+    row: dict[str, Any]
+    # Whether a packet can have passed it.
+    up: bool = False
 
 
-def _visit(handles: Mapping[str, int]) -> Iterator[dict[str, Any]]:
-    from pyroute2 import IPRoute
+class Interfaces:
+    """The interfaces of one namespace and their history.
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    seen: set[int] = set()
-    for name, handle in handles.items():
-        netns = os.fstat(handle).st_ino
-        if netns in seen:
-            continue
-        seen.add(netns)
-        # Where nothing needs to be entered, no privilege is needed either.
-        if netns != os.stat("/proc/thread-self/ns/net").st_ino and libc.setns(handle, _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise _denied(name, OSError(number, os.strerror(number)))
-        with IPRoute() as netlink:
-            addresses = _addresses(netlink)
-            found = [_row(netns, name, link, addresses) for link in netlink.get_links()]
-        yield from sorted(found, key=lambda row: row["ifindex"])
+    An interface begins a new row when it is renamed or loses an address, so that an
+    old packet finds the name and the owner of its address as they were. Rows of an
+    interface that was never up, which no packet can have passed, are kept only while
+    it is there.
+
+    Parameters
+    ----------
+    netns : int
+        Inode number of the namespace.
+    """
+
+    def __init__(self, netns: int):
+        self.netns = netns
+        self._versions: dict[int, list[_Version]] = {}
+        self._seen: set[int] = set()
+        self._dumped: dict[int, list[str]] | None = None
+
+    @property
+    def dumping(self) -> bool:
+        """Whether `end` has still to come."""
+        return self._dumped is not None
+
+    def begin(self) -> None:
+        """Expect all interfaces and addresses, until `end`."""
+        self._seen, self._dumped = set(), {}
+
+    def end(self, at_ns: int) -> None:
+        """Take it that what has not come since `begin` is gone."""
+        dumped, self._dumped = self._dumped or {}, None
+        for index in list(self._versions):
+            if index not in self._seen:
+                self._gone(index, at_ns)
+            else:
+                self._readdress(index, dumped.get(index, []), at_ns)
+
+    def take(self, message: Any, at_ns: int) -> None:
+        """Take a message of netlink that came at a time."""
+        event, index = message["event"], message["index"]
+        if event in ("RTM_NEWADDR", "RTM_DELADDR"):
+            # On a point-to-point link IFA_ADDRESS is the other end.
+            address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if address:
+                self._address(index, address, event == "RTM_NEWADDR", at_ns)
+        elif event == "RTM_NEWLINK":
+            self._seen.add(index)
+            self._link(index, message, at_ns)
+        elif event == "RTM_DELLINK":
+            self._seen.discard(index)
+            self._gone(index, at_ns)
+
+    def _current(self, index: int) -> _Version | None:
+        versions = self._versions.get(index)
+        return versions[-1] if versions and not versions[-1].row["to_ns"] else None
+
+    def _begin(self, index: int, row: dict[str, Any], at_ns: int) -> _Version:
+        """Begin a row; the one before ends, or gives way when no packet can have passed it."""
+        versions = self._versions.setdefault(index, [])
+        current = self._current(index)
+        if current is not None and current.up:
+            current.row["to_ns"] = at_ns
+        elif current is not None:
+            at_ns = versions.pop().row["from_ns"]
+        versions.append(_Version(row | {"from_ns": at_ns, "to_ns": 0}))
+        return versions[-1]
+
+    def _link(self, index: int, message: Any, at_ns: int) -> None:
+        found = _row(self.netns, message)
+        current = self._current(index)
+        if current is None:
+            current = self._begin(index, found | {"addresses": []}, at_ns)
+        elif current.row["name"] != found["name"]:
+            current = self._begin(index, found | {"addresses": list(current.row["addresses"])}, at_ns)
+        # What is taken down first leaves its bridge and loses its peer; the packets passed both.
+        kept = {key: found[key] or current.row[key] for key in ("master", "peer")}
+        current.row.update(found | kept)
+        current.up |= bool(message["flags"] & _IFF_UP)
+
+    def _gone(self, index: int, at_ns: int) -> None:
+        current = self._current(index)
+        if current is not None and current.up:
+            current.row["to_ns"] = at_ns
+        elif current is not None:
+            versions = self._versions[index]
+            versions.pop()
+            if not versions:
+                del self._versions[index]
+
+    def _address(self, index: int, address: str, come: bool, at_ns: int) -> None:
+        current = self._current(index)
+        known = self._dumped.setdefault(index, []) if self._dumped is not None else current and current.row["addresses"]
+        if known is None or (address in known) == come or (not come and address.startswith(_NOBODYS)):
+            return
+        changed = [*known, address] if come else [one for one in known if one != address]
+        if self._dumped is not None:
+            self._dumped[index] = changed
+        else:
+            self._readdress(index, changed, at_ns)
+
+    def _readdress(self, index: int, addresses: list[str], at_ns: int) -> None:
+        current = self._current(index)
+        if set(current.row["addresses"]) <= set(addresses):
+            current.row["addresses"] = addresses
+        else:
+            self._begin(index, current.row | {"addresses": addresses}, at_ns)
+
+    def addresses(self) -> tuple[str, ...]:
+        """Return the addresses that others know this namespace by, interface by interface."""
+        current = [version for index in sorted(self._versions) if (version := self._current(index))]
+        found = (address for version in current for address in version.row["addresses"])
+        return tuple(address for address in found if not address.startswith(_NOBODYS))
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return rows of the table ``links``, by ifindex and time, under this name."""
+        versions = [version for index in sorted(self._versions) for version in self._versions[index]]
+        return [version.row | {"namespace": name, "addresses": list(version.row["addresses"])} for version in versions]
+
+    def forget(self, before_ns: int) -> None:
+        """Drop the rows that ended before a time."""
+        for index, versions in list(self._versions.items()):
+            kept = [version for version in versions if not 0 < version.row["to_ns"] < before_ns]
+            if kept:
+                self._versions[index] = kept
+            else:
+                del self._versions[index]
 
 
-def _denied(name: str, error: OSError) -> NotTraceable:
-    return NotTraceable(f"the network namespace of {name} cannot be entered", why=str(error), fix="run as root (sudo)")
-
-
-def _addresses(netlink: Any) -> dict[int, list[str]]:
-    """Return ifindex → IP addresses, in the kernel's order."""
-    found: dict[int, list[str]] = {}
-    for message in netlink.get_addr():
-        # On a point-to-point link IFA_ADDRESS is the other end.
-        address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        if address is not None:
-            found.setdefault(message["index"], []).append(address)
-    return found
-
-
-def _row(netns: int, name: str, link: Any, addresses: dict[int, list[str]]) -> dict[str, Any]:
+def _row(netns: int, link: Any) -> dict[str, Any]:
     info = link.get_attr("IFLA_LINKINFO")
     kind = (info.get_attr("IFLA_INFO_KIND") if info is not None else None) or ""
     return {
         "netns": netns,
-        "namespace": name,
+        "namespace": "",
         "ifindex": link["index"],
         "name": link.get_attr("IFLA_IFNAME"),
         "kind": kind,
@@ -129,5 +200,4 @@ def _row(netns: int, name: str, link: Any, addresses: dict[int, list[str]]) -> d
         "peer": (link.get_attr("IFLA_LINK") or 0) if kind == "veth" else 0,
         "mtu": link.get_attr("IFLA_MTU") or 0,
         "mac": link.get_attr("IFLA_ADDRESS") or "",
-        "addresses": addresses.get(link["index"], []),
     }

@@ -1,161 +1,120 @@
-"""What a hop costs in the kernel: nanoseconds a run, beside a floor program in the same traffic."""
+"""What a hop costs in the kernel: nanoseconds a run, beside an empty and a floor program in the same traffic."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
-from cmonlab.kernel import bpf, pcapfilter
-from cmonlab.kernel.loader import SOURCES, Module
-from cmonlab.kernel.points import BY_NAME, CATALOGUE
-from cmonlab.kernel.ringbuf import RingBuffer
-from cmonlab.kernel.tracer import RING_BYTES, macros, possible_cpus
+from cmonlab.kernel import programs as kernel
+from cmonlab.kernel.addresses import address_key
+from cmonlab.rules import Rule
+from cmonlab.rules.engine import Plan, standardise
 from tests.kernel.netlab import netlab
 
-from .stats import Outcome, interleave, judge, ratios
-from .traffic import PORT, ping_pong, until
+from .programs import Programs
+from .stats import Outcome, Target, interleave, judge, ratios
+from .traffic import CLIENT, PORT, SERVER, ping_pong
 
 #: Where the packets of small-message traffic pass, and the protocols that pass there.
 CASES = {
     "udp": ("net_dev_queue", "netif_rx", "netif_receive_skb"),
-    "tcp": ("net_dev_queue", "netif_receive_skb", "skb_copy_datagram_iovec"),
+    "tcp": ("net_dev_queue", "netif_rx", "netif_receive_skb", "sock_recv_length"),
 }
-OTHER_RULE = "tcp port 40009"  # nobody uses it
-GOAL = 1.5
+#: What becomes of a packet: the ledger's column, what to compare with, and the goal.
+ENDS = {
+    "unmatched": ("unmatched", "empty", 1.5),
+    "count": ("counted", "empty", None),
+    "aggregate": ("aggregated", "floor", 1.0),
+    "capture": ("recorded", "floor", 1.5),
+}
+#: The case in which variants of rules are compared, for information.
+VARIED = ("udp", "netif_receive_skb")
+OTHER_PORT = 40009  # nobody uses it
+OTHER_RULE = f"tcp port {OTHER_PORT}"
 RUNS = 2500
-ATTEMPTS = 8
-EVENTS_PAGES = 2048
 
 
-class Programs:
-    """Programs of several modules that share one set of rings; attached one at a time.
-
-    A context manager; leaving it unloads everything.
-    """
-
-    def __init__(self):
-        self._cpus = possible_cpus()
-        self._modules: list[Module] = []
-        self._rings: list[RingBuffer] = []
-        self._stats = bpf.enable_run_time_stats()
-
-    def __enter__(self) -> Programs:
-        return self
-
-    def __exit__(self, *_exc) -> None:
-        for module in self._modules:
-            module.close()
-        for ring in self._rings:
-            ring.close()
-        os.close(self._stats)
-
-    def compile(self, source: Path, rule: str = "") -> Module:
-        """Compile a file of ``bpf/`` with a rule, its records into the shared rings."""
-        defined = macros(CATALOGUE, self._cpus) | {"EVENTS_PAGES": EVENTS_PAGES}
-        module = Module(source, defined, {"rule.h": pcapfilter.to_c(pcapfilter.compile_expression(rule))})
-        self._modules.append(module)
-        if not self._rings:
-            self._rings = [RingBuffer(RING_BYTES, module.layout("layout")) for _ in range(self._cpus)]
-        for cpu, ring in enumerate(self._rings):
-            bpf.update_fd(module.map_fd("rings"), cpu, ring.fd)
-        return module
-
-    def sample(self, module: Module, function: str, tracepoint: str, runs: int) -> float:
-        """Load a program, attach it for at least so many runs; return nanoseconds a run.
-
-        Loaded anew each time: how fast a program runs also depends on where the kernel
-        happens to place its code.
-        """
-        program = module.load(function, tracepoint)
-        try:
-            link = bpf.attach_tracing(program)
-            try:
-                until(lambda: bpf.program_stats(program)[1] >= runs, "packets at the tracepoint", 20.0)
-            finally:
-                os.close(link)
-            for ring in self._rings:
-                ring.read()
-            time_ns, count, _ = bpf.program_stats(program)
-            return time_ns / count
-        finally:
-            module.unload(program)
-
-
-def counted(module: Module, point: str, column: str) -> int:
-    """Return a counter of a point, summed over the CPUs."""
-    return sum(int(getattr(cpu, column)) for cpu in module.table("counters")[BY_NAME[point].id])
-
-
-def point_cost(programs: Programs, module: Module, point: str, end: str, runs: int) -> float:
-    """Return nanoseconds a run of cmonlab's program at a point.
-
-    Parameters
-    ----------
-    end : {"recorded", "unmatched"}
-        What must become of nine of ten packets, else the sample is taken again.
-
-    Raises
-    ------
-    RuntimeError
-        Other traffic of the machine, or lost events, disturb every attempt.
-    """
-    for _ in range(ATTEMPTS):
-        before = [counted(module, point, column) for column in ("seen", end)]
-        cost_ns = programs.sample(module, f"on_{point}", point, runs)
-        seen, wanted = (counted(module, point, column) - was for column, was in zip(("seen", end), before, strict=True))
-        if wanted >= 0.9 * seen:
-            return cost_ns
-    raise RuntimeError(f"at {point} only {wanted} of {seen} packets were {end}: other traffic disturbs")
+def plans_of(rules: Sequence[Rule]) -> list[Plan]:
+    """Return standard rules for this kernel."""
+    return standardise(rules, [point.name for point in kernel.available()])
 
 
 def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
-    """Measure empty, floor, recorded and unmatched at each point under each traffic."""
-    outcome, cases = Outcome(), sum(map(len, CASES.values()))
+    """Measure each end of a packet at each point under each traffic, and variants of rules at one."""
+    outcome, share_s = Outcome(), budget_s / (sum(map(len, CASES.values())) + 1)
     runs = RUNS // 4 if quick else RUNS
     with netlab() as lab, Programs() as programs:
-        bench = programs.compile(SOURCES / "bench.c")
-        other = programs.compile(SOURCES / "points.c", OTHER_RULE)
         for protocol, points in CASES.items():
-            own = programs.compile(SOURCES / "points.c", f"{protocol} port {PORT}")
             with ping_pong(lab, protocol):
                 for point in points:
-                    calls = variants(programs, bench, {"recorded": own, "unmatched": other}, point, runs)
-                    found = interleave(calls, rounds, budget_s / cases, least=min(rounds, 10))
-                    outcome.merge(_judged(protocol, point, found))
-                if protocol == "tcp":
-                    outcome.merge(_switches(programs, bench, own, runs, rounds))
+                    calls = _beside(programs, point, runs) | _ends(programs, protocol, point, runs)
+                    outcome.merge(_judged(protocol, point, interleave(calls, rounds, share_s, min(rounds, 10))))
+                if protocol == VARIED[0] and not quick:
+                    calls = _beside(programs, VARIED[1], runs) | _variants(programs, runs)
+                    outcome.merge(_told(interleave(calls, rounds, share_s, min(rounds, 10))))
     return outcome
 
 
-def _switches(programs: Programs, bench: Module, own: Module, runs: int, rounds: int) -> Outcome:
-    """Measure the program at the scheduler's switches, which records nothing as a rule."""
-    functions = {"empty": (bench, "empty"), "own": (own, "on_sched_switch")}
-    calls = {
-        name: partial(programs.sample, module, function, "sched_switch", runs)
-        for name, (module, function) in functions.items()
-    }
-    return Outcome({f"kernel sched_switch {name} ns": values for name, values in interleave(calls, rounds).items()})
+def _beside(programs: Programs, point: str, runs: int) -> dict[str, Callable[[], float]]:
+    """Return what others are compared with."""
+    functions = {"empty": "empty", "floor": "least_record"}
+    return {name: partial(programs.bench, function, point, runs) for name, function in functions.items()}
 
 
-def variants(
-    programs: Programs, bench: Module, ends: dict[str, Module], point: str, runs: int
-) -> dict[str, Callable[[], float]]:
-    """Return what to measure at a point by name."""
-    calls: dict[str, Callable[[], float]] = {}
-    for name, function in (("empty", "empty"), ("floor", "least_record")):
-        calls[name] = partial(programs.sample, bench, function, point, runs)
-    for end, module in ends.items():
-        calls[end] = partial(point_cost, programs, module, point, end, runs)
+def _ends(programs: Programs, protocol: str, point: str, runs: int) -> dict[str, Callable[[], float]]:
+    own, calls = f"{protocol} port {PORT}", {}
+    for name, (fate, _, _) in ENDS.items():
+        match, mode = (OTHER_RULE, "capture") if name == "unmatched" else (own, name)
+        plans = plans_of([Rule(name=name, match=match, mode=mode, points=[point])])
+        calls[name] = partial(programs.rules, plans, {}, point, runs, fate)
     return calls
+
+
+def _variants(programs: Programs, runs: int) -> dict[str, Callable[[], float]]:
+    """Return rules that do more than one expression does: several of them, a sample, chosen containers."""
+    protocol, point = VARIED
+    own = Rule(name="own", match=f"{protocol} port {PORT}", points=[point])
+    others = [
+        Rule(name=f"other-{n}", match=f"{protocol} port {OTHER_PORT + n}", points=[point]) for n in range(kernel.RULES)
+    ]
+    chosen = Rule(name="chosen", match={"packets": own.match.packets, "containers": {"name": "*"}}, points=[point])
+    members = {"chosen": [address_key(SERVER), address_key(CLIENT)]}
+    found: dict[str, tuple[list[Rule], Mapping[str, Sequence[int]], str]] = {
+        "capture": ([own], {}, "recorded"),
+        "aggregate by flow": ([own.model_copy(update={"mode": "aggregate", "by": "flow"})], {}, "aggregated"),
+        "capture, 1% sampled": ([own.model_copy(update={"sample": 0.01})], {}, "sampled_out"),
+        "capture, containers selected": ([chosen], members, "recorded"),
+    }
+    for n in (4, 16):
+        found[f"capture, {n} rules, one matches"] = ([own, *others[1:n]], {}, "recorded")
+        found[f"unmatched, {n} rules"] = (others[:n], {}, "unmatched")
+    return {
+        name: partial(programs.rules, plans_of(rules), members, point, runs, fate)
+        for name, (rules, members, fate) in found.items()
+    }
 
 
 def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome:
     where = f"{protocol} {point}"
-    samples = {f"kernel {where} {name} ns": values for name, values in found.items()}
-    recorded = judge(f"kernel: recorded / floor, {where}", "at most", GOAL, ratios(found["recorded"], found["floor"]))
-    unmatched = judge(
-        f"kernel: unmatched / empty, {where}", "at most", GOAL, ratios(found["unmatched"], found["empty"])
-    )
-    return Outcome(samples, [recorded, unmatched])
+    outcome = Outcome({f"kernel {where} {name} ns": values for name, values in found.items()})
+    for name, (_, beside, goal) in ENDS.items():
+        compared = ratios(found[name], found[beside])
+        if goal is None:
+            outcome.samples[f"kernel {where} {name} / {beside}"] = compared
+        else:
+            outcome.targets.append(_target(name, beside, where, goal, compared))
+    return outcome
+
+
+def _target(name: str, beside: str, where: str, goal: float, compared: list[float]) -> Target:
+    return judge(f"kernel: {name} / {beside}, {where}", "at most", goal, compared)
+
+
+def _told(found: dict[str, list[float]]) -> Outcome:
+    where = "rules, " + " ".join(VARIED)
+    outcome = Outcome({f"kernel {where}: {name} ns": values for name, values in found.items()})
+    for name, values in found.items():
+        beside = "empty" if name.startswith("unmatched") else "floor"
+        if name not in ("empty", "floor"):
+            outcome.samples[f"kernel {where}: {name} / {beside}"] = ratios(values, found[beside])
+    return outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import pingpong
 
 PORT = 11311
-SERVER = "10.77.0.10"
+SERVER, CLIENT = "10.77.0.10", "10.77.0.11"
 PROTOCOLS = ("udp", "tcp")
 
 

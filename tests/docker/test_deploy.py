@@ -154,7 +154,7 @@ def test_clean_removes_what_a_killed_process_left_and_nothing_else(child, client
 
 def test_inventory_names_what_comes_and_keeps_what_goes(client, lab):
     api = client.api
-    with Inventory(lab) as inventory:
+    with Inventory.of(lab) as inventory:
         host = api.create_host_config(network_mode=f"cmonlab-{lab.run_id}-net0")
         # Without labels of a run: as if a user had started it.
         late = api.create_container(lab.image.tag, ["sleep", "600"], name=f"late-{lab.run_id}", host_config=host)["Id"]

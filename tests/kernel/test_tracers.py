@@ -6,13 +6,20 @@ import time
 
 import pytest
 
-from cmonlab.errors import UnknownName
-from cmonlab.kernel import bpf
+from cmonlab.errors import RuleError
+from cmonlab.kernel import bpf, programs
 from cmonlab.kernel.tracer import Tracer
+from cmonlab.rules import Rule
+from cmonlab.rules.engine import standardise
 
 from .traffic import exchange_udp, free_port, recording
 
 PROG_GET_FD_BY_ID = 13
+
+
+def plans(match, points=("default",), **options):
+    rule = Rule(name="all", match=match, points=list(points), **options)
+    return standardise([rule], [point.name for point in programs.available()])
 
 
 def program_ids(tracer):
@@ -20,7 +27,7 @@ def program_ids(tracer):
     import ctypes
 
     ids = []
-    for fd in tracer._programs.values():
+    for fd in tracer.active.programs.values():
         info = ctypes.create_string_buffer(232)
         bpf.call(bpf.OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", fd, len(info), ctypes.addressof(info)))
         ids.append(struct.unpack_from("<I", info, 4)[0])
@@ -33,6 +40,17 @@ def is_loaded(program_id):
     except FileNotFoundError:
         return False
     return True
+
+
+def wait_until_unloaded(ids):
+    deadline = time.monotonic() + 10
+    while any(is_loaded(number) for number in ids):  # the kernel frees programs a grace period later
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def balances(row):
+    return row["seen"] == sum(row.values()) - row["seen"]
 
 
 def test_two_at_the_same_time(lab):
@@ -50,55 +68,78 @@ def test_two_at_the_same_time(lab):
         assert (journeys["outcome"] == "delivered").all()
         ledger = done.session.ledger()
         assert (ledger["lost"] == 0).all()
-        assert (ledger["seen"] == ledger["unmatched"] + ledger["recorded"]).all()
+        assert all(balances(row) for row in ledger.drop(columns="point").to_dict("records"))
 
 
 def test_closing_leaves_nothing(lab):
     port = free_port()
+    exchange_udp(lab, port, 40, count=1)  # its threads hold a namespace each
     fds = len(os.listdir("/proc/self/fd"))
-    tracer = Tracer(f"udp port {port}")
+    tracer = Tracer()
     with tracer:
-        tracer.start()
+        tracer.start(plans(f"udp port {port}"))
         ids = program_ids(tracer)
-        assert len(ids) == len(tracer.points)
+        # One program a point, whatever it is that the rules ask for.
+        assert len(set(ids)) == len(tracer.active.programs) == len([p for p in tracer.points if p.name != "sched_switch"])
         assert all(is_loaded(number) for number in ids)
         exchange_udp(lab, port, 40, count=10)
-    deadline = time.monotonic() + 10
-    while any(is_loaded(number) for number in ids):  # the kernel frees programs a grace period later
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_unloaded(ids)
     tracer.close()
     assert len(os.listdir("/proc/self/fd")) == fds
 
 
+def test_a_change_of_rules_leaves_nothing_of_those_before(lab):
+    port = free_port()
+    with Tracer() as tracer:
+        tracer.start(plans(f"udp port {port}"))
+        before = program_ids(tracer)
+        assert tracer.apply(plans(f"udp port {port}", ["path"])) == tracer.active.epoch
+        wait_until_unloaded(before)
+        fds = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            tracer.apply(plans(f"udp port {port}", ["path"]))
+        tracer.active.settle()
+        assert len(os.listdir("/proc/self/fd")) == fds
+
+
 def test_stopped_and_then_closed(lab):
     port = free_port()
-    with Tracer(f"udp port {port}", ["netif_receive_skb"]) as tracer:
-        tracer.start()
+    with Tracer() as tracer:
+        tracer.start(plans(f"udp port {port}", ["netif_receive_skb"]))
         exchange_udp(lab, port, 40, count=10)
         recording = tracer.stop()
         exchange_udp(lab, port, 40, count=10)  # not seen any more
-    assert list(recording.ledger) == ["netif_receive_skb"]
-    assert (
-        recording.ledger["netif_receive_skb"]["recorded"] == 20 == sum(len(records) for _, records in recording.chunks)
-    )
+    (ledger,) = recording.ledgers.values()
+    assert list(ledger) == ["netif_receive_skb"]
+    assert ledger["netif_receive_skb"]["recorded"] == 20 == sum(len(records) for _, records in recording.chunks)
+    assert balances(ledger["netif_receive_skb"])
 
 
-def test_an_unknown_point_loads_nothing():
-    with pytest.raises(UnknownName, match="netif_receive_skb"):
-        Tracer("", ["netif_receive"])
+def test_a_rule_that_the_kernel_has_no_room_for_leaves_the_others_alone(lab):
+    port = free_port()
+    names = [point.name for point in programs.available()]
+    many = [Rule(name=f"r{n}", match=f"udp port {port}", points=["netif_receive_skb"]) for n in range(16)]
+    more = Rule(name="more", match="", points=["netif_receive_skb"])
+    with Tracer() as tracer:
+        tracer.start(standardise(many, names))
+        with pytest.raises(RuleError, match="17 rules"):
+            tracer.apply(standardise([more, *many[:8]], names) + standardise(many[8:], names))
+        exchange_udp(lab, port, 40, count=10)
+        recording = tracer.stop()
+    assert recording.ledgers[1]["netif_receive_skb"]["recorded"] == 20
+    assert all(row["packets"] == 20 for row in recording.tallies)
 
 
 def test_closed_without_a_start():
-    tracer = Tracer("udp")
+    tracer = Tracer()
     tracer.close()
     tracer.close()
 
 
 def test_a_switch_that_does_not_fit_is_a_blind_interval():
     """As if a task that is kept from view had run since time 1: the switch that follows gives it away."""
-    with Tracer("udp port 9") as tracer:
-        tracer.start()
+    with Tracer() as tracer:
+        tracer.start(plans("udp port 9"))
         turns = tracer._module.table("turns")
         told = turns.Leaf()
         for turn in told:
@@ -112,4 +153,4 @@ def test_a_switch_that_does_not_fit_is_a_blind_interval():
         recording = tracer.stop()
     ends = [end for _, start, end in recording.blind if start == 1]
     assert all(before <= end <= time.monotonic_ns() for end in ends)
-    assert all(row["seen"] >= row["recorded"] for row in recording.ledger.values())
+    assert all(balances(row) for ledger in recording.ledgers.values() for row in ledger.values())

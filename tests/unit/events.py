@@ -8,18 +8,26 @@ from cmonlab import store
 from cmonlab.engine.correlate import Stages
 
 QUEUE, XMIT, RX, RECEIVE, GRO, DELIVER, CONSUME, DROP, READ = range(9)
+SEND, ENQUEUE, DEQUEUE, RETRANSMIT, RTT, WAKE, RUN, FUNCTION, NOTE = 10, 11, 12, 13, 14, 15, 16, 32, 64
 STAGES = Stages(
-    transmit=frozenset({QUEUE, XMIT}),
+    transmit=frozenset({QUEUE, ENQUEUE, DEQUEUE, XMIT}),
     receive=frozenset({RX, RECEIVE, GRO}),
+    function=frozenset({FUNCTION}),
     deliver=frozenset({DELIVER}),
     read=frozenset({READ}),
     consume=frozenset({CONSUME}),
     drop=frozenset({DROP}),
+    send=frozenset({SEND}),
+    retransmit=frozenset({RETRANSMIT}),
+    rtt=frozenset({RTT}),
+    wake=frozenset({WAKE}),
+    run=frozenset({RUN}),
 )
 TCP, UDP = 6, 17
 C0, C1, HOST = 4026532001, 4026532002, 4026532003
 A0, A1 = 0x0A004D0A, 0x0B004D0A  # 10.77.0.10 and .11 as the kernel holds them
-BASE = 0xFFFF888100000000
+BASE = 0x04000000  # of the packet buffers: their addresses / 64
+SOCKET = BASE - 64
 
 #: (namespace, interface, point) from c1 to c0 over a bridge, and what most packets meet at its end.
 PATH = (
@@ -53,13 +61,19 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
         for netns, namespace, ifindex, name, master, address in places
     ]  # fmt: skip
     ledger = [
-        {"point": p.name, "seen": 10 + lost, "unmatched": 10, "sampled_out": 0, "recorded": 0, "lost": lost}
+        {"point": p.name, "seen": 10 + lost, "unmatched": 10, "sampled_out": 0, "counted": 0, "aggregated": 0,
+         "overflowed": 0, "recorded": 0, "lost": lost}
         for p in CATALOGUE
-    ]
+    ]  # fmt: skip
+    rule = {
+        "name": "all", "match": {"packets": "", "containers": None, "direction": "both"}, "points": ["default"],
+        "mode": "capture", "by": None, "sample": 1.0, "limit": None, "duration": None,
+    }  # fmt: skip
     return {
         "points": [asdict(p) for p in CATALOGUE], "links": links, "ledger": ledger, "addresses6": {}, "symbols": {},
         "blind": [{"cpu": 0, "start_ns": 0, "end_ns": blind_ns}] if blind_ns else [],
-        "drop_reasons": {"2": "NOT_SPECIFIED"}, "rule": {"expression": ""}, "workload": None,
+        "drop_reasons": {"2": "NOT_SPECIFIED"}, "workload": None, "missing": [],
+        "rules": [{"slot": 0, "name": "all", "rule": rule, "epochs": [1, 1]}],
         "recording": {"ended": "finished"}, "host": {},
     }  # fmt: skip
 
@@ -73,8 +87,7 @@ def _one_after_the_other(times: np.ndarray) -> np.ndarray:
 def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -> dict[str, np.ndarray]:
     """Return events of many packets, UDP and TCP, about ten a packet, several packets on their way at a time.
 
-    Each UDP datagram is read, each second TCP segment is copied with the one before it;
-    half of the frees are seen.
+    Each packet is read; half of the frees are seen.
     """
     rng = np.random.default_rng(seed)
     hops = len(PATH)
@@ -93,11 +106,12 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         mine = tcp & (flow == f)
         position[mine] = np.arange(mine.sum()) * 1448 + 2**32 - 10**6
     fields = {
-        "skb": np.uint64(BASE) + (number % pool * 256).astype(np.uint64),
+        "skb": BASE + number % pool * 4,
         "saddr": np.full(packets, A1), "daddr": np.full(packets, A0),
         "sport": 40000 + flow, "dport": np.where(tcp, 5201, 5000), "proto": np.where(tcp, TCP, UDP),
         "seq": np.where(tcp, position % 2**32, rng.integers(0, 2**32, packets)), "ident": number % 65536,
         "len_bytes": size + np.where(tcp, 52, 28), "shape": np.where(tcp, 13 << 3, 7 << 3), "detail": np.ones(packets),
+        "epoch": np.ones(packets), "rules": np.ones(packets),
     }  # fmt: skip
     way = np.repeat(number, hops)
     rows = [{name: values[way] for name, values in fields.items()} | {
@@ -115,9 +129,11 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         )
 
     none = np.zeros(len(queue), np.int64)
-    after(queue, read_ts, READ, skb=np.full(len(none), BASE - 4096, np.uint64), len_bytes=size[queue], detail=left,
+    after(queue, read_ts, READ, skb=none + SOCKET, len_bytes=size[queue], detail=left,
           **dict.fromkeys(("saddr", "daddr", "sport", "seq", "ident", "shape"), none))  # fmt: skip
-    after(number[tcp], read_ts, DELIVER, aux=size[tcp])
+    none = np.zeros(np.count_nonzero(tcp), np.int64)
+    after(number[tcp], read_ts, READ, skb=SOCKET - 64 - flow[tcp], aux=size[tcp], len_bytes=size[tcp],
+          **dict.fromkeys(("ident", "shape", "detail"), none))  # fmt: skip
     freed = number[rng.random(packets) < 0.5]
     after(freed, read_ts + 50, CONSUME)
     names = {name for part in rows for name in part}

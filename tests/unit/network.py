@@ -2,11 +2,10 @@
 
 Buffers are few and used again and again, packets of several buffers pass at the same
 time, sockets are read when it pleases, TCP merges and repeats, frees are not always seen.
+Sockets may have the numbers of buffers.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from .events import (
     A1,
     BASE,
     C0,
+    C1,
     CONSUME,
     DELIVER,
     DROP,
@@ -24,34 +24,21 @@ from .events import (
     QUEUE,
     READ,
     RECEIVE,
+    RETRANSMIT,
+    RUN,
     RX,
+    SEND,
     TCP,
     UDP,
+    WAKE,
     XMIT,
     columns,
-)  # fmt: skip
+)
+from .packet import Packet
 
 GATEWAY = 0x01004D0A
 IN, OUT = PATH[:4], ((HOST, 3, QUEUE), (HOST, 3, XMIT))
-FIELDS = ("skb", "saddr", "daddr", "sport", "dport", "proto", "seq", "ident", "len_bytes", "shape")
 OLD_DATA = 3
-
-
-@dataclass
-class Packet:
-    """One packet: its fields, what is left of its way, and its events so far."""
-
-    number: int
-    fields: dict
-    payload: int
-    nat: bool = False
-    lost: bool = False  # dropped by the network
-    way: list = field(default_factory=list)
-    hops: list = field(default_factory=list)
-    holds: list = field(default_factory=list)  # TCP: segments whose bytes its buffer holds
-    taken: int = 0
-    position: int = 0
-    once: bool = True  # is sent only once, and so may be merged
 
 
 class Network:
@@ -67,6 +54,9 @@ class Network:
         Datagrams of a flow all look the same.
     gro : bool
         c0 merges TCP segments.
+    sockets : bool
+        Sends, retransmissions, TCP reads, and the turns of the tasks that read are seen;
+        otherwise what is copied out of TCP's buffers is.
     segment : int
         Payload bytes of the largest segment.
     """
@@ -78,13 +68,15 @@ class Network:
         *,
         alike=False,
         gro=False,
+        sockets=False,
         segment=1448,
         loss=0.05,
         repeat=0.05,
         first_seq=2**32 - 5000,
     ):
         self.rng, self.alike, self.gro, self.segment, self.loss, self.repeat = rng, alike, gro, segment, loss, repeat
-        self.free = [BASE + 256 * number for number in range(buffers)]
+        self.sockets, self.nat = sockets, bool(rng.random() < 0.3)
+        self.free = [BASE + 4 * number for number in range(buffers)]
         self.busy: list[Packet] = []
         self.packets: list[Packet] = []
         self.rows: list[dict] = []
@@ -97,14 +89,19 @@ class Network:
         self.arrived: set[int] = set()
         self.stream: list[Packet] = []
         self.delivery: dict[int, int] = {}  # packet → event that delivered it
+        self.written = first_seq
+        self.calls: list[tuple[int, int, int]] = []  # first byte, end, event
+        self.turns: dict[int, dict[int, int]] = {TCP: {}, UDP: {}}  # of the reader: point → event, since the last read
+        self.scheduled: dict[int, dict[int, int]] = {}  # read → point → event
+        self.said: dict[int, int] = {}  # retransmit event → packet
 
     def run(self, packets: int) -> None:
         """Let so many packets be sent, and wait until all have ended."""
         left = packets
         while left or self.busy or self.unsent:
             if not self.free and self.unsent:  # the repetition that others wait for
-                self.free.append(BASE + 2**20 + 256 * len(self.packets))
-            actions = [self._move] * 6 + [self._read, self._copy]
+                self.free.append(BASE + 2**14 + 4 * len(self.packets))
+            actions = [self._move] * 6 + [self._read, self._copy] + [self._turn] * self.sockets
             if self.free and ((left and self.sent - self.taken < self.window) or self.unsent):
                 actions += [self._send] * 2
             if self.free and self.busy and not self.alike and self.rng.random() < 0.1:
@@ -130,20 +127,41 @@ class Network:
         names = {name for row in rows for name in row}
         table = {name: np.array([row.get(name, 0) for row in rows], np.uint64) for name in names}
         table |= {"ts_ns": ts, "cpu": self.rng.integers(0, 4, len(rows))}
+        for read, turns in self.scheduled.items():
+            table["aux"][list(turns.values())] = ts[read] % 2**32
         if keep is not None:
             table = {name: values[keep] for name, values in table.items()}
         return columns(table, len(table["ts_ns"]))
 
     def journeys(self) -> set[tuple[int, ...]]:
-        """Return the events of every journey, its delivery last."""
-        return {(*p.hops, *([self.delivery[p.number]] if p.number in self.delivery else [])) for p in self.packets}
+        """Return the events of every journey: send, hops, the reader's turns, delivery."""
+        return {(*self._sent(p), *p.hops, *self._read_of(p)) for p in self.packets}
+
+    def original(self, packet: Packet) -> Packet:
+        """Return the packet that first brought these bytes on their way."""
+        same = [p for p in self.packets if (p.fields["proto"], p.position) == (packet.fields["proto"], packet.position)]
+        return min(same, key=lambda p: p.hops[0])
+
+    def _sent(self, packet: Packet) -> list[int]:
+        if packet.fields["proto"] != TCP or self.original(packet) is not packet:
+            return []
+        last = packet.position + packet.payload - 1
+        return [event for begin, end, event in self.calls if begin <= last < end]
+
+    def _read_of(self, packet: Packet) -> list[int]:
+        if packet.number not in self.delivery:
+            return []
+        read, before = self.delivery[packet.number], packet.hops[-1]
+        turns = self.scheduled.get(read, {})
+        wake, run = turns.get(WAKE, -1), turns.get(RUN, -1)
+        return [*([wake] if before < wake < run else []), *([run] if before < run else []), read]
 
     # ---- what can happen -----------------------------------------------------
 
     def _send(self) -> None:
         rng = self.rng
         skb = self.free.pop(rng.integers(len(self.free)))
-        nat = bool(rng.random() < 0.3)
+        nat = self.nat if self.sockets else bool(rng.random() < 0.3)  # a socket's stream takes one way
         fields = {
             "skb": skb,
             "saddr": A1,
@@ -158,6 +176,10 @@ class Network:
             else:
                 position, payload = self.sent, int(rng.integers(1, self.segment + 1))
                 self.sent += payload
+                self._write()
+            if again and self.sockets:
+                event = self._of_socket(TCP, C1, RETRANSMIT, **self._peer(), seq=position % 2**32, aux=payload)
+                self.said[event] = len(self.packets)
             fields |= {
                 "dport": 8080 if nat else 80,
                 "proto": TCP,
@@ -242,20 +264,59 @@ class Network:
             else:
                 self.stream.append(ready)
 
+    def _of_socket(self, proto: int, netns: int, point: int, **fields) -> int:
+        socket = Packet(-1, {"skb": BASE + 4 * (proto == UDP), "proto": proto}, 0)
+        return self._event(socket, netns, 0, point, **fields)
+
+    def _peer(self) -> dict:
+        return {"saddr": A1, "daddr": GATEWAY if self.nat else A0, "sport": 40000, "dport": 8080 if self.nat else 80}
+
+    def _write(self) -> None:
+        """Let the application hand over what is to be sent; a call may take less than it was given."""
+        while self.sockets and self.written < self.sent:
+            total = int(self.rng.integers(1, 4 * self.segment))
+            taken = total if self.rng.random() < 0.7 else int(self.rng.integers(0, total + 1))
+            end, loops = self.written + total, sorted({0, int(self.rng.integers(0, taken + 1))})
+            events = [
+                self._of_socket(TCP, C1, SEND, **self._peer(), seq=(self.written + done) % 2**32, aux=total - done)
+                for done in loops
+            ]
+            begin, self.written = self.written, self.written + taken
+            if self.calls and self.asked == end:  # looks like one call
+                self.calls[-1] = (self.calls[-1][0], self.written, self.calls[-1][2])
+            else:
+                self.calls.append((begin, self.written, events[0]))
+            self.asked = end
+
+    def _turn(self) -> None:
+        proto, point = int(self.rng.choice([TCP, UDP])), int(self.rng.choice([WAKE, RUN]))
+        if point not in self.turns[proto]:
+            self.turns[proto][point] = self._of_socket(proto, C0, point)
+
+    def _socket_read(self, proto: int, **fields) -> int:
+        event = self._of_socket(proto, C0, READ, **fields)
+        self.scheduled[event], self.turns[proto] = self.turns[proto], {}
+        return event
+
     def _read(self) -> None:
         if self.queue:
             packet = self.queue.pop(0)
-            socket = Packet(-1, {"skb": BASE - 4096, "dport": 53, "proto": UDP, "len_bytes": packet.payload}, 0)
-            self.delivery[packet.number] = self._event(socket, C0, 0, READ, aux=packet.payload, detail=len(self.queue))
+            size = packet.payload
+            event = self._socket_read(UDP, dport=53, len_bytes=size, aux=size, detail=len(self.queue))
+            self.delivery[packet.number] = event
             self._end(packet, seen=bool(self.rng.random() < 0.5))
 
     def _copy(self) -> None:
-        wanted = int(self.rng.integers(1, 4 * self.segment))
-        while self.stream and wanted > 0:
+        wanted = min(int(self.rng.integers(1, 4 * self.segment)), self.expected - self.taken)
+        read = None
+        if self.sockets and wanted:
+            flow = {"saddr": A1, "daddr": A0, "sport": 40000, "dport": 80}
+            read = self._socket_read(TCP, **flow, seq=self.taken % 2**32, aux=wanted)
+        while wanted > 0:
             buffer = self.stream[0]
             held = sum(p.payload for p in buffer.bytes)
             amount = min(wanted, held - buffer.taken)
-            event = self._event(buffer, C0, 0, DELIVER, hop=False, aux=amount)
+            event = read if self.sockets else self._event(buffer, C0, 0, DELIVER, hop=False, aux=amount)
             ends = np.cumsum([p.payload for p in buffer.bytes])
             for segment, end in zip(buffer.bytes, ends, strict=True):
                 if buffer.taken < end <= buffer.taken + amount:

@@ -9,25 +9,26 @@ import pandas as pd
 
 from cmonlab import schema
 
-# Hop by hop, with the median time in ns of the segment that ends there: container, host's veth, bridge, host's veth,
-# container, application.
+# Hop by hop, with the median time in ns and the kind of the segment that ends there: container, host's veth, bridge,
+# host's veth, container, application.
 PATH = (
-    ("{src}:eth0 queue", 0),
-    ("{src}:eth0 xmit", 420),
-    ("host:veth{src}ab12cd rx", 310),
-    ("host:veth{src}ab12cd receive", 2_900),
-    ("host:br-cmonlab queue", 780),
-    ("host:veth{dst}ef34ab xmit", 650),
-    ("{dst}:eth0 receive", 1_900),
-    ("{dst}:eth0 deliver", 11_500),
+    ("{src}:eth0 queue", 0, ""),
+    ("{src}:eth0 xmit", 420, "processing"),
+    ("host:veth{src}ab12cd softirq", 310, "softirq"),
+    ("host:veth{src}ab12cd receive", 2_900, "queueing"),
+    ("host:br-cmonlab queue", 780, "processing"),
+    ("host:veth{dst}ef34ab xmit", 650, "processing"),
+    ("{dst}:eth0 receive", 1_900, "queueing"),
+    ("{dst}:eth0 run", 11_500, "scheduling"),
 )
+KINDS = ["", "processing", "queueing", "softirq", "scheduling"]
 
 
 def path(src: str, dst: str) -> tuple[list[str], list[str], np.ndarray]:
     """Return the hops, the segments (empty at the first hop) and the median segment times in ns of a direction."""
-    hops = [name.format(src=src, dst=dst) for name, _ in PATH]
+    hops = [name.format(src=src, dst=dst) for name, _, _ in PATH]
     segments = ["", *(f"{a} → {b}" for a, b in pairwise(hops))]
-    return hops, segments, np.array([median for _, median in PATH], float)
+    return hops, segments, np.array([median for _, median, _ in PATH], float)
 
 
 def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: int = 1) -> pd.DataFrame:
@@ -52,6 +53,7 @@ def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: 
         "offset_ns": offset.ravel(),
         "hop": pd.Categorical.from_codes(codes(0, names), names),
         "segment": pd.Categorical.from_codes(codes(1, segments), segments),
+        "kind": pd.Categorical.from_codes(np.tile([KINDS.index(kind) for *_, kind in PATH], journeys), KINDS),
         "segment_ns": steps.ravel(),
     })  # fmt: skip
     return frame[schema.columns("hops")]
@@ -63,12 +65,26 @@ def make_breakdown(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd
     rows = []
     for number, (src, dst) in enumerate(pairs):
         mine = hops[(turn == number) & (hops["segment"] != "")]
-        for name, times in mine.groupby("segment", observed=True, sort=False)["segment_ns"]:
-            quantiles = times.quantile([0.5, 0.9, 0.99, 0.999]).to_list()
-            share = times.sum() / mine["segment_ns"].sum()
-            rows.append((f"{src} → {dst}", name, len(times), *quantiles, times.mean(), share))
-    table = pd.DataFrame(rows, columns=schema.columns("breakdown"))
-    return table.astype({"direction": "category", "segment": "category"})
+        for (name, kind), times in mine.groupby(["segment", "kind"], observed=True, sort=False)["segment_ns"]:
+            rows.append(
+                (f"{src} → {dst}", name, kind, len(times), *_spread(times), times.sum() / mine["segment_ns"].sum())
+            )
+    return conform(pd.DataFrame(rows, columns=schema.columns("breakdown")), "breakdown")
+
+
+def make_kinds(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
+    """Return the breakdown by kind of these hops."""
+    inner = hops[hops["segment"] != ""].assign(turn=lambda table: table["journey"] % len(pairs))
+    sums = inner.groupby(["turn", "kind", "journey"], observed=True)["segment_ns"].sum()
+    rows = []
+    for (turn, kind), times in sums.groupby(["turn", "kind"], observed=True):
+        share = times.sum() / sums.loc[turn].sum()
+        rows.append((" → ".join(pairs[turn]), kind, len(times), *_spread(times), share))
+    return conform(pd.DataFrame(rows, columns=schema.columns("breakdown_by_kind")), "breakdown_by_kind")
+
+
+def _spread(times: pd.Series) -> list[float]:
+    return [*times.quantile([0.5, 0.9, 0.99, 0.999]).to_list(), times.mean()]
 
 
 def make_journeys(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
@@ -82,7 +98,8 @@ def make_journeys(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.
     table["hops"] = each.size().to_numpy()
     constants = {"proto": "tcp", "sport": 45_678, "dport": 11_211, "seq": 1, "tcp_flags": 24, "len_bytes": 1_076,
                  "payload_bytes": 1_024, "gso_segs": 1, "path": "eth0 → veth → br-cmonlab → veth → eth0",
-                 "outcome": "delivered", "complete": True, "drop_reason": ""}  # fmt: skip
+                 "outcome": "delivered", "complete": True, "drop_reason": "", "repeats": -1, "parent": -1,
+                 "rules": 1, "epoch": 1}  # fmt: skip
     return conform(table.assign(**constants), "journeys")
 
 
@@ -110,8 +127,10 @@ def make_ledger(lost: int = 0) -> pd.DataFrame:
     ):  # fmt: skip
         unmatched = seen // 11
         sampled_out = seen // 5
+        counted, aggregated, overflowed = seen // 20, seen // 9, seen // 900
         gone = lost if seen > 10_000 else 0
-        rows.append((point, seen, unmatched, sampled_out, seen - unmatched - sampled_out - gone, gone))
+        recorded = seen - unmatched - sampled_out - counted - aggregated - overflowed - gone
+        rows.append((point, seen, unmatched, sampled_out, counted, aggregated, overflowed, recorded, gone))
     return pd.DataFrame(rows, columns=schema.columns("ledger"))
 
 

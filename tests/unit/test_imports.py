@@ -15,16 +15,21 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if 
 #: A module may import those of earlier lines, and its own folder. The last two lines
 #: put everything together and may import along the line.
 LAYERS = [
-    {"errors", "interrupt", "scratch"},
-    {"schema"},
-    {"kernel", "topology", "engine", "rules"},
+    {"errors", "interrupt", "owner", "scratch"},
+    {"probe", "schema"},
+    {"kernel", "topology", "engine"},
+    {"rules"},
     {"workload", "analysis"},
     {"plot"},
     {
         "session",
+        "facts",
+        "cells",
         "record",
         "store",
+        "extras",
         "manifest",
+        "provenance",
         "report",
         "figures",
         "summary",
@@ -34,16 +39,21 @@ LAYERS = [
         "agent",
         "transport",
     },
-    {"cli", "demo", "widgets"},
+    {"cli", "demo", "magic", "widgets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOGETHER = len(LAYERS) - 2
 
 #: Who may import what, whatever the layers say.
-OWNERS = {"bcc": ("kernel/loader.py",), "docker": ("topology/",), "plotly": ("plot/", "widgets/", "report.py")}
+OWNERS = {
+    "bcc": ("kernel/loader.py",),
+    "nats": ("transport/",),
+    "docker": ("topology/",),
+    "plotly": ("plot/", "widgets/", "report.py"),
+}
 #: Tables and figures know nothing of the live path.
 OFFLINE = ("analysis/", "plot/", "engine/", "schema.py")
-LIVE = {"bcc", "docker", "pyroute2"}
+LIVE = {"bcc", "docker", "nats", "pyroute2"}
 
 
 def _layer(path: Path) -> str:

@@ -50,7 +50,7 @@ def test_a_kernel_without_drop_reasons_specifies_none():
 @pytest.mark.parametrize("missing", [["net_dev_queue", "kfree_skb"], []])
 def test_a_session_and_its_report_tell_which_points_were_missing(missing):
     described = events.manifest()
-    described["rule"]["missing"] = missing
+    described["missing"] = missing
     session = Session(store.empty_columns(), described)
     notes = " ".join(summary._notes(session))
     for text in (repr(session), notes):

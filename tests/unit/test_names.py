@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,6 +47,16 @@ def test_who_owns_what(names):
 def test_loopback_addresses_are_nobodys(names):
     names.links.at[1, "addresses"] = ["127.0.0.1", "10.77.0.11"]
     assert names.endpoint(0x0100007F, False) == "127.0.0.1"
+
+
+def test_an_address_that_went_from_one_to_the_next(names):
+    other = names.links.loc[0].to_dict() | {"netns": 77, "namespace": "c9", "from_ns": 500}
+    names.links.loc[len(names.links)] = other
+    ts_ns, six = np.array([0, 499, 500, 900, 900]), np.zeros(5, np.uint8)
+    assert list(names.endpoints(np.array([A0, A0, A0, A0, A1]), six, ts_ns)) == ["c0", "c0", "c9", "c9", "c1"]
+    later = names.endpoints(np.array([4711, 4711, 5]), np.ones(3, bool), np.array([1, 501, 501]))
+    assert list(later) == ["c0", "c9", "ipv6-00000005"]
+    assert list(names.endpoints(np.array([0x08080808]), six[:1], ts_ns[:1])) == ["8.8.8.8"]
 
 
 def test_protocols():

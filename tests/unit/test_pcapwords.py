@@ -6,7 +6,7 @@ import pytest
 
 from cmonlab.errors import CmonlabError, NotTraceable, RuleError
 from cmonlab.kernel import pcapfilter, pcapwords
-from cmonlab.kernel.pcapfilter import MAX_CHARACTERS, Instruction, compile_expression, to_c
+from cmonlab.kernel.pcapfilter import MAX_CHARACTERS, Instruction, compile_expression
 
 try:
     pcapfilter._libpcap()
@@ -110,30 +110,3 @@ def test_missing_libpcap_names_the_package(monkeypatch):
     with pytest.raises(NotTraceable, match="apt install libpcap0"):
         compile_expression("tcp")
     pcapfilter._libpcap.cache_clear()
-
-
-RETURN = Instruction(0x06, 0, 0, 1)
-
-
-@pytest.mark.parametrize(
-    ("program", "said"),
-    [
-        ([], "without a return"),
-        ([Instruction(0x04, 0, 0, 1)], "without a return"),
-        ([Instruction(0x05, 0, 0, 0xFFFFFFFF), RETURN], "out of the program"),
-        ([Instruction(0x15, 1, 0, 5), RETURN], "out of the program"),
-        ([Instruction(0x02, 0, 0, 16), RETURN], "scratch word 16"),
-        ([Instruction(0xFFFF, 0, 0, 0), RETURN], "0xffff"),
-        ([Instruction(0xC4, 0, 0, 0), RETURN], "0x00c4"),
-        ([Instruction(0x38, 0, 0, 0), RETURN], "0x0038"),
-    ],
-)
-def test_broken_programs_are_refused(program, said):
-    with pytest.raises(RuleError, match=said):
-        to_c(program)
-
-
-@pytest.mark.parametrize("k", [-1, 2**32, 1.0, True, "1; evil()"])
-def test_only_numbers_get_into_an_instruction(k):
-    with pytest.raises(RuleError, match="k = "):
-        Instruction(0x06, 0, 0, k)

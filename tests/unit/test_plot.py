@@ -15,8 +15,10 @@ from . import tables
 CAPTION = "n = 600 complete journeys · 7 lost events · observer overhead 2 %"
 HOPS = tables.make_hops(600)
 BREAKDOWN = tables.make_breakdown(HOPS)
+BY_KIND = tables.make_kinds(HOPS)
 EVERY = {
     "breakdown": (plot.breakdown, BREAKDOWN),
+    "breakdown_by_kind": (plot.breakdown, BY_KIND),
     "ecdf": (plot.ecdf, HOPS),
     "waterfall": (plot.waterfall, HOPS[HOPS["journey"] == 17]),
     "throughput": (plot.throughput, tables.make_throughput()),
@@ -81,6 +83,29 @@ def test_breakdown_keeps_the_order_of_the_path_and_the_table_s_numbers():
         assert row.segment in bar.hovertext[0]
         assert bar.x[0] == row.mean_ns / 1e3
         assert all(word in bar.hovertext[0] for word in ("p50", "p90", "p99", "p99.9", "n 300 journeys"))
+
+
+def test_a_kind_looks_the_same_in_every_direction():
+    table = BY_KIND[(BY_KIND["direction"] != "c0 → c1") | (BY_KIND["kind"] != "queueing")]
+    colors = {}
+    for bar in plot.breakdown(table).data:
+        colors.setdefault(bar.name.split("  ")[1], set()).add(bar.marker.color)
+    assert set(colors) == {"processing", "queueing", "softirq", "scheduling"}
+    assert all(len(hues) == 1 for hues in colors.values())
+    assert len(set.union(*colors.values())) == 4
+
+
+def test_kinds_add_up_to_the_mean_one_way_delay_too():
+    drawn = pd.Series([bar.x[0] for bar in plot.breakdown(BY_KIND).data]).groupby(
+        [bar.y[0] for bar in plot.breakdown(BY_KIND).data]
+    )
+    means = tables.make_journeys(HOPS).groupby("direction", observed=True)["one_way_delay_ns"].mean()
+    assert (drawn.sum() * 1e3).to_dict() == pytest.approx(means.to_dict())
+
+
+def test_breakdown_tells_the_kind_of_each_segment():
+    for bar, row in zip(plot.breakdown(BREAKDOWN).data, BREAKDOWN.itertuples(), strict=True):
+        assert f"<br>{row.kind}<br>" in bar.hovertext[0]
 
 
 def test_breakdown_weights_a_segment_that_not_every_journey_passed():
@@ -155,7 +180,9 @@ def test_throughput_draws_bit_per_second_and_zero_in_a_silent_window():
 def test_ledger_bars_add_up_to_seen(log):
     table = tables.make_ledger(lost=3)
     bars = [trace for trace in plot.ledger(table, log=log).data if trace.type == "bar"]
-    assert [bar.name for bar in bars] == ["unmatched", "sampled out", "recorded", "lost"]
+    assert [bar.name for bar in bars] == [
+        "unmatched", "sampled out", "counted", "aggregated", "overflowed", "recorded", "lost",
+    ]  # fmt: skip
     np.testing.assert_array_equal(np.nansum([np.array(bar.x, float) for bar in bars], axis=0), table["seen"])
     if log:
         assert all(value != 0 for bar in bars for value in bar.x)

@@ -5,7 +5,10 @@ import pytest
 import cmonlab
 from cmonlab import schema, store
 from cmonlab.errors import SessionError, UnknownName
-from cmonlab.session import Session
+from cmonlab.facts import Facts
+from cmonlab.figures import caption
+from cmonlab.session import TABLES, Session
+from cmonlab.summary import run_report
 
 from .events import bulk, manifest
 
@@ -23,7 +26,7 @@ def test_events_are_those_of_the_schema(session):
     assert len(session) == len(session.events)
 
 
-@pytest.mark.parametrize("name", ["breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops", "blind"])
+@pytest.mark.parametrize("name", TABLES)
 def test_tables_by_name(session, name):
     assert session.table(name).columns.tolist() == schema.columns(name)
 
@@ -56,11 +59,46 @@ def test_lost_events_are_told_and_no_reads_are_guessed():
     session = Session(bulk(300), manifest(lost=7))
     assert session.lost_events == 7 * len(session.ledger())
     assert f"{session.lost_events} lost events" in repr(session)
-    assert (session.journeys()["outcome"] == "arrived").all()
+    outcomes = session.journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
+    assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
+
+
+def test_rules_are_told():
     entries = manifest()
-    next(row for row in entries["ledger"] if row["point"] == "sock_recv_length")["lost"] = 1
-    outcome = Session(bulk(300), entries).journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
-    assert outcome.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
+    rule = entries["rules"][0]["rule"]
+    entries["rules"][0] |= {"name": "web", "epochs": [2, 3], "rule": rule | {
+        "match": {"packets": "tcp port 80", "containers": {"name": ["web-*", "db"], "label": None}, "direction": "in"},
+        "sample": 0.1,
+    }}  # fmt: skip
+    entries["rules"].append({"slot": 3, "name": "all", "epochs": [1, 1], "rule": rule | {"mode": "aggregate"}})
+    session = Session(bulk(300), entries)
+    assert session.rules().to_dict("records") == [
+        {"slot": 0, "name": "web", "mode": "capture", "expression": "tcp port 80",
+         "containers": "name web-* or db, to them", "sample": 0.1, "first_epoch": 2, "last_epoch": 3},
+        {"slot": 3, "name": "all", "mode": "aggregate", "expression": "", "containers": "", "sample": 1.0,
+         "first_epoch": 1, "last_epoch": 1},
+    ]  # fmt: skip
+    assert "tcp port 80 of containers name web-* or db, to them (sampled 10%); all IP packets (aggregate)" in repr(
+        session
+    )
+    assert session.sampled == "sampled 10%"
+    assert session.sampled in repr(session).splitlines()[1]
+    assert session.sampled in caption(session)
+
+
+def test_of_a_sample_no_reads_are_guessed():
+    entries = manifest()
+    entries["ledger"][0]["sampled_out"] = 1
+    outcomes = Session(bulk(300), entries).journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
+    assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
+
+
+def test_where_the_rules_change_packets_may_have_passed_unseen():
+    columns = bulk(300)
+    half = len(columns["ts_ns"]) // 2
+    columns["epoch"][half:] += 1
+    breaks = Facts(manifest(blind_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
+    assert breaks.tolist() == [0, 70, columns["ts_ns"][half]]
 
 
 def test_blind_times_are_told():
@@ -92,6 +130,28 @@ def test_memory_stays_small():
     finally:
         tracemalloc.stop()
     assert peak < 2 * size
+
+
+def test_a_breakdown_is_by_segment_or_by_kind(session):
+    with pytest.raises(UnknownName, match="kind, segment"):
+        session.breakdown(by="hop")
+    drawn = session.plot.breakdown(by="kind")
+    assert sum(bar.x[0] for bar in drawn.data) * 1e3 == pytest.approx(session.journeys()["one_way_delay_ns"].mean())
+
+
+def test_its_section_of_the_report():
+    entries = manifest()
+    entries["recording"] |= {"seconds": 1.0}
+    entries["host"] = {"kernel": "6.18", "clocksource": "tsc", "cpu": "x", "cpus": 2}
+    entries |= {"created": "now", "missing": ["sched_waking"]}
+    entries["rules"][0]["rule"]["sample"] = 0.25
+    part = run_report(Session(bulk(300), entries), "one")
+    assert ("rules", "all IP packets (sampled 25%)") in part.summary
+    assert ("sampling", "sampled 25%") in part.summary
+    assert {"breakdown", "breakdown_by_kind", "paths", "loss", "rules", "ledger"} == set(part.tables)
+    assert "What the time is spent on" in part.figures
+    assert any("sampled 25%" in note for note in part.notes)
+    assert any("lacked sched_waking" in note for note in part.notes)
 
 
 def test_no_events():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cmonlab import store
 from cmonlab.errors import SessionError
+from cmonlab.rules.model import Rule
 
 from .events import bulk, manifest
 
@@ -39,7 +40,7 @@ def test_columns_are_in_order_of_time(chunks):
 def test_saved_and_loaded(tmp_path, packets):
     columns = bulk(packets) if packets else store.empty_columns()
     store.save(tmp_path / "run", columns, manifest())
-    loaded, entries = store.load(tmp_path / "run")
+    loaded, entries, _ = store.load(tmp_path / "run")
     assert list(loaded) == list(columns)
     for name, values in columns.items():
         assert loaded[name].dtype == values.dtype
@@ -91,7 +92,41 @@ def test_damaged(tmp_path, damage):
         entries.write_text(json.dumps({**manifest(), "format": store.FORMAT + 1}))
     else:
         entries.write_text(
-            json.dumps({name: value for name, value in manifest().items() if name != "points"} | {"format": 1})
+            json.dumps({name: value for name, value in manifest().items() if name != "points"} | {"format": 2})
         )
     with pytest.raises(SessionError, match="newer" if damage == "newer" else "damaged"):
         store.load(tmp_path / "run")
+
+
+def test_a_session_of_format_1_is_opened(tmp_path):
+    """It had whole addresses of buffers, one rule, no epochs; saved again it is of this format."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    skb = np.array([0xFFFF888100000040, 0xFFFFC90000001FC0, 0xFFFF888100000040], np.uint64)
+    old = {name: np.arange(3).astype(dtype) for name, dtype in store._DTYPES.items() if name not in ("epoch", "rules")}
+    (tmp_path / "old").mkdir()
+    pq.write_table(pa.table(old | {"skb": skb}), tmp_path / "old" / store.EVENTS)
+    row = {"point": "net_dev_queue", "seen": 5, "unmatched": 1, "sampled_out": 0, "recorded": 3, "lost": 1}
+    entries = {name: value for name, value in manifest().items() if name not in ("rules", "missing")} | {
+        "format": 1, "points": [{"id": 0, "name": "net_dev_queue", "label": "queue", "stage": "transmit"}],
+        "rule": {"expression": "udp port 53", "points": ["net_dev_queue"], "missing": ["sock_recv_length"]},
+        "ledger": [row],
+    }  # fmt: skip
+    (tmp_path / "old" / store.MANIFEST).write_text(json.dumps(entries))
+    columns, upgraded, _ = store.load(tmp_path / "old")
+    assert {name: values.dtype for name, values in columns.items()} == store._DTYPES
+    assert columns["skb"].tolist() == [0x04000001, 0x7F, 0x04000001]
+    assert (columns["epoch"].tolist(), columns["rules"].tolist()) == ([1, 1, 1], [1, 1, 1])
+    assert columns["seq"].tolist() == [0, 1, 2]
+    assert "rule" not in upgraded
+    assert upgraded["missing"] == ["sock_recv_length"]
+    assert upgraded["ledger"] == [row | {"counted": 0, "aggregated": 0, "overflowed": 0}]
+    [rule] = upgraded["rules"]
+    assert (rule["slot"], rule["name"], rule["epochs"]) == (0, "packets", [1, 1])
+    assert Rule.model_validate(rule["rule"]).model_dump(mode="json") == rule["rule"]
+    assert rule["rule"]["match"]["packets"] == "udp port 53"
+    store.save(tmp_path / "new", columns, upgraded)
+    again, entries, _ = store.load(tmp_path / "new")
+    assert entries["format"] == store.FORMAT == 2
+    assert all((again[name] == values).all() for name, values in columns.items())

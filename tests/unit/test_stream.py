@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.engine.stream import delivered_by, flow_numbers, positions
+from cmonlab.engine.stream import by_flow, delivered_by, flow_numbers, positions
 
 
 @given(
@@ -69,3 +69,16 @@ def test_a_flow_is_addresses_and_ports_of_one_direction():
     flows = flow_numbers(table, np.arange(6))
     assert flows[0] == flows[2]
     assert len(set(flows.tolist())) == 5
+
+
+def test_a_flow_of_one_namespace():
+    table = {name: np.ones(3, np.uint32) for name in ("saddr", "daddr", "sport", "dport")}
+    table["netns"] = np.array([2**32 - 1, 7, 2**32 - 1], np.uint32)
+    assert flow_numbers(table, np.arange(3)).tolist() == [0, 0, 0]
+    assert flow_numbers(table, np.arange(3), "netns").tolist() == [0, 1, 0]
+
+
+def test_more_flows_than_16_bits_can_number():
+    flow = np.array([2**16 + 1, 1, 2**16 + 1, 0])
+    assert by_flow(flow).tolist() == [3, 1, 0, 2]
+    assert by_flow(flow % 2**16).tolist() == [3, 0, 1, 2]

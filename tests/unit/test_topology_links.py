@@ -1,12 +1,18 @@
-"""Interfaces of the namespace that the tests run in; no privilege is needed for it."""
+"""Interfaces of the namespace that the tests run in, for which no privilege is needed, and made histories."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cmonlab import schema
-from cmonlab.topology.links import links
+from cmonlab.topology.follow import Followed
+from cmonlab.topology.links import Interfaces, links
+from cmonlab.topology.netns import inside, namespace
+
+UP = 1
 
 
 def test_rows_are_those_of_the_schema_and_of_sysfs():
@@ -21,6 +27,7 @@ def test_rows_are_those_of_the_schema_and_of_sysfs():
     }
     for row in rows:
         assert row["mtu"] == int((system / row["name"] / "mtu").read_text())
+        assert (row["from_ns"], row["to_ns"]) == (0, 0)
     assert [row["ifindex"] for row in rows] == sorted(row["ifindex"] for row in rows)
 
 
@@ -35,3 +42,127 @@ def test_second_name_of_a_namespace_and_dead_processes_are_left_out():
     child.wait()
     once = links({"host": os.getpid()})
     assert links({"host": os.getpid(), "again": os.getpid(), "gone": child.pid}) == once
+
+
+def test_what_fails_inside_is_raised_outside():
+    with namespace(os.getpid()) as handle:
+        assert inside(handle, os.getpid) == os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            inside(handle, lambda: 1 // 0)
+
+
+def test_a_followed_namespace_asks_again_when_messages_were_lost():
+    with namespace(os.getpid()) as handle:
+        followed = Followed(handle, since_ns=0)
+
+    def loopback():
+        return [row for row in followed.interfaces.rows("host") if row["name"] == "lo"]
+
+    before = loopback()
+    followed._repeat()  # as after ENOBUFS
+    assert followed.interfaces.dumping
+    followed.read()
+    assert loopback() == before != [] and not followed.interfaces.dumping
+    followed.close()
+    followed.close()
+    assert followed.read() == [] and followed.fileno() == -1
+
+
+class Message(dict):
+    """A message of netlink, as pyroute2 hands it out."""
+
+    def get_attr(self, name):
+        return self["attrs"].get(name)
+
+
+def link(name, *, index=2, up=True, event="RTM_NEWLINK", **attrs):
+    attrs = {f"IFLA_{key.upper()}": value for key, value in attrs.items()}
+    return Message(event=event, index=index, flags=UP * up, attrs={"IFLA_IFNAME": name, "IFLA_MTU": 1500, **attrs})
+
+
+def address(text, *, index=2, event="RTM_NEWADDR"):
+    return Message(event=event, index=index, attrs={"IFA_ADDRESS": text})
+
+
+def played(*messages, before=()):
+    """Return the rows after a dump of `before`, at time 0, and messages at 1, 2, …"""
+    interfaces = Interfaces(7)
+    interfaces.begin()
+    for message in before:
+        interfaces.take(message, 0)
+    interfaces.end(0)
+    for at_ns, message in enumerate(messages, 1):
+        interfaces.take(message, at_ns)
+    return interfaces
+
+
+def told(interfaces):
+    return [(row["name"], row["addresses"], row["from_ns"], row["to_ns"]) for row in interfaces.rows("c0")]
+
+
+def test_a_renamed_interface_keeps_the_row_of_its_old_name():
+    interfaces = played(link("eth7"), before=[link("eth0"), address("10.0.0.2")])
+    assert told(interfaces) == [("eth0", ["10.0.0.2"], 0, 1), ("eth7", ["10.0.0.2"], 1, 0)]
+    assert interfaces.addresses() == ("10.0.0.2",)
+    assert [list(row) for row in interfaces.rows("c0")] == [schema.columns("links")] * 2
+
+
+def test_a_name_under_which_no_packet_passed_leaves_no_row():
+    # As an engine gives a container its interface.
+    messages = [link("veth4f2", up=False), link("eth0", up=False), address("10.0.0.2"), link("eth0")]
+    assert told(played(*messages)) == [("eth0", ["10.0.0.2"], 1, 0)]
+    assert told(played(link("veth4f2", up=False), link("veth4f2", event="RTM_DELLINK"))) == []
+
+
+def test_a_lost_address_stays_with_the_row_that_had_it():
+    before = [link("eth0"), address("10.0.0.2"), address("fe80::1")]
+    moved = played(address("10.0.0.2", event="RTM_DELADDR"), address("10.0.0.3"), before=before)
+    assert told(moved) == [("eth0", ["10.0.0.2", "fe80::1"], 0, 1), ("eth0", ["fe80::1", "10.0.0.3"], 1, 0)]
+    assert moved.addresses() == ("fe80::1", "10.0.0.3")
+
+
+def test_an_interface_that_is_taken_away_stays_as_it_was():
+    before = [
+        link("veth1", index=5, master=3, link=2, linkinfo=link("", info_kind="veth")),
+        address("fe80::1", index=5),
+    ]
+    interfaces = played(
+        link("veth1", index=5, up=False),
+        address("fe80::1", index=5, event="RTM_DELADDR"),
+        link("veth1", index=5, up=False, event="RTM_DELLINK"),
+        before=before,
+    )
+    (row,) = interfaces.rows("host")
+    assert (row["addresses"], row["from_ns"], row["to_ns"]) == (["fe80::1"], 0, 2)
+    assert row["master"] == 3 and interfaces.addresses() == ()
+    interfaces.forget(2)
+    assert len(interfaces.rows("host")) == 1
+    interfaces.forget(3)
+    assert interfaces.rows("host") == []
+
+
+def test_an_interface_that_comes_back_is_another_row():
+    interfaces = played(link("eth0", event="RTM_DELLINK"), link("eth0"), before=[link("eth0")])
+    assert told(interfaces) == [("eth0", [], 0, 1), ("eth0", [], 2, 0)]
+
+
+def test_a_new_dump_ends_what_it_does_not_name():
+    interfaces = played(before=[link("eth0"), address("10.0.0.2"), link("eth1", index=3)])
+    interfaces.begin()
+    for message in (link("eth0"), address("10.0.0.9"), link("eth2", index=4)):
+        interfaces.take(message, 8)
+    # Comes while the dump is under way.
+    interfaces.take(address("10.0.0.7", index=4), 8)
+    interfaces.end(9)
+    assert told(interfaces) == [
+        ("eth0", ["10.0.0.2"], 0, 9),
+        ("eth0", ["10.0.0.9"], 9, 0),
+        ("eth1", [], 0, 9),
+        ("eth2", ["10.0.0.7"], 8, 0),
+    ]
+
+
+def test_addresses_of_loopback_and_of_no_interface_count_for_nothing():
+    lo = [link("lo", index=1), address("127.0.0.1", index=1), address("::1", index=1)]
+    interfaces = played(address("::1", index=1, event="RTM_DELADDR"), address("10.0.0.2", index=99), before=lo)
+    assert told(interfaces) == [("lo", ["127.0.0.1", "::1"], 0, 0)] and interfaces.addresses() == ()

@@ -1,0 +1,154 @@
+"""``cmonlab rules``: check rules, say what they will do, print their schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import CmonlabError
+from . import console
+
+if TYPE_CHECKING:
+    from ..rules.explain import Explanation
+    from ..rules.model import ContainerFacts
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say what to trace, where, how, and how often.")
+
+File = Annotated[Path, typer.Argument(help="Rules in YAML, or in JSON where it ends in .json.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """Tell whether a file holds valid rules."""
+    from ..kernel.points import BY_NAME
+    from ..rules import load_rules, standardise
+
+    rules = load_rules(file)
+    # Which points this host lacks says nothing about the rules.
+    plans = standardise(rules, list(BY_NAME))
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "rules": [plan.name for plan in plans]}))
+    else:
+        typer.echo(f"ok: {len(plans)} rule{'' if len(plans) == 1 else 's'}")
+
+
+@app.command()
+def explain(
+    file: File,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also list the compiled filters.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what rules look at, and what they cost."""
+    from ..rules import load_rules
+    from ..rules.explain import explain as explained
+
+    rules = load_rules(file)
+    available = _available()
+    selecting = any(rule.match.containers is not None for rule in rules)
+    containers = _containers() if selecting else None
+    told = [explained(rule, available, containers) for rule in rules]
+    if as_json:
+        typer.echo(json.dumps({"host_known": available is not None, "rules": [asdict(one) for one in told]}))
+        return
+    for number, one in enumerate(told):
+        if number:
+            typer.echo()
+        _show(one, verbose)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a file of rules."""
+    from ..rules.files import schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+def _show(told: Explanation, verbose: bool) -> None:
+    import pandas as pd
+    import yaml
+
+    say = typer.echo
+    say(f"rule {told.name}\n")
+    say(yaml.safe_dump(told.standard, sort_keys=False, default_flow_style=None, width=100))
+    columns = {"point": "name", "stage": "stage", "passes": "passes", "meaning": "meaning"}
+    here = [point for point in told.points if point.available]
+    if here:
+        console.show(pd.DataFrame([{column: getattr(point, at) for column, at in columns.items()} for point in here]))
+        say()
+    reasons: dict[str, list[str]] = {}
+    for point in told.points:
+        if not point.available:
+            reasons.setdefault(point.why, []).append(point.name)
+    for why, names in reasons.items():
+        say(f"not here: {', '.join(names)}: {why}")
+    if told.refused:
+        say(f"refused here: {told.refused}")
+    say(f"devices: {told.devices}")
+    say(f"containers: {told.containers_told}")
+    for container in told.containers or ():
+        say(f"  {container.name} ({container.image}): {', '.join(container.interfaces) or 'interfaces unknown'}")
+    say(f"filter: {told.instructions} instruction{'' if told.instructions == 1 else 's'}")
+    for line in told.listing if verbose else ():
+        say(f"  {line}")
+    say(
+        f"cost (an estimate, from medians of one machine, for a packet between two containers on one bridge): "
+        f"{told.matched_ns:,.0f} ns if the rule matches, {told.unmatched_ns:,.0f} ns if not"
+    )
+
+
+def _available() -> list[str] | None:
+    """Return the points of this host; None, and a word to the user, where it cannot be told."""
+    from ..kernel.programs import available
+
+    try:
+        return [point.name for point in available()]
+    except CmonlabError as error:
+        console.say(f"{error.what}, so which points it has cannot be told; all are taken to be there")
+        return None
+
+
+def _containers() -> list[ContainerFacts] | None:
+    """Return the containers that run, None where no Docker engine answers."""
+    from ..rules.model import ContainerFacts
+    from ..topology.client import connect, docker_errors, unless_gone
+    from ..topology.containers import Container, inspected
+    from ..topology.place import HERE
+
+    client = connect() or HERE.connect()
+    if client is None:
+        return None
+    found: list[Container] = []
+    try:
+        with docker_errors("the containers cannot be listed"):
+            for one in client.api.containers(quiet=True):
+                with unless_gone():
+                    found.append(inspected(client.api.inspect_container(one["Id"]), ""))
+    finally:
+        client.close()
+    interfaces = _interfaces({one.id: one.pid for one in found})
+    return [
+        ContainerFacts(one.name, one.image, one.labels, one.networks, tuple(interfaces.get(one.id, ())))
+        for one in found
+    ]
+
+
+def _interfaces(pids: dict[str, int]) -> dict[str, list[str]]:
+    """Return the interfaces by container; none where this user may not look into the namespaces."""
+    from ..topology.links import links
+
+    try:
+        rows = links(pids)
+    except CmonlabError as error:
+        console.say(f"{error.what}, so its interfaces cannot be told")
+        return {}
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["name"] != "lo":
+            found.setdefault(row["namespace"], []).append(row["name"])
+    return found

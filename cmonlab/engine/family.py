@@ -1,0 +1,123 @@
+"""Segments that are cut from a larger one on their way (GSO), or merged into one (GRO).
+
+What is cut off goes on in a buffer of its own, from the device at which the larger
+segment ends. What is merged ends at a device, and its bytes go on in another buffer
+that is longer from there on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .order import Columns, HopCodes, runs
+from .packets import Stages
+from .stream import flow_numbers, places
+from .ways import Ways, first_byte, payload_bytes, segments
+
+
+@dataclass(frozen=True)
+class _Large:
+    """Larger segments at devices.
+
+    Attributes
+    ----------
+    way : numpy.ndarray of int64, shape (n,)
+        Whose bytes.
+    since, until : numpy.ndarray of int64, shape (n,)
+        Events between which segments are cut from it or merged into it; the first one
+        tells flow and device.
+    size : numpy.ndarray of int64, shape (n,)
+        Bytes of payload.
+    """
+
+    way: np.ndarray
+    since: np.ndarray
+    until: np.ndarray
+    size: np.ndarray
+
+    def of(self, events: Columns, small: np.ndarray) -> np.ndarray:
+        """Return which of them holds the bytes of each of the events `small`, -1 none."""
+        n = len(self.way)
+        at = np.concatenate([self.since, small])
+        flow = flow_numbers(events, at, "netns", "ifindex")
+        begin = places(flow, first_byte(events, at), at)
+        order = np.lexsort((self.since, begin[:n]))
+        since, until, size, own = self.since[order], self.until[order], self.size[order], flow[order]
+        end = begin[n:] + payload_bytes(events, small)
+        found = np.full(len(small), -1, np.int64)
+        look = np.arange(len(small))
+        near = np.searchsorted(begin[order], begin[n:], side="right") - 1
+        while len(look):  # down from the last that begins before it, while one may reach so far
+            place = near[look]
+            look = look[(place >= 0) & (begin[order[place]] + size.max() >= end[look])]
+            place = near[look]
+            holds = (begin[order[place]] + size[place] >= end[look]) & (own[place] == flow[n:][look])
+            holds &= (since[place] < small[look]) & (small[look] < until[place])
+            found[look[holds]] = order[place[holds]]
+            look = look[~holds]
+            near[look] -= 1
+        return found
+
+
+def parents(events: Columns, ways: Ways, hops: HopCodes, stages: Stages) -> tuple[np.ndarray, np.ndarray]:
+    """Find the larger TCP segments that each one was cut from or merged into; it may be both.
+
+    Returns
+    -------
+    cut_from, merged_into : numpy.ndarray of int64, shape (ways,)
+        Way of the larger segment, -1 none.
+    """
+    cut_from, merged_into = (np.full(len(ways), -1, np.int64) for _ in range(2))
+    device, _ = pd.factorize(hops.netns.astype(np.uint64) << np.uint64(32) | hops.ifindex)
+    data, _ = segments(events, ways)
+    child, whole = _cut(events, ways, hops, stages, device, data)
+    cut_from[child] = whole
+    child, whole = _merged(events, ways, hops, stages, device, data)
+    merged_into[child] = whole
+    return cut_from, merged_into
+
+
+def _cut(events, ways, hops, stages, device, data):
+    """Return segments, and what they were cut from: it came to the device where they begin, but not to that hop."""
+    none = np.empty(0, np.int64)
+    tail = ways.tail[data]
+    large = data[(events["detail"][tail] > 1) & stages.of("transmit", events["point"][tail])]
+    if len(large) == 0:
+        return none, none
+    tail, codes = ways.tail[large], len(hops.point)
+    number = np.repeat(np.arange(len(large)), ways.length[large])
+    passed = hops.code[ways.event[runs(ways.begin[large], ways.length[large])]]
+    here = device[passed] == device[hops.code[tail]][number]
+    passed = np.unique(number[here] * codes + passed[here])
+    came = np.bincount(device[hops.code[tail]], minlength=device.max() + 1)
+    opens = stages.of("transmit", hops.point) & (np.bincount(passed % codes, minlength=codes) < came[device])
+    small = data[ways.sent[data] & opens[hops.code[ways.departure[data]]]]
+    at = ways.departure[small]
+    size = payload_bytes(events, tail)
+    whole = _Large(large, tail, np.full(len(large), len(events["point"])), size).of(events, at)
+    good = (whole >= 0) & ~np.isin(whole * codes + hops.code[at], passed)
+    return small[good], large[whole[good]]
+
+
+def _merged(events, ways, hops, stages, device, data):
+    """Return segments that end at a hop behind which another buffer of the flow, while they came, grew by them."""
+    none = np.empty(0, np.int64)
+    grown = data[events["len_bytes"][ways.tail[data]] > events["len_bytes"][ways.departure[data]]]
+    if len(grown) == 0:
+        return none, none
+    number = np.repeat(grown, ways.length[grown])
+    at = ways.event[runs(ways.begin[grown], ways.length[grown])].astype(np.int64)
+    own = ~stages.of("function", events["point"][at])
+    number, at = number[own], at[own]
+    code, length = hops.code[at], events["len_bytes"][at]
+    grows = (number[1:] == number[:-1]) & (length[1:] > length[:-1]) & (device[code[1:]] == device[code[:-1]])
+    grows = np.flatnonzero(grows & stages.of("receive", events["point"][at[:-1]]))
+    ends = np.zeros(len(hops.point), bool)
+    ends[code[grows]] = True
+    small = data[ends[hops.code[ways.tail[data]]]]
+    size = payload_bytes(events, at[grows + 1])
+    whole = _Large(number[grows], at[grows], at[grows + 1], size).of(events, ways.tail[small])
+    return small[whole >= 0], number[grows[whole[whole >= 0]]]

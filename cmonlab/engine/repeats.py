@@ -1,0 +1,144 @@
+"""Retransmissions: which segment carried a byte first.
+
+A segment repeats another if that one, of the same flow and from the same interface,
+carried its first byte before: exact repeats, parts of a segment, or more than it. SYN
+and FIN count as bytes. What the receiver had already makes no difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .order import Columns
+from .packets import TCP
+from .stream import by_flow, flow_numbers, positions
+from .ways import FIN, SYN, Ways, payload_bytes
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Events that carry bytes, flow after flow, in order of time within a flow.
+
+    Attributes
+    ----------
+    order : numpy.ndarray of int64, shape (n,)
+        Index of each among those given.
+    begin, end : numpy.ndarray of int64, shape (n,)
+        Places of the first byte, and behind the last; those of different flows are apart.
+    ahead : numpy.ndarray of int64, shape (n,)
+        The end of what was carried before.
+    """
+
+    order: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    ahead: np.ndarray
+
+    def carrier(self, which: np.ndarray, byte: np.ndarray) -> np.ndarray:
+        """Return which item carried each byte first; `which` itself where no earlier one did.
+
+        Parameters
+        ----------
+        which : numpy.ndarray of int64
+            Items, whose flow it is.
+        byte : numpy.ndarray of int64
+            Places.
+        """
+        doubt = np.flatnonzero(byte < self.ahead[which])
+        first = which.copy()
+        points, at = np.unique(byte[doubt], return_inverse=True)
+        left, right = np.searchsorted(points, self.begin), np.searchsorted(points, self.end)
+        first[doubt] = np.minimum(_first_over(left, right, len(points))[at], which[doubt])
+        return first
+
+
+def _stream(events: Columns, at: np.ndarray, size: np.ndarray, *also: str) -> _Stream:
+    """Lay the events `at` (ascending), each of `size` sequence numbers, out in their streams."""
+    flow = flow_numbers(events, at, *also)
+    order = by_flow(flow)
+    at, size = at[order], size[order]
+    flow = _connections(flow[order], events["seq"][at], events["tcp_flags"][at] & SYN != 0)
+    begin = positions(flow, events["seq"][at])
+    begin += flow * (int(size.max(initial=0)) + 1)  # a flow's last segment must not reach into the next flow
+    end = begin + size
+    ahead = np.full(len(at), -1, np.int64)
+    ahead[1:] = np.maximum.accumulate(end)[:-1]
+    return _Stream(order, begin, end, ahead)
+
+
+def _connections(flow: np.ndarray, seq: np.ndarray, syn: np.ndarray) -> np.ndarray:
+    """Number the connections among events in order of flow and time: a SYN with another number begins one."""
+    fresh = np.ones(len(flow), bool)
+    fresh[1:] = flow[1:] != flow[:-1]
+    at = np.flatnonzero(syn)
+    other = np.ones(len(at), bool)
+    other[1:] = (seq[at[1:]] != seq[at[:-1]]) | (flow[at[1:]] != flow[at[:-1]])
+    fresh[at[other]] = True
+    return np.cumsum(fresh) - 1
+
+
+def _first_over(left: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
+    """Return for each of `points` places the lowest number of a range ``left[i] … right[i] - 1`` over it.
+
+    Notes
+    -----
+    A range of any length is two overlapping ones whose length is a power of two. Those
+    of one length are noted together, and then handed down to both halves.
+    """
+    over = np.flatnonzero(right > left)
+    left, right = left[over], right[over]
+    power = np.frexp(right - left)[1] - 1  # of the greatest power of two that is not longer
+    lowest = np.full(points, np.iinfo(np.int64).max)
+    for exponent in range(int(power.max(initial=0)), -1, -1):
+        if exponent < int(power.max(initial=0)):
+            half = 1 << exponent
+            handed = lowest.copy()
+            handed[half:] = np.minimum(handed[half:], lowest[: points - half])
+            lowest = handed
+        mine = np.flatnonzero(power == exponent)
+        np.minimum.at(lowest, left[mine], over[mine])
+        np.minimum.at(lowest, right[mine] - (1 << exponent), over[mine])
+    return lowest
+
+
+def repeats(events: Columns, ways: Ways, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find for each segment the one that first carried its first byte.
+
+    Parameters
+    ----------
+    cut : numpy.ndarray of bool, shape (ways,)
+        Segments that were cut from a larger one on their way; that one stands for them.
+
+    Returns
+    -------
+    original : numpy.ndarray of int64, shape (ways,)
+        The earlier way, -1 none.
+    fresh : numpy.ndarray of bool, shape (ways,)
+        Segments that carry their last byte of payload for the first time.
+
+    Notes
+    -----
+    A keep-alive (RFC 9293 section 3.8.4) repeats the byte before the next new one, or
+    is empty there. So one byte there counts as repeated only if it was alone the first
+    time as well.
+    """
+    original, fresh = np.full(len(ways), -1, np.int64), np.zeros(len(ways), bool)
+    number = np.flatnonzero((events["proto"][ways.departure] == TCP) & ~cut)
+    at = ways.departure[number]
+    payload, flags = payload_bytes(events, at), events["tcp_flags"][at]
+    size = payload + (flags & SYN != 0) + (flags & FIN != 0)
+    by_time = np.flatnonzero(size > 0)
+    by_time = by_time[np.argsort(at[by_time])]
+    stream = _stream(events, at[by_time], size[by_time], "netns", "ifindex")
+    order = by_time[stream.order]
+    number, payload, flags, size = number[order], payload[order], flags[order], size[order]
+    item = np.arange(len(number))
+    first = stream.carrier(item, stream.begin)
+    alone = (size == 1) & (payload == 1) & (stream.end == stream.ahead)
+    again = (first < item) & ~(alone & (size[first] > 1))
+    original[number[again]] = number[first[again]]
+    last_byte = stream.end - 1 - (flags & FIN != 0)
+    fresh[number[(payload > 0) & (stream.carrier(item, last_byte) == item)]] = True
+    return original, fresh

@@ -1,0 +1,131 @@
+"""What a session's manifest says, in the form in which its tables need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from . import schema
+from .analysis.aggregate import Context
+from .analysis.kinds import Kinds
+from .analysis.names import Names
+from .engine.correlate import Stages
+
+
+class Facts:
+    """The manifest of one session, read.
+
+    Parameters
+    ----------
+    manifest : mapping
+        As in ``manifest.json``; what is taken from it is read once.
+    """
+
+    def __init__(self, manifest: Mapping):
+        self._manifest = manifest
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table that stands in the manifest: ``ledger``, ``blind`` or ``links``."""
+        table = pd.DataFrame(self._manifest[name], columns=schema.columns(name))
+        # Sessions of older versions know interfaces without the time at which they came.
+        return table.assign(**table[["from_ns", "to_ns"]].fillna(0).astype("int64")) if name == "links" else table
+
+    @cached_property
+    def stages(self) -> Stages:
+        """What each point means."""
+        return Stages.of_points(self._manifest["points"])
+
+    @cached_property
+    def names(self) -> Names:
+        """Names of containers, interfaces and points."""
+        addresses6 = {int(key): bytes.fromhex(raw) for key, raw in self._manifest["addresses6"].items()}
+        return Names(self.table("links"), addresses6, {p["id"]: p["label"] for p in self._manifest["points"]})
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """What a segment's time is spent on."""
+        return Kinds({p["id"]: (p["name"], p["stage"]) for p in self._manifest["points"]})
+
+    @cached_property
+    def points(self) -> dict[str, int]:
+        """Ids of the points that were traced by their names, in the order of a packet's path."""
+        return {p["name"]: p["id"] for p in self._manifest["points"]}
+
+    @cached_property
+    def reasons(self) -> dict[int, str]:
+        """Drop reasons by their number in the records."""
+        return {int(number): name for number, name in self._manifest["drop_reasons"].items()}
+
+    @cached_property
+    def symbols(self) -> dict[int, str]:
+        """Kernel functions by the low half of their address."""
+        return {int(low): name for low, name in self._manifest["symbols"].items()}
+
+    @property
+    def context(self) -> Context:
+        """What the numbers of aggregates mean."""
+        slots = {rule["slot"]: rule["name"] for rule in self._manifest["rules"]}
+        return Context(self.names, self.stages, self.kinds, self.points, slots)
+
+    def rules(self) -> pd.DataFrame:
+        """Return one row a rule; columns of ``schema.TABLES["rules"]``."""
+        rows = []
+        for entry in self._manifest["rules"]:
+            rule, (first, last) = entry["rule"], entry["epochs"]
+            match = rule["match"]
+            rows.append({
+                "slot": entry["slot"], "name": entry["name"], "mode": rule.get("mode", "capture"),
+                "expression": match["packets"], "containers": _selected(match), "sample": float(rule.get("sample", 1)),
+                "first_epoch": first, "last_epoch": last,
+            })  # fmt: skip
+        return pd.DataFrame(rows, columns=schema.columns("rules"))
+
+    def told(self) -> str:
+        """Return the rules for reading: what each takes, its mode where it is not capture, and its sample."""
+        return "; ".join(_told(row) for row in self.rules().itertuples()) or "none"
+
+    def sampled(self) -> str:
+        """Return ``"sampled 10%"`` where capture rules take a share of the packets only, else an empty text."""
+        rules = self.rules()
+        shares = sorted(set(rules.loc[(rules["mode"] == "capture") & (rules["sample"] < 1), "sample"]))
+        return f"sampled {', '.join(f'{100 * share:.3g}%' for share in shares)}" if shares else ""
+
+    def lost_points(self) -> set[int]:
+        """Return the ids of the points where events were lost."""
+        lossy = {row["point"] for row in self._manifest["ledger"] if row["lost"]}
+        return {number for name, number in self.points.items() if name in lossy}
+
+    def partial(self) -> bool:
+        """Tell whether packets were left out by sampling."""
+        return bool(self.sampled()) or any(row["sampled_out"] for row in self._manifest["ledger"])
+
+    def breaks(self, epoch: np.ndarray, ts_ns: np.ndarray) -> np.ndarray:
+        """Return the times (ns) around which packets may have passed unseen.
+
+        Parameters
+        ----------
+        epoch, ts_ns : numpy.ndarray, shape (events,)
+            Of the events, in order of time: where the rule set changes, a packet may be taken on a
+            part of its way only.
+        """
+        silent = self.table("blind")[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
+        return np.concatenate([silent, ts_ns[1:][epoch[1:] != epoch[:-1]]])
+
+
+def _selected(match: Mapping) -> str:
+    """Return how a rule selects containers, for reading."""
+    chosen = {kind: values for kind, values in (match.get("containers") or {}).items() if values}
+    words = [f"{kind} {' or '.join(values)}" for kind, values in chosen.items()]
+    way = {"in": ", to them", "out": ", from them"}.get(match.get("direction", ""), "")
+    return " and ".join(words) + way
+
+
+def _told(row) -> str:
+    notes = [row.mode] if row.mode != "capture" else []
+    notes += [f"sampled {100 * row.sample:.3g}%"] if row.sample < 1 else []
+    what = row.expression or "all IP packets"
+    where = f" of containers {row.containers}" if row.containers else ""
+    return f"{what}{where}" + (f" ({', '.join(notes)})" if notes else "")

@@ -1,0 +1,119 @@
+"""Programs of the kernel side, one at a time: loaded anew for each sample, timed by bpf_stats."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cmonlab.kernel import bpf, loader
+from cmonlab.kernel import programs as kernel
+from cmonlab.kernel.loader import Module
+from cmonlab.kernel.points import BY_NAME
+from cmonlab.kernel.ringbuf import RingBuffer
+from cmonlab.kernel.ruleset import ActiveRules
+from cmonlab.kernel.tracer import CELLS_S, RING_BYTES
+from cmonlab.rules.engine import Plan
+
+from .traffic import until
+
+EVENTS_PAGES = 2048
+ATTEMPTS = 20
+MOST = 0.9
+
+
+def compile_bench() -> Module:
+    """Compile ``bench.c``."""
+    text = loader.expand(loader.SOURCES / "bench.c")
+    return Module(text, kernel.macros(kernel.possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES})
+
+
+class Programs:
+    """cmonlab's programs and those of ``bench.c``, on one set of rings.
+
+    A context manager; leaving it unloads everything.
+    """
+
+    def __init__(self):
+        cpus = kernel.possible_cpus()
+        self._stats = bpf.enable_run_time_stats()
+        self._bench = compile_bench()
+        self._points = Module(loader.expand(loader.SOURCES / "points.c"), kernel.macros(cpus))
+        self._rings = [RingBuffer(RING_BYTES, self._points.layout("layout")) for _ in range(cpus)]
+        for module in (self._bench, self._points):
+            for cpu, ring in enumerate(self._rings):
+                bpf.update_fd(module.map_fd("rings"), cpu, ring.fd)
+        self._keys = np.zeros(kernel.CELLS, self._points.key_layout("cells_even"))
+        self._values = np.zeros(kernel.CELLS, self._points.layout("cells_even"))
+        self._emptied_s = time.monotonic()
+
+    def __enter__(self) -> Programs:
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        for module in (self._bench, self._points):
+            module.close()
+        for ring in self._rings:
+            ring.close()
+        os.close(self._stats)
+
+    def bench(self, function: str, point: str, runs: int) -> float:
+        """Return nanoseconds a run of a function of ``bench.c`` at a point."""
+        target = kernel.target(BY_NAME[point])
+        program = self._bench.load(self._bench.instructions(function), function, target)
+        try:
+            link = loader.attach(program, target)
+            try:
+                return _cost_ns(program, runs)
+            finally:
+                os.close(link)
+        finally:
+            self._bench.unload(program)
+            self._empty()
+
+    def rules(
+        self, plans: Sequence[Plan], members: Mapping[str, Sequence[int]], point: str, runs: int, fate: str
+    ) -> float:
+        """Return nanoseconds a run of cmonlab's program at a point, made as it is for real rules.
+
+        Parameters
+        ----------
+        fate : str
+            The ledger's column in which nine of ten packets must be, else the sample is
+            taken again.
+
+        Raises
+        ------
+        RuntimeError
+            Other traffic of the machine, or lost events, disturb every attempt.
+        """
+        for _ in range(ATTEMPTS):
+            active = ActiveRules(self._points)
+            try:
+                active.apply(plans, members)
+                cost_ns = _cost_ns(active.programs[BY_NAME[point]], runs)
+            finally:
+                active.silence()
+                self._empty()
+            row = active.ledgers()[active.epoch][point]
+            if row[fate] >= MOST * row["seen"]:
+                return cost_ns
+        raise RuntimeError(f"at {point} only {row[fate]} of {row['seen']} packets were {fate}: other traffic disturbs")
+
+    def _empty(self) -> None:
+        """Take what was recorded and, as often as the tracer does, what was aggregated."""
+        for ring in self._rings:
+            ring.read()
+        if time.monotonic() - self._emptied_s > CELLS_S:
+            self._emptied_s = time.monotonic()
+            for name in ("cells_even", "cells_odd"):
+                bpf.take_all(self._points.map_fd(name), self._keys, self._values)
+
+
+def _cost_ns(program: int, runs: int) -> float:
+    """Wait for so many runs of an attached program; return nanoseconds a run."""
+    until(lambda: bpf.program_stats(program)[1] >= runs, "packets at the point", 20.0)
+    time_ns, count, _ = bpf.program_stats(program)
+    return time_ns / count

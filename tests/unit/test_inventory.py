@@ -1,0 +1,244 @@
+"""The inventory without an engine, and with one that is made up."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from cmonlab.errors import DockerError
+from cmonlab.topology.containers import Container, announced, endpoint, inspected, listed
+from cmonlab.topology.events import Events
+from cmonlab.topology.inventory import Inventory
+from cmonlab.topology.links import links
+from cmonlab.topology.netns import first_of, search
+from cmonlab.topology.roster import Roster
+
+HERE = os.stat("/proc/self/ns/net").st_ino
+ID = "ab" * 32
+
+
+def wait_for(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    return condition()
+
+
+class Gone(Exception):
+    """What the stream of an engine that is stopped ends with."""
+
+
+class Stream:
+    """A stream of events that ends or breaks at the end of its list, or waits to be closed."""
+
+    def __init__(self, *events, then=None):
+        self.events, self.then, self.closed = events, then, threading.Event()
+
+    def __iter__(self):
+        yield from self.events
+        if self.then is None:
+            self.closed.wait(10)
+        else:
+            raise self.then
+
+    def close(self):
+        self.closed.set()
+
+
+def event(kind, action, container, at_ns, **attributes):
+    actor = {"ID": container if kind == "container" else "net-id", "Attributes": attributes}
+    if kind == "network":
+        attributes["container"] = container
+    return {"Type": kind, "Action": action, "Actor": actor, "timeNano": at_ns}
+
+
+class Engine:
+    """Stands in for docker.APIClient: one container that is a process of ours."""
+
+    def __init__(self, *streams, state="running", pid=0):
+        self.streams, self.since = list(streams), []
+        self.pid, self.state, self.name = pid, state, "web"
+
+    @property
+    def api(self):
+        return self
+
+    def events(self, since, filters, decode):
+        self.since.append(since)
+        if not self.streams:
+            raise ConnectionRefusedError("no engine")
+        return self.streams.pop(0)
+
+    def containers(self, all=False, filters=None):
+        if self.state != "running" and not all:
+            return []
+        return [{"Id": ID, "Names": [f"/{self.name}"], "Image": "nginx:1", "Labels": {"app": "shop"}}]
+
+    def inspect_container(self, container):
+        return {
+            "Id": ID, "Name": f"/{self.name}", "Config": {"Image": "nginx:1", "Labels": {"app": "shop"}},
+            "State": {"Pid": self.pid if self.state == "running" else 0, "Running": self.state == "running"},
+            "NetworkSettings": {"Networks": {"front": {"IPAddress": "10.9.0.2", "GlobalIPv6Address": "fd00::2"}}},
+        }  # fmt: skip
+
+    def inspect_network(self, network):
+        return {"Containers": {ID: {"IPv4Address": "10.9.0.2/24", "IPv6Address": "fd00::2/64"}}}
+
+
+def _loopback(rows):
+    return [row for row in rows if row["name"] == "lo"]
+
+
+def test_descriptions_of_the_engine_become_containers():
+    engine = Engine(pid=4711)
+    assert listed(engine.containers()[0], "") == Container(ID, "web", "nginx:1", {"app": "shop"})
+    assert listed(engine.containers()[0], "c0").name == "c0"
+    attributes = {"app": "shop", "image": "nginx:1", "name": "web"}
+    assert announced(ID, attributes, "") == listed(engine.containers()[0], "")
+    assert inspected(engine.inspect_container(ID), "") == Container(
+        ID, "web", "nginx:1", {"app": "shop"}, ("front",), ("10.9.0.2", "fd00::2"), 0, 4711, True
+    )
+    assert endpoint(engine.inspect_network(""), ID) == ("10.9.0.2", "fd00::2")
+    assert endpoint({"Containers": None}, ID) == ()
+
+
+def test_without_an_engine_the_host_is_followed():
+    with Inventory() as inventory:
+        # Others' interfaces may come and go meanwhile.
+        assert _loopback(inventory.links()) == _loopback(links({"host": os.getpid()})) != []
+        assert (inventory.containers(), list(inventory.missed), inventory.error) == ([], [], "")
+        inventory.release_gone()
+        assert {row["namespace"] for row in inventory.links()} == {"host"}
+    assert inventory.links() == inventory.links() != []
+    inventory.close()
+
+
+def test_an_inventory_leaves_no_thread_and_no_file():
+    Inventory().__enter__().close()  # what is imported and read on first use
+    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with Inventory(Engine(Stream(), state="exited")):
+            pass
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+
+
+def test_an_engine_that_does_not_answer_is_an_error_and_leaves_nothing():
+    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    with pytest.raises(DockerError, match="events cannot be followed"):
+        Inventory(Engine()).__enter__()
+    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+
+
+def test_a_start_is_told_with_its_addresses_and_an_end_once():
+    told = []
+    stream = Stream(
+        event("network", "connect", ID, 1, name="front"),
+        event("container", "rename", ID, 2, name="/shop"),
+        event("container", "die", ID, 3),
+        event("container", "destroy", ID, 4),
+    )
+    inventory = Inventory(Engine(stream, state="created"))
+    inventory.on_change(told.extend)
+    with inventory:
+        assert wait_for(lambda: told and not told[-1].running)
+    states = [(one.name, one.networks, one.addresses, one.running) for one in told]
+    own = ("10.9.0.2", "fd00::2")
+    assert states == [
+        ("web", (), (), True),
+        ("web", ("front",), own, True),
+        ("shop", ("front",), own, True),
+        ("shop", ("front",), own, False),
+    ]
+    assert list(inventory.missed) == [] and inventory.error == ""
+    inventory.release_gone()
+    assert inventory.containers() == []
+
+
+def test_a_container_that_was_gone_too_soon_is_missed_by_its_name():
+    stream = Stream(event("container", "start", ID, 1, name="web"), event("container", "die", ID, 2))
+    with Inventory(Engine(stream, state="exited"), {ID: "c7"}) as inventory:
+        assert wait_for(lambda: inventory.missed)
+        assert list(inventory.missed) == ["c7"] and inventory.containers() == []
+
+
+def test_a_container_in_the_hosts_namespace_has_no_addresses_of_its_own():
+    with Inventory(Engine(Stream(), pid=os.getpid()), {ID: "c0"}) as inventory:
+        (container,) = inventory.containers()
+        assert (container.name, container.netns, container.pid) == ("c0", HERE, os.getpid())
+        assert {row["namespace"] for row in inventory.links()} == {"host"}
+
+
+def test_a_callback_that_fails_is_told_and_stops_nothing():
+    stream = Stream(event("network", "connect", ID, 1, name="front"), event("container", "die", ID, 2))
+    inventory = Inventory(Engine(stream, state="created"))
+    inventory.on_change(lambda containers: 1 // 0)
+    with inventory:
+        assert wait_for(lambda: [one.running for one in inventory.containers()] == [False])
+        assert "ZeroDivisionError" in inventory.error
+
+
+def test_an_event_that_cannot_be_understood_is_told_and_stops_nothing():
+    stream = Stream({"Type": "network"}, event("network", "connect", ID, 1, name="front"))
+    with Inventory(Engine(stream, state="created")) as inventory:
+        assert wait_for(lambda: [one.networks for one in inventory.containers()] == [("front",)])
+        assert "KeyError" in inventory.error
+
+
+def test_a_broken_stream_is_opened_again_from_the_last_event():
+    last_ns = time.time_ns() + 10**9
+    broken = Stream(event("container", "start", ID, last_ns), then=Gone("the engine went away"))
+    engine, heeded, resumed = Engine(broken, Stream()), [], []
+    events = Events(engine, heeded.append, lambda: resumed.append(events.error))
+    events.open()
+    events.start()
+    assert wait_for(lambda: resumed and not events.error)
+    assert len(heeded) == 1 and resumed == ["Gone: the engine went away"]
+    assert int(engine.since[1].replace(".", "")) == last_ns + 1
+    events.close()
+    events.close()
+
+
+def test_a_stream_that_stays_broken_says_so_and_can_be_closed():
+    engine = Engine(Stream(then=Gone("stopped")), state="exited")
+    with Inventory(engine) as inventory:
+        assert wait_for(lambda: len(engine.since) > 2)
+        assert "no engine" in inventory.error
+    assert not [thread for thread in threading.enumerate() if thread.name == "cmonlab-docker"]
+
+
+def test_what_ended_while_the_stream_was_broken_is_found():
+    engine = Engine(Stream(then=Gone("stopped")), Stream(), pid=os.getpid())
+    with Inventory(engine) as inventory:
+        assert [one.running for one in inventory.containers()] == [True]
+        engine.state = "exited"
+        assert wait_for(lambda: [one.running for one in inventory.containers()] == [False])
+        assert wait_for(lambda: inventory.error == "")
+
+
+def test_a_shared_namespace_has_the_first_name_until_that_is_forgotten():
+    roster = Roster(threading.RLock())
+    for name in ("first", "second"):
+        roster.update(name, lambda _, name=name: Container(name, name, netns=7))
+    assert roster.name(7) == "first" and roster.name(8) == ""
+    roster.change("first", running=False)
+    assert roster.name(7) == "first"
+    assert roster.forget(time.monotonic_ns()) == {7} and roster.name(7) == "second"
+    roster.change("second", running=False)
+    assert roster.forget(0) == {7}
+    assert roster.forget(time.monotonic_ns()) == set() and list(roster) == []
+
+
+def test_what_does_not_change_is_not_told():
+    roster, told = Roster(threading.RLock()), []
+    roster.on_change(told.extend)
+    roster.update("a", lambda _: Container("a", "a"))
+    roster.change("a", name="a")
+    roster.change("b", name="b")
+    roster.update("a", lambda _: None)
+    assert told == [Container("a", "a")]
+
+
+def test_processes_in_no_container_are_not_found():
+    assert ID not in search({HERE})
+    assert first_of(HERE, ID) == 0

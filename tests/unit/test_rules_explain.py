@@ -1,0 +1,143 @@
+"""What a rule will do: points, containers, cost; and the command."""
+
+import json
+import sys
+
+import pytest
+
+from cmonlab import cli
+from cmonlab.cli import rules as command
+from cmonlab.errors import NotTraceable
+from cmonlab.kernel.pcapfilter import compile_expression
+from cmonlab.rules import ContainerFacts, Rule
+from cmonlab.rules.explain import COST_NS, explain, listing
+
+try:
+    compile_expression("tcp")
+except NotTraceable as error:
+    pytest.skip(f"libpcap is not installed: {error.why}", allow_module_level=True)
+
+WEB = ContainerFacts("web-1", "nginx", {}, ("mynet",), ("eth0",))
+WAYS = {"net_dev_queue": 2, "kfree_skb": 0, "consume_skb": 1}
+
+
+@pytest.fixture
+def cmonlab(monkeypatch, capsys):
+    """Return a function: arguments → exit code, standard output, standard error."""
+    monkeypatch.setattr(cli, "_catch_signals", lambda: None)
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cmonlab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "web.yaml"
+    path.write_text("""
+- {name: web, match: {packets: tcp port 80, containers: {name: web-*}}, points: [path, drops]}
+- {name: all, match: ''}
+""")
+    return path
+
+
+@pytest.mark.parametrize("mode", ["capture", "aggregate", "count"])
+@pytest.mark.parametrize("sample", [1, 0.25])
+def test_cost_is_passes_times_the_mode(mode, sample):
+    told = explain(Rule(name="web", match="tcp", mode=mode, sample=sample, points=list(WAYS)))
+    assert {point.name: point.passes for point in told.points} == WAYS
+    each = COST_NS["unmatched"] + sample * (COST_NS[mode] - COST_NS["unmatched"])
+    assert (told.matched_ns, told.unmatched_ns) == (pytest.approx(3 * each), 3 * COST_NS["unmatched"])
+
+
+def test_points_that_this_host_lacks_cost_nothing_and_are_told():
+    told = explain(Rule(name="web", match="tcp", points="path"), ["net_dev_queue"])
+    there = {point.name for point in told.points if point.available}
+    assert there == {"net_dev_queue"} and told.standard["points"] == ["net_dev_queue"] and not told.refused
+    assert all(point.why for point in told.points if not point.available)
+    assert told.matched_ns == 2 * COST_NS["capture"]
+
+
+def test_why_a_point_is_lacking():
+    rule = Rule(name="web", match="tcp", points=["sock_recv_length", "skb_consume_udp", "ip_rcv", "netif_rx"])
+    lacking = {point.name: point.why for point in explain(rule, ["consume_skb"]).points}
+    assert "Linux 6.3" in lacking["sock_recv_length"] and "cmonlab doctor" in lacking["ip_rcv"]
+    assert lacking["netif_rx"] == "this kernel has no such tracepoint"
+    replaced = explain(rule, ["sock_recv_length", "netif_rx", "ip_rcv"])
+    assert "stands in for sock_recv_length" in {point.name: point.why for point in replaced.points}["skb_consume_udp"]
+    assert "lacks the point skb_consume_udp" in replaced.refused
+
+
+def test_points_of_one_s_own():
+    told = explain(Rule(name="web", match="tcp", points=["mine"]), ["mine"])
+    assert [(point.name, point.available, point.passes) for point in told.points] == [("mine", True, 1)]
+
+
+def test_containers():
+    rule = Rule(name="web", match={"containers": {"name": "web-*"}, "direction": "in"})
+    told = explain(rule, None, [WEB, ContainerFacts("db")])
+    assert told.containers == (WEB,) and told.containers_told == "packets to 1 container that match now"
+    assert explain(rule, None, []).containers_told == "none that run match now"
+    unknown = explain(rule)
+    assert unknown.containers is None and "no Docker engine answers" in unknown.containers_told
+    assert explain(Rule(name="web", match=""), None, [WEB]).containers is None
+    assert "every network namespace" in told.devices and "unmatched" in told.devices
+
+
+def test_the_listing_is_libpcaps():
+    program = compile_expression("tcp")
+    lines = listing(program)
+    assert len(lines) == len(program) and lines[0].split() == ["(000)", "ldb", "[0]"] and "ret" in lines[-1]
+
+
+def test_check(cmonlab, file):
+    assert cmonlab("rules", "check", file) == (0, "ok: 2 rules\n", "")
+    assert json.loads(cmonlab("rules", "check", file, "--json")[1]) == {"ok": True, "rules": ["web", "all"]}
+    file.write_text("{name: web, match: tcp prot 80}")
+    code, out, err = cmonlab("rules", "check", file)
+    assert (code, out) == (1, "") and "rule 'web': the expression 'tcp prot 80' cannot be used" in err
+    file.write_text("{name: web, match: tcp, points: pth}")
+    assert "did you mean 'path'?" in cmonlab("rules", "check", file)[2]
+    assert cmonlab("rules", "check", file.with_name("none"))[0] == 1
+
+
+def test_explain(cmonlab, file, monkeypatch):
+    monkeypatch.setattr(command, "_available", lambda: ["net_dev_queue", "kfree_skb"])
+    monkeypatch.setattr(command, "_containers", lambda: [WEB, ContainerFacts("db")])
+    code, out, _ = cmonlab("rules", "explain", file)
+    assert code == 0 and "(000)" not in out
+    for text in (
+        "rule web\n",
+        "not here: net_dev_start_xmit",
+        "  web-1 (nginx): eth0",
+        "an estimate",
+        "320 ns",
+        "no selectors",
+    ):
+        assert text in out
+    assert "(000) ldb" in cmonlab("rules", "explain", file, "--verbose")[1]
+    told = json.loads(cmonlab("rules", "explain", file, "--json")[1])
+    assert [rule["name"] for rule in told["rules"]] == ["web", "all"] and told["host_known"]
+    assert [container["name"] for container in told["rules"][0]["containers"]] == ["web-1"]
+
+
+def test_explain_where_the_host_cannot_be_told(cmonlab, file, monkeypatch):
+    def refuse():
+        raise NotTraceable("no BTF")
+
+    monkeypatch.setattr("cmonlab.kernel.programs.available", refuse)
+    monkeypatch.setattr(command, "_containers", lambda: None)
+    code, out, err = cmonlab("rules", "explain", file)
+    assert code == 0 and "no BTF, so which points it has cannot be told" in err and "not here" not in out
+    assert "cannot be told: no Docker engine answers" in out
+
+
+def test_schema(cmonlab):
+    code, out, _ = cmonlab("rules", "schema")
+    told = json.loads(out)
+    assert code == 0 and {"Rule", "Match", "Containers", "RuleSet"} <= told["$defs"].keys()
+    assert told["$defs"]["Rule"]["additionalProperties"] is False
