@@ -5,32 +5,60 @@
 >>> session.breakdown()
 """
 
+from importlib import import_module as _import_module
 from importlib import metadata as _metadata
+from typing import TYPE_CHECKING
 
-from . import errors, plot, schema
-from .errors import CmonlabError
-from .probe import Probe
-from .record import record
-from .session import Session, open
-from .topology import templates
-from .workload import Iperf, Memcached
+if TYPE_CHECKING:
+    from . import agent, errors, plot, schema
+    from .errors import CmonlabError
+    from .probe import Probe
+    from .record import record
+    from .rules import Rule, load_rules
+    from .session import Session, open
+    from .topology import templates
+    from .workload import Iperf, Memcached
 
 __version__ = _metadata.version("cmonlab")
+
+#: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
+_PLACES = {
+    "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
+    "Session": "session", "agent": "", "errors": "", "load_rules": "rules", "open": "session", "plot": "",
+    "record": "record", "schema": "", "templates": "topology",
+}  # fmt: skip
 
 __all__ = [
     "CmonlabError",
     "Iperf",
     "Memcached",
     "Probe",
+    "Rule",
     "Session",
+    "agent",
     "errors",
     "load_ipython_extension",
+    "load_rules",
     "open",
     "plot",
     "record",
     "schema",
     "templates",
 ]
+
+
+def __getattr__(name: str):
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = _PLACES[name]
+    module = _import_module(f".{place or name}", __name__)
+    value = getattr(module, name) if place else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PLACES]
 
 
 def load_ipython_extension(ipython) -> None:

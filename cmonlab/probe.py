@@ -15,11 +15,10 @@ MOST_FIELDS = 8
 COLUMNS = ("ts_ns", "cpu", "journey", "direction", "sport", "dport")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "bool all".split()
-)
+_KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool all
+"""
 _MEMBER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 # A comment, a string, a character, or a brace.
 _PIECES = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}]", re.DOTALL)
@@ -116,7 +115,7 @@ class Probe:
         return ProbeError(f"point {self.name!r}: {what}", why=why, fix=fix)
 
     def _check_name(self, name: str, role: str) -> None:
-        if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name) or name in _KEYWORDS:
+        if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name) or name in _KEYWORDS.split():
             raise ProbeError(
                 f"{name!r} cannot be {role}",
                 why="it must be a C identifier of at most 32 characters, and no word of C",

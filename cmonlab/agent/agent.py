@@ -22,6 +22,7 @@ from .members import Members
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
+_RING_BYTES = 8 << 20
 
 
 class Agent:
@@ -62,7 +63,9 @@ class Agent:
         try:
             self.inventory = self._stack.enter_context(Inventory(client, names))
             self._members = Members(self.inventory.containers)
-            self.tracer = self._stack.enter_context(Tracer(on_records=self._take_events, on_cells=on_cells))
+            self.tracer = self._stack.enter_context(
+                Tracer(ring_bytes=_RING_BYTES, on_records=self._take_events, on_cells=on_cells)
+            )
             self.tracer.start()
         except BaseException:
             self._stack.close()

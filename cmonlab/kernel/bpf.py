@@ -14,10 +14,10 @@ import struct
 
 import numpy as np
 
-MAP_CREATE, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 2, 3, 5, 10
+MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 1, 2, 3, 5, 10
 OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
 BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
-MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 25, 32
+MAP_LOOKUP_BATCH, MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 24, 25, 32
 
 MAP_TYPE_RINGBUF = 27
 PROG_TYPE_TRACING = 26
@@ -73,6 +73,18 @@ def update_fd(map_fd: int, key: int, value_fd: int) -> None:
     update(map_fd, struct.pack("<I", key), struct.pack("<I", value_fd))
 
 
+def lookup(map_fd: int, key: bytes, size_bytes: int) -> bytes:
+    """Return an element of a map; `size_bytes` is that of its value, of all CPUs where each has one."""
+    k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size_bytes)
+    call(MAP_LOOKUP_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0))
+    return v.raw
+
+
+def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
+    """Copy every element of a map into arrays, in one call; see `take_all`."""
+    return _batch(MAP_LOOKUP_BATCH, map_fd, keys, values)
+
+
 def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     """Move every element of a hash map into arrays, in one call, and return their number.
 
@@ -81,6 +93,10 @@ def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     keys, values : numpy.ndarray
         Of the map's layouts, with room for as many elements as the map.
     """
+    return _batch(MAP_LOOKUP_AND_DELETE_BATCH, map_fd, keys, values)
+
+
+def _batch(command: int, map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     attr = ctypes.create_string_buffer(56)
     position = ctypes.create_string_buffer(8)
     struct.pack_into(
@@ -88,16 +104,14 @@ def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
         0, ctypes.addressof(position), keys.ctypes.data, values.ctypes.data, len(keys), map_fd, 0, 0,
     )  # fmt: skip
     try:
-        _call(MAP_LOOKUP_AND_DELETE_BATCH, attr)
+        _call(command, attr)
     except OSError as error:
         if error.errno != errno.ENOENT:  # which tells that this was the end
             raise
     return struct.unpack_from("<I", attr, 32)[0]
 
 
-def load_tracing(
-    instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP, btf_fd: int = 0
-) -> int:
+def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP, btf_fd: int = 0) -> int:
     """Load a program of a tracepoint or a function's entry and return its fd.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from . import bpf, loader, programs
+from . import bpf, loader
 from .ruleset import ActiveRules
 
 T = TypeVar("T")
@@ -29,9 +29,9 @@ class CellReader:
     """
 
     def __init__(self, module: loader.Module, active: ActiveRules, wait: Callable[[], None]):
-        self._tables = [module.map_fd("cells_even"), module.map_fd("cells_odd")]
-        self._keys = np.zeros(programs.CELLS, module.key_layout("cells_even"))
-        self._values = np.zeros(programs.CELLS, module.layout("cells_even"))
+        self._tables = [module.maps["cells_even"], module.maps["cells_odd"]]
+        self._keys = np.zeros(self._tables[0].entries, self._tables[0].key)
+        self._values = np.zeros(self._tables[0].entries, self._tables[0].value)
         self._active, self._wait = active, wait
         self.since_ns = time.monotonic_ns()
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class CellReader:
             return result
 
     def _hand_out(self, now_ns: int, hand_out: Callable[[int, int, np.ndarray], None]) -> None:
-        n = bpf.take_all(self._tables[self._active.rests], self._keys, self._values)
+        n = bpf.take_all(self._tables[self._active.rests].fd, self._keys, self._values)
         since_ns, self.since_ns = self.since_ns, now_ns
         if n:
             cells = np.empty(n, self.layout)

@@ -64,7 +64,9 @@ def _point(number: int, probe: Probe) -> Point:
     )  # fmt: skip
     lacking = programs.why_missing(point)
     if lacking:
-        raise ProbeError(f"point {probe.name!r}: {probe.place} cannot be traced", why=lacking, fix="choose a tracepoint")
+        raise ProbeError(
+            f"point {probe.name!r}: {probe.place} cannot be traced", why=lacking, fix="choose a tracepoint"
+        )
     return point
 
 
@@ -72,8 +74,12 @@ def _arguments(probe: Probe) -> list[str | None]:
     """Return the structs that the arguments of the probe's place point to."""
     if probe.at:
         if vmlinux().tracepoint(probe.at) is None:
-            names = (name.removeprefix(_TRACEPOINT) for name in vmlinux().names(TYPEDEF) if name.startswith(_TRACEPOINT))
-            raise ProbeError(f"point {probe.name!r}: this kernel has no tracepoint {probe.at!r}", fix=_near(probe.at, names))
+            names = (
+                name.removeprefix(_TRACEPOINT) for name in vmlinux().names(TYPEDEF) if name.startswith(_TRACEPOINT)
+            )
+            raise ProbeError(
+                f"point {probe.name!r}: this kernel has no tracepoint {probe.at!r}", fix=_near(probe.at, names)
+            )
         return vmlinux().arguments(probe.at)
     module = module_of(probe.function)
     if module is None:
@@ -248,5 +254,3 @@ def check(probe: Probe) -> None:
 
     with Tracer(probes=[probe], ring_bytes=4096) as tracer:
         tracer.active.try_load(programs.trial(tracer.own))
-
-

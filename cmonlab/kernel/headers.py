@@ -207,7 +207,9 @@ def _struct(btf: Btf, name: str, members: dict[str, str], more: Sequence[Member]
     if more:
         body = f"union {{ struct {{\n{body}\n}};\n{_beside(more, 0, count())}}};"
     named = [(m, o) for o, m, _ in placed] + [(".".join(m.path), sum(m.offset_bytes)) for m in more]
-    checks = "".join(f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for m, o in named)
+    checks = "".join(
+        f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for m, o in named
+    )
     return f"struct {name} {{\n{body}\n}};\n{checks}"
 
 

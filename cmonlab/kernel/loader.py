@@ -1,24 +1,20 @@
-"""Compile with bcc, load and attach. The only importer of bcc.
-
-``bcc`` comes with the distribution (``python3-bpfcc``) for its own interpreter; it
-is plain Python over a C library, so any interpreter can import it from there.  The
-project named ``bcc`` on PyPI is something else.
-"""
+"""Compile (`compiler` does it, in a process of its own), load and attach."""
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import re
+import socket
+import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +22,8 @@ from .. import scratch
 from ..errors import NotTraceable
 from . import bpf, btf, headers
 from .btf import FUNC, vmlinux
+from .maps import Map, dtype_of
 
-_DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 _PACKAGED = Path(__file__).parent.parent / "_bpf"
 SOURCES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 
@@ -41,70 +37,62 @@ def abi() -> int:
     return int(found[1])
 
 
+#: Of what C lets pass, what never works in a program: calls of what is no helper, text as a number.
+_MISTAKES = ("-Werror=implicit-function-declaration", "-Werror=int-conversion")
+_COMPILE_S = 120.0
+_LOAD_64, _MAP = 0x18, 1  # an instruction that loads 64 bits; its source register where that is a map
+
+
 @lru_cache(maxsize=1)
-def bcc():
-    """Return the distribution's bcc module.
+def check_bcc() -> str:
+    """Return bcc's version.
 
     Raises
     ------
     NotTraceable
         It is not installed, or its library does not load.
     """
-    spec = importlib.util.spec_from_file_location(
-        "bcc", _DIST_PACKAGES / "bcc/__init__.py", submodule_search_locations=[str(_DIST_PACKAGES / "bcc")]
-    )
-    try:
-        if not (_DIST_PACKAGES / "bcc/__init__.py").exists():
-            spec = importlib.util.find_spec("bcc")
-        if spec is None or spec.loader is None:
-            raise ImportError("no module named bcc")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["bcc"] = module
-        spec.loader.exec_module(module)
-        module.BPF  # noqa: B018  the PyPI project of that name has none
-    except (ImportError, OSError, AttributeError) as error:
-        sys.modules.pop("bcc", None)
-        raise NotTraceable("bcc cannot be imported", why=str(error), fix=_FIX) from error
-    return module
+    return _compiled({"source": "", "flags": [], "tree": ""})[0]["version"]
 
 
-@contextmanager
-def _kernel_source(tree: Path) -> Iterator[None]:
-    before = os.environ.get("BCC_KERNEL_SOURCE")
-    os.environ["BCC_KERNEL_SOURCE"] = str(tree)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["BCC_KERNEL_SOURCE"]
-        else:
-            os.environ["BCC_KERNEL_SOURCE"] = before
-
-
-_COMPILING = threading.Lock()
-#: Of what C lets pass, what never works in a program: calls of what is no helper, text as a number.
-_MISTAKES = ("-Werror=implicit-function-declaration", "-Werror=int-conversion")
-
-
-@contextmanager
-def stderr_into(said: list[str]) -> Iterator[None]:
-    """Collect what is written to the process's standard error, whoever writes it: libbcc knows no other place.
-
-    Parameters
-    ----------
-    said : list of str
-        Gets the text in the end.
-    """
-    with _COMPILING, tempfile.TemporaryFile(prefix=scratch.prefix()) as file:
-        kept = os.dup(2)
+def _compiled(job: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]:
+    """Have a job done by `compiler`; return its answer, the maps' file descriptors, and what the compiler said."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, str(Path(__file__).with_name("compiler.py")), str(theirs.fileno())]
+    with ours, tempfile.TemporaryFile(prefix=scratch.prefix()) as said:
+        with theirs:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said, pass_fds=[theirs.fileno()])
         try:
-            os.dup2(file.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            said.append(file.read().decode(errors="replace"))
+            process.stdin.write(json.dumps(job).encode())
+            process.stdin.close()
+            ours.settimeout(_COMPILE_S)
+            answer, fds = _received(ours)
+        except OSError:
+            process.kill()
+            answer, fds = {}, []
+        code = process.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+    if "missing" in answer:
+        raise NotTraceable("bcc cannot be imported", why=answer["missing"], fix=_FIX)
+    if code or "refused" in answer:
+        raise NotTraceable(
+            "the eBPF programs do not compile",
+            why=text or answer.get("refused", f"the compiler ended with code {code}"),
+            fix="report it with the kernel version (uname -r) and the version of bcc",
+        )
+    return answer, fds, text
+
+
+def _received(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    fds: list[int] = []
+    text = b""
+    while True:
+        data, more, *_ = socket.recv_fds(channel, 1 << 16 if text else 1, 253)
+        fds += more
+        if not data:
+            return json.loads(text[1:] or b"{}"), fds
+        text += data.removeprefix(b"m") if not text else data
 
 
 def expand(source: Path) -> str:
@@ -142,6 +130,10 @@ class Module:
     members : mapping of str to sequence of Member
         More members of kernel structs for ``kernel.h``.
 
+    Attributes
+    ----------
+    maps : dict of str to Map
+
     Raises
     ------
     NotTraceable
@@ -151,7 +143,6 @@ class Module:
     def __init__(
         self, source: str, macros: dict[str, int], members: Mapping[str, Sequence[headers.Member]] = MappingProxyType({})
     ):
-        library = bcc()
         with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
             tree, own = Path(folder, "tree"), Path(folder, "own")
             own.mkdir()
@@ -159,40 +150,21 @@ class Module:
             (own / "kernel.h").write_text(headers.kernel_header(vmlinux(), members))
             flags = [f"-I{own}", "-Wno-macro-redefined", "-Wno-address-of-packed-member", *_MISTAKES]
             flags += [f"-D{name}={value}" for name, value in macros.items()]
-            said: list[str] = []
-            with _kernel_source(tree):
-                try:
-                    with stderr_into(said):
-                        self._bpf = library.BPF(text=source.encode(), cflags=flags)
-                except Exception as error:  # bcc raises bare Exception
-                    raise NotTraceable(
-                        "the eBPF programs do not compile",
-                        why=said[0].strip() or f"bcc: {error}",
-                        fix="report it with the kernel version (uname -r) and the version of bcc",
-                    ) from error
-            if said[0]:
-                os.write(2, said[0].encode())  # warnings, and what others wrote meanwhile
+            answer, fds, said = _compiled({"source": source, "flags": flags, "tree": str(tree)})
+        if said:
+            os.write(2, f"{said}\n".encode())  # warnings
+        self.maps: dict[str, Map] = {}
+        ours: dict[int, int] = {}
+        for (name, told), fd in zip(answer["maps"].items(), fds, strict=True):
+            key, value = dtype_of(told["key"]), dtype_of(told["value"])
+            self.maps[name] = Map(fd, key, value, told["entries"], told["per_cpu"])
+            ours[told["fd"]] = fd
+        self._code = {name: _with_maps(bytes.fromhex(code), ours) for name, code in answer["code"].items()}
         self._programs: list[int] = []
-
-    def table(self, name: str):
-        """Return bcc's object for a map."""
-        return self._bpf[name.encode()]
-
-    def map_fd(self, name: str) -> int:
-        """Return a map's file descriptor."""
-        return self._bpf[name.encode()].map_fd
-
-    def layout(self, name: str) -> np.dtype:
-        """Return the numpy dtype of a map's values, as the compiler laid them out."""
-        return np.dtype(self._bpf[name.encode()].Leaf)
-
-    def key_layout(self, name: str) -> np.dtype:
-        """Return the numpy dtype of a map's keys."""
-        return np.dtype(self._bpf[name.encode()].Key)
 
     def instructions(self, function: str) -> bytes:
         """Return a function's compiled instructions, its maps filled in."""
-        return self._bpf.dump_func(function.encode())
+        return self._code[function]
 
     def load(self, instructions: bytes, name: str, target: Target) -> int:
         """Load a program for a tracepoint or function, and return its fd.
@@ -203,7 +175,7 @@ class Module:
             The kernel refuses the program.
         """
         try:
-            program = bpf.load_tracing(instructions, name, target.btf_id, target.attach_type)
+            program = _load(instructions, name, target)
         except OSError as error:
             raise NotTraceable(
                 f"the kernel refuses the program {name}", why=error.strerror, fix=_refusal(error)
@@ -219,7 +191,16 @@ class Module:
     def close(self) -> None:
         """Unload everything; may be called twice."""
         _close_all(self._programs)
-        self._bpf.cleanup()
+        for each in self.maps.values():
+            each.close()
+
+
+def _with_maps(code: bytes, ours: Mapping[int, int]) -> bytes:
+    """Return instructions that name maps by this process's file descriptors."""
+    words = np.frombuffer(code, [("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")]).copy()
+    for at in np.flatnonzero((words["code"] == _LOAD_64) & (words["registers"] >> 4 == _MAP)):
+        words["immediate"][at] = ours[int(words["immediate"][at])]
+    return words.tobytes()
 
 
 @dataclass(frozen=True)

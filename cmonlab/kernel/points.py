@@ -97,7 +97,6 @@ class Point:
             return f"probe_{self.name}"
         return "on_packet" if self.packet >= 0 else f"on_{self.name}"
 
-
     @property
     def cost(self) -> str:
         """What is paid for, and when: of `COSTS`."""
@@ -110,6 +109,8 @@ def _function(number: int, name: str, label: str, meaning: str, argument: int = 
         number, name, label, "function", meaning, ("functions",), packet=argument, is_function=True, module=module
     )
 
+
+_OVS = "openvswitch"
 
 CATALOGUE: tuple[Point, ...] = (
     Point(
@@ -180,9 +181,9 @@ CATALOGUE: tuple[Point, ...] = (
     _function(39, "br_forward", "br_forward", "a bridge passes a packet on", 1, module="bridge"),
     _function(40, "vxlan_xmit", "vxlan_xmit", "VXLAN wraps a packet", module="vxlan"),
     _function(41, "vxlan_rcv", "vxlan_rcv", "VXLAN takes a packet out of its tunnel", 1, module="vxlan"),
-    _function(42, "ovs_vport_receive", "ovs_receive", "Open vSwitch takes a packet from a port", 1, module="openvswitch"),
-    _function(43, "ovs_dp_process_packet", "ovs_lookup", "Open vSwitch looks for a packet's flow", module="openvswitch"),
-    _function(44, "ovs_vport_send", "ovs_send", "Open vSwitch sends a packet out of a port", 1, module="openvswitch"),
+    _function(42, "ovs_vport_receive", "ovs_receive", "Open vSwitch takes a packet from a port", 1, module=_OVS),
+    _function(43, "ovs_dp_process_packet", "ovs_lookup", "Open vSwitch looks for a packet's flow", module=_OVS),
+    _function(44, "ovs_vport_send", "ovs_send", "Open vSwitch sends a packet out of a port", 1, module=_OVS),
     _function(45, "tcp_v4_rcv", "tcp_rcv", "TCP takes a segment up"),
     _function(46, "udp_queue_rcv_one_skb", "udp_rcv", "UDP puts a datagram into its socket's queue", 1),
 )  # fmt: skip

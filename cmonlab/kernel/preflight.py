@@ -119,9 +119,9 @@ def _btf() -> str:
 
 
 def _bcc() -> str:
-    from .loader import bcc
+    from .loader import check_bcc
 
-    return f"bcc {getattr(bcc(), '__version__', '')}".strip()
+    return f"bcc {check_bcc()}"
 
 
 def _headers() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from types import SimpleNamespace
 
 from ..errors import NotTraceable
@@ -58,11 +58,13 @@ def readable_id(btf: Btf) -> int:
 def functions_traceable() -> str:
     """Return why the entry of no function can be traced on this host, empty where it can."""
     btf = vmlinux()
-    name = next((point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), "")
+    name = next(
+        (point.tracepoint for point in CATALOGUE if point.is_function and btf.id_of(FUNC, point.tracepoint)), ""
+    )
     return refusal(name, "") if name else "the kernel's type information names none of the catalogue's functions"
 
 
-@lru_cache(maxsize=None)
+@cache
 def refusal(function: str, module: str) -> str:
     """Return why the kernel refuses to trace the entry of a function that it has, empty where it does not.
 
@@ -152,18 +154,3 @@ def _why_no_packet(point: Point, arguments: list[str | None]) -> str:
 def target(point: Point) -> loader.Target:
     """Return what a point's program is attached to."""
     return (loader.function if point.is_function else loader.tracepoint)(point.tracepoint)
-
-
-def possible_cpus() -> int:
-    """Return one more than the highest CPU number the kernel may ever use."""
-    with open("/sys/devices/system/cpu/possible") as file:
-        return int(file.read().strip().split("-")[-1].split(",")[-1]) + 1
-
-
-def trial(points: list[Point], expression: str = "") -> SimpleNamespace:
-    """Return a standard rule (see `ruleset.Rule`) that captures at these points, to try them."""
-    return SimpleNamespace(
-        name="trial", mode="capture", filter=tuple(compile_expression(expression)),
-        points=tuple(point.name for point in points), sample=2**32 - 1, limit=0, by_flow=False, selected=False,
-        outgoing=True, incoming=True,
-    )  # fmt: skip

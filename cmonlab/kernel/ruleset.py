@@ -156,7 +156,7 @@ class ActiveRules:
     def _write_state(self, epoch: int | None = None) -> None:
         # One aligned 64-bit word, so that no program sees half of it.
         state = struct.pack("<II", self.epoch if epoch is None else epoch, self._side)
-        bpf.update(self._module.map_fd("states"), struct.pack("<I", 0), state)
+        self._module.maps["states"].set(0, state)
 
     def _place(self, rules: list[Rule]) -> None:
         taken = {rule.slot for rule in self.current}
@@ -169,25 +169,24 @@ class ActiveRules:
             )
         used = {rule.slot for rule in self.history}
         free.sort(key=lambda slot: slot in used)  # a fresh one needs no cleaning
-        layout = self._module.layout("rules")
+        table = self._module.maps["rules"]
         for rule, slot in zip(rules, free, strict=False):
             rule.slot = slot
             if slot in used:
                 self._clean(slot)
-            row = np.zeros((), layout)
+            row = np.zeros((), table.value)
             row["sample"], row["by_flow"] = rule.plan.sample, rule.plan.by_flow
             row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else _NO_LIMIT
-            bpf.update(self._module.map_fd("rules"), struct.pack("<I", slot), row.tobytes())
+            table.set(slot, row.tobytes())
 
     def _clean(self, slot: int) -> None:
         """Forget what a rule left that had this slot before."""
-        table, readers = self._module.table("tallies"), self._module.table("readers")
-        width = self._module.layout("tallies").itemsize * programs.possible_cpus()
+        tallies, readers = self._module.maps["tallies"], self._module.maps["readers"]
         for at in range(slot * programs.POINTS, (slot + 1) * programs.POINTS):
-            bpf.update(table.map_fd, struct.pack("<I", at), bytes(width))
-        for key, mask in readers.items():
-            if mask.value >> slot & 1:
-                readers[key] = readers.Leaf(mask.value & ~(1 << slot))
+            tallies.clear(at)
+        ports, masks = readers.items()
+        for at in np.flatnonzero(masks >> np.uint64(slot) & np.uint64(1)):
+            readers.set(int(ports[at]), (masks[at] & ~np.uint64(1 << slot)).tobytes())
 
     def _write_members(self, rules: Sequence[Rule], members: Mapping[str, frozenset[int]]) -> None:
         """Write whose rules each address is; rules that are about to end keep their addresses until they do."""
@@ -195,12 +194,12 @@ class ActiveRules:
         for rule in {rule.slot: rule for rule in (*self.current, *rules)}.values():
             for address in members.get(rule.plan.name, ()):
                 wanted[address] = wanted.get(address, 0) | 1 << rule.slot
-        handle = self._module.map_fd("members")
+        table = self._module.maps["members"]
         for address, mask in wanted.items():
             if self._written.get(address) != mask:
-                bpf.update(handle, struct.pack("<I", address), struct.pack("<Q", mask))
+                table.set(address, struct.pack("<Q", mask))
         for address in self._written.keys() - wanted.keys():
-            bpf.delete(handle, struct.pack("<I", address))
+            table.delete(address)
         self._written = wanted
         self._members = dict(members)
 
@@ -293,23 +292,20 @@ class ActiveRules:
             return self._ledgers | {self.epoch: self._counted(self.epoch, skipped)}
 
     def _counted(self, epoch: int, skipped: Mapping[Point, int]) -> Ledger:
-        table = self._module.table("counters")
+        table = self._module.maps["counters"]
         rows: Ledger = {}
         for point in self._catalogue:
             if point.stage == "softirq":
                 continue
-            cpus = table[(epoch & 1) * programs.POINTS + point.id]
-            row = {name: sum(int(getattr(cpu, name)) for cpu in cpus) for name, _ in table.sLeaf._fields_}
+            row = table.total((epoch & 1) * programs.POINTS + point.id)
             row["seen"] += skipped.get(point, 0)
             row["lost"] += skipped.get(point, 0)
             rows[point.name] = row
         return rows
 
     def _clean_counters(self, epoch: int) -> None:
-        handle = self._module.map_fd("counters")
-        width = self._module.layout("counters").itemsize * programs.possible_cpus()
         for point in self._catalogue:
-            bpf.update(handle, struct.pack("<I", (epoch & 1) * programs.POINTS + point.id), bytes(width))
+            self._module.maps["counters"].clear((epoch & 1) * programs.POINTS + point.id)
 
 
 def _skipped(generation: _Generation) -> dict[Point, int]:

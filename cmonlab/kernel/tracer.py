@@ -19,6 +19,7 @@ from ..errors import NotTraceable
 from ..probe import Probe
 from . import bpf, custom, loader, programs
 from .cells import CellReader
+from .maps import possible_cpus
 from .points import BY_NAME, CATALOGUE, Point
 from .ringbuf import RingBuffer, per_cpu
 from .ruleset import ActiveRules, Ledger, Rule
@@ -103,13 +104,13 @@ class Tracer:
         on_records: Callable[[int, np.ndarray], None] | None = None,
         on_cells: Callable[[int, int, np.ndarray], None] | None = None,
     ):  # fmt: skip
-        cpus = programs.possible_cpus()
+        cpus = possible_cpus()
         self._rings: list[RingBuffer] = []
         self._note_rings: list[RingBuffer] = []
         self._turns = -1
         self.probes, self.own = list(probes), custom.points(probes)
         self._module = custom.compiled(self.probes, self.own, cpus)
-        self.record = self._module.layout("layout")
+        self.record = self._module.maps["layout"].value
         self._max_bytes = max_bytes or _memory_share()
         self.full = False
         self.events = 0
@@ -135,7 +136,7 @@ class Tracer:
             raise
 
     def _make_rings(self, name: str, layout: str, cpus: int, ring_bytes: int) -> list[RingBuffer]:
-        return per_cpu(self._module.map_fd(name), cpus, ring_bytes, self._module.layout(layout))
+        return per_cpu(self._module.maps[name].fd, cpus, ring_bytes, self._module.maps[layout].value)
 
     def __enter__(self) -> Tracer:
         return self
@@ -209,7 +210,7 @@ class Tracer:
 
     def _wait_for_programs(self) -> None:
         """Return when no program runs any more that ran before."""
-        bpf.update_fd(self._module.map_fd("rings"), 0, self._rings[0].fd)
+        bpf.update_fd(self._module.maps["rings"].fd, 0, self._rings[0].fd)
 
     def _join(self) -> None:
         for thread in self._threads:
@@ -310,18 +311,18 @@ class Tracer:
 
     def tallies(self) -> list[dict[str, int | str]]:
         """Account for what each rule, of those that hold a slot, made of the packets at each of its points."""
-        table, rows, ids = self._module.table("tallies"), [], {point.name: point.id for point in self.points}
+        table, rows, ids = self._module.maps["tallies"], [], {point.name: point.id for point in self.points}
         latest = {rule.slot: rule for rule in self.active.history}
         for slot, rule in latest.items():
             for name in rule.plan.points:
-                cpus = table[slot * programs.POINTS + ids[name]]
-                sums = {field: sum(int(getattr(cpu, field)) for cpu in cpus) for field, _ in table.sLeaf._fields_}
+                sums = table.total(slot * programs.POINTS + ids[name])
                 rows.append({"rule": rule.plan.name, "slot": slot, "point": name, **sums})
         return rows
 
     def addresses6(self) -> dict[int, bytes]:
         """Return the IPv6 addresses seen so far, by their key in the records."""
-        return {int(key.value): bytes(leaf) for key, leaf in self._module.table("addresses").items()}
+        keys, addresses = self._module.maps["addresses"].items()
+        return {key: address.tobytes() for key, address in zip(keys.tolist(), addresses, strict=True)}
 
     def close(self) -> None:
         """Detach and free everything; may be called twice."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from .client import docker_errors, unless_gone
 from .containers import Container
 from .events import Events
 from .links import links
-from .netns import GONE, container_of, first_of, namespace, search
+from .netns import GONE, container_of, first_of, namespace, open_namespace, search
 from .roster import Changed, Roster
 from .watch import Watch
 
@@ -64,9 +65,11 @@ class Inventory:
         self._early: dict[str, tuple[int, int, int]] = {}
         self._host = os.stat("/proc/self/ns/net").st_ino
         self._watch = Watch(self._lock, self._notice)
+        # Follows what was found: the kernel may let it wait, while the next container starts.
+        self._follower = ThreadPoolExecutor(1, "cmonlab-follow")
         self._api = client.api if client is not None else None
         self._events = Events(self._api, self._heed, self._relist) if client is not None else None
-        self._failure = ""
+        self._failure, self._closed = "", False
         self.missed: deque[str] = deque(maxlen=_MOST_MISSED)
 
     @classmethod
@@ -118,7 +121,8 @@ class Inventory:
             See `cmonlab.schema`; namespace by namespace, then by ifindex and time.
             Interfaces that have gone are there as they were, unless they were never up.
         """
-        self._watch.sync()
+        if not self._closed:
+            self._follower.submit(self._watch.sync).result()  # what was found before is followed by then
         with self._lock:
             return [
                 row
@@ -287,11 +291,22 @@ class Inventory:
             known = set(self._watch.followed)
         for container, pid in search(known).items():
             there = self._roster.get(container)
-            if there is not None and there.running and there.netns:
-                continue  # a namespace that the container made itself
-            if netns := self._hold(container, pid):
-                self._early[container] = netns, pid, time.monotonic_ns()
-                self._claim(container)
+            if container in self._early or (there is not None and there.running and there.netns):
+                continue  # found before, or a namespace that the container made itself
+            with suppress(*GONE):
+                handle = open_namespace(pid)
+                self._early[container] = os.fstat(handle).st_ino, pid, time.monotonic_ns()
+                self._follower.submit(self._follow, container, handle)
+
+    def _follow(self, container: str, handle: int) -> None:
+        """Follow a namespace that is held, and let the handle go."""
+        try:
+            self._watch.follow(handle, self._roster.began_ns(container))
+            self._claim(container)
+        except Exception as error:
+            self._failure = f"{type(error).__name__}: {error}"
+        finally:
+            os.close(handle)
 
     def _claim(self, container: str) -> None:
         """Give a container that is being started its namespace, once both are known."""
@@ -313,8 +328,11 @@ class Inventory:
 
     def close(self) -> None:
         """Follow no more and let the namespaces go; what was seen stays. May be called twice."""
+        self._closed = True
         if self._events is not None:
             self._events.close()
+        self._watch.stop()
+        self._follower.shutdown()
         self._watch.close()
 
     def __exit__(self, *exception: object) -> None:

@@ -20,9 +20,8 @@ GONE = (FileNotFoundError, ProcessLookupError)
 Found = TypeVar("Found")
 
 
-@contextmanager
-def namespace(pid: int) -> Iterator[int]:
-    """Yield a file descriptor of a process's network namespace.
+def open_namespace(pid: int) -> int:
+    """Return a file descriptor of a process's network namespace.
 
     While it is open the namespace lives, and its inode number is given to no other.
 
@@ -34,9 +33,15 @@ def namespace(pid: int) -> Iterator[int]:
         The process is gone.
     """
     try:
-        handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
         raise _denied(str(error)) from error
+
+
+@contextmanager
+def namespace(pid: int) -> Iterator[int]:
+    """Yield a file descriptor of a process's network namespace; see `open_namespace`."""
+    handle = open_namespace(pid)
     try:
         yield handle
     finally:

@@ -59,9 +59,14 @@ class Watch:
             This user may not enter it.
         """
         netns = os.fstat(handle).st_ino
+        if netns in self.followed:
+            return netns
+        # Not under the lock: the kernel lets us wait while it adds or moves an interface.
+        followed = Followed(handle, since_ns)
         with self._lock:
-            if netns not in self.followed:
-                followed = Followed(handle, since_ns)
+            if netns in self.followed:
+                followed.close()
+            else:
                 self.followed[netns] = self._by_file[followed.fileno()] = followed
                 self._epoll.register(followed, select.EPOLLIN)
         return netns
@@ -108,14 +113,20 @@ class Watch:
             if changed:
                 self._notice(changed, left)
 
-    def close(self) -> None:
-        """Stop and let all namespaces go; what was seen stays. May be called twice."""
-        if self._epoll.closed:
+    def stop(self) -> None:
+        """Stop the thread: no notice comes any more. May be called twice."""
+        if self._epoll.closed or self._closing:
             return
         self._closing = True
         os.eventfd_write(self._wake, 1)
         if self._thread.ident is not None:
             self._thread.join()
+
+    def close(self) -> None:
+        """Stop and let all namespaces go; what was seen stays. May be called twice."""
+        self.stop()
+        if self._epoll.closed:
+            return
         with self._lock:
             for followed in self.followed.values():
                 self._drop(followed)

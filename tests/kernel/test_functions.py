@@ -26,9 +26,7 @@ def traceable():
 def hops_by_journey(done):
     """Return the names of each journey's points, in order."""
     found, names = done.found, [BY_ID[number].name for number in done.events["point"].tolist()]
-    return [
-        [names[at] for at in found.event[found.start[j] : found.start[j + 1]].tolist()] for j in range(len(found))
-    ]
+    return [[names[at] for at in found.event[found.start[j] : found.start[j + 1]].tolist()] for j in range(len(found))]
 
 
 def test_each_function_is_there_or_it_is_said_why():

@@ -80,7 +80,9 @@ def test_closing_leaves_nothing(lab):
         tracer.start(plans(f"udp port {port}"))
         ids = program_ids(tracer)
         # One program a point, whatever it is that the rules ask for.
-        assert len(set(ids)) == len(tracer.active.programs) == len([p for p in tracer.points if p.name != "sched_switch"])
+        assert (
+            len(set(ids)) == len(tracer.active.programs) == len([p for p in tracer.points if p.name != "sched_switch"])
+        )
         assert all(is_loaded(number) for number in ids)
         exchange_udp(lab, port, 40, count=10)
     wait_until_unloaded(ids)

@@ -46,7 +46,7 @@ TOGETHER = len(LAYERS) - 2
 
 #: Who may import what, whatever the layers say.
 OWNERS = {
-    "bcc": ("kernel/loader.py",),
+    "bcc": ("kernel/compiler.py",),
     "nats": ("transport/",),
     "docker": ("topology/",),
     "plotly": ("plot/", "widgets/", "report.py"),

@@ -5,14 +5,15 @@ import platform
 import pytest
 
 from cmonlab.errors import DockerError, NotTraceable
-from cmonlab.kernel import btf, headers, loader, pcapfilter, preflight
+from cmonlab.kernel import btf, headers, loader, pcapfilter, preflight, programs
+from cmonlab.kernel.points import CATALOGUE
 from cmonlab.topology import engine, recipe
 
 
 @pytest.fixture
 def host(monkeypatch):
     """A host on which the looks before the one in question succeed; caches start and end empty."""
-    caches = (btf.vmlinux, loader.bcc, pcapfilter._libpcap)
+    caches = (btf.vmlinux, loader.check_bcc, pcapfilter._libpcap)
     for cache in caches:
         cache.cache_clear()
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
@@ -59,7 +60,7 @@ def test_no_bcc_or_another_project_of_that_name(host, tmp_path):
     assert "apt install python3-bpfcc" in _refusal(preflight._bcc).fix
     (tmp_path / "bcc").mkdir()
     (tmp_path / "bcc" / "__init__.py").write_text("# has no BPF\n")
-    loader.bcc.cache_clear()
+    loader.check_bcc.cache_clear()
     assert "pip install bcc" in _refusal(preflight._bcc).fix
 
 
@@ -100,3 +101,26 @@ def test_a_look_that_fails_becomes_a_check():
 
     assert preflight.attempt("x", fails) == preflight.Check("x", False, True, "what", "why", "fix")
     assert preflight.attempt("x", lambda: "found", required=False) == preflight.Check("x", True, False, "found")
+
+
+FUNCTIONS = [point.name for point in CATALOGUE if point.is_function]
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_no_function_can_be_traced(host, tmp_path, locked):
+    why = "Operation not permitted" if locked else "Function not implemented"
+    (tmp_path / "lockdown").write_text("none [integrity] confidentiality" if locked else "[none] integrity")
+    host.setattr(preflight, "_LOCKDOWN", tmp_path / "lockdown")
+    host.setattr(programs, "functions_traceable", lambda: why)
+    host.setattr(programs, "why_missing", lambda point: why)
+    refused = _refusal(preflight._functions)
+    assert all(name in refused.what for name in FUNCTIONS)
+    assert refused.why.startswith(why) and ("without lockdown" in refused.fix) == locked
+
+
+def test_functions_are_told_with_the_reason_where_they_are_missing(host):
+    reasons = {"vxlan_rcv": "the module vxlan is not loaded", "vxlan_xmit": "the module vxlan is not loaded"}
+    host.setattr(programs, "why_missing", lambda point: reasons.get(point.name, ""))
+    told = preflight._functions()
+    assert told.startswith(f"{len(FUNCTIONS) - 2} of {len(FUNCTIONS)} kernel functions are points: ip_rcv, ")
+    assert told.endswith("; not vxlan_xmit, vxlan_rcv: the module vxlan is not loaded")

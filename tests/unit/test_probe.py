@@ -64,7 +64,14 @@ def test_what_can_be_no_point_is_refused_at_once(changes, words):
 
 @pytest.mark.parametrize(
     "body",
-    ['char *x = "}"; (void)x;', "char x = '}'; (void)x;", "// }\n", "/* } /* */ ;", "{ { } }", r'char *x = "\"}"; (void)x;'],
+    [
+        'char *x = "}"; (void)x;',
+        "char x = '}'; (void)x;",
+        "// }\n",
+        "/* } /* */ ;",
+        "{ { } }",
+        r'char *x = "\"}"; (void)x;',
+    ],
 )
 def test_braces_in_text_and_comments_are_none(body):
     assert cm.Probe(**GOOD | {"body": body}).body == body
@@ -244,7 +251,10 @@ def _notes(*rows):
 
 def test_extras_find_their_own_hop_and_none_other():
     """Three hops in one nanosecond, two of them of one buffer on one CPU; and a hop without a note."""
-    chunks = [(1, _notes((20, 64, 6, -1, 300))), (0, _notes((40, 65, 8, 9), (20, 64, 5, -2, 301), (20, 64, 5, -3, 302)))]
+    chunks = [
+        (1, _notes((20, 64, 6, -1, 300))),
+        (0, _notes((40, 65, 8, 9), (20, 64, 5, -2, 301), (20, 64, 5, -3, 302))),
+    ]
     made = extras.columns_of(chunks)
     assert [made[name].dtype for name in extras.DTYPES] == [np.dtype(kind) for kind in extras.DTYPES.values()]
     told = table(_events(), Found(), NOBODY, made, {"id": 64, "fields": {"s": "s8", "u": "u16"}})

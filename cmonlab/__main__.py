@@ -1,0 +1,5 @@
+"""``python -m cmonlab`` is the command ``cmonlab``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""BPF maps, by the file descriptor: keys and values as numpy has them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import bpf
+
+
+def possible_cpus() -> int:
+    """Return one more than the highest CPU number the kernel may ever use."""
+    with open("/sys/devices/system/cpu/possible") as file:
+        return int(file.read().strip().split("-")[-1].split(",")[-1]) + 1
+
+
+@dataclass
+class Map:
+    """One map.
+
+    Attributes
+    ----------
+    fd : int
+    key, value : numpy.dtype
+        As the compiler laid them out.
+    entries : int
+        At most.
+    per_cpu : bool
+        Whether each CPU has values of its own.
+    """
+
+    fd: int
+    key: np.dtype
+    value: np.dtype
+    entries: int
+    per_cpu: bool
+
+    def get(self, key: int) -> np.ndarray:
+        """Return an element of an array; of one for each CPU, the values of all of them, shape (cpus,)."""
+        count = possible_cpus() if self.per_cpu else 1
+        # The kernel rounds each CPU's value up to 8 bytes.
+        width = -(-self.value.itemsize // 8) * 8 if self.per_cpu else self.value.itemsize
+        raw = bpf.lookup(self.fd, key.to_bytes(4, "little"), width * count)
+        slots = np.frombuffer(raw, np.uint8).reshape(count, width)[:, : self.value.itemsize]
+        values = np.ascontiguousarray(slots).view(self.value)[:, 0]
+        return values if self.per_cpu else values[0]
+
+    def total(self, key: int) -> dict[str, int]:
+        """Return the fields of an element summed over CPUs."""
+        values = np.atleast_1d(self.get(key))
+        return {name: int(values[name].sum()) for name in self.value.names}
+
+    def set(self, key: int, value: bytes) -> None:
+        """Set an element; of a map with values for each CPU, all of them at once."""
+        bpf.update(self.fd, key.to_bytes(4, "little"), value)
+
+    def clear(self, key: int) -> None:
+        """Set an element to 0, on each CPU."""
+        width = -(-self.value.itemsize // 8) * 8 * possible_cpus() if self.per_cpu else self.value.itemsize
+        self.set(key, bytes(width))
+
+    def delete(self, key: int) -> None:
+        """Remove an element of a hash map."""
+        bpf.delete(self.fd, key.to_bytes(4, "little"))
+
+    def items(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keys and values of all elements."""
+        keys, values = np.zeros(self.entries, self.key), np.zeros(self.entries, self.value)
+        count = bpf.read_all(self.fd, keys, values)
+        return keys[:count], values[:count]
+
+    def close(self) -> None:
+        """Let go of the map."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def dtype_of(told: dict[str, Any]) -> np.dtype:
+    """Return the dtype of a layout as `compiler` tells it."""
+    if not told["fields"]:
+        return np.dtype(told["number"] if told["size"] in (1, 2, 4, 8) else f"V{told['size']}")
+    return np.dtype({
+        "names": [name for name, *_ in told["fields"]],
+        "formats": [(kind, (count,)) if count else kind for _, kind, count, _ in told["fields"]],
+        "offsets": [offset for *_, offset in told["fields"]],
+        "itemsize": told["size"],
+    })  # fmt: skip

@@ -1,0 +1,207 @@
+"""The agent: rules from elsewhere, data that comes home whole."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from cmonlab import agent as agents
+from cmonlab.agent.client import Client
+from cmonlab.agent.service import Service
+from cmonlab.errors import RuleError, TransportError, UnknownName
+from cmonlab.rules import Rule
+from cmonlab.transport import LocalTransport, NatsServer, connect
+
+from . import traffic
+from .traffic import ADDRESS, COUNT, exchange_udp, free_port
+
+CLI = [sys.executable, "-m", "cmonlab"]
+
+
+@contextmanager
+def local():
+    transport = LocalTransport()
+    service = Service(transport)
+    with Client(transport, close=service.close) as client:
+        yield client, service
+
+
+@contextmanager
+def over_nats():
+    with NatsServer() as server, connect(server.url, server.token) as ours:
+        with Service(ours) as service, agents.connect(url=server.url, token=server.token) as client:
+            yield client, service
+
+
+@pytest.fixture(params=[local, over_nats], ids=["local", "nats"])
+def agent(request):
+    with request.param() as pair:
+        yield pair
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_recording_comes_home_whole(lab, agent):
+    client, service = agent
+    port = free_port()
+    client.apply(
+        [Rule(name="each", match=f"udp port {port}"), Rule(name="sum", match=f"udp port {port}", mode="aggregate")]
+    )
+    table = client.rules()
+    assert table["name"].tolist() == ["each", "sum"]
+    exchanges = []
+
+    def exchange(_phrase, _fraction):
+        if not exchanges:  # the recording has begun
+            exchanges.append(exchange_udp(lab, port, 64))
+
+    session = client.record(1.5, exchange)
+    traffic.blind_ns.append(session.blind_ns)
+    ledger = session.ledger().set_index("point")
+    assert (ledger["seen"] == ledger.drop(columns="seen").sum(axis=1)).all()
+    assert ledger["lost"].sum() == 0
+    assert ledger["recorded"].sum() == len(session)
+    # The aggregate took the very packets that the capture recorded, hop by hop.
+    cells = session._counted
+    for name in ("net_dev_queue", "netif_rx", "netif_receive_skb"):
+        point = next(p["id"] for p in session.manifest["points"] if p["name"] == name)
+        mine = (cells["point"] == point) & (cells["kind"] != 2)
+        assert cells["packets"][mine].sum() == ledger.loc[name, "recorded"] == 2 * COUNT
+    assert set(session.events["epoch"]) <= set(range(2, 4))
+    status = client.status()
+    assert status["balanced"] and status["lost_events"] == 0
+
+
+def test_windows_tell_pairs_second_by_second(lab, agent):
+    client, service = agent
+    port = free_port()
+    client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate", by="flow"))
+    sent = 0
+    with client.windows() as windows:
+        exchange_udp(lab, port, 64)
+        while sent < COUNT:
+            window = windows.get(10)
+            assert window is not None
+            flows = window.flows()
+            sent += int(flows["packets_sent"].sum() or flows["packets_arrived"].sum())
+            assert set(flows["dport"]) <= {port}
+            assert not window.segments().empty
+    tallies = service.agent.tracer.tallies()
+    assert next(row for row in tallies if row["point"] == "net_dev_queue")["packets"] == 2 * COUNT
+
+
+def test_rules_come_go_and_expire(agent):
+    client, service = agent
+    first = client.apply([Rule(name="a", match="udp"), Rule(name="b", match="tcp", duration=0.6)])
+    assert client.rules()["name"].tolist() == ["a", "b"]
+    second = client.apply(Rule(name="a", match="udp port 9"))
+    assert second == first + 1
+    assert client.rules().set_index("name").loc["a", "expression"] == "udp port 9"
+    wait_until(lambda: client.rules()["name"].tolist() == ["a"])
+    client.apply(Rule(name="c", match="icmp"), replace=True)
+    assert client.rules()["name"].tolist() == ["c"]
+    client.remove("c")
+    assert client.rules().empty
+
+
+def test_mistakes_travel_back_and_change_nothing(agent):
+    client, service = agent
+    client.apply(Rule(name="a", match="udp"))
+    with pytest.raises(UnknownName, match="active rule"):
+        client.remove("b")
+    with pytest.raises(RuleError):
+        client._ask("apply", {"rules": [{"name": "x", "match": "tcp prot 80"}]})
+    with pytest.raises(RuleError):
+        client._ask("apply", {"rules": "import os"})
+    with pytest.raises(TransportError):
+        client._ask("apply", {})
+    assert client.rules()["name"].tolist() == ["a"]
+
+
+def test_nobody_answers():
+    with pytest.raises(TransportError, match="no agent answers"):
+        Client(LocalTransport())
+
+
+def run(*words, home, check=True):
+    env = os.environ | {"COLUMNS": "200"}
+    done = subprocess.run([*CLI, *words], capture_output=True, text=True, timeout=90, cwd=home, env=env)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@contextmanager
+def agent_process(home):
+    ready = home / "ready"
+    process = subprocess.Popen([*CLI, "agent", "--ready-file", str(ready)], cwd=home, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, 60)
+        assert process.poll() is None, process.stderr.read()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_from_another_shell(lab, tmp_path):
+    port = free_port()
+    (tmp_path / "rules.yaml").write_text(
+        f"rules:\n- {{name: sum, match: udp port {port}, mode: aggregate}}\n- {{name: each, match: udp port {port}}}\n"
+    )
+    with agent_process(tmp_path) as process:
+        assert json.loads(run("rules", "apply", "rules.yaml", "--json", home=tmp_path).stdout) == {
+            "epoch": 1,
+            "rules": ["sum", "each"],
+        }
+        listed = json.loads(run("rules", "list", "--json", home=tmp_path).stdout)
+        assert [row["name"] for row in listed] == ["sum", "each"]
+        second = run("agent", home=tmp_path, check=False)
+        assert second.returncode == 1 and "an agent runs already" in second.stderr
+        going = [True]
+
+        def send():
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                while going:
+                    sock.sendto(b"12345678", (ADDRESS[4]["c0"], port))
+                    time.sleep(0.002)
+
+        sending = lab.start("c1", send)
+        try:
+            live = json.loads(run("live", "--seconds", "1", "--json", home=tmp_path).stdout.splitlines()[0])
+            assert live[0]["packets_sent"] + live[0]["packets_arrived"] > 0
+            run("collect", "--out", "session", "--seconds", "1", home=tmp_path)
+        finally:
+            going.clear()
+            sending.result(timeout=10)
+        shown = json.loads(run("show", "session", "ledger", "--format", "json", home=tmp_path).stdout)
+        assert sum(row["recorded"] for row in shown) > 0
+        assert json.loads(run("status", "--json", home=tmp_path).stdout)["balanced"]
+        run("rules", "remove", "sum", "each", home=tmp_path)
+        assert "no rule is active" in run("rules", "list", home=tmp_path).stdout
+        wrong = run("rules", "remove", "sum", home=tmp_path, check=False)
+        assert wrong.returncode == 1 and "sum" in wrong.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    gone = run("rules", "list", home=tmp_path, check=False)
+    assert gone.returncode == 1 and "cmonlab agent" in gone.stderr
+
+
+def test_what_a_killed_agent_leaves_is_found(tmp_path):
+    with agent_process(tmp_path) as process:
+        process.kill()
+        process.wait()
+    removed = json.loads(run("clean", "--json", home=tmp_path).stdout)["removed"]
+    assert any("agent.json" in name for name in removed)
+
