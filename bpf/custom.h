@@ -21,7 +21,8 @@ BPF_ARRAY_OF_MAPS(note_rings, "ring_shape", CPUS);
 /* What a kernel pointer points to: for members of structs that the verifier does not
  * follow, and memory that may not be there, which reads as 0. */
 #define READ(lvalue) ({ \
-	__typeof__(lvalue) read_ = {0}; \
+	__typeof__(lvalue) read_; \
+	__builtin_memset(&read_, 0, sizeof(read_)); \
 	bpf_probe_read_kernel(&read_, sizeof(read_), (const void *)&(lvalue)); \
 	read_; })
 
@@ -60,7 +61,7 @@ int probe_##name(void *ctx) \
 { \
 	struct sk_buff *skb = ARGUMENT(struct sk_buff *, argument); \
 	struct counters *count; \
-	struct name##_fields out = {}; \
+	struct name##_fields out; \
 	struct hop hop; \
 	u32 mask; \
 \
@@ -71,6 +72,7 @@ int probe_##name(void *ctx) \
 	mask = stamp(skb, site, &hop, count); \
 	if (!mask) \
 		return 0; \
+	__builtin_memset(&out, 0, sizeof(out)); /* = {} would be a constant elsewhere in memory */ \
 	name##_body(ctx, skb, &out); \
 	write_note(&hop, mask, &out, sizeof(out), count); \
 	return 0; \
@@ -93,7 +95,7 @@ int probe_##name(void *ctx) \
 { \
 	struct sock *sk = ARGUMENT(struct sock *, argument); \
 	struct counters *count; \
-	struct name##_fields out = {}; \
+	struct name##_fields out; \
 	struct hop hop; \
 	u32 mask; \
 \
@@ -104,6 +106,7 @@ int probe_##name(void *ctx) \
 	mask = account(&hop, rules_of_socket(sk, &hop), CELL_HOP, 0, count); \
 	if (!mask) \
 		return 0; \
+	__builtin_memset(&out, 0, sizeof(out)); \
 	name##_body(ctx, sk, &out); \
 	write_note(&hop, mask, &out, sizeof(out), count); \
 	return 0; \

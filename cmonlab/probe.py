@@ -20,6 +20,7 @@ auto break case char const continue default do double else enum extern float for
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool all
 """
 _MEMBER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_INITIALISER = re.compile(r"(?<![=!<>])=\s*\{|\)\s*\{(?=[^{};]*\}\s*[;,.)\[])")
 # A comment, a string, a character, or a brace.
 _PIECES = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}]", re.DOTALL)
 
@@ -145,7 +146,15 @@ class Probe:
                 opened.pop()
         if opened:
             raise self._error(f"line {opened[-1]}: this {{ is never closed")
-        rest = _PIECES.sub("", self.body)
+        rest = _PIECES.sub(lambda piece: piece[0] if piece[0] in "{}" else "\n" * piece[0].count("\n"), self.body)
+        constant = _INITIALISER.search(rest)
+        if constant:
+            line = self.first_line + rest.count("\n", 0, constant.end())
+            raise self._error(
+                f"line {line}: values in braces cannot be used",
+                why="the compiler puts them elsewhere in memory, where a program here cannot read them",
+                fix="assign them one by one",
+            )
         if "/*" in rest:
             line = self.first_line + self.body.count("\n", 0, self.body.rindex("/*"))
             raise self._error(f"line {line}: this comment never ends")

@@ -59,8 +59,7 @@ def _layout(kind: type) -> dict:
     fields = []
     for name, member, *_ in getattr(kind, "_fields_", ()):
         count = getattr(member, "_length_", 0)
-        fields.append([name, _number(getattr(member, "_type_", member) if count else member), count,
-                       getattr(kind, name).offset])  # fmt: skip
+        fields.append([name, _layout(member._type_ if count else member), count, getattr(kind, name).offset])
     return {"size": size, "fields": fields, "number": "" if fields else _number(kind)}
 
 

@@ -33,7 +33,7 @@ class Followed:
     handle : int
         File descriptor of the namespace; the caller may close it afterwards.
     since_ns : int
-        From when what is found first counts, 0 for ever.
+        From when what comes until `settle` counts, 0 for ever.
 
     Attributes
     ----------
@@ -55,6 +55,9 @@ class Followed:
         self._again = False
         self._dump()
         self.read()
+
+    def settle(self) -> None:
+        """Let what comes from now on count from when it comes."""
         self._since_ns = None
 
     def fileno(self) -> int:
@@ -108,8 +111,8 @@ class Followed:
                 if self._again:
                     self._repeat()
         elif message.get("event") in ("RTM_NEWLINK", "RTM_DELLINK", "RTM_NEWADDR", "RTM_DELADDR"):
-            first = self._since_ns is not None and header["flags"] & _MULTI
-            self.interfaces.take(message, self._since_ns if first else now_ns)
+            early = self._since_ns is not None and message["event"].startswith("RTM_NEW")
+            self.interfaces.take(message, self._since_ns if early else now_ns)
             return not header["flags"] & _MULTI
         return False
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from . import containers as engine
 from .client import docker_errors, unless_gone
 from .containers import Container
 from .events import Events
+from .finder import Finder
 from .links import links
-from .netns import GONE, container_of, first_of, namespace, open_namespace, search
+from .netns import GONE, container_of, first_of, namespace
 from .roster import Changed, Roster
 from .watch import Watch
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Container", "Inventory", "links"]
 
 _MOST_MISSED = 1000
-_UNCLAIMED_NS = 60 * 10**9
 
 
 class Inventory:
@@ -61,12 +60,9 @@ class Inventory:
         self._names = names or {}
         self._lock = threading.RLock()
         self._roster = Roster(self._lock)
-        # Container → namespace and pid, found before the engine told of its start, and when.
-        self._early: dict[str, tuple[int, int, int]] = {}
         self._host = os.stat("/proc/self/ns/net").st_ino
         self._watch = Watch(self._lock, self._notice)
-        # Follows what was found: the kernel may let it wait, while the next container starts.
-        self._follower = ThreadPoolExecutor(1, "cmonlab-follow")
+        self._finder = Finder(self._roster, self._watch, self._readdress)
         self._api = client.api if client is not None else None
         self._events = Events(self._api, self._heed, self._relist) if client is not None else None
         self._failure, self._closed = "", False
@@ -80,7 +76,7 @@ class Inventory:
     def __enter__(self) -> Inventory:
         try:
             with namespace(os.getpid()) as handle:
-                self._watch.follow(handle, since_ns=0)
+                self._watch.settle(self._watch.follow(handle, since_ns=0))
             self._watch.start()
             if self._events is not None:
                 # What starts while the stream is being opened comes again in it.
@@ -98,7 +94,8 @@ class Inventory:
     def error(self) -> str:
         """Why something is not followed or not told, empty while all is well."""
         events = self._events.error if self._events else ""
-        return "; ".join(filter(None, [events, self._watch.error, self._roster.error, self._failure]))
+        errors = [events, self._watch.error, self._finder.error, self._roster.error, self._failure]
+        return "; ".join(filter(None, errors))
 
     def containers(self) -> list[Container]:
         """Return the containers known; those that have ended stay until `release_gone`."""
@@ -122,7 +119,8 @@ class Inventory:
             Interfaces that have gone are there as they were, unless they were never up.
         """
         if not self._closed:
-            self._follower.submit(self._watch.sync).result()  # what was found before is followed by then
+            self._finder.wait()
+            self._watch.sync()
         with self._lock:
             return [
                 row
@@ -133,9 +131,7 @@ class Inventory:
     def _name(self, netns: int) -> str:
         if netns == self._host:
             return "host"
-        # Found, while the engine has not told of it, or another engine's.
-        early = (container[:12] for container, found in list(self._early.items()) if found[0] == netns)
-        return self._roster.name(netns) or next(early, f"ns-{netns}")
+        return self._roster.name(netns) or self._finder.name(netns) or f"ns-{netns}"
 
     def release_gone(self, before_ns: int | None = None) -> None:
         """Forget what has ended, and let its namespaces go.
@@ -147,10 +143,7 @@ class Inventory:
         """
         before_ns = time.monotonic_ns() if before_ns is None else before_ns
         with self._lock:
-            # An engine that has not told of its container by then will not.
-            early = [(one, found) for one, found in list(self._early.items()) if found[2] > before_ns - _UNCLAIMED_NS]
-            self._early = dict(early)
-            used = self._roster.forget(before_ns) | {self._host} | {netns for _, (netns, _, _) in early}
+            used = self._roster.forget(before_ns) | self._finder.forget(before_ns) | {self._host}
             for netns in self._watch.followed.keys() - used:
                 self._watch.release(netns)
             for followed in self._watch.followed.values():
@@ -184,7 +177,7 @@ class Inventory:
         elif event["Action"] == "rename":
             self._roster.change(container, name=self._names.get(container, name))
         else:
-            self._early.pop(container, None)
+            self._finder.take(container)
             self._roster.change(container, running=False)
 
     def _connected(self, container: str, network: str, network_id: str) -> None:
@@ -196,7 +189,7 @@ class Inventory:
                 for found in self._api.containers(all=True, filters={"id": container}):
                     starting = engine.listed(found, self._names.get(container, ""))
                     self._roster.update(container, lambda _, starting=starting: starting)
-            self._claim(container)
+            self._finder.claim(container)
         addresses: tuple[str, ...] = ()
         with unless_gone():
             addresses = engine.endpoint(self._api.inspect_network(network_id), container)
@@ -207,18 +200,19 @@ class Inventory:
             )
 
         self._roster.update(container, become)
-        self._claim(container)
+        self._finder.claim(container)
 
     def _started(self, container: str, attributes: Mapping[str, str]) -> bool:
         """Take it that a container runs, or did for a moment; return whether its namespace is known."""
-        if container not in self._early:
+        if container not in self._finder:
             return self._refresh(container)
         if self._roster.get(container) is None:
             # It was removed before the engine could list it.
             told = engine.announced(container, attributes, self._names.get(container, ""))
             self._roster.update(container, lambda _: told)
-        self._claim(container)
-        netns, pid, _ = self._early.pop(container)
+        self._finder.claim(container)
+        netns, pid, _ = self._finder.take(container)
+        self._watch.settle(netns)
         # The engine would let us wait for its answer until a program that ended is cleaned up after.
         if container_of(pid) != container:
             pid = first_of(netns, container)
@@ -236,6 +230,7 @@ class Inventory:
             before = self._roster.get(container)
             netns = before.netns if before and before.running else 0
         if described is None or not described.running:
+            self._finder.take(container)
             self._roster.change(container, netns=netns, running=False)
         else:
             self._watch.sync()
@@ -251,7 +246,9 @@ class Inventory:
         with suppress(*GONE):
             if pid and container_of(pid) in (container, ""):
                 with namespace(pid) as handle:
-                    return self._watch.follow(handle, since_ns)
+                    netns = self._watch.follow(handle, since_ns)
+                self._watch.settle(netns)
+                return netns
         return 0
 
     def _addresses(self, netns: int) -> tuple[str, ...]:
@@ -278,45 +275,12 @@ class Inventory:
     def _notice(self, changed: set[int], left: set[int]) -> None:
         try:
             if self._host in left and self._api is not None:
-                self._search()
+                self._finder.search()
             for container in self._roster:
                 if container.running and container.netns in changed:
                     self._readdress(container.id)
         except Exception as error:  # what is known already still names a recording
             self._failure = f"{type(error).__name__}: {error}"
-
-    def _search(self) -> None:
-        """Hold the namespaces of containers that are being started."""
-        with self._lock:
-            known = set(self._watch.followed)
-        for container, pid in search(known).items():
-            there = self._roster.get(container)
-            if container in self._early or (there is not None and there.running and there.netns):
-                continue  # found before, or a namespace that the container made itself
-            with suppress(*GONE):
-                handle = open_namespace(pid)
-                self._early[container] = os.fstat(handle).st_ino, pid, time.monotonic_ns()
-                self._follower.submit(self._follow, container, handle)
-
-    def _follow(self, container: str, handle: int) -> None:
-        """Follow a namespace that is held, and let the handle go."""
-        try:
-            self._watch.follow(handle, self._roster.began_ns(container))
-            self._claim(container)
-        except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
-        finally:
-            os.close(handle)
-
-    def _claim(self, container: str) -> None:
-        """Give a container that is being started its namespace, once both are known."""
-        netns = self._early.get(container, (0,))[0]
-
-        def become(known: Container | None) -> Container | None:
-            return replace(known, netns=netns) if netns and known and known.running and not known.netns else None
-
-        self._roster.update(container, become)
-        self._readdress(container)
 
     def _readdress(self, container: str) -> None:
         def become(known: Container | None) -> Container | None:
@@ -332,7 +296,7 @@ class Inventory:
         if self._events is not None:
             self._events.close()
         self._watch.stop()
-        self._follower.shutdown()
+        self._finder.close()
         self._watch.close()
 
     def __exit__(self, *exception: object) -> None:

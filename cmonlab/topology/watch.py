@@ -53,6 +53,9 @@ class Watch:
     def follow(self, handle: int, since_ns: int) -> int:
         """Follow the namespace of a file descriptor; return its inode number.
 
+        What comes there until `settle` counts from `since_ns`: of a container that is
+        being started we may hear late, but no packet passes before its program runs.
+
         Raises
         ------
         NotTraceable
@@ -70,6 +73,14 @@ class Watch:
                 self.followed[netns] = self._by_file[followed.fileno()] = followed
                 self._epoll.register(followed, select.EPOLLIN)
         return netns
+
+    def settle(self, netns: int) -> None:
+        """Take what a namespace has to tell; what comes later counts from when it comes."""
+        with self._lock:
+            if (followed := self.followed.get(netns)) is not None and followed.fileno() >= 0:
+                if self._read([followed]):
+                    os.eventfd_write(self._wake, 1)
+                followed.settle()
 
     def release(self, netns: int) -> None:
         """Follow a namespace no more, forget its interfaces and let it go."""

@@ -54,6 +54,9 @@ def test_a_probe_describes_itself():
         ({"body": "int x;\n}\nint y() {"}, "line 2: this } closes"),
         ({"body": "int x;\n\n/* no end"}, "line 3: this comment never ends"),
         ({"body": "}", "first_line": 2}, "line 2: this }"),
+        ({"body": "int x;\nu8 t[2] = {1, 2};"}, "line 2: values in braces"),
+        ({"body": "struct a b =\n{};"}, "line 2: values in braces"),
+        ({"body": "/* \n */ b = (struct a){1};"}, "line 2: values in braces"),
     ],
 )
 def test_what_can_be_no_point_is_refused_at_once(changes, words):
@@ -65,6 +68,10 @@ def test_what_can_be_no_point_is_refused_at_once(changes, words):
 @pytest.mark.parametrize(
     "body",
     [
+        "if (a == 1) { out->a = 1; } else { out->a = 2; }",
+        "while (a >= 1) { }",
+        "out->a = ({ int b = 1; b; });",
+        "// u8 t[2] = {1, 2};",
         'char *x = "}"; (void)x;',
         "char x = '}'; (void)x;",
         "// }\n",
