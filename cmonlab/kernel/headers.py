@@ -119,28 +119,6 @@ def _link_all(source: Path, target: Path) -> None:
         (target / entry.name).symlink_to(entry)
 
 
-def kernel_header(btf: Btf, members: Mapping[str, Sequence[Member]] = MappingProxyType({})) -> str:
-    """Return ``kernel.h``: struct definitions with every member at its true offset.
-
-    Parameters
-    ----------
-    btf : Btf
-        The kernel's types.
-    members : mapping of str to sequence of Member
-        By struct: what is to be defined besides `STRUCTS`.
-
-    Raises
-    ------
-    NotTraceable
-        A member is missing in this kernel.
-    """
-    names = dict.fromkeys([*STRUCTS, *members])
-    pointed = (re.findall(r"struct (\w+)", member.ctype) for ones in members.values() for member in ones)
-    forward = "".join(f"struct {name};\n" for name in dict.fromkeys([*names, *chain(*pointed)]))
-    parts = (_struct(btf, name, STRUCTS.get(name, {}), members.get(name, ())) for name in names)
-    return forward + "".join(parts)
-
-
 @dataclass(frozen=True)
 class Member:
     """A member of a kernel struct.
@@ -161,6 +139,32 @@ class Member:
     offset_bytes: tuple[int, ...]
     ctype: str
     count: int = 0
+
+
+Members = Mapping[str, Sequence[Member]]
+NO_MEMBERS: Members = MappingProxyType({})
+
+
+def kernel_header(btf: Btf, members: Members = NO_MEMBERS) -> str:
+    """Return ``kernel.h``: struct definitions with every member at its true offset.
+
+    Parameters
+    ----------
+    btf : Btf
+        The kernel's types.
+    members : mapping of str to sequence of Member
+        By struct: what is to be defined besides `STRUCTS`.
+
+    Raises
+    ------
+    NotTraceable
+        A member is missing in this kernel.
+    """
+    names = dict.fromkeys([*STRUCTS, *members])
+    pointed = (re.findall(r"struct (\w+)", member.ctype) for ones in members.values() for member in ones)
+    forward = "".join(f"struct {name};\n" for name in dict.fromkeys([*names, *chain(*pointed)]))
+    parts = (_struct(btf, name, STRUCTS.get(name, {}), members.get(name, ())) for name in names)
+    return forward + "".join(parts)
 
 
 def offset_of(btf: Btf, struct: str, member: str) -> int:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -140,9 +139,7 @@ class Module:
         bcc is missing or the compiler refuses; what it said is in `why`.
     """
 
-    def __init__(
-        self, source: str, macros: dict[str, int], members: Mapping[str, Sequence[headers.Member]] = MappingProxyType({})
-    ):
+    def __init__(self, source: str, macros: dict[str, int], members: headers.Members = headers.NO_MEMBERS):
         with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
             tree, own = Path(folder, "tree"), Path(folder, "own")
             own.mkdir()

@@ -154,3 +154,12 @@ def _why_no_packet(point: Point, arguments: list[str | None]) -> str:
 def target(point: Point) -> loader.Target:
     """Return what a point's program is attached to."""
     return (loader.function if point.is_function else loader.tracepoint)(point.tracepoint)
+
+
+def trial(points: list[Point], expression: str = "") -> SimpleNamespace:
+    """Return a standard rule (see `ruleset.Rule`) that captures at these points, to try them."""
+    return SimpleNamespace(
+        name="trial", mode="capture", filter=tuple(compile_expression(expression)),
+        points=tuple(point.name for point in points), sample=2**32 - 1, limit=0, by_flow=False, selected=False,
+        outgoing=True, incoming=True,
+    )  # fmt: skip

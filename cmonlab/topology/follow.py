@@ -33,7 +33,7 @@ class Followed:
     handle : int
         File descriptor of the namespace; the caller may close it afterwards.
     since_ns : int
-        From when what comes until `settle` counts, 0 for ever.
+        From when interfaces that are there or come until `settle` count, 0 for ever.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Followed:
         self.read()
 
     def settle(self) -> None:
-        """Let what comes from now on count from when it comes."""
+        """Let interfaces that come from now on count from when they come."""
         self._since_ns = None
 
     def fileno(self) -> int:
@@ -111,8 +111,7 @@ class Followed:
                 if self._again:
                     self._repeat()
         elif message.get("event") in ("RTM_NEWLINK", "RTM_DELLINK", "RTM_NEWADDR", "RTM_DELADDR"):
-            early = self._since_ns is not None and message["event"].startswith("RTM_NEW")
-            self.interfaces.take(message, self._since_ns if early else now_ns)
+            self.interfaces.take(message, now_ns, self._since_ns)
             return not header["flags"] & _MULTI
         return False
 

@@ -95,8 +95,8 @@ class Interfaces:
             else:
                 self._readdress(index, dumped.get(index, []), at_ns)
 
-    def take(self, message: Any, at_ns: int) -> None:
-        """Take a message of netlink that came at a time."""
+    def take(self, message: Any, at_ns: int, since_ns: int | None = None) -> None:
+        """Take a message of netlink that came at a time; what is in it for the first time counts since another."""
         event, index = message["event"], message["index"]
         if event in ("RTM_NEWADDR", "RTM_DELADDR"):
             # On a point-to-point link IFA_ADDRESS is the other end.
@@ -105,7 +105,7 @@ class Interfaces:
                 self._address(index, address, event == "RTM_NEWADDR", at_ns)
         elif event == "RTM_NEWLINK":
             self._seen.add(index)
-            self._link(index, message, at_ns)
+            self._link(index, message, at_ns, at_ns if since_ns is None else since_ns)
         elif event == "RTM_DELLINK":
             self._seen.discard(index)
             self._gone(index, at_ns)
@@ -125,11 +125,12 @@ class Interfaces:
         versions.append(_Version(row | {"from_ns": at_ns, "to_ns": 0}))
         return versions[-1]
 
-    def _link(self, index: int, message: Any, at_ns: int) -> None:
+    def _link(self, index: int, message: Any, at_ns: int, since_ns: int) -> None:
         found = _row(self.netns, message)
         current = self._current(index)
         if current is None:
-            current = self._begin(index, found | {"addresses": []}, at_ns)
+            first_ns = at_ns if index in self._versions else since_ns
+            current = self._begin(index, found | {"addresses": []}, first_ns)
         elif current.row["name"] != found["name"]:
             current = self._begin(index, found | {"addresses": list(current.row["addresses"])}, at_ns)
         # What is taken down first leaves its bridge and loses its peer; the packets passed both.

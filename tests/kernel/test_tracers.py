@@ -4,10 +4,12 @@ import os
 import struct
 import time
 
+import numpy as np
 import pytest
 
 from cmonlab.errors import RuleError
 from cmonlab.kernel import bpf, programs
+from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.tracer import Tracer
 from cmonlab.rules import Rule
 from cmonlab.rules.engine import standardise
@@ -142,12 +144,11 @@ def test_a_switch_that_does_not_fit_is_a_blind_interval():
     """As if a task that is kept from view had run since time 1: the switch that follows gives it away."""
     with Tracer() as tracer:
         tracer.start(plans("udp port 9"))
-        turns = tracer._module.table("turns")
-        told = turns.Leaf()
-        for turn in told:
-            turn.since_ns, turn.task = 1, 1
+        turns = tracer._module.maps["turns"]
+        told = np.zeros(possible_cpus(), turns.value)
+        told["since_ns"], told["task"] = 1, 1
         before = time.monotonic_ns()
-        turns[turns.Key(0)] = told
+        turns.set(0, told.tobytes())
         deadline = time.monotonic() + 5
         while not any(start == 1 for _, start, _ in tracer.recording.blind):
             assert time.monotonic() < deadline

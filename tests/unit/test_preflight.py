@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from cmonlab.errors import DockerError, NotTraceable
-from cmonlab.kernel import btf, headers, loader, pcapfilter, preflight, programs
+from cmonlab.kernel import btf, compiler, headers, loader, pcapfilter, preflight, programs
 from cmonlab.kernel.points import CATALOGUE
 from cmonlab.topology import engine, recipe
 
@@ -55,13 +55,23 @@ def test_no_btf(host, tmp_path):
 
 
 def test_no_bcc_or_another_project_of_that_name(host, tmp_path):
-    host.setattr(loader, "_DIST_PACKAGES", tmp_path)
-    host.setattr(loader.importlib.util, "find_spec", lambda name: None)
-    assert "apt install python3-bpfcc" in _refusal(preflight._bcc).fix
+    host.setattr(compiler, "_DIST_PACKAGES", tmp_path)
+    host.setattr(compiler.importlib.util, "find_spec", lambda name: None)
+    host.delitem(compiler.sys.modules, "bcc", raising=False)
+    with pytest.raises(ImportError, match="no module named bcc"):
+        compiler.bcc()
     (tmp_path / "bcc").mkdir()
     (tmp_path / "bcc" / "__init__.py").write_text("# has no BPF\n")
-    loader.check_bcc.cache_clear()
-    assert "pip install bcc" in _refusal(preflight._bcc).fix
+    with pytest.raises(ImportError, match="another project"):
+        compiler.bcc()
+    assert "bcc" not in compiler.sys.modules
+
+
+def test_what_the_compiler_lacks_is_told(host):
+    host.setattr(loader, "_received", lambda channel: ({"missing": "no module named bcc"}, []))
+    refused = _refusal(preflight._bcc)
+    assert "apt install python3-bpfcc" in refused.fix and "pip install bcc" in refused.fix
+    assert refused.why == "no module named bcc"
 
 
 def test_no_user_space_headers(host, tmp_path):

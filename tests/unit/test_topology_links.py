@@ -141,6 +141,13 @@ def test_an_interface_that_is_taken_away_stays_as_it_was():
     assert interfaces.rows("host") == []
 
 
+def test_a_first_row_counts_since_another_time_and_no_other_does():
+    interfaces = Interfaces(7)
+    for at_ns, message in enumerate([link("eth0"), link("eth1"), address("10.0.0.2"), link("eth2", index=3)], 20):
+        interfaces.take(message, at_ns, 5)
+    assert told(interfaces) == [("eth0", [], 5, 21), ("eth1", ["10.0.0.2"], 21, 0), ("eth2", [], 5, 0)]
+
+
 def test_an_interface_that_comes_back_is_another_row():
     interfaces = played(link("eth0", event="RTM_DELLINK"), link("eth0"), before=[link("eth0")])
     assert told(interfaces) == [("eth0", [], 0, 1), ("eth0", [], 2, 0)]
