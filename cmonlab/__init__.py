@@ -7,9 +7,9 @@
 
 from importlib import import_module as _import_module
 from importlib import metadata as _metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from . import agent, errors, plot, schema
     from .errors import CmonlabError
     from .probe import Probe

@@ -31,7 +31,8 @@ class Members:
         for rule in rules:
             if rule.match.containers is None:
                 continue
-            chosen = [c for c in self._containers() if selects(rule, facts(c))]
+            # An address is given to another container as soon as it is free.
+            chosen = [c for c in self._containers() if c.running and selects(rule, facts(c))]
             found[rule.name] = frozenset(address_key(address) for c in chosen for address in c.addresses)
         return found
 

@@ -35,7 +35,7 @@ class Inventory:
 
     A context manager. Docker's events tell which container is being started. When an
     interface is then moved away, the container's namespace is looked for among the
-    newest processes, so that it is held before the container's program runs, however
+    host's processes, so that it is held before the container's program runs, however
     short that lives. Netlink tells of every interface and address in the host's and in
     each container's namespace. Nothing is polled; a container costs one file descriptor.
 
@@ -256,9 +256,10 @@ class Inventory:
         followed = self._watch.followed.get(netns)
         return followed.interfaces.addresses() if followed and netns != self._host else ()
 
-    def _list(self, since_ns: int | None = None) -> set[str]:
+    def _list(self, since_ns: int | None = None) -> list[str]:
         with docker_errors("the engine's containers cannot be read"):
-            running = {found["Id"] for found in self._api.containers()}
+            # The engine lists the newest first; a namespace is named after the oldest in it.
+            running = [found["Id"] for found in reversed(self._api.containers())]
             for container in running:
                 self._refresh(container, since_ns)
         return running

@@ -31,9 +31,10 @@ def test_full_socket_buffer(lab):
     session = done.session
     journeys, drops = session.journeys(), session.drops()
     assert len(journeys) == sent + 3
-    assert journeys["outcome"].value_counts().to_dict() | {"arrived": 0, "unfinished": 0} == {
-        "delivered": len(read), "dropped": sent + 3 - len(read), "arrived": 0, "unfinished": 0,
-    }  # fmt: skip
+    assert journeys["outcome"].astype(str).value_counts().to_dict() == {
+        "delivered": len(read),
+        "dropped": sent + 3 - len(read),
+    }
     assert len(drops) == sent + 3 - len(read)
     assert set(drops["reason"]) == {"SOCKET_RCVBUFF"}
     assert set(drops["place"]) == {"c0:eth0"}

@@ -142,7 +142,9 @@ def test_sixteen_rules_and_no_more(lab):
 
 def containers():
     return [
-        SimpleNamespace(name=name, image="i", labels={}, networks=(), addresses=(ADDRESS[4][name], ADDRESS[6][name]))
+        SimpleNamespace(
+            name=name, image="i", labels={}, networks=(), addresses=(ADDRESS[4][name], ADDRESS[6][name]), running=True
+        )
         for name in ("c0", "c1")
     ]
 
