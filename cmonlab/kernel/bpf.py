@@ -20,6 +20,8 @@ BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
 MAP_LOOKUP_BATCH, MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 24, 25, 32
 
 MAP_TYPE_RINGBUF = 27
+MAPS_OF_MAPS = (12, 13)  # BPF_MAP_TYPE_ARRAY_OF_MAPS, _HASH_OF_MAPS
+PER_CPU_MAPS = (5, 6, 10)  # BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
 PROG_TYPE_TRACING = 26
 TRACE_RAW_TP, TRACE_FENTRY = 23, 24
 
@@ -47,9 +49,19 @@ def _call(command: int, buffer: ctypes.Array) -> int:
     return result
 
 
+def create_map(
+    kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int = 0, inner_fd: int = 0, name: str = ""
+) -> int:
+    """Create a map and return its fd; of a ring buffer, `entries` is its size in bytes."""
+    attr = struct.pack(
+        "<7I16s", kind, key_bytes, value_bytes, entries, flags, inner_fd, 0, name.encode()[:15].replace(b".", b"_")
+    )
+    return call(MAP_CREATE, attr)
+
+
 def create_ringbuf(size_bytes: int) -> int:
     """Create a ring buffer map and return its fd; the size is a power of two of at least a page."""
-    return call(MAP_CREATE, struct.pack("<5I", MAP_TYPE_RINGBUF, 0, 0, size_bytes, 0))
+    return create_map(MAP_TYPE_RINGBUF, 0, 0, size_bytes)
 
 
 def update(map_fd: int, key: bytes, value: bytes) -> None:

@@ -2,8 +2,8 @@
 
 The compiler needs a quarter of a gigabyte, writes its messages to standard error, and
 may die of a bug: so the loader starts this file as a program.  It reads a job as JSON
-from standard input, and sends back the instructions, what the maps are, and the maps
-themselves, as file descriptors over a socket (unix(7), SCM_RIGHTS).
+from standard input, and writes to standard output the instructions and what maps they
+are for; the loader makes the maps.
 
 ``bcc`` comes with the distribution (``python3-bpfcc``) for its own interpreter; it is
 plain Python over a C library, so any interpreter can import it from there.  The
@@ -12,18 +12,14 @@ project named ``bcc`` on PyPI is something else.
 
 from __future__ import annotations
 
-import array
 import ctypes
 import importlib.util
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
 _DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
-_FDS_AT_ONCE = 200
-_PER_CPU = (5, 6, 10)  # BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
 
 
 def bcc():
@@ -78,44 +74,33 @@ def _maps(library, module) -> dict[str, dict]:
         name = library.lib.bpf_table_name(module.module, at)
         table = module[name]
         found[name.decode()] = {
-            "fd": table.map_fd, "key": _layout(table.Key),
+            "fd": table.map_fd, "type": table.ttype, "entries": table.max_entries, "flags": table.flags,
+            "key": _layout(table.Key),
             "value": _layout(getattr(table, "sLeaf", table.Leaf)),  # of one CPU, where each has its own
-            "entries": table.max_entries, "per_cpu": table.ttype in _PER_CPU,
         }  # fmt: skip
     return found
 
 
-def _send(channel: socket.socket, answer: dict, fds: list[int]) -> None:
-    for at in range(0, len(fds), _FDS_AT_ONCE):
-        part = array.array("i", fds[at : at + _FDS_AT_ONCE])
-        channel.sendmsg([b"m"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, part)])
-    channel.sendall(b"j" + json.dumps(answer).encode())
-
-
-def main() -> None:
-    """Do one job, and say how it went."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    job = json.load(sys.stdin)
+def answer(job: dict) -> dict:
+    """Do a job: ``version``, or ``maps`` and ``code``; ``missing`` or ``refused`` where that failed."""
     try:
         library = bcc()
     except ImportError as error:
-        _send(channel, {"missing": str(error)}, [])
-        return
+        return {"missing": str(error)}
     if not job["source"]:
-        _send(channel, {"version": getattr(library, "__version__", "of unknown version")}, [])
-        return
+        return {"version": getattr(library, "__version__", "of unknown version")}
     os.environ["BCC_KERNEL_SOURCE"] = job["tree"]
     try:
         module = library.BPF(text=job["source"].encode(), cflags=job["flags"])
-        maps = _maps(library, module)
         count = library.lib.bpf_num_functions(module.module)
         names = [library.lib.bpf_function_name(module.module, at) for at in range(count)]
-        code = {name.decode(): module.dump_func(name).hex() for name in names}
+        return {
+            "maps": _maps(library, module),
+            "code": {name.decode(): module.dump_func(name).hex() for name in names},
+        }
     except Exception as error:  # bcc raises bare Exception
-        _send(channel, {"refused": str(error)}, [])
-        return
-    _send(channel, {"maps": maps, "code": code}, [each["fd"] for each in maps.values()])
+        return {"refused": str(error)}
 
 
 if __name__ == "__main__":
-    main()
+    json.dump(answer(json.load(sys.stdin)), sys.stdout)

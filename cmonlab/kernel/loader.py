@@ -1,32 +1,26 @@
-"""Compile (`compiler` does it, in a process of its own), load and attach."""
+"""Load what `build` compiled, and attach it."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import scratch
 from ..errors import NotTraceable
 from . import bpf, btf, headers
 from .btf import FUNC, vmlinux
-from .maps import Map, dtype_of
+from .build import build
+from .maps import Map, create
 
 _PACKAGED = Path(__file__).parent.parent / "_bpf"
 SOURCES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "bpf"
 
-_FIX = "apt install python3-bpfcc (not `pip install bcc`, which is another project)"
+_LOAD_64, _MAP = 0x18, 1  # an instruction that loads 64 bits; its source register where that is a map
 
 
 def abi() -> int:
@@ -34,64 +28,6 @@ def abi() -> int:
     found = re.search(r"^#define CMONLAB_ABI (\d+)$", (SOURCES / "records.h").read_text(), re.MULTILINE)
     assert found, "records.h tells its version"
     return int(found[1])
-
-
-#: Of what C lets pass, what never works in a program: calls of what is no helper, text as a number.
-_MISTAKES = ("-Werror=implicit-function-declaration", "-Werror=int-conversion")
-_COMPILE_S = 120.0
-_LOAD_64, _MAP = 0x18, 1  # an instruction that loads 64 bits; its source register where that is a map
-
-
-@lru_cache(maxsize=1)
-def check_bcc() -> str:
-    """Return bcc's version.
-
-    Raises
-    ------
-    NotTraceable
-        It is not installed, or its library does not load.
-    """
-    return _compiled({"source": "", "flags": [], "tree": ""})[0]["version"]
-
-
-def _compiled(job: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]:
-    """Have a job done by `compiler`; return its answer, the maps' file descriptors, and what the compiler said."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, str(Path(__file__).with_name("compiler.py")), str(theirs.fileno())]
-    with ours, tempfile.TemporaryFile(prefix=scratch.prefix()) as said:
-        with theirs:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said, pass_fds=[theirs.fileno()])
-        try:
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
-            ours.settimeout(_COMPILE_S)
-            answer, fds = _received(ours)
-        except OSError:
-            process.kill()
-            answer, fds = {}, []
-        code = process.wait()
-        said.seek(0)
-        text = said.read().decode(errors="replace").strip()
-    if "missing" in answer:
-        raise NotTraceable("bcc cannot be imported", why=answer["missing"], fix=_FIX)
-    if code or "refused" in answer:
-        raise NotTraceable(
-            "the eBPF programs do not compile",
-            why=text or answer.get("refused", f"the compiler ended with code {code}"),
-            fix="report it with the kernel version (uname -r) and the version of bcc",
-        )
-    return answer, fds, text
-
-
-def _received(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    fds: list[int] = []
-    text = b""
-    while True:
-        data, more, *_ = socket.recv_fds(channel, 1 << 16 if text else 1, 253)
-        fds += more
-        if not data:
-            return json.loads(text[1:] or b"{}"), fds
-        text += data.removeprefix(b"m") if not text else data
 
 
 def expand(source: Path) -> str:
@@ -122,12 +58,8 @@ class Module:
 
     Parameters
     ----------
-    source : str
-        C, with the include files that `expand` puts in.
-    macros : dict of str to int
-        Handed to the compiler as ``-D``.
-    members : mapping of str to sequence of Member
-        More members of kernel structs for ``kernel.h``.
+    source, macros, members
+        See `build`.
 
     Attributes
     ----------
@@ -136,27 +68,14 @@ class Module:
     Raises
     ------
     NotTraceable
-        bcc is missing or the compiler refuses; what it said is in `why`.
+        bcc is missing, the compiler refuses, or the kernel refuses the maps.
     """
 
     def __init__(self, source: str, macros: dict[str, int], members: headers.Members = headers.NO_MEMBERS):
-        with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
-            tree, own = Path(folder, "tree"), Path(folder, "own")
-            own.mkdir()
-            headers.write_tree(tree)
-            (own / "kernel.h").write_text(headers.kernel_header(vmlinux(), members))
-            flags = [f"-I{own}", "-Wno-macro-redefined", "-Wno-address-of-packed-member", *_MISTAKES]
-            flags += [f"-D{name}={value}" for name, value in macros.items()]
-            answer, fds, said = _compiled({"source": source, "flags": flags, "tree": str(tree)})
-        if said:
-            os.write(2, f"{said}\n".encode())  # warnings
-        self.maps: dict[str, Map] = {}
-        ours: dict[int, int] = {}
-        for (name, told), fd in zip(answer["maps"].items(), fds, strict=True):
-            key, value = dtype_of(told["key"]), dtype_of(told["value"])
-            self.maps[name] = Map(fd, key, value, told["entries"], told["per_cpu"])
-            ours[told["fd"]] = fd
-        self._code = {name: _with_maps(bytes.fromhex(code), ours) for name, code in answer["code"].items()}
+        built = build(source, macros, members)
+        self.maps = _made(built["maps"])
+        numbers = {told["fd"]: self.maps[name].fd for name, told in built["maps"].items()}
+        self._code = {name: _with_maps(bytes.fromhex(code), numbers) for name, code in built["code"].items()}
         self._programs: list[int] = []
 
     def instructions(self, function: str) -> bytes:
@@ -190,6 +109,20 @@ class Module:
         _close_all(self._programs)
         for each in self.maps.values():
             each.close()
+
+
+def _made(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Map]:
+    """Make maps; an array of maps is one of ring buffers."""
+    made: dict[str, Map] = {}
+    try:
+        for name, each in sorted(told.items(), key=lambda item: item[1]["type"] in bpf.MAPS_OF_MAPS):
+            inner = next((m.fd for n, m in made.items() if told[n]["type"] == bpf.MAP_TYPE_RINGBUF), 0)
+            made[name] = create(name, each, inner)
+    except OSError as error:
+        for each in made.values():
+            each.close()
+        raise NotTraceable("the kernel refuses the maps", why=error.strerror, fix=_refusal(error)) from error
+    return made
 
 
 def _with_maps(code: bytes, ours: Mapping[int, int]) -> bytes:

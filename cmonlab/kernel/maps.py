@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,3 +90,27 @@ def dtype_of(told: dict[str, Any]) -> np.dtype:
         "offsets": [offset for *_, offset in told["fields"]],
         "itemsize": told["size"],
     })  # fmt: skip
+
+
+def create(name: str, told: Mapping[str, Any], inner_fd: int = 0) -> Map:
+    """Make a map as `compiler` describes it.
+
+    Parameters
+    ----------
+    name : str
+        Shown by ``bpftool map``.
+    told : mapping
+        type, entries, flags, key and value.
+    inner_fd : int
+        A map like those that an array of maps holds.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
+    kind, key, value = told["type"], dtype_of(told["key"]), dtype_of(told["value"])
+    sizes = (0, 0) if kind == bpf.MAP_TYPE_RINGBUF else (key.itemsize, value.itemsize)
+    inner_fd = inner_fd if kind in bpf.MAPS_OF_MAPS else 0
+    fd = bpf.create_map(kind, *sizes, told["entries"], told["flags"], inner_fd, name)
+    return Map(fd, key, value, told["entries"], kind in bpf.PER_CPU_MAPS)

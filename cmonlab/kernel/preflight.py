@@ -119,7 +119,7 @@ def _btf() -> str:
 
 
 def _bcc() -> str:
-    from .loader import check_bcc
+    from .build import check_bcc
 
     return f"bcc {check_bcc()}"
 

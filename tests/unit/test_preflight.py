@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from cmonlab.errors import DockerError, NotTraceable
-from cmonlab.kernel import btf, compiler, headers, loader, pcapfilter, preflight, programs
+from cmonlab.kernel import btf, build, compiler, headers, loader, pcapfilter, preflight, programs
 from cmonlab.kernel.points import CATALOGUE
 from cmonlab.topology import engine, recipe
 
@@ -13,7 +13,7 @@ from cmonlab.topology import engine, recipe
 @pytest.fixture
 def host(monkeypatch):
     """A host on which the looks before the one in question succeed; caches start and end empty."""
-    caches = (btf.vmlinux, loader.check_bcc, pcapfilter._libpcap)
+    caches = (btf.vmlinux, build.check_bcc, pcapfilter._libpcap)
     for cache in caches:
         cache.cache_clear()
     monkeypatch.setattr(preflight.os, "geteuid", lambda: 0)
