@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from array import array
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import NotTraceable
 
@@ -73,30 +76,34 @@ class Btf:
         hdr_len, type_off, type_len, str_off, self._strings_len = struct.unpack_from("<IIIII", raw, 4)
         self._strings, self._base = hdr_len + str_off, base
         self._first_id, self._first_string = (len(base._offsets), base._strings_len) if base else (0, 0)
-        self._offsets, self._ids = self._index(hdr_len + type_off, type_len)
+        self._offsets = self._index(hdr_len + type_off, type_len)
+        at = np.asarray(self._offsets, np.int64) >> 2
+        self._names, kinds = self._words[at], self._words[at + 1] >> 24 & 0x1F
+        self._kinds = kinds.astype(np.uint8)
+        if not base:
+            self._kinds[0] = 0  # the kernel's type 0 is void, and is not in the file
 
-    def _index(self, start: int, length: int) -> tuple[list[int], dict[tuple[int, int], int]]:
-        """Record the position of every type, and the first id of each (kind, name)."""
-        raw, unpack = self._raw, struct.Struct("<III").unpack_from
-        offsets, ids, at, end = ([] if self._base else [0]), {}, start, start + length  # the kernel's type 0 is void
+    @property
+    def _words(self) -> np.ndarray:
+        return np.frombuffer(self._raw, "<u4", len(self._raw) // 4)
+
+    def _index(self, start: int, length: int) -> array:
+        """Return the position of every type."""
+        words, offsets = array("I", self._raw[: (start + length) // 4 * 4]), array("I", [] if self._base else [0])
+        at, end = start // 4, (start + length) // 4
+        sizes = [3 + _FIXED_TAIL.get(kind, 0) // 4 for kind in range(32)]
+        each = [_MEMBER_SIZE.get(kind, 0) // 4 for kind in range(32)]
         while at < end:
-            name_off, info, _ = unpack(raw, at)
-            kind = (info >> 24) & 0x1F
-            if name_off:
-                ids.setdefault((kind, name_off), self._first_id + len(offsets))
-            offsets.append(at)
-            members = (info & 0xFFFF) * _MEMBER_SIZE.get(kind, 0)
-            at += 12 + _FIXED_TAIL.get(kind, 0) + members
-        return offsets, ids
+            info = words[at + 1]
+            offsets.append(4 * at)
+            kind = info >> 24 & 0x1F
+            at += sizes[kind] + (info & 0xFFFF) * each[kind]
+        return offsets
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the type information, the identity of this kernel build."""
         return hashlib.sha256(self._raw).hexdigest()
-
-    @cached_property
-    def _by_name(self) -> dict[tuple[int, str], int]:
-        return {(kind, self._string(off)): i for (kind, off), i in reversed(self._ids.items())}
 
     def _string(self, offset: int) -> str:
         if self._base and offset < self._first_string:
@@ -118,11 +125,22 @@ class Btf:
 
     def id_of(self, kind: int, name: str) -> int | None:
         """Return the id of the first type of that kind and name, or None; of a module, its own types alone."""
-        return self._by_name.get((kind, name))
+        known = self._kinds == kind
+        for offset in self._string_offsets(name):
+            found = np.flatnonzero(known & (self._names == offset))
+            if len(found):
+                return self._first_id + int(found[0])
+        return None
+
+    def _string_offsets(self, name: str) -> list[int]:
+        """Return where a text stands among the strings; a module's may be the kernel's."""
+        at = self._raw.find(b"\0" + name.encode() + b"\0", self._strings)
+        own = [at + 1 - self._strings + self._first_string] if at >= 0 and name else []
+        return (self._base._string_offsets(name) if self._base else []) + own
 
     def names(self, kind: int) -> list[str]:
         """Return the names of all types of a kind."""
-        return [name for of_kind, name in self._by_name if of_kind == kind]
+        return [self._string(int(offset)) for offset in np.unique(self._names[self._kinds == kind])]
 
     def kind(self, type_id: int) -> int:
         """Return a type's kind: `INT`, `PTR` and so on."""
