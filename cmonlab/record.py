@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import cells, provenance, store
+from . import cells, extras, provenance, store
 from .errors import NotTraceable, RuleError, SessionError, UnknownName, WorkloadError
 from .interrupt import interruptible, uninterrupted
 from .session import Session
 
 if TYPE_CHECKING:
+    from .probe import Probe
     from .rules import Rule
 
 Progress = Callable[[str, float], None]
@@ -52,6 +53,11 @@ def rules_of(rule: str | Path | Rule | Sequence[Rule], points: Sequence[str] | N
     return list(load_rules(rule) if isinstance(rule, Path) else [rule] if isinstance(rule, Rule) else rule)
 
 
+def _with_points(rule: Rule, names: tuple[str, ...]) -> Rule:
+    """Return a rule that takes custom points, too, if it records at all."""
+    return rule.model_copy(update={"points": (*rule.points, *names)}) if rule.mode == "capture" else rule
+
+
 class Capture:
     """A running trace: what happens between entering and leaving becomes a session.
 
@@ -65,21 +71,24 @@ class Capture:
         Returns the containers known; rules with selectors need it.
     context : mapping, optional
         More entries for the manifest (topology, image, …).
+    probes : sequence of Probe, optional
+        Custom points; every rule that captures takes them.
     """
 
     def __init__(
         self, rules: Sequence[Rule], links: Callable[[], list[dict]],
-        containers: Callable[[], Sequence] = tuple, context: Mapping | None = None,
+        containers: Callable[[], Sequence] = tuple, context: Mapping | None = None, probes: Sequence[Probe] = (),
     ):  # fmt: skip
         from .agent.members import Members
         from .kernel.programs import available
         from .kernel.tracer import Tracer
         from .rules import standardise
 
-        self._rules = list(rules)
-        self._plans = standardise(self._rules, [point.name for point in available()])
+        own = tuple(probe.name for probe in probes)
+        self._rules = [_with_points(rule, own) for rule in rules]
+        self._plans = standardise(self._rules, [*(point.name for point in available()), *own])
         self._members = Members(containers)
-        self._tracer = Tracer()
+        self._tracer = Tracer(probes=probes)
         self._links, self._context = links, dict(context or {})
         self._started_ns = 0
 
@@ -138,6 +147,8 @@ class Capture:
         NotTraceable
             Reading broke off; the session up to then is in the error's ``session``.
         """
+        from .kernel.custom import described
+
         ended_ns = time.monotonic_ns()
         recording = self._tracer.stop()
         columns = store.columns_of(recording.chunks)
@@ -165,8 +176,13 @@ class Capture:
             "links": self._links(),
             **self._context,
         }  # fmt: skip
-        aggregated = any(rule.mode == "aggregate" for rule in self._rules)
-        session = Session(columns, entries, cells.columns_of(recording.cells) if aggregated else None)
+        aggregates = notes = None
+        if any(rule.mode == "aggregate" for rule in self._rules):
+            aggregates = cells.columns_of(recording.cells)
+        if self._tracer.probes:
+            entries["probes"] = described(self._tracer.probes, self._tracer.own)
+            notes = extras.columns_of(recording.notes)
+        session = Session(columns, entries, aggregates, notes)
         if self._tracer.error is not None:
             error = NotTraceable(
                 "reading the events broke off",
@@ -180,7 +196,7 @@ class Capture:
 
 def record(
     lab, workload, rule: str | Path | Rule | Sequence[Rule] | None = None, *, duration_s: float = 10.0,
-    points: Sequence[str] | None = None, progress: Progress | None = None,
+    points: Sequence[str] | None = None, probes: Sequence[Probe] = (), progress: Progress | None = None,
 ) -> Session:  # fmt: skip
     """Run a workload in a lab and record its packets.
 
@@ -197,6 +213,8 @@ def record(
         How long the workload runs.
     points : sequence of str, optional
         With an expression: names of points or groups, by default the group ``default``.
+    probes : sequence of Probe, optional
+        Custom points; see ``session.probe(name)`` for what they took down.
     progress : callable, optional
         Called with a phrase and a fraction from 0 to 1.
 
@@ -208,7 +226,7 @@ def record(
 
     Raises
     ------
-    NotTraceable, RuleError, UnknownName, DockerError, WorkloadError
+    NotTraceable, ProbeError, RuleError, UnknownName, DockerError, WorkloadError
         An error that comes while the workload runs has the session up to then in its
         attribute ``session``.
     """
@@ -227,7 +245,7 @@ def record(
                 inventory = stack.enter_context(Inventory.of(lab))
                 say("compiling the eBPF programs", 0.0)
                 context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
-                capture = Capture(rules, inventory.links, inventory.containers, context)
+                capture = Capture(rules, inventory.links, inventory.containers, context, probes)
                 stack.callback(capture.close)
                 inventory.on_change(capture.containers_changed)
                 say("starting the workload's servers", 0.0)

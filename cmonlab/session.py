@@ -15,6 +15,7 @@ from .analysis import aggregate, latency, traffic
 from .analysis import journeys as _journeys
 from .analysis import loss as _loss
 from .analysis import pairs as _pairs
+from .analysis import probes as _probes
 from .analysis.category import labelled
 from .analysis.walk import Walk
 from .engine.correlate import Journeys, correlate
@@ -55,6 +56,8 @@ class Session:
         Provenance, names and the ledger, as in ``manifest.json``.
     cells : mapping of str to numpy.ndarray, optional
         What aggregate rules counted: the columns of ``cmonlab.cells``.
+    notes : mapping of str to numpy.ndarray, optional
+        What custom points took down: the columns of ``cmonlab.extras``.
     """
 
     def __init__(
@@ -62,10 +65,12 @@ class Session:
         columns: Mapping[str, np.ndarray],
         manifest: Mapping,
         cells: Mapping[str, np.ndarray] | None = None,
+        notes: Mapping[str, np.ndarray] | None = None,
     ):
         self._columns = dict(columns)
         self.manifest = dict(manifest)
         self._cells = None if cells is None else dict(cells)
+        self._notes = None if notes is None else dict(notes)
         self._facts = Facts(self.manifest)
 
     # ---- what the manifest says -------------------------------------------
@@ -216,6 +221,19 @@ class Session:
             self._columns, self._found, self._facts.names, self._journeys, self.drops(), self.retransmissions()
         )
 
+    def probe(self, name: str) -> pd.DataFrame:
+        """One row a hop of a custom point (`cmonlab.Probe`), with its fields.
+
+        Raises
+        ------
+        UnknownName
+            The session has no custom point of that name.
+        """
+        known = {probe["name"]: probe for probe in self.manifest.get("probes", [])}
+        if name not in known or self._notes is None:
+            raise UnknownName("custom point", name, known)
+        return _probes.table(self._columns, self._found, self._facts.names, self._notes, known[name])
+
     # ---- tables of aggregate rules ------------------------------------------
 
     @property
@@ -291,7 +309,7 @@ class Session:
         SessionError
             The directory is taken or cannot be written. The session stays usable.
         """
-        store.save(Path(path), self._columns, self.manifest, self._cells)
+        store.save(Path(path), self._columns, self.manifest, self._cells, self._notes)
         return Path(path)
 
     def slowest(self, direction: str | None = None) -> int:

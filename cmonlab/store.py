@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cells, scratch
+from . import cells, extras, scratch
 from .errors import SessionError
+
+Columns = dict[str, np.ndarray]
 
 FORMAT = 2
 EVENTS, MANIFEST = "events.parquet", "manifest.json"
@@ -96,8 +98,9 @@ def _first_that_exists(folder: Path) -> Path:
 
 
 def save(
-    path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping, aggregates: Mapping[str, np.ndarray] | None = None
-) -> None:
+    path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping,
+    aggregates: Mapping[str, np.ndarray] | None = None, notes: Mapping[str, np.ndarray] | None = None,
+) -> None:  # fmt: skip
     """Write a session directory atomically: a sibling first, then one rename.
 
     Parameters
@@ -108,6 +111,8 @@ def save(
     manifest : mapping
     aggregates : mapping of str to numpy.ndarray, optional
         Columns of `cmonlab.cells`.
+    notes : mapping of str to numpy.ndarray, optional
+        Columns of `cmonlab.extras`.
 
     Raises
     ------
@@ -125,6 +130,8 @@ def save(
         write_events(folder / EVENTS, columns)
         if aggregates is not None:
             cells.save_cells(folder / cells.CELLS, aggregates)
+        if notes is not None:
+            extras.save_extras(folder / extras.EXTRAS, notes)
         text = json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for file in folder.iterdir():
@@ -189,7 +196,7 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     )  # fmt: skip
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray] | None]:
+def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
     """Read a session directory.
 
     Returns
@@ -198,6 +205,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray]
     manifest : dict
     aggregates : dict of str to numpy.ndarray or None
         Columns of `cmonlab.cells`, where a rule aggregated.
+    notes : dict of str to numpy.ndarray or None
+        Columns of `cmonlab.extras`, where there were custom points.
 
     Raises
     ------
@@ -221,6 +230,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray]
             raise ValueError(f"{MANIFEST} lacks {', '.join(broken)}")
         columns = {name: stored[name].astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
         aggregates = cells.load_cells(path / cells.CELLS) if (path / cells.CELLS).exists() else None
+        notes = extras.load_extras(path / extras.EXTRAS) if (path / extras.EXTRAS).exists() else None
     except PermissionError as error:
         raise SessionError(
             f"{path} cannot be read", why=str(error), fix="run as its owner, or change its permissions"
@@ -229,7 +239,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict, dict[str, np.ndarray]
         raise SessionError(
             f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy"
         ) from error
-    return columns, manifest, aggregates
+    return columns, manifest, aggregates, notes
 
 
 def _read_manifest(path: Path) -> dict:

@@ -24,7 +24,7 @@ def run(recordings: dict[str, Path], scratch: Path) -> Outcome:
     """
     outcome = Outcome()
     for workload, directory in recordings.items():
-        columns, _, _ = store.load(directory)
+        columns, _, *_ = store.load(directory)
         events = len(columns["ts_ns"])
         whole = (directory / store.EVENTS).stat().st_size / events
         parts = []

@@ -25,7 +25,7 @@ def _load(directory: Path):
     """Return (columns, manifest), with every module loaded and every cache of the libraries warm."""
     from cmonlab import store
 
-    columns, manifest, _ = store.load(directory)
+    columns, manifest, *_ = store.load(directory)
     _session({name: values[:2000].copy() for name, values in columns.items()}, manifest).breakdown()
     return columns, manifest
 

@@ -11,7 +11,7 @@ from cmonlab.analysis.names import Names
 from cmonlab.analysis.probes import table
 from cmonlab.engine.correlate import Stages, correlate
 from cmonlab.errors import NotTraceable, ProbeError
-from cmonlab.kernel import custom, loader, programs
+from cmonlab.kernel import build, custom, loader, programs
 from cmonlab.kernel.tracer import Tracer
 from cmonlab.probe import Probe
 from cmonlab.rules import Rule
@@ -224,7 +224,7 @@ def test_what_the_verifier_refuses_is_told_with_its_last_lines(capfd):
     ],
 )
 def test_what_this_kernel_has_not_is_told_before_compiling(monkeypatch, changes, words):
-    monkeypatch.setattr(loader, "_compiled", lambda job: pytest.fail("it was compiled"))
+    monkeypatch.setattr(loader, "build", lambda *_: pytest.fail("it was compiled"))
     if changes.get("function") and programs.functions_traceable():
         words = words[:1]
     told = _refused(**changes)
@@ -239,7 +239,8 @@ def test_too_many_and_twice():
         custom.points([Probe(f"p{n}", at="tcp_probe", socket=0) for n in range(17)])
 
 
-def test_warnings_are_shown_and_errors_are_not(capfd):
+def test_warnings_are_shown_and_errors_are_not(monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(build, "_cache", lambda: tmp_path)
     custom.check(Probe("mine", at="tcp_probe", socket=0, first_line=5, body="#warning look"))
     assert "probe mine:5:2: warning: look" in capfd.readouterr().err
 
@@ -256,9 +257,9 @@ def test_a_function_where_the_host_allows_it(lab):
 
 
 def test_a_host_that_cannot_trace_says_so(monkeypatch):
-    def none(job):
+    def none(*_):
         raise NotTraceable("bcc cannot be imported", fix="install it")
 
-    monkeypatch.setattr(loader, "_compiled", none)
+    monkeypatch.setattr(loader, "build", none)
     with pytest.raises(NotTraceable, match="bcc cannot be imported"):
         custom.check(Probe("mine", at="tcp_probe", socket=0))

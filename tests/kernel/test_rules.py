@@ -71,7 +71,6 @@ def test_a_change_loses_no_event_of_rules_that_stay(lab):
     aggregate = Rule(name="sum", match="", mode="aggregate")
     with Tracer() as tracer, Stream(lab, port) as stream:
         tracer.start(plans(stays))
-        begin = stream.sent
         took = []
         for change in ([stays, comes], [stays, aggregate], [stays], [stays, comes, aggregate], [stays]):
             wait_for(stream, 100)

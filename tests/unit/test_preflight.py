@@ -5,7 +5,7 @@ import platform
 import pytest
 
 from cmonlab.errors import DockerError, NotTraceable
-from cmonlab.kernel import btf, build, compiler, headers, loader, pcapfilter, preflight, programs
+from cmonlab.kernel import btf, build, compiler, headers, pcapfilter, preflight, programs
 from cmonlab.kernel.points import CATALOGUE
 from cmonlab.topology import engine, recipe
 
@@ -67,8 +67,9 @@ def test_no_bcc_or_another_project_of_that_name(host, tmp_path):
     assert "bcc" not in compiler.sys.modules
 
 
-def test_what_the_compiler_lacks_is_told(host):
-    host.setattr(loader, "_received", lambda channel: ({"missing": "no module named bcc"}, []))
+def test_what_the_compiler_lacks_is_told(host, tmp_path):
+    (tmp_path / "compiler.py").write_text("""print('{"missing": "no module named bcc"}')""")
+    host.setattr(build, "_COMPILER", tmp_path / "compiler.py")
     refused = _refusal(preflight._bcc)
     assert "apt install python3-bpfcc" in refused.fix and "pip install bcc" in refused.fix
     assert refused.why == "no module named bcc"

@@ -40,7 +40,7 @@ def test_columns_are_in_order_of_time(chunks):
 def test_saved_and_loaded(tmp_path, packets):
     columns = bulk(packets) if packets else store.empty_columns()
     store.save(tmp_path / "run", columns, manifest())
-    loaded, entries, _ = store.load(tmp_path / "run")
+    loaded, entries, *_ = store.load(tmp_path / "run")
     assert list(loaded) == list(columns)
     for name, values in columns.items():
         assert loaded[name].dtype == values.dtype
@@ -114,7 +114,7 @@ def test_a_session_of_format_1_is_opened(tmp_path):
         "ledger": [row],
     }  # fmt: skip
     (tmp_path / "old" / store.MANIFEST).write_text(json.dumps(entries))
-    columns, upgraded, _ = store.load(tmp_path / "old")
+    columns, upgraded, *_ = store.load(tmp_path / "old")
     assert {name: values.dtype for name, values in columns.items()} == store._DTYPES
     assert columns["skb"].tolist() == [0x04000001, 0x7F, 0x04000001]
     assert (columns["epoch"].tolist(), columns["rules"].tolist()) == ([1, 1, 1], [1, 1, 1])
@@ -127,6 +127,6 @@ def test_a_session_of_format_1_is_opened(tmp_path):
     assert Rule.model_validate(rule["rule"]).model_dump(mode="json") == rule["rule"]
     assert rule["rule"]["match"]["packets"] == "udp port 53"
     store.save(tmp_path / "new", columns, upgraded)
-    again, entries, _ = store.load(tmp_path / "new")
+    again, entries, *_ = store.load(tmp_path / "new")
     assert entries["format"] == store.FORMAT == 2
     assert all((again[name] == values).all() for name, values in columns.items())
