@@ -73,7 +73,7 @@ def of_recording(
         Low halves of the code addresses in the events.
     """
     return {
-        "points": [asdict(point) for point in points],
+        "points": [asdict(point) | {"groups": list(point.groups)} for point in points],
         "symbols": manifest.symbols(code),
         "addresses6": {str(key): raw.hex() for key, raw in addresses6.items()},
         "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in blind],

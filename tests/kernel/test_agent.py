@@ -34,9 +34,13 @@ def local():
 
 @contextmanager
 def over_nats():
-    with NatsServer() as server, connect(server.url, server.token) as ours:
-        with Service(ours) as service, agents.connect(url=server.url, token=server.token) as client:
-            yield client, service
+    with (
+        NatsServer() as server,
+        connect(server.url, server.token) as ours,
+        Service(ours) as service,
+        agents.connect(url=server.url, token=server.token) as client,
+    ):
+        yield client, service
 
 
 @pytest.fixture(params=[local, over_nats], ids=["local", "nats"])
@@ -53,7 +57,7 @@ def wait_until(condition, seconds=20.0):
 
 
 def test_a_recording_comes_home_whole(lab, agent):
-    client, service = agent
+    client, _service = agent
     port = free_port()
     client.apply(
         [Rule(name="each", match=f"udp port {port}"), Rule(name="sum", match=f"udp port {port}", mode="aggregate")]
@@ -104,7 +108,7 @@ def test_windows_tell_pairs_second_by_second(lab, agent):
 
 
 def test_rules_come_go_and_expire(agent):
-    client, service = agent
+    client, _service = agent
     first = client.apply([Rule(name="a", match="udp"), Rule(name="b", match="tcp", duration=0.6)])
     assert client.rules()["name"].tolist() == ["a", "b"]
     second = client.apply(Rule(name="a", match="udp port 9"))
@@ -118,7 +122,7 @@ def test_rules_come_go_and_expire(agent):
 
 
 def test_mistakes_travel_back_and_change_nothing(agent):
-    client, service = agent
+    client, _service = agent
     client.apply(Rule(name="a", match="udp"))
     with pytest.raises(UnknownName, match="active rule"):
         client.remove("b")
@@ -206,4 +210,3 @@ def test_what_a_killed_agent_leaves_is_found(tmp_path):
         process.wait()
     removed = json.loads(run("clean", "--json", home=tmp_path).stdout)["removed"]
     assert any("agent.json" in name for name in removed)
-

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from cmonlab.kernel import tracer
+from cmonlab.kernel import programs, tracer
 
 from .traffic import (
     ADDRESS,
@@ -61,7 +61,7 @@ def test_what_is_left_is_true(lab, blocked):
     session = done.session
     journeys = session.journeys()
     assert len(journeys) <= COUNT
-    if any(point.stage == "read" for point in tracer.available()):  # else the buffer's address tells who was read
+    if any(point.stage == "read" for point in programs.available()):  # else the buffer's address tells who was read
         assert not (journeys["outcome"] == "delivered").any()
     assert journeys["seq"].is_unique
     sent = {hash_of(number, 40): number for number in range(COUNT)}

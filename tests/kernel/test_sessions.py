@@ -72,7 +72,7 @@ def test_the_breakdown_is_that_of_the_hops(session):
 
 def test_saved_and_opened_again_it_is_the_same(session, tmp_path):
     again = cmonlab.open(session.save(tmp_path / "run"))
-    assert again.manifest == {"format": 1, **session.manifest}
+    assert again.manifest == {"format": 2, **session.manifest}
     assert again.events.equals(session.events)
     for name in TABLES:
         assert again.table(name).equals(session.table(name)), name
