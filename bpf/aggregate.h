@@ -23,133 +23,183 @@ static __always_inline u16 bucket_of(u64 ns)
 	return ((e - 5) << 5) + (ns >> (e - 5));
 }
 
-static __always_inline struct cell *cell_of(struct cell_key *key, u32 odd)
-{
-	struct cell zero = {};
-	struct cell *cell = odd ? cells_odd.lookup(key) : cells_even.lookup(key);
+#define PROBES 8 /* cells that are looked at for a key before there is no room, */
+#define STEP 5003 /* so far from each other: odd, and beyond the buckets of a histogram */
 
-	if (cell)
-		return cell;
-	if (odd) {
-		cells_odd.insert(key, &zero);
-		return cells_odd.lookup(key);
-	}
-	cells_even.insert(key, &zero);
-	return cells_even.lookup(key);
+/* A cell's key as the programs calculate with it: struct cell_key on a machine that has
+ * the low byte first, as all have that bcc compiles for. */
+struct words {
+	u64 word[4];
+};
+
+static __always_inline u32 hash_of(const struct words *w)
+{
+	u64 m = w->word[0] * 0x9e3779b97f4a7c15ULL ^ w->word[1] * 0xff51afd7ed558ccdULL ^
+		w->word[2] * 0xc4ceb9fe1a85ec53ULL ^ w->word[3] * 0xd6e8feb86659fd93ULL;
+
+	m = (m ^ m >> 32) * 0x9e3779b97f4a7c15ULL;
+	return m >> 32 | 1;
 }
 
-static __always_inline int add(struct cell_key *key, u32 odd, u32 bytes, u64 ns)
+static __always_inline int is_same(const struct cell *cell, const struct words *w)
 {
-	struct cell *cell = cell_of(key, odd);
+	const struct words *own = (const struct words *)&cell->key;
 
-	if (!cell)
-		return -1;
-	__sync_fetch_and_add(&cell->packets, 1);
-	__sync_fetch_and_add(&cell->bytes, bytes);
-	__sync_fetch_and_add(&cell->sum_ns, ns);
+	return own->word[3] == w->word[3] && own->word[0] == w->word[0] && own->word[1] == w->word[1] &&
+	       own->word[2] == w->word[2];
+}
+
+/* Take a free cell. A program of another point may have interrupted this one on the same
+ * CPU and been faster; one of the same point never does (kernel/trace/bpf_trace.c,
+ * __bpf_trace_run), so that nobody else looks for this key meanwhile. */
+static __always_inline int claim(struct cell *cell, const struct words *w, u32 table, u32 at)
+{
+	u64 *count = taken_counts.lookup(&table), *note;
+	struct words *own = (struct words *)&cell->key;
+	u32 next;
+
+	if (!count || __sync_val_compare_and_swap(&own->word[3], 0, w->word[3]))
+		return 0;
+	*own = *w;
+	next = table * CELLS + (__sync_fetch_and_add(count, 1) & (CELLS - 1));
+	note = taken.lookup(&next);
+	if (note)
+		*note = at;
+	return 1;
+}
+
+/* The key's cell in this CPU's table: looking it up in a hash map of the kernel's would
+ * cost more than all the rest of this. Buckets of one histogram lie side by side, in few
+ * pages: under a hypervisor a page whose translation is not at hand costs more than a
+ * line that is not. */
+static __always_inline struct cell *cell_of(struct words *w, u64 bucket, u32 table)
+{
+	u64 hash = hash_of(w);
+
+	w->word[2] |= bucket << 32;
+	w->word[3] |= hash << 32;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < PROBES; i++) {
+		u32 at = ((hash >> 1) + bucket + i * STEP) & (CELLS - 1), place = table * CELLS + at;
+		struct cell *cell = cells.lookup(&place);
+
+		if (!cell)
+			return 0;
+		if (is_same(cell, w) || (!cell->key.hash && claim(cell, w, table, at)))
+			return cell;
+	}
 	return 0;
 }
 
-static __always_inline u32 side(void)
+static __always_inline int add(struct words *w, u64 bucket, u32 table, u32 bytes, u64 ns)
 {
-	u32 key = 0;
-	struct state *state = states.lookup(&key);
+	struct cell *cell = cell_of(w, bucket, table);
 
-	return state ? state->side & 1 : 0;
+	if (!cell)
+		return -1;
+	cell->packets++;
+	cell->bytes += bytes;
+	cell->sum_ns += ns;
+	return 0;
 }
 
-static __always_inline void key_of(struct cell_key *key, const struct hop *hop)
-{
-	key->saddr = hop->saddr;
-	key->daddr = hop->daddr;
-	key->netns = hop->netns;
-	key->ifindex = hop->ifindex;
-	key->point = hop->point;
-	key->proto = hop->proto;
-	key->shape = hop->shape & SHAPE_IPV6;
-}
+/* What a cell counts: `kind`, and of a segment the point before and the bucket of its time. */
+struct what {
+	u64 kind;
+	u64 from;
+	u64 bucket;
+	u64 ns;
+};
 
-/* Add to the cell of each rule. Of what finds no room, the packet's fate is told
- * (`count`, 0 where it has another one), and each rule's tally. */
-static __always_inline void add_for_rules(u32 mask, struct cell_key *key, const struct hop *hop, u64 ns,
-					  struct counters *count)
+/* Add to the cell of each rule. What finds no room is in the rule's tally; tells whether
+ * there was room for all. */
+static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct what what, struct counters *count)
 {
-	u32 odd = side(), end = RULES_END, first = 0;
-	struct rule *any = rules.lookup(&first);
-	u64 failed = any ? any->zero : 0; /* as in take() */
+	u32 table = bpf_get_smp_processor_id() * 2 + (STATE->side & 1), end = RULES_END;
+	u64 zero = count->rules[0].zero, failed = zero; /* as in take(); for the verifier to forget */
+	u64 bucket = what.bucket ^ zero, ns = what.ns ^ zero;
+	struct words key = {{
+		(u64)hop->daddr << 32 | hop->saddr,
+		(u64)hop->netns << 32,
+		((what.from << 8 | what.kind) << 48 | hop->ifindex) ^ zero,
+		(hop->shape & SHAPE_IPV6) << 16 | hop->proto << 8 | hop->point,
+	}};
 
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < end; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		u32 at = i * POINTS + hop->point, number = i;
-		struct rule *rule = rules.lookup(&number);
-		struct tally *tally = tallies.lookup(&at);
+		struct tally *tally = &count->rules[i & (RULES - 1)];
+		struct words own = key;
 
-		if (!rule || !tally)
-			return;
-		key->rule = i;
-		key->sport = rule->by_flow ? hop->sport : 0;
-		key->dport = rule->by_flow ? hop->dport : 0;
-		if (add(key, odd, hop->len_bytes, ns)) {
+		if (BY_FLOW >> i & 1)
+			own.word[1] |= (u32)hop->dport << 16 | hop->sport;
+		own.word[3] |= i << 24;
+		if (add(&own, bucket, table, hop->len_bytes, ns)) {
 			tally->overflowed++;
-			failed = 1;
+			failed |= zero + 1;
 		}
 	}
-	if (!count)
+	return failed == 0;
+}
+
+static __always_inline void tell_fate(u32 mask, int fits, struct counters *count)
+{
+	if (mask & CAPTURE) /* it has another one */
 		return;
-	if (failed)
-		count->overflowed++;
-	else
+	if (fits)
 		count->aggregated++;
+	else
+		count->overflowed++;
 }
 
 /* What tells this packet from the next one in the same buffer. */
-static __always_inline u32 tag_of(const struct hop *hop, u32 hash)
+static __always_inline u32 tag_of(const struct hop *hop, u32 salt)
 {
-	return mix(hop->skb, hash) & 0xffffff;
+	u64 m = ((u64)hop->seq << 32 | salt) * 0x9e3779b97f4a7c15ULL ^ hop->skb * 0xff51afd7ed558ccdULL;
+
+	return m >> 40;
 }
 
-static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 hash, u64 now,
+static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 salt, u64 now,
 					  struct net_device *dev, struct counters *count)
 {
-	u32 at = (hop->skb ^ hop->skb >> 16) & (PASSAGES - 1), tag = tag_of(hop, hash);
+	/* Objects are 256 bytes apart, or a multiple of it. */
+	u32 at = (hop->skb >> 2 ^ hop->skb >> 18) & (PASSAGES - 1), tag = tag_of(hop, salt);
 	struct passage *passage = passages.lookup(&at);
-	struct cell_key key = {};
-	u64 when, first, took = 0;
+	struct what what = {.kind = CELL_HOP};
+	u64 when, first;
 
 	if (!passage)
 		return;
-	key_of(&key, hop);
 	when = passage->when;
 	first = passage->first;
 	if (hop->point == POINT_KFREE_SKB) {
-		key.kind = CELL_DROP;
-		key.bucket = hop->detail;
+		what.kind = CELL_DROP;
+		what.bucket = hop->detail;
 		passage->when = 0;
 	} else if ((when & 0xffffff) == tag) {
-		key.kind = CELL_SEGMENT;
-		key.from = first & 0xff;
-		took = (now - (when >> 24)) & NS_40_BITS;
-		key.bucket = bucket_of(took);
+		what.kind = CELL_SEGMENT;
+		what.from = first & 0xff;
+		what.ns = (now - (when >> 24)) & NS_40_BITS;
+		what.bucket = bucket_of(what.ns);
 		passage->first = (first & ~0xffULL) | hop->point;
 		passage->when = now << 24 | tag;
 	} else {
-		key.kind = CELL_HOP;
 		first = now << 24;
 		passage->first = first | hop->point;
 		passage->when = now << 24 | tag;
 	}
-	add_for_rules(mask, &key, hop, took, count);
+	tell_fate(mask, add_for_rules(mask & AGGREGATE, hop, what, count), count);
 	/* The whole way: where the packet leaves the devices, if the namespace is its
 	 * destination's, which user space knows. Ports of bridges pass it on. */
-	if (hop->point != POINT_NETIF_RECEIVE_SKB || key.kind != CELL_SEGMENT || !dev || dev->rx_handler)
+	if (hop->point != POINT_NETIF_RECEIVE_SKB || what.kind != CELL_SEGMENT || !dev || dev->rx_handler)
 		return;
-	key.kind = CELL_TOTAL;
-	key.from = 0;
-	took = (now - (first >> 24)) & NS_40_BITS;
-	key.bucket = bucket_of(took);
-	add_for_rules(mask, &key, hop, took, 0);
+	what.kind = CELL_TOTAL;
+	what.from = 0;
+	what.ns = (now - (first >> 24)) & NS_40_BITS;
+	what.bucket = bucket_of(what.ns);
+	add_for_rules(mask & AGGREGATE, hop, what, count);
 }
 
 #endif

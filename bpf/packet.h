@@ -16,14 +16,17 @@
 #define PROTO_FRAGMENT 44
 #define PROTO_ICMPV6   58
 
+/* Off the straight way, where it takes no room between what is run for each packet. */
+#define RARELY(condition) __builtin_expect(!!(condition), 0)
+
 #define WINDOW 64 /* bytes read at once: IPv6 and TCP headers fit */
 
 /* A view of one packet's headers. */
 struct view {
 	const u8 *bytes; /* the first WINDOW bytes, to be read by plain loads */
 	u64 start;       /* where they are in the kernel */
-	u32 linear;      /* bytes there that are not in page fragments */
-	u32 total;       /* bytes of the packet from there on */
+	u64 linear;      /* bytes there that are not in page fragments */
+	u64 total;       /* bytes of the packet from there on */
 #ifndef READABLE_TYPE
 	u8 copy[WINDOW]; /* aligned so that every header field is a plain load */
 #endif
@@ -36,7 +39,7 @@ static __always_inline u32 be32(const u8 *p) { return bpf_ntohl(*(u32 *)p); }
  * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array.
  * Before, the bytes are copied. Reading past a short packet stays inside its
  * buffer: skb_shared_info follows it. */
-static __always_inline int view_read(struct view *v, u64 start, u32 linear, u32 total)
+static __always_inline int view_read(struct view *v, u64 start, u64 linear, u64 total)
 {
 	v->start = start;
 	v->linear = linear;
@@ -130,19 +133,18 @@ static __always_inline void read_ipv4(struct hop *hop, const struct view *v, u32
 	hop->ident = be16(h + 4);
 	*salt = hop->ident;
 	hop->len_bytes = be16(h + 2);
-	if (!hop->len_bytes) /* BIG TCP: more than 64 KiB */
+	if (RARELY(!hop->len_bytes)) /* BIG TCP: more than 64 KiB */
 		hop->len_bytes = v->total;
-	if (fragment & 0x1fff) {
+	if (RARELY(fragment & 0x1fff)) {
 		hop->shape |= SHAPE_FRAGMENT;
 		hop->seq = fragment & 0x1fff;
 		hop->shape |= (h[0] & 0x0f) << SHAPE_HEADER_SHIFT;
 		return;
 	}
-	if ((h[0] & 0x0f) == 5) {
+	if (RARELY((h[0] & 0x0f) != 5))
+		read_transport_far(hop, (h[0] & 0x0f) * 4, v, salt);
+	else
 		read_transport(hop, h + 20, 20, v, salt);
-		return;
-	}
-	read_transport_far(hop, (h[0] & 0x0f) * 4, v, salt);
 }
 
 /* Walk at most three extension headers (RFC 8200 section 4). */
@@ -186,47 +188,52 @@ static __always_inline void read_ipv6(struct hop *hop, const struct view *v, u32
 		hop->len_bytes = v->total;
 	hop->saddr = fold6(h + 8);
 	hop->daddr = fold6(h + 24);
-	if (hop->proto == PROTO_TCP || hop->proto == PROTO_UDP || hop->proto == PROTO_ICMPV6) {
+	if (hop->proto == PROTO_TCP || hop->proto == PROTO_UDP || hop->proto == PROTO_ICMPV6)
 		read_transport(hop, h + 40, 40, v, salt);
-		return;
-	}
-	read_extensions(hop, v, salt);
+	else
+		read_extensions(hop, v, salt);
 }
 
-/* Fill in what the packet tells, and return its hash: of fields that no hop
- * changes, NAT included, so that every hop and every host knows it again. */
-static __always_inline u32 read_ip(struct hop *hop, const struct view *v)
+/* Fill in what the packet tells. */
+static __always_inline void read_ip(struct hop *hop, const struct view *v, u32 *salt)
 {
-	u32 salt = 0;
-
 	hop->sport = hop->dport = 0;
 	hop->seq = 0;
 	hop->ident = 0;
 	hop->tcp_flags = 0;
-	if ((v->bytes[0] >> 4) == 6)
-		read_ipv6(hop, v, &salt);
+	if (RARELY((v->bytes[0] >> 4) == 6))
+		read_ipv6(hop, v, salt);
 	else
-		read_ipv4(hop, v, &salt);
+		read_ipv4(hop, v, salt);
+}
+
+/* A packet's hash: of fields that no hop changes, NAT included, so that every hop and
+ * every host knows it again. */
+static __always_inline u32 hash_of_packet(const struct hop *hop, u32 salt)
+{
 	return mix(hop->seq ^ hop->proto << 24, salt);
+}
+
+/* Offset of the IP packet inside of a tunnel's UDP datagram, whose header is at `at`, or 0. */
+static __always_inline u32 behind_udp(const u8 *udp, u32 at)
+{
+	u16 port = be16(udp + 2);
+
+	if ((port == 4789 || port == 8472) && (udp[8] & 0x08))
+		return at + 8 + 8 + 14;
+	if (port == 6081 && be16(udp + 10) == 0x6558)
+		return at + 8 + 8 + (udp[8] & 0x3f) * 4 + 14;
+	return 0;
 }
 
 /* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */
 static __always_inline u32 tunnel_inner(const struct view *v)
 {
 	const u8 *h = v->bytes;
-	u32 l4 = (h[0] >> 4) == 6 ? 40 : 20;
-	const u8 *udp = l4 == 40 ? h + 40 : h + 20;
-	u8 proto = l4 == 40 ? h[6] : h[9];
-	u16 port;
 
-	if (proto != PROTO_UDP || (l4 == 20 && h[0] != 0x45))
-		return 0;
-	port = be16(udp + 2);
-	if ((port == 4789 || port == 8472) && (udp[8] & 0x08))
-		return l4 + 8 + 8 + 14;
-	if (port == 6081 && be16(udp + 10) == 0x6558)
-		return l4 + 8 + 8 + (udp[8] & 0x3f) * 4 + 14;
-	return 0;
+	if (h[0] == 0x45)
+		return h[9] == PROTO_UDP ? behind_udp(h + 20, 20) : 0;
+	return (h[0] >> 4) == 6 && h[6] == PROTO_UDP ? behind_udp(h + 40, 40) : 0;
 }
 
 #endif

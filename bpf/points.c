@@ -11,8 +11,7 @@
 
 BPF_ARRAY(states, struct state, 1);
 BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
-BPF_PERCPU_ARRAY(counters, struct counters, 2 * POINTS); /* by the epoch's last bit, then point */
-BPF_PERCPU_ARRAY(tallies, struct tally, RULES * POINTS); /* by rule, then point */
+BPF_F_TABLE("array", u32, struct counters, counters, 2 * POINTS * CPUS, BPF_F_MMAPABLE); /* see counters_of() */
 BPF_ARRAY(rules, struct rule, RULES);
 BPF_TABLE("hash", u32, u64, members, 16384); /* an address's rules: whose containers have it */
 BPF_TABLE("lru_hash", u32, struct address6, addresses, 16384);
@@ -20,8 +19,10 @@ BPF_ARRAY(readers, u64, 65536); /* by local port: the rules whose datagrams came
 BPF_PERCPU_ARRAY(turns, struct turn, 1);
 BPF_ARRAY(wakings, struct waking, 4096); /* by task, the last one wins */
 BPF_ARRAY(passages, struct passage, PASSAGES);
-BPF_TABLE("hash", struct cell_key, struct cell, cells_even, CELLS);
-BPF_TABLE("hash", struct cell_key, struct cell, cells_odd, CELLS);
+/* By CPU, side, then hash; which of them are taken, in order; and how many. */
+BPF_F_TABLE("array", u32, struct cell, cells, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, taken, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, taken_counts, 2 * CPUS, BPF_F_MMAPABLE);
 BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
 BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
 
@@ -33,24 +34,28 @@ enum place { PLACE_TX, PLACE_RX };
 
 /* Where the IP header is: on the way out the stack has set network_header, on
  * the way in the device has pulled the link header and nothing is set yet. */
-static __always_inline int find_packet(struct sk_buff *skb, int place, struct view *v)
+static __always_inline int find_packet(struct sk_buff *skb, u64 place, struct view *v)
 {
-	u16 ethertype = bpf_ntohs(skb->protocol);
-	u64 head = (u64)skb->head;
-	u32 start = skb->network_header, data = (u64)skb->data - head, linear;
+	u16 ethertype = skb->protocol;
+	u64 head = (u64)skb->head, data = (u64)skb->data - head, start;
 
-	if (place == PLACE_RX)
-		start = data;
-	if (ethertype == ETHERTYPE_VLAN && place == PLACE_RX)
+	/* The difference of two pointers is a number to the verifier, a part of the sum is not:
+	 * the compiler must not take it apart. */
+	asm volatile("" : "+r"(data));
+	start = place == PLACE_RX ? data : skb->network_header;
+
+	if (ethertype != bpf_htons(ETHERTYPE_IP) && RARELY(ethertype != bpf_htons(ETHERTYPE_IPV6))) {
+		if (ethertype != bpf_htons(ETHERTYPE_VLAN) || place != PLACE_RX)
+			return 0;
 		start += 4;
-	else if (ethertype != ETHERTYPE_IP && ethertype != ETHERTYPE_IPV6)
-		return 0;
-	linear = skb->tail - start;
-	if (start == 0xffff || start > skb->tail || linear < 20)
+	}
+	s64 linear = skb->tail - start;
+
+	if (RARELY(linear < 20) || RARELY(start == 0xffff))
 		return 0;
 	if (view_read(v, head + start, linear, skb->len + data - start))
 		return 0;
-	return (v->bytes[0] >> 4) == 4 || (v->bytes[0] >> 4) == 6;
+	return (v->bytes[0] & 0xd0) == 0x40; /* 4 or 6 */
 }
 
 /* The rules that match the packet or, in a tunnel, the one inside; the view is then
@@ -60,7 +65,7 @@ static __always_inline u32 find_match(struct view *v, u8 *shape)
 	u32 mask = rules_match(v->bytes, v->linear, v->total, v->start);
 	u32 inner = tunnel_inner(v);
 
-	if (inner && v->total > inner && v->linear >= inner + 20) {
+	if (RARELY(inner) && v->total > inner && v->linear >= inner + 20) {
 		if (view_read(v, v->start + inner, v->linear - inner, v->total - inner))
 			return 0;
 		*shape = SHAPE_ENCAP;
@@ -82,10 +87,10 @@ static __always_inline u16 gso_segments(struct sk_buff *skb, u32 total)
 /* What a point knows besides the packet. */
 struct site {
 	struct net_device *dev; /* 0: take the socket's namespace, else the current task's */
-	u32 aux;
-	u16 reason;
-	u8 point;
-	u8 place;
+	u64 aux; /* all of one size, or the compiler packs them into one word */
+	u64 reason;
+	u64 point;
+	u64 place;
 };
 
 static __always_inline u32 netns_of(struct sk_buff *skb, struct net_device *dev)
@@ -119,7 +124,7 @@ static __always_inline u32 softirq_age(u64 now)
 static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct hop *hop, struct counters *count)
 {
 	struct view v;
-	u32 mask, hash;
+	u32 mask, salt = 0;
 	u8 shape = 0;
 	u64 now;
 
@@ -128,28 +133,32 @@ static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct h
 		count->unmatched++;
 		return 0;
 	}
-	now = bpf_ktime_get_ns();
-	hop->skb = number_of((u64)skb);
 	hop->shape = shape;
 	hop->point = site.point;
-	hop->aux = site.point == POINT_NETIF_RECEIVE_SKB ? softirq_age(now) : site.aux;
-	hop->detail = site.point == POINT_KFREE_SKB ? site.reason : gso_segments(skb, v.total);
-	hop->ifindex = site.dev ? site.dev->ifindex : 0;
-	hop->netns = netns_of(skb, site.dev);
-	hash = read_ip(hop, &v);
-	mask = take(mask, hop, hash, count, now);
+	read_ip(hop, &v, &salt);
+	salt ^= count->rules[0].zero;
+	forget(hop, count->rules[0].zero);
+	mask = take(mask, hop, salt, count);
 	if (!mask)
 		return 0;
-	if (hop->shape & SHAPE_IPV6) {
+	now = bpf_ktime_get_ns();
+	hop->skb = number_of((u64)skb);
+	hop->detail = site.reason;
+	hop->ifindex = site.dev ? site.dev->ifindex : 0;
+	hop->netns = netns_of(skb, site.dev);
+	if (RARELY(hop->shape & SHAPE_IPV6)) {
 		remember6(hop->saddr, v.bytes + 8);
 		remember6(hop->daddr, v.bytes + 24);
 	}
 	if (mask & AGGREGATE)
-		aggregate_hop(mask & AGGREGATE, hop, hash, now, site.dev, mask & CAPTURE ? 0 : count);
+		aggregate_hop(mask, hop, salt, now, site.dev, count);
 	if (!(mask & CAPTURE))
 		return 0;
 	if (site.point == POINT_NETIF_RECEIVE_SKB && hop->proto == PROTO_UDP)
 		remember_reader(hop->dport, mask & CAPTURE);
+	hop->aux = site.point == POINT_NETIF_RECEIVE_SKB ? softirq_age(now) : site.aux;
+	if (site.point != POINT_KFREE_SKB)
+		hop->detail = gso_segments(skb, v.total);
 	hop->ts_ns = now;
 	return mask & CAPTURE;
 }

@@ -41,8 +41,20 @@ struct hop {
 };
 _Static_assert(sizeof(struct hop) == 56, "a hop and its ring header fill one cache line");
 
-/* What became of the packets that passed a point; each has one fate. seen is
- * counted on entry and is no sum, so that the ledger's balance is a check. */
+/* What one rule made of the packets that passed one point. */
+struct tally {
+	u64 packets;     /* matched */
+	u64 bytes;
+	u64 sampled_out;
+	u64 limited;    /* beyond the rate limit */
+	u64 overflowed; /* for want of room in the aggregate */
+	u64 zero;       /* always; which the verifier does not know */
+	u64 unused[2];
+};
+
+/* What one CPU counts at one point, a cache line for each kind: lines that are not at
+ * hand are most of a program's cost. What became of the packets: each has one fate.
+ * seen is counted on entry and is no sum, so that the ledger's balance is a check. */
 struct counters {
 	u64 seen;
 	u64 unmatched;   /* no rule wanted it */
@@ -52,16 +64,9 @@ struct counters {
 	u64 overflowed;  /* not aggregated, for want of room */
 	u64 recorded;
 	u64 lost;
+	struct tally rules[RULES];
 };
-
-/* What one rule made of the packets that passed one point. */
-struct tally {
-	u64 packets;     /* matched */
-	u64 bytes;
-	u64 sampled_out;
-	u64 limited;    /* beyond the rate limit */
-	u64 overflowed; /* for want of room in the aggregate */
-};
+_Static_assert(sizeof(struct counters) == (1 + RULES) * 64, "a cache line each");
 
 /* A rule, as the programs need it beside its filter. */
 struct rule {
@@ -69,8 +74,6 @@ struct rule {
 	u32 limit;   /* records in a window of 2^27 ns (0.134 s) over all CPUs, 2^32 - 1 without limit */
 	u64 window;  /* number of the current window */
 	u64 used;    /* records in it */
-	u32 by_flow; /* aggregate by flow, not by pair of addresses */
-	u32 zero;    /* always; which the verifier does not know */
 };
 
 /* What an aggregate counts: one cell of a histogram, or one sum. */
@@ -95,15 +98,18 @@ struct cell_key {
 	u8 proto;
 	u8 shape; /* SHAPE_IPV6 alone */
 	u8 rule;
-	u32 unused;
+	u32 hash; /* of the other fields; 0: the cell is free */
 };
 _Static_assert(sizeof(struct cell_key) == 32, "no padding");
 
 struct cell {
+	struct cell_key key;
 	u64 packets;
 	u64 bytes;  /* of IP packets */
 	u64 sum_ns;
+	u64 unused;
 };
+_Static_assert(sizeof(struct cell) == 64, "a cell is one cache line");
 
 /* What a CPU does, and since when. */
 struct turn {

@@ -6,10 +6,14 @@
 
 #define AF_INET6 10
 
+#ifdef READABLE_TYPE
+#define TCP_FIELD(sk, offset) (*(u32 *)readable((u64)(sk) + (offset), READABLE_TYPE))
+#else
 #define TCP_FIELD(sk, offset) ({ \
 	u32 field_ = 0; \
 	bpf_probe_read_kernel(&field_, sizeof(field_), (u8 *)(sk) + (offset)); \
 	field_; })
+#endif
 
 /* The ends of a socket's connection. */
 struct ends {
@@ -75,48 +79,47 @@ static __always_inline u32 match_header(const struct hop *hop, const u8 *source,
 static __always_inline u32 flow_of(struct sock *sk, struct hop *hop, int incoming)
 {
 	struct ends e;
+	u32 mask;
 
 	find_ends(sk, &e);
-	hop->skb = number_of((u64)sk);
 	hop->proto = PROTO_TCP;
 	hop->shape = e.ipv6 ? SHAPE_IPV6 : 0;
 	hop->sport = incoming ? e.peer_port : e.local_port;
 	hop->dport = incoming ? e.local_port : e.peer_port;
+	const u8 *source = incoming ? e.peer : e.local, *destination = incoming ? e.local : e.peer;
+
+	hop->saddr = e.ipv6 ? fold6(source) : *(u32 *)source;
+	hop->daddr = e.ipv6 ? fold6(destination) : *(u32 *)destination;
+	mask = match_header(hop, source, destination);
+	if (!mask)
+		return 0;
+	hop->skb = number_of((u64)sk);
 	hop->netns = sk->__sk_common_skc_net_net->ns_inum;
 	hop->ifindex = 0;
 	hop->ident = 0;
 	hop->tcp_flags = 0;
 	hop->detail = 1;
-	const u8 *source = incoming ? e.peer : e.local, *destination = incoming ? e.local : e.peer;
-
-	hop->saddr = e.ipv6 ? fold6(source) : *(u32 *)source;
-	hop->daddr = e.ipv6 ? fold6(destination) : *(u32 *)destination;
-	return match_header(hop, source, destination);
+	return mask;
 }
 
 /* Take and aggregate what a socket tells, and return the rules that record it. It is in
  * every sample: that is drawn by packet. */
 static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
-	u64 now = bpf_ktime_get_ns();
-
 	if (!mask) {
 		count->unmatched++;
 		return 0;
 	}
 	hop->len_bytes = hop->aux;
-	mask = take(mask, hop, 0, count, now);
+	mask = take(mask, hop, 0, count);
 	if (!mask)
 		return 0;
+	hop->ts_ns = bpf_ktime_get_ns();
 	if (mask & AGGREGATE) {
-		struct cell_key key = {};
+		struct what what = {.kind = kind, .bucket = bucket_of(ns), .ns = ns};
 
-		key_of(&key, hop);
-		key.kind = kind;
-		key.bucket = ns ? bucket_of(ns) : 0;
-		add_for_rules(mask & AGGREGATE, &key, hop, ns, mask & CAPTURE ? 0 : count);
+		tell_fate(mask, add_for_rules(mask & AGGREGATE, hop, what, count), count);
 	}
-	hop->ts_ns = now;
 	return mask & CAPTURE;
 }
 
@@ -267,8 +270,9 @@ int on_sock_recv_length(void *ctx)
 	if (sk->sk_protocol == PROTO_UDP) {
 		mask = datagram_of(sk, &hop);
 	} else if (sk->sk_protocol == PROTO_TCP && length) {
-		hop.seq = TCP_FIELD(sk, TCP_COPIED_SEQ) - length;
 		mask = flow_of(sk, &hop, 1);
+		if (mask)
+			hop.seq = TCP_FIELD(sk, TCP_COPIED_SEQ) - length;
 	}
 	mask = tell(&hop, mask, CELL_HOP, 0, count);
 	if (mask && TELL_TURNS)

@@ -31,5 +31,11 @@ static const u8 *(*readable)(u64 address, u64 type) = (void *)SPLICE_READABLE;
 #define TELL_TURNS CONSTANT(09) /* reads tell when their task was woken and came to run: bits 0 and 1 */
 #define RULES_END CONSTANT(0a) /* one more than the greatest number of an active rule */
 #define PACKET_PLACE CONSTANT(0b) /* enum place */
+#define SAMPLED   CONSTANT(0c) /* rules that take a sample, */
+#define LIMITED   CONSTANT(0d) /* that have a rate limit, */
+#define BY_FLOW   CONSTANT(0e) /* that aggregate by flow, not by pair of addresses */
+
+/* The only element of a map, without a lookup. */
+#define STATE ((struct state *)CONSTANT(0f))
 
 #endif

@@ -19,20 +19,16 @@
  * are smaller than any object, so that 32 bits tell apart what lies within 256 GiB. */
 static __always_inline u32 number_of(u64 object)
 {
-	u32 key = 0;
-	struct state *state = states.lookup(&key);
-
-	return state ? (object - (u64)state) >> 6 : 0;
+	return (object - (u64)STATE) >> 6;
 }
 
 /* Where a point counts; nothing while the program's rules are not the current ones.
  * Epochs take turns with two sets of counters, so that each has a ledger of its own. */
 static __always_inline struct counters *counters_of(u32 point)
 {
-	u32 key = 0, at = (EPOCH & 1) * POINTS + point;
-	struct state *state = states.lookup(&key);
+	u32 at = (bpf_get_smp_processor_id() * 2 + (EPOCH & 1)) * POINTS + point;
 
-	if (!state || state->epoch != (u32)EPOCH)
+	if (STATE->epoch != (u32)EPOCH)
 		return 0;
 	return counters.lookup(&at);
 }
@@ -46,28 +42,56 @@ static __always_inline u32 of_members(u32 mask, u32 saddr, u32 daddr)
 	return mask & (~SELECTED | ends);
 }
 
-#define NO_LIMIT 0xffffffff
+/* The verifier walks through what follows once for each combination of what it knows of
+ * a hop: of headers of each kind. It forgets when something is xor-ed that it takes for
+ * any number, and what lies in memory as less than four bytes; there all has to go, as in
+ * registers it would take more of the stack. */
+static __always_inline void forget(struct hop *hop, u64 zero)
+{
+	hop->seq ^= zero;
+	hop->len_bytes ^= zero;
+	asm volatile("" : : "r"(hop) : "memory");
+}
 
 /* How many records a rule has made in this window, this one not counted. */
-static __always_inline u32 used_of(struct rule *rule, u64 now)
+static __always_inline u64 used_of(struct rule *rule)
 {
-	if (rule->window != now >> 27) {
-		rule->window = now >> 27;
+	u64 window = bpf_ktime_get_ns() >> 27;
+
+	if (rule->window != window) {
+		rule->window = window;
 		rule->used = 0;
 	}
 	return __sync_fetch_and_add(&rule->used, 1);
 }
 
-/* The rules among `mask` that take this packet; 0 if none, and the packet is counted.
+/* Whether a rule leaves out a packet that it matches: for its sample or its rate limit. */
+static __always_inline u64 leaves_out(u32 number, u64 hash, struct tally *tally)
+{
+	struct rule *rule = rules.lookup(&number);
+	u64 sampled_out, limited, used = tally->zero;
+
+	if (!rule)
+		return used;
+	sampled_out = (rule->sample - hash) >> 63;
+	if (LIMITED >> number & 1 && !sampled_out)
+		used = used_of(rule);
+	limited = (rule->limit - used - 1) >> 63;
+	tally->sampled_out += sampled_out;
+	tally->limited += limited;
+	return (sampled_out | limited) ^ tally->zero;
+}
+
+/* The rules among `mask` that take this packet and do more than count it; 0 if none, and
+ * the packet is counted.
  *
  * What is decided for one rule must leave no trace that the verifier can see, or it
  * walks through the following rules once for each combination of decisions: so they
  * are computed, not branched to, and begin with a 0 that it takes for any number. */
-static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struct counters *count, u64 now)
+static __always_inline u32 take(u32 mask, const struct hop *hop, u32 salt, struct counters *count)
 {
-	u32 end = RULES_END, first = 0;
-	struct rule *any = rules.lookup(&first);
-	u64 left_out = any ? any->zero : 0;
+	u32 end = RULES_END;
+	u64 hash = SAMPLED ? hash_of_packet(hop, salt) : 0, left_out = count->rules[0].zero;
 
 	if (mask & SELECTED)
 		mask = of_members(mask, hop->saddr, hop->daddr);
@@ -79,29 +103,19 @@ static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struc
 	for (u32 i = 0; i < end; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		u32 key = i, at = i * POINTS + hop->point;
-		struct rule *rule = rules.lookup(&key);
-		struct tally *tally = tallies.lookup(&at);
+		struct tally *tally = &count->rules[i & (RULES - 1)];
 
-		if (!rule || !tally)
-			return 0;
-		u64 sampled_out = ((u64)rule->sample - hash) >> 63, limited, used = rule->zero;
-
-		if (rule->limit != NO_LIMIT && !sampled_out)
-			used = used_of(rule, now);
-		limited = ((u64)rule->limit - used - 1) >> 63;
 		tally->packets++;
 		tally->bytes += hop->len_bytes;
-		tally->sampled_out += sampled_out;
-		tally->limited += limited;
-		left_out |= (sampled_out | limited) << i;
+		if ((SAMPLED | LIMITED) >> i & 1)
+			left_out |= leaves_out(i, hash, tally) << i;
 	}
 	mask &= ~left_out;
 	if (!mask)
 		count->sampled_out++;
 	else if (!(mask & (CAPTURE | AGGREGATE)))
 		count->counted++;
-	return mask;
+	return mask & (CAPTURE | AGGREGATE);
 }
 
 static __always_inline void remember_reader(u32 port, u64 mask)

@@ -128,5 +128,3 @@ def _joined(taken: deque) -> list[tuple[str, dict[str, str], np.ndarray]]:
         else:
             rest.append((word, headers, records))
     return [("events", {"cpu": cpu}, np.concatenate(parts)) for cpu, parts in groups.items()] + rest
-
-

@@ -63,7 +63,10 @@ def apply(
     host: Host = "",
     as_json: Json = False,
 ) -> None:
-    """Make a file's rules active on a running agent; a rule of the same name is changed."""
+    """Make a file's rules active on a running agent.
+
+    A rule of the same name is changed; others stay, unless --replace is given.
+    """
     from ..agent import connect
     from ..rules import load_rules
 

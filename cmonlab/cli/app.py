@@ -115,7 +115,10 @@ def agent(
     ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="File that is there while the agent is ready.")] = None,
 ) -> None:
-    """Trace this host until Ctrl-C, with rules that `cmonlab rules apply` brings."""
+    """Trace this host until Ctrl-C; rules come from elsewhere.
+
+    That is from `cmonlab rules apply`, or from a notebook (`cm.agent.connect()`).
+    """
     agents.run(url, ready_file)
 
 
@@ -133,7 +136,7 @@ def live(
     host: agents.Host = "",
     as_json: Json = False,
 ) -> None:
-    """Show what a running agent's aggregate rules measure, every second."""
+    """Show every second what an agent's aggregate rules say."""
     agents.live(host, seconds, table, rows, as_json)
 
 
@@ -143,7 +146,7 @@ def collect(
     seconds: Annotated[float, typer.Option(help="How long.")] = 10.0,
     host: agents.Host = "",
 ) -> None:
-    """Save what a running agent's rules take in the next seconds."""
+    """Save what a running agent's rules take."""
     agents.collect(out, seconds, host)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 1, 2, 3, 5, 10
 OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
 BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
-MAP_LOOKUP_BATCH, MAP_LOOKUP_AND_DELETE_BATCH, ENABLE_STATS = 24, 25, 32
+MAP_LOOKUP_BATCH, ENABLE_STATS = 24, 32
 
 MAP_TYPE_RINGBUF = 27
 MAPS_OF_MAPS = (12, 13)  # BPF_MAP_TYPE_ARRAY_OF_MAPS, _HASH_OF_MAPS
@@ -93,22 +93,13 @@ def lookup(map_fd: int, key: bytes, size_bytes: int) -> bytes:
 
 
 def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
-    """Copy every element of a map into arrays, in one call; see `take_all`."""
-    return _batch(MAP_LOOKUP_BATCH, map_fd, keys, values)
-
-
-def take_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
-    """Move every element of a hash map into arrays, in one call, and return their number.
+    """Copy every element of a map into arrays, in one call, and return their number.
 
     Parameters
     ----------
     keys, values : numpy.ndarray
         Of the map's layouts, with room for as many elements as the map.
     """
-    return _batch(MAP_LOOKUP_AND_DELETE_BATCH, map_fd, keys, values)
-
-
-def _batch(command: int, map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     attr = ctypes.create_string_buffer(56)
     position = ctypes.create_string_buffer(8)
     struct.pack_into(
@@ -116,7 +107,7 @@ def _batch(command: int, map_fd: int, keys: np.ndarray, values: np.ndarray) -> i
         0, ctypes.addressof(position), keys.ctypes.data, values.ctypes.data, len(keys), map_fd, 0, 0,
     )  # fmt: skip
     try:
-        _call(command, attr)
+        _call(MAP_LOOKUP_BATCH, attr)
     except OSError as error:
         if error.errno != errno.ENOENT:  # which tells that this was the end
             raise

@@ -1,4 +1,4 @@
-"""Take what the programs aggregate: all that has come since the last time, in one call."""
+"""Take what the programs aggregate: all that has come since the last time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from . import bpf, loader
+from . import loader, programs
+from .maps import possible_cpus
 from .ruleset import ActiveRules
 
 T = TypeVar("T")
+_INNER = ("key", "hash", "unused")
 
 
 class CellReader:
@@ -29,14 +31,16 @@ class CellReader:
     """
 
     def __init__(self, module: loader.Module, active: ActiveRules, wait: Callable[[], None]):
-        self._tables = [module.maps["cells_even"], module.maps["cells_odd"]]
-        self._keys = np.zeros(self._tables[0].entries, self._tables[0].key)
-        self._values = np.zeros(self._tables[0].entries, self._tables[0].value)
+        # By CPU and side.
+        self._cells = module.maps["cells"].memory().reshape(-1, 2, programs.cells_per_cpu(possible_cpus()))
+        self._taken = module.maps["taken"].memory().reshape(self._cells.shape)
+        self._counts = module.maps["taken_counts"].memory().reshape(self._cells.shape[:2])
         self._active, self._wait = active, wait
         self.since_ns = time.monotonic_ns()
         self._lock = threading.Lock()
+        key = self._cells.dtype["key"]
         self.layout = np.dtype(
-            [(name, t[0]) for layout in (self._keys.dtype, self._values.dtype) for name, t in layout.fields.items()]
+            [(name, part[name]) for part in (key, self._cells.dtype) for name in part.names if name not in _INNER]
         )
 
     def take(self, hand_out: Callable[[int, int, np.ndarray], None], flip: Callable[[], T] | None = None) -> T | None:
@@ -62,12 +66,25 @@ class CellReader:
             self._hand_out(now_ns, hand_out)
             return result
 
+    def close(self) -> None:
+        """Let go of the kernel's memory; may be called twice."""
+        self._cells, self._taken, self._counts = (
+            np.empty((0, *part.shape[1:]), part.dtype) for part in (self._cells, self._taken, self._counts)
+        )
+
     def _hand_out(self, now_ns: int, hand_out: Callable[[int, int, np.ndarray], None]) -> None:
-        n = bpf.take_all(self._tables[self._active.rests].fd, self._keys, self._values)
         since_ns, self.since_ns = self.since_ns, now_ns
-        if n:
-            cells = np.empty(n, self.layout)
-            for part in (self._keys, self._values):
-                for name in part.dtype.names:
-                    cells[name] = part[name][:n]
+        parts = [self._take(*at, self._active.rests) for at in np.ndindex(len(self._cells))]
+        cells = np.concatenate([*parts, np.empty(0, self.layout)])
+        if len(cells):
             hand_out(since_ns, now_ns, cells)
+
+    def _take(self, cpu: int, side: int) -> np.ndarray:
+        """Return a CPU's cells, and free them; what two CPUs counted for one key stays two cells."""
+        taken = self._taken[cpu, side, : int(self._counts[cpu, side])]
+        rows, found = self._cells[cpu, side][taken], np.empty(len(taken), self.layout)
+        for name in self.layout.names:
+            found[name] = (rows["key"] if name in rows["key"].dtype.names else rows)[name]
+        self._cells[cpu, side][taken] = 0
+        self._counts[cpu, side] = 0
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,19 +50,9 @@ class Map:
         values = np.ascontiguousarray(slots).view(self.value)[:, 0]
         return values if self.per_cpu else values[0]
 
-    def total(self, key: int) -> dict[str, int]:
-        """Return the fields of an element summed over CPUs."""
-        values = np.atleast_1d(self.get(key))
-        return {name: int(values[name].sum()) for name in self.value.names}
-
     def set(self, key: int, value: bytes) -> None:
         """Set an element; of a map with values for each CPU, all of them at once."""
         bpf.update(self.fd, key.to_bytes(4, "little"), value)
-
-    def clear(self, key: int) -> None:
-        """Set an element to 0, on each CPU."""
-        width = -(-self.value.itemsize // 8) * 8 * possible_cpus() if self.per_cpu else self.value.itemsize
-        self.set(key, bytes(width))
 
     def delete(self, key: int) -> None:
         """Remove an element of a hash map."""
@@ -72,6 +63,10 @@ class Map:
         keys, values = np.zeros(self.entries, self.key), np.zeros(self.entries, self.value)
         count = bpf.read_all(self.fd, keys, values)
         return keys[:count], values[:count]
+
+    def memory(self) -> np.ndarray:
+        """Return the elements of a mappable array, whose size is a multiple of 8 bytes, as the programs have them."""
+        return np.frombuffer(mmap.mmap(self.fd, self.entries * self.value.itemsize), self.value)
 
     def close(self) -> None:
         """Let go of the map."""

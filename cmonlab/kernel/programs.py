@@ -15,7 +15,7 @@ from .points import CATALOGUE, FIRST_CUSTOM, MOST_CUSTOM, Point
 RULES = 16  #: at a time
 POINTS = FIRST_CUSTOM + MOST_CUSTOM
 PASSAGES = 1 << 16
-CELLS = 1 << 17
+CELLS, LEAST_CELLS = 1 << 18, 1 << 13  #: of all CPUs together, and of each at least; powers of two
 _READABLE = "new_utsname"  # begins with char[65], more than programs look at
 
 
@@ -27,7 +27,7 @@ def macros(cpus: int) -> dict[str, int]:
         "POINTS": POINTS,
         "RULES": RULES,
         "PASSAGES": PASSAGES,
-        "CELLS": CELLS,
+        "CELLS": cells_per_cpu(cpus),
         "CPUS": cpus,
         "GSO_SEGS_OFFSET": offset_of(btf, "skb_shared_info", "gso_segs"),
         "RECEIVE_QUEUE_LENGTH": offset_of(btf, "sock", "sk_receive_queue.qlen"),
@@ -48,6 +48,11 @@ def macros(cpus: int) -> dict[str, int]:
     if readable_id(btf):
         defined["READABLE_TYPE"] = btf.id_of(STRUCT, _READABLE) or 0
     return defined
+
+
+def cells_per_cpu(cpus: int) -> int:
+    """Return how many cells each CPU has."""
+    return max(LEAST_CELLS, CELLS >> (cpus - 1).bit_length())
 
 
 def readable_id(btf: Btf) -> int:

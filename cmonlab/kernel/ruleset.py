@@ -19,13 +19,14 @@ import numpy as np
 from ..errors import NotTraceable, RuleError
 from . import bpf, custom, loader, programs, splice
 from .btf import vmlinux
+from .counters import Counters
 from .points import CATALOGUE, FIRST_CUSTOM, Point
 from .translate import match_program
 
 Ledger = dict[str, dict[str, int]]
 
 _TURNS = {"sched_waking": 1, "sched_switch": 2}
-_NO_LIMIT = 2**32 - 1
+_ALL = _NO_LIMIT = 2**32 - 1
 _ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
 
 
@@ -76,6 +77,7 @@ class ActiveRules:
         self._compiled = {
             name: module.instructions(name) for name in {p.program for p in (*programs.available(), *own)}
         }
+        self.counters = Counters(module)
         self._now = _Generation()
         self._before = _Generation()
         self._side = 0
@@ -123,7 +125,7 @@ class ActiveRules:
             kept = {rule.plan.name: rule for rule in self.current if rule.plan in plans}
             fresh = [Rule(0, plan, self.epoch + 1) for plan in plans if plan.name not in kept]
             self._place(fresh)
-            self._clean_counters(self.epoch + 1)
+            self.counters.clear_epoch(self.epoch + 1)
             everyone = [*kept.values(), *fresh]
             self._write_members(everyone, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
             following = self._load(everyone)
@@ -175,15 +177,14 @@ class ActiveRules:
             if slot in used:
                 self._clean(slot)
             row = np.zeros((), table.value)
-            row["sample"], row["by_flow"] = rule.plan.sample, rule.plan.by_flow
+            row["sample"] = rule.plan.sample
             row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else _NO_LIMIT
             table.set(slot, row.tobytes())
 
     def _clean(self, slot: int) -> None:
         """Forget what a rule left that had this slot before."""
-        tallies, readers = self._module.maps["tallies"], self._module.maps["readers"]
-        for at in range(slot * programs.POINTS, (slot + 1) * programs.POINTS):
-            tallies.clear(at)
+        self.counters.clear_rule(slot)
+        readers = self._module.maps["readers"]
         ports, masks = readers.items()
         for at in np.flatnonzero(masks >> np.uint64(slot) & np.uint64(1)):
             readers.set(int(ports[at]), (masks[at] & ~np.uint64(1 << slot)).tobytes())
@@ -219,7 +220,7 @@ class ActiveRules:
         return made
 
     def _load_one(self, point: Point, epoch: int, rules: Sequence[Rule]) -> int:
-        code = _program(self._compiled[point.program], point, epoch, rules)
+        code = _program(self._compiled[point.program], point, epoch, rules, self._module.maps["states"].fd)
         try:
             return self._module.load(code, f"on_{point.name}", programs.target(point))
         except NotTraceable as error:
@@ -277,6 +278,11 @@ class ActiveRules:
             self._retire()
             self._finish()
 
+    def close(self) -> None:
+        """Silence everything, and let go of the kernel's memory; what was counted is kept. May be called twice."""
+        self.silence()
+        self.counters.close()
+
     # ---- what was counted ----------------------------------------------------
 
     def ledgers(self) -> dict[int, Ledger]:
@@ -292,20 +298,15 @@ class ActiveRules:
             return self._ledgers | {self.epoch: self._counted(self.epoch, skipped)}
 
     def _counted(self, epoch: int, skipped: Mapping[Point, int]) -> Ledger:
-        table = self._module.maps["counters"]
         rows: Ledger = {}
         for point in self._catalogue:
             if point.stage == "softirq":
                 continue
-            row = table.total((epoch & 1) * programs.POINTS + point.id)
+            row = self.counters.fates(epoch, point.id)
             row["seen"] += skipped.get(point, 0)
             row["lost"] += skipped.get(point, 0)
             rows[point.name] = row
         return rows
-
-    def _clean_counters(self, epoch: int) -> None:
-        for point in self._catalogue:
-            self._module.maps["counters"].clear((epoch & 1) * programs.POINTS + point.id)
 
 
 def _skipped(generation: _Generation) -> dict[Point, int]:
@@ -313,7 +314,7 @@ def _skipped(generation: _Generation) -> dict[Point, int]:
     return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}
 
 
-def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule]) -> bytes:
+def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], state_fd: int) -> bytes:
     """Return the program of one point."""
     here = [rule for rule in rules if point.name in rule.plan.points]
 
@@ -334,6 +335,10 @@ def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule]) -
         splice.PACKET_ARGUMENT: max(point.packet, 0),
         splice.PACKET_PLACE: int(point.stage == "receive"),
         splice.TELL_TURNS: sum(bit for name, bit in _TURNS.items() if name in turns),
+        splice.SAMPLED: mask(lambda plan: plan.sample < _ALL),
+        splice.LIMITED: mask(lambda plan: plan.limit),
+        splice.BY_FLOW: mask(lambda plan: plan.by_flow),
+        splice.STATE: state_fd,
     }
     filters = [(rule.slot, rule.plan.filter) for rule in here]
     cast = programs.readable_id(vmlinux())

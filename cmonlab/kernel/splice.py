@@ -14,6 +14,7 @@ import numpy as np
 _INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"), ("immediate", "<i4")])
 _CALL, _LOAD_64, _EXIT = 0x85, 0x18, 0x95
 _SUBPROGRAM, _KERNEL_FUNCTION = 1 << 4, 2 << 4  # source registers of a call
+_MAP_VALUE = 2 << 4  # of a 64-bit load
 _MATCH, _MATCH_ON_STACK, _READABLE = 0x7F000001, 0x7F000002, 0x7F000003
 _MARK = 0x636D6F6E
 
@@ -31,7 +32,11 @@ _MARK = 0x636D6F6E
     TELL_TURNS,
     RULES_END,
     PACKET_PLACE,
-) = range(12)
+    SAMPLED,
+    LIMITED,
+    BY_FLOW,
+    STATE,
+) = range(16)
 
 
 def splice(
@@ -44,7 +49,8 @@ def splice(
     program : bytes
         Compiled instructions.
     constants : mapping of int to int
-        Values by constant; those that the program names must be there.
+        Values by constant; those that the program names must be there. That of `STATE`
+        is the fd of the map.
     match, match_on_stack : bytes
         Subprograms from `translate.match_program`.
     readable_id : int
@@ -52,9 +58,12 @@ def splice(
     """
     code = np.frombuffer(program, _INSTRUCTION).copy()
     for at in np.flatnonzero((code["code"] == _LOAD_64) & (np.roll(code["immediate"], -1) == _MARK)):
-        value = constants[int(code["immediate"][at])]
+        number = int(code["immediate"][at])
+        value = constants[number]
         halves = np.array([value & 0xFFFFFFFF, value >> 32], np.uint32).view(np.int32)
         code["immediate"][at], code["immediate"][at + 1] = halves
+        if number == STATE:
+            code["registers"][at] |= _MAP_VALUE
     parts, length = [code], len(code)
     for number, subprogram in ((_MATCH, match), (_MATCH_ON_STACK, match_on_stack)):
         calls = np.flatnonzero((code["code"] == _CALL) & (code["immediate"] == number))

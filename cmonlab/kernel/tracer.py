@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import NotTraceable
 from ..probe import Probe
-from . import bpf, custom, loader, programs
+from . import bpf, custom, loader, programs, splice
 from .cells import CellReader
 from .maps import possible_cpus
 from .points import BY_NAME, CATALOGUE, Point
@@ -147,7 +147,9 @@ class Tracer:
     def start(self, plans: Sequence[Any] = (), members: Mapping[str, Sequence[int]] | None = None) -> None:
         """Start to read, and make these rules active; see `apply`."""
         point = BY_NAME["sched_switch"]
-        code = self._module.instructions(point.program)
+        code = splice.splice(
+            self._module.instructions(point.program), {splice.STATE: self._module.maps["states"].fd}, b"", b"", 0
+        )
         self._turns = loader.attach(
             self._module.load(code, f"on_{point.name}", programs.target(point)), programs.target(point)
         )
@@ -311,12 +313,12 @@ class Tracer:
 
     def tallies(self) -> list[dict[str, int | str]]:
         """Account for what each rule, of those that hold a slot, made of the packets at each of its points."""
-        table, rows, ids = self._module.maps["tallies"], [], {point.name: point.id for point in self.points}
+        rows, ids = [], {point.name: point.id for point in self.points}
         latest = {rule.slot: rule for rule in self.active.history}
         for slot, rule in latest.items():
             for name in rule.plan.points:
-                sums = table.total(slot * programs.POINTS + ids[name])
-                rows.append({"rule": rule.plan.name, "slot": slot, "point": name, **sums})
+                tally = self.active.counters.tally(slot, ids[name])
+                rows.append({"rule": rule.plan.name, "slot": slot, "point": name, **tally})
         return rows
 
     def addresses6(self) -> dict[int, bytes]:
@@ -329,7 +331,9 @@ class Tracer:
         self._stopping.set()
         self._join()
         if hasattr(self, "active"):
-            self.active.silence()
+            self.active.close()
+        if hasattr(self, "_cells"):
+            self._cells.close()
         if self._turns >= 0:
             os.close(self._turns)
             self._turns = -1

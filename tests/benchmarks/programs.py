@@ -6,11 +6,10 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from cmonlab.kernel import bpf, loader
 from cmonlab.kernel import programs as kernel
 from cmonlab.kernel.loader import Module
+from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.points import BY_NAME
 from cmonlab.kernel.ringbuf import RingBuffer
 from cmonlab.kernel.ruleset import ActiveRules
@@ -27,7 +26,7 @@ MOST = 0.9
 def compile_bench() -> Module:
     """Compile ``bench.c``."""
     text = loader.expand(loader.SOURCES / "bench.c")
-    return Module(text, kernel.macros(kernel.possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES})
+    return Module(text, kernel.macros(possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES})
 
 
 class Programs:
@@ -37,16 +36,15 @@ class Programs:
     """
 
     def __init__(self):
-        cpus = kernel.possible_cpus()
+        cpus = possible_cpus()
         self._stats = bpf.enable_run_time_stats()
         self._bench = compile_bench()
         self._points = Module(loader.expand(loader.SOURCES / "points.c"), kernel.macros(cpus))
-        self._rings = [RingBuffer(RING_BYTES, self._points.layout("layout")) for _ in range(cpus)]
+        self._rings = [RingBuffer(RING_BYTES, self._points.maps["layout"].value) for _ in range(cpus)]
         for module in (self._bench, self._points):
             for cpu, ring in enumerate(self._rings):
-                bpf.update_fd(module.map_fd("rings"), cpu, ring.fd)
-        self._keys = np.zeros(kernel.CELLS, self._points.key_layout("cells_even"))
-        self._values = np.zeros(kernel.CELLS, self._points.layout("cells_even"))
+                bpf.update_fd(module.maps["rings"].fd, cpu, ring.fd)
+        self._cells, self._taken_counts = (self._points.maps[name].memory() for name in ("cells", "taken_counts"))
         self._emptied_s = time.monotonic()
 
     def __enter__(self) -> Programs:
@@ -108,8 +106,9 @@ class Programs:
             ring.read()
         if time.monotonic() - self._emptied_s > CELLS_S:
             self._emptied_s = time.monotonic()
-            for name in ("cells_even", "cells_odd"):
-                bpf.take_all(self._points.map_fd(name), self._keys, self._values)
+            if self._taken_counts.any():
+                self._cells[self._cells["key"]["hash"] != 0] = 0
+                self._taken_counts[:] = 0
 
 
 def _cost_ns(program: int, runs: int) -> float:
