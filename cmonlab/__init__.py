@@ -13,7 +13,7 @@ if _TYPE_CHECKING:
     from . import agent, errors, plot, schema
     from .errors import CmonlabError
     from .probe import Probe
-    from .record import record
+    from .recording import record
     from .rules import Rule, load_rules
     from .session import Session, open
     from .topology import templates
@@ -25,7 +25,7 @@ __version__ = _metadata.version("cmonlab")
 _PLACES = {
     "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
     "Session": "session", "agent": "", "errors": "", "load_rules": "rules", "open": "session", "plot": "",
-    "record": "record", "schema": "", "templates": "topology",
+    "record": "recording", "schema": "", "templates": "topology",
 }  # fmt: skip
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import SessionError
 from ..kernel import preflight
-from ..record import check_duration
+from ..recording import check_duration
 from ..report import write_report
 from ..summary import run_report
 from ..topology.templates import template

@@ -15,7 +15,7 @@ from ..errors import SessionError
 from ..interrupt import uninterrupted
 from ..kernel import pcapfilter, preflight
 from ..kernel.points import select
-from ..record import check_duration, record, save_somewhere
+from ..recording import check_duration, record, save_somewhere
 from ..session import Session
 from ..topology.templates import template
 from ..workload import workload

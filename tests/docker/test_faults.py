@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import cmonlab as cm
-from cmonlab.errors import CmonlabError, SessionError, UnknownName, WorkloadError
+from cmonlab.errors import CmonlabError, RuleError, SessionError, UnknownName, WorkloadError
 from cmonlab.interrupt import uninterrupted
 from cmonlab.kernel import tracer
-from cmonlab.record import record, save_somewhere
+from cmonlab.recording import record, save_somewhere
 
 from .conftest import wait_for
 
@@ -212,7 +212,7 @@ def test_ctrl_c_while_the_servers_start_gets_through(lab, monkeypatch):
 def test_names_are_refused_before_anything_is_compiled(lab):
     with pytest.raises(UnknownName, match="did you mean 'c1'"):
         record(lab, cm.Memcached(server="c11"))
-    with pytest.raises(UnknownName, match="did you mean 'kfree_skb'"):
+    with pytest.raises(RuleError, match="did you mean 'kfree_skb'"):
         record(lab, cm.Memcached(), points=["kfre_skb"])
     with pytest.raises(WorkloadError, match="duration"):
         record(lab, cm.Memcached(), duration_s=float("nan"))

@@ -8,7 +8,7 @@ import struct
 from contextlib import contextmanager
 
 from cmonlab.kernel.addresses import mix
-from cmonlab.record import Capture, rules_of
+from cmonlab.recording import Capture, rules_of
 
 COUNT = 1009
 ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c1": "fd77::11"}}

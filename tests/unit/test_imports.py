@@ -25,7 +25,7 @@ LAYERS = [
         "session",
         "facts",
         "cells",
-        "record",
+        "recording",
         "store",
         "extras",
         "manifest",

@@ -14,7 +14,7 @@ import pytest
 from cmonlab import scratch, store
 from cmonlab.errors import SessionError, WorkloadError
 from cmonlab.interrupt import interruptible, uninterrupted
-from cmonlab.record import check_duration, save_somewhere
+from cmonlab.recording import check_duration, save_somewhere
 from cmonlab.session import Session, open
 
 from .events import bulk, manifest
