@@ -132,8 +132,10 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
             errors="replace", timeout=_COMPILE_S,
         )  # fmt: skip
         answer, said = json.loads(done.stdout or "{}"), done.stderr.strip()
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        raise NotTraceable("the eBPF programs do not compile", why=str(error), fix="try again") from error
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise NotTraceable(
+            "the compiler cannot be run", why=str(error), fix=f"see that {sys.executable} works for this user"
+        ) from error
     if "missing" in answer:
         raise NotTraceable("bcc cannot be imported", why=answer["missing"], fix=_FIX)
     if done.returncode or "refused" in answer:

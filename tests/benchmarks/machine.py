@@ -16,6 +16,7 @@ PROGRAMS = {
     "memcached": "memcached",
     "memcaslap": "libmemcached-tools",
     "iperf3": "iperf3",
+    "tcpdump": "tcpdump",
     "taskset": "util-linux",
 }
 
@@ -31,13 +32,13 @@ def check() -> None:
         A program is not installed.
     """
     from cmonlab.kernel.btf import vmlinux
-    from cmonlab.kernel.loader import bcc
+    from cmonlab.kernel.build import check_bcc
 
     if os.geteuid() != 0:
         why = "they load eBPF programs and make network namespaces, and this user is not root"
         raise NotTraceable("the benchmarks cannot run", why=why, fix="sudo make bench")
     vmlinux()
-    bcc()
+    check_bcc()
     missing = sorted(package for program, package in PROGRAMS.items() if not shutil.which(program))
     if missing:
         raise CmonlabError(
@@ -55,9 +56,9 @@ def describe() -> dict:
 
 
 def _program_versions() -> dict[str, str | None]:
-    from cmonlab.kernel.loader import bcc
+    from cmonlab.kernel.build import check_bcc
 
-    found = {"bcc": getattr(bcc(), "__version__", None)}
+    found: dict[str, str | None] = {"bcc": check_bcc()}
     for program, package in PROGRAMS.items():
         query = ["dpkg-query", "-W", "-f", "${Version}", package]
         try:

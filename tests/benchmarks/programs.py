@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 
 from cmonlab.kernel import bpf, loader
 from cmonlab.kernel import programs as kernel
@@ -59,16 +61,33 @@ class Programs:
 
     def bench(self, function: str, point: str, runs: int) -> float:
         """Return nanoseconds a run of a function of ``bench.c`` at a point."""
-        target = kernel.target(BY_NAME[point])
-        program = self._bench.load(self._bench.instructions(function), function, target)
+        with self.attached(function, [point]) as program:
+            return _cost_ns(program[point], runs)
+
+    @contextmanager
+    def attached(self, function: str, points: Sequence[str]) -> Iterator[dict[str, int]]:
+        """Have a function of ``bench.c`` at points for as long as the block lasts; yields the programs' fds."""
+        with ExitStack() as stack:
+            stack.callback(self._empty)
+            made = {}
+            for point in points:
+                target = kernel.target(BY_NAME[point])
+                made[point] = self._bench.load(self._bench.instructions(function), function, target)
+                stack.callback(self._bench.unload, made[point])
+                stack.callback(os.close, loader.attach(made[point], target))
+            yield made
+
+    @contextmanager
+    def active(
+        self, plans: Sequence[Plan], members: Mapping[str, Sequence[int]] = MappingProxyType({})
+    ) -> Iterator[ActiveRules]:
+        """Make rules active for as long as the block lasts."""
+        active = ActiveRules(self._points)
         try:
-            link = loader.attach(program, target)
-            try:
-                return _cost_ns(program, runs)
-            finally:
-                os.close(link)
+            active.apply(plans, members)
+            yield active
         finally:
-            self._bench.unload(program)
+            active.close()
             self._empty()
 
     def rules(
@@ -88,13 +107,8 @@ class Programs:
             Other traffic of the machine, or lost events, disturb every attempt.
         """
         for _ in range(ATTEMPTS):
-            active = ActiveRules(self._points)
-            try:
-                active.apply(plans, members)
+            with self.active(plans, members) as active:
                 cost_ns = _cost_ns(active.programs[BY_NAME[point]], runs)
-            finally:
-                active.silence()
-                self._empty()
             row = active.ledgers()[active.epoch][point]
             if row[fate] >= MOST * row["seen"]:
                 return cost_ns

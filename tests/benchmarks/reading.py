@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from cmonlab.kernel import bpf
-from cmonlab.kernel.loader import SOURCES, Module, bcc
-from cmonlab.kernel.tracer import CATALOGUE, Tracer, macros
+from cmonlab.kernel import bpf, headers, loader, programs
+from cmonlab.kernel.btf import vmlinux
+from cmonlab.kernel.compiler import bcc
+from cmonlab.kernel.maps import possible_cpus
+from cmonlab.kernel.tracer import Tracer
 
+from .programs import EVENTS_PAGES
 from .stats import Outcome, interleave, judge, ratios
 
 BATCH = 10_000  # events a poll at a million events a second
 BATCHES = 12
-EVENTS_PAGES = 2048
 GOAL = 15.0
 
 
@@ -24,6 +29,18 @@ def repeat(program: int, times: int) -> None:
     packet = ctypes.create_string_buffer(64)
     attr = struct.pack("<IIIIQQII", program, 0, len(packet), 0, ctypes.addressof(packet), 0, times, 0)
     bpf.call(bpf.PROG_TEST_RUN, attr)
+
+
+def compiled():
+    """Return bcc's own object for ``bench.c``, in this process: its callback needs one."""
+    macros = programs.macros(possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES}
+    with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
+        tree = Path(folder, "tree")
+        headers.write_tree(tree)
+        Path(folder, "kernel.h").write_text(headers.kernel_header(vmlinux()))
+        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
+        flags = [f"-I{folder}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in macros.items())]
+        return bcc().BPF(text=loader.expand(loader.SOURCES / "bench.c").encode(), cflags=flags)
 
 
 def _cpu_ns(read: Callable[[], None]) -> int:
@@ -35,10 +52,10 @@ def _cpu_ns(read: Callable[[], None]) -> int:
 class Batches:
     """The tracer's rings, filled by a program, read as the tracer reads them."""
 
-    def __init__(self, tracer: Tracer, module: Module):
+    def __init__(self, tracer: Tracer, bench):
         self._tracer = tracer
-        self._program = module._bpf.load_func(b"fill_batch", bcc().BPF.SCHED_CLS).fd
-        bpf.update_fd(module.map_fd("rings"), 0, tracer._rings[0].fd)
+        self._program = bench.load_func(b"fill_batch", bench.SCHED_CLS).fd
+        bpf.update_fd(bench[b"rings"].map_fd, 0, tracer._rings[0].fd)
 
     def sample(self) -> float:
         """Return nanoseconds of CPU an event; all of them are kept, as in a recording."""
@@ -55,10 +72,10 @@ class Batches:
 class Callbacks:
     """bcc's ring buffer of the same size and records, decoded event by event."""
 
-    def __init__(self, module: Module):
-        self._bpf = module._bpf
-        self._program = self._bpf.load_func(b"fill_events", bcc().BPF.SCHED_CLS).fd
-        self._table = module.table("events")
+    def __init__(self, bench):
+        self._bpf = bench
+        self._program = bench.load_func(b"fill_events", bench.SCHED_CLS).fd
+        self._table = bench[b"events"]
         self._table.open_ring_buffer(self._on_event)
         self.events = 0
 
@@ -79,15 +96,15 @@ class Callbacks:
 
 def run(rounds: int, budget_s: float) -> Outcome:
     """Fill both rings with as many equal records and read them."""
-    with Tracer() as tracer:
-        module = Module(SOURCES / "bench.c", macros(CATALOGUE, len(tracer._rings)) | {"EVENTS_PAGES": EVENTS_PAGES}, {})
-        try:
-            readers = {"numpy": Batches(tracer, module), "bcc callback": Callbacks(module)}
+    bench = compiled()
+    try:
+        with Tracer() as tracer:
+            readers = {"numpy": Batches(tracer, bench), "bcc callback": Callbacks(bench)}
             found = interleave(
                 {name: reader.sample for name, reader in readers.items()}, rounds, budget_s, min(rounds, 10)
             )
-        finally:
-            module.close()
+    finally:
+        bench.cleanup()
     times_less = ratios(found["bcc callback"], found["numpy"])
     return Outcome(
         {f"reading {name} ns": values for name, values in found.items()},
