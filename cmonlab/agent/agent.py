@@ -22,7 +22,7 @@ from .members import Members
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
-_RING_BYTES = 8 << 20
+_RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
 
 
 class Agent:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..errors import CmonlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WIDTH = 1000  # where no terminal says how wide it is: a line that is piped is not to be folded
 _GAP = 2  # between columns
@@ -114,7 +117,7 @@ def _fitting(table: pd.DataFrame, cells: dict[str, list[str]], width: int) -> li
 def _least_width(column: pd.Series, cells: list[str]) -> int:
     longest = max(map(len, cells))
     # Text may be folded, a number and a column's name must not.
-    return max(len(str(column.name)), longest if pd.api.types.is_numeric_dtype(column) else min(longest, _FOLDED))
+    return max(len(str(column.name)), longest if _is_number(column) else min(longest, _FOLDED))
 
 
 def _drawn(table: pd.DataFrame, cells: dict[str, list[str]], names: list[str], title: str) -> Table:
@@ -122,9 +125,15 @@ def _drawn(table: pd.DataFrame, cells: dict[str, list[str]], names: list[str], t
         title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
     )
     for name in names:
-        number, least = pd.api.types.is_numeric_dtype(table[name]), _least_width(table[name], cells[name])
+        number, least = _is_number(table[name]), _least_width(table[name], cells[name])
         side = "right" if number else "left"
         drawn.add_column(str(name), justify=side, no_wrap=number, overflow="fold", min_width=least)
     for row in zip(*(cells[name] for name in names), strict=True):
         drawn.add_row(*(Text(cell) for cell in row))
     return drawn
+
+
+def _is_number(column: pd.Series) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return is_numeric_dtype(column)

@@ -22,7 +22,14 @@ from . import machine, report
 from .stats import Outcome
 
 #: Seconds of budget by benchmark, for a full run and a quick one.
-BUDGET_S = {"reading": (30, 5), "kernel": (160, 20), "scaling": (60, 10), "overhead": (180, 20), "events": (70, 12)}
+BUDGET_S = {
+    "reading": (30, 5),
+    "kernel": (160, 20),
+    "scaling": (60, 10),
+    "overhead": (180, 20),
+    "agent": (60, 15),
+    "events": (70, 12),
+}
 RECORDED = {"memcached": (2_100_000, 200_000), "iperf udp": (2_100_000, 100_000), "iperf tcp": (300_000, 50_000)}
 SORTED = ("memcached", "iperf udp")  # iperf over TCP makes few packets: only its bytes on disk count
 ROUNDS, QUICK_ROUNDS = 12, 3
@@ -98,6 +105,12 @@ def _overhead(rounds: int, budget_s: float, _quick: bool) -> Outcome:
     return overhead.run(rounds, budget_s)
 
 
+def _agent(rounds: int, budget_s: float, _quick: bool) -> Outcome:
+    from . import agentcost
+
+    return agentcost.run(rounds, budget_s)
+
+
 def _events(rounds: int, budget_s: float, quick: bool) -> Outcome:
     from . import parquet, pipeline, recordings
 
@@ -111,7 +124,14 @@ def _events(rounds: int, budget_s: float, quick: bool) -> Outcome:
     return sizes
 
 
-_RUNS = {"reading": _reading, "kernel": _kernel, "scaling": _scaling, "overhead": _overhead, "events": _events}
+_RUNS = {
+    "reading": _reading,
+    "kernel": _kernel,
+    "scaling": _scaling,
+    "overhead": _overhead,
+    "agent": _agent,
+    "events": _events,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

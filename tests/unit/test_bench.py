@@ -6,12 +6,13 @@ import random
 import subprocess
 import sys
 from dataclasses import asdict
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import report, stats
+from tests.benchmarks import manyping, overhead, report, stats
 from tests.benchmarks.stats import Outcome, interleave, judge, ratios, summarise
 
 FINITE = st.floats(-1e9, 1e9)
@@ -144,3 +145,34 @@ def test_without_root_it_says_what_it_needs(tmp_path):
     assert run.returncode == 1
     assert "root" in run.stderr and "fix: sudo make bench" in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_added_latency_is_compared_with_tcpdumps_in_the_same_round():
+    found = {
+        "untraced": [10.0, 20.0, 10.0],
+        "tcpdump": [14.0, 24.0, 14.0],
+        "capture": [15.0, 25.0, 15.0],
+        "aggregate": [11.0, 21.0, 11.0],
+    }
+    outcome = overhead.judged("udp", found)
+    values = {target.name: (target.value, target.met) for target in outcome.targets}
+    assert values == {
+        "round trip: us that capture adds, less tcpdump adds, udp": (1.0, False),
+        "round trip: us that aggregate adds, less 0.5 of what tcpdump adds, udp": (-1.0, True),
+    }
+    assert any("capture adds 5.00 us" in note for note in outcome.notes)
+
+
+def test_throughput_is_compared_within_its_round():
+    found = {"untraced": [1.0, 10.0, 2.0], "aggregate": [0.98, 9.8, 1.96], "capture": [0.5, 5.0, 1.0]}
+    outcome = overhead.judged_throughput(found)
+    (target,) = outcome.targets
+    assert target.value == pytest.approx(0.98) and target.met
+    assert outcome.samples["throughput tcp capture / untraced"] == [0.5, 0.5, 0.5]
+
+
+def test_each_namespace_has_an_address_of_its_own():
+    found = [manyping.address(number) for number in range(600)]
+    assert len(set(found)) == 600
+    assert found[:2] == ["10.78.0.1", "10.78.0.2"]
+    assert all(ip_address(address) in ip_network("10.78.0.0/16") for address in found)

@@ -1,0 +1,96 @@
+"""What an agent takes: memory and CPU when idle, and how soon the first event is there after ``apply``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmonlab import agent as agents
+from cmonlab.agent import wire
+from cmonlab.agent.client import Client
+from cmonlab.rules import Rule
+from tests.kernel.netlab import netlab
+
+from .stats import Outcome, judge
+from .traffic import PORT, ping_pong
+
+MEMORY_MIB, IDLE_SHARE, FIRST_S = 150, 0.02, 1.5
+_READY_S = 60.0
+
+
+@contextmanager
+def agent() -> Iterator[tuple[int, Client]]:
+    """Run ``cmonlab agent``; yields its pid and a client."""
+    with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
+        ready = Path(folder, "ready")
+        command = [sys.executable, "-m", "cmonlab", "agent", "--ready-file", str(ready)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + _READY_S
+            while not ready.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with agents.connect() as client:
+                yield process.pid, client
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def idle(pid: int, seconds: float) -> float:
+    """Return the share of one core that a process takes in the next seconds."""
+    began, used = time.monotonic(), _cpu_s(pid)
+    time.sleep(seconds)
+    return (_cpu_s(pid) - used) / (time.monotonic() - began)
+
+
+def first_event_s(client: Client, name: str) -> float:
+    """Return the seconds from asking for a rule to holding its first event."""
+    came: list[float] = []
+    subject = wire.subject(client.host, "events")
+    listening = client._transport.subscribe(subject, lambda _: came.append(time.monotonic()))
+    try:
+        began = time.monotonic()
+        client.apply(Rule(name=name, match=f"udp port {PORT}"))
+        while not came and time.monotonic() - began < 30:
+            time.sleep(0.002)
+        return came[0] - began if came else float("nan")
+    finally:
+        listening.close()
+        client.remove(name)
+
+
+def run(rounds: int, budget_s: float) -> Outcome:
+    """Measure an agent of its own; one must not be running."""
+    outcome = Outcome()
+    seconds = max(2.0, budget_s / 3 / rounds)
+    with agent() as (pid, client):
+        outcome.samples["agent idle, share of a core"] = [idle(pid, seconds) for _ in range(rounds)]
+        with netlab() as lab, ping_pong(lab, "udp"):
+            outcome.samples["agent, s to the first event"] = [
+                first_event_s(client, f"r{number}") for number in range(rounds)
+            ]
+        client.apply(Rule(name="everyone", match="", mode="aggregate"))
+        time.sleep(2)
+        outcome.samples["agent resident, MiB"] = [_resident_mib(pid)]
+    goals = {
+        "agent resident, MiB": MEMORY_MIB,
+        "agent idle, share of a core": IDLE_SHARE,
+        "agent, s to the first event": FIRST_S,
+    }
+    outcome.targets += [judge(name, "at most", goal, outcome.samples[name]) for name, goal in goals.items()]
+    return outcome
