@@ -27,7 +27,7 @@ static __always_inline u16 bucket_of(u64 ns)
 #define STEP 5003 /* so far from each other: odd, and beyond the buckets of a histogram */
 
 /* A cell's key as the programs calculate with it: struct cell_key on a machine that has
- * the low byte first, as all have that bcc compiles for. */
+ * the low byte first, which user space takes for granted too. */
 struct words {
 	u64 word[4];
 };
@@ -50,7 +50,7 @@ static __always_inline int is_same(const struct cell *cell, const struct words *
 }
 
 /* Take a free cell. A program of another point may have interrupted this one on the same
- * CPU and been faster; one of the same point never does (kernel/trace/bpf_trace.c,
+ * CPU and been faster; since 6.1 one of the same point never does (kernel/trace/bpf_trace.c,
  * __bpf_trace_run), so that nobody else looks for this key meanwhile. */
 static __always_inline int claim(struct cell *cell, const struct words *w, u32 table, u32 at)
 {
