@@ -6,6 +6,7 @@ from . import loader, programs
 
 _RULES = "rules"
 _SILENT = ("zero", "unused")
+_LOOKS = 100
 
 
 class Counters:
@@ -22,8 +23,15 @@ class Counters:
 
     def fates(self, epoch: int, point: int) -> dict[str, int]:
         """Return what became of the packets at a point, by the programs of an epoch or the next but one."""
-        cpus = self._rows[:, epoch & 1, point]
-        return {name: int(cpus[name].sum()) for name in cpus.dtype.names if name != _RULES}
+        row: dict[str, int] = {}
+        # A program that runs right now has counted a packet as seen and not yet told its fate: look again, between two
+        # packets. What does not balance then never will, and is told as it is.
+        for _ in range(_LOOKS):
+            cpus = self._rows[:, epoch & 1, point].copy()
+            row = {name: int(cpus[name].sum()) for name in cpus.dtype.names if name != _RULES}
+            if row["seen"] == sum(row.values()) - row["seen"]:
+                break
+        return row
 
     def tally(self, slot: int, point: int) -> dict[str, int]:
         """Return what the rule that holds a slot has made of the packets at a point."""
