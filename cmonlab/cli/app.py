@@ -58,14 +58,17 @@ def record(
         str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")
     ] = None,
     duration: Annotated[float, typer.Option(help="Seconds that the workload runs.")] = 10.0,
-    points: Annotated[str | None, typer.Option(help="Points, separated by commas; by default all.")] = None,
+    points: Annotated[str | None, typer.Option(help="Points or groups, separated by commas.")] = None,
+    rules_file: Annotated[
+        Path | None, typer.Option("--rules", help="A file of rules, in place of --rule and --points.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Deploy containers, run a workload, record its packets."""
     from .run import Request, record_one
 
     names = [name.strip() for name in points.split(",") if name.strip()] if points is not None else None
-    record_one(Request(out, template, containers, workload, rule, duration, names), as_json)
+    record_one(Request(out, template, containers, workload, rules_file or rule, duration, names), as_json)
 
 
 @app.command()

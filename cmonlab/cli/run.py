@@ -13,9 +13,10 @@ import typer
 from .. import store
 from ..errors import SessionError
 from ..interrupt import uninterrupted
-from ..kernel import pcapfilter, preflight
-from ..kernel.points import select
-from ..recording import check_duration, record, save_somewhere
+from ..kernel import preflight
+from ..kernel.points import BY_NAME
+from ..recording import check_duration, record, rules_of, save_somewhere
+from ..rules import standardise
 from ..session import Session
 from ..topology.templates import template
 from ..workload import workload
@@ -30,7 +31,7 @@ class Request:
     template: str
     containers: int
     workload: str
-    rule: str | None
+    rule: str | Path | None
     duration_s: float
     points: list[str] | None
 
@@ -46,9 +47,7 @@ def record_one(request: Request, as_json: bool) -> None:
     store.check_target(request.out)
     topology = template(request.template, containers=request.containers)
     load = workload(request.workload)
-    pcapfilter.compile_expression(load.default_rule if request.rule is None else request.rule)
-    if request.points is not None:
-        select(request.points)
+    standardise(rules_of(load.default_rule if request.rule is None else request.rule, request.points), list(BY_NAME))
     check_duration(request.duration_s)
     preflight.require()
     with (

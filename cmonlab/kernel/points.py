@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UnknownName
-
 #: Ids of a researcher's own points (`cmonlab.probe.Probe`) begin here; there may be so many at a time.
 FIRST_CUSTOM, MOST_CUSTOM = 64, 16
 
@@ -195,17 +193,3 @@ BY_NAME = {point.name: point for point in CATALOGUE}
 def groups() -> dict[str, list[str]]:
     """Return the points' names by group."""
     return {name: [point.name for point in CATALOGUE if name in point.groups] for name in GROUPS}
-
-
-def select(names: list[str]) -> list[Point]:
-    """Return the points of these names, in the catalogue's order.
-
-    Raises
-    ------
-    UnknownName
-        A name is not in the catalogue, or there is none.
-    """
-    for name in names or [""]:
-        if name not in BY_NAME:
-            raise UnknownName("point", name, BY_NAME)
-    return [point for point in CATALOGUE if point.name in set(names)]
