@@ -63,6 +63,8 @@ def _directions(session: Session) -> dict[str, int]:
 
 def _figures(session: Session) -> dict:
     draw, directions = session.plot, _directions(session)
+    if not len(session) and len(session.pairs()):
+        return {"Ledger": draw.ledger()}  # rules that only aggregate tell of no single packet
     figures = {"Where the time goes": draw.breakdown(), "What the time is spent on": draw.breakdown(by="kind")}
     for direction, journeys in list(directions.items())[:2]:
         if journeys >= _ENOUGH:

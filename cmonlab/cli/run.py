@@ -118,10 +118,14 @@ def account(session: Session, out: Path) -> dict:
 
 
 def print_session(session: Session) -> None:
-    """Print the session's summary and its breakdown, a table a direction."""
+    """Print the session's summary and its breakdown, a table a direction; of aggregates, their segments."""
     console.out().print(repr(session), markup=False)
-    table = session.breakdown()
-    if table.empty:
+    table, counted = session.breakdown(), session.segments()
+    for direction, rows in counted.groupby("direction", observed=True, sort=False):
+        console.show(
+            rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "kind"]], f"{direction}: segments, aggregated"
+        )
+    if table.empty and counted.empty:
         console.out().print("no journey is complete, so there is no breakdown", markup=False)
     for direction, rows in table.groupby("direction", observed=True, sort=False):
         console.show(
