@@ -122,9 +122,8 @@ def print_session(session: Session) -> None:
     console.out().print(repr(session), markup=False)
     table, counted = session.breakdown(), session.segments()
     for direction, rows in counted.groupby("direction", observed=True, sort=False):
-        console.show(
-            rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "kind"]], f"{direction}: segments, aggregated"
-        )
+        columns = ["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "kind"]
+        console.show(rows[columns], f"{direction}: segments, aggregated")
     if table.empty and counted.empty:
         console.out().print("no journey is complete, so there is no breakdown", markup=False)
     for direction, rows in table.groupby("direction", observed=True, sort=False):
