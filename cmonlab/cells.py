@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import columnar
+
 CELLS = "cells.parquet"
 
 DTYPES = {
@@ -48,36 +50,10 @@ def columns_of(windows: Iterable[tuple[int, int, np.ndarray]]) -> dict[str, np.n
 
 
 def save_cells(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write the columns as one Parquet file (zstd).
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table({name: columns[name] for name in DTYPES})
-    plain = ("packets", "bytes", "sum_ns")
-    pq.write_table(
-        table, path, compression="zstd", compression_level=1, write_statistics=False, write_page_checksum=True,
-        use_dictionary=[name for name in DTYPES if name not in plain],
-    )  # fmt: skip
+    """Write the columns; see `columnar.save`."""
+    columnar.save(path, columns, DTYPES, ("packets", "bytes", "sum_ns"))
 
 
 def load_cells(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_cells` wrote.
-
-    Raises
-    ------
-    OSError, ValueError, pyarrow.ArrowException
-        The file is missing or damaged.
-    """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, memory_map=False, page_checksum_verification=True)
-    missing = [name for name in DTYPES if name not in table.column_names]
-    if missing:
-        raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    return {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in DTYPES.items()}
+    """Read what `save_cells` wrote; see `columnar.load`."""
+    return columnar.load(path, DTYPES)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import columnar
+
 EXTRAS = "probes.parquet"
 
 #: ``value0`` and so on hold the fields of a point in their order, each in its first bytes.
@@ -43,34 +45,10 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 
 def save_extras(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write the columns as one Parquet file (zstd).
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table({name: columns[name] for name in DTYPES})
-    pq.write_table(
-        table, path, compression="zstd", compression_level=1, write_statistics=False, write_page_checksum=True
-    )
+    """Write the columns; see `columnar.save`."""
+    columnar.save(path, columns, DTYPES, [name for name in DTYPES if name.startswith("value")])
 
 
 def load_extras(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_extras` wrote.
-
-    Raises
-    ------
-    OSError, ValueError, pyarrow.ArrowException
-        The file is missing or damaged.
-    """
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path, memory_map=False, page_checksum_verification=True)
-    missing = [name for name in DTYPES if name not in table.column_names]
-    if missing:
-        raise ValueError(f"{path.name} lacks the columns {', '.join(missing)}")
-    return {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in DTYPES.items()}
+    """Read what `save_extras` wrote; see `columnar.load`."""
+    return columnar.load(path, DTYPES)

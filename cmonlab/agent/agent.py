@@ -22,6 +22,7 @@ from .members import Members
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
+_BLIND_KEPT = 100_000  # intervals, the latest ones
 _RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
 
 
@@ -172,6 +173,7 @@ class Agent:
                         self.remove(over)
                     except CmonlabError as error:
                         _log.error("the rules %s cannot be ended: %s", ", ".join(over), error)
+            del self.tracer.recording.blind[:-_BLIND_KEPT]
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
     # ---- what it says of itself -------------------------------------------------

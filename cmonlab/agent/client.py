@@ -151,9 +151,11 @@ class Client:
                 if begin["window_ns"] <= window[0] and window[1] <= end["window_ns"]:
                     windows.append((*window, records))
                 continue
-            inside = (records["epoch"] >= first & 0xFFFF) & (records["epoch"] < last & 0xFFFF)
+            inside = records["epoch"] - np.uint16(first & 0xFFFF) < last - first  # 16 bits: they go round
             chunks.append((wire.number(message.headers, "cpu"), records[inside]))
         self._settle_ledger(entries, chunks)
+        begin_ns, end_ns = int(begin["window_ns"]), int(end["window_ns"])
+        entries["blind"] = [one for one in entries["blind"] if one["end_ns"] > begin_ns and one["start_ns"] < end_ns]
         entries["recording"] = {
             "started_ns": started_ns, "seconds": (ended_ns - started_ns) / 1e9, "ended": "finished",
             "reader_cpu_s": 0.0, "host": self.host,

@@ -54,7 +54,7 @@ class Service:
             "apply": self._apply,
             "remove": lambda asked: {"epoch": self.agent.remove(list(asked["names"]))},
             "rules": lambda _: self.agent.rules(),
-            "status": lambda _: self.agent.status() | {"host": self.host},
+            "status": lambda _: self._status(),
             "mark": self._mark,
             "manifest": lambda asked: self._manifest(**(asked or {})),
         }
@@ -82,15 +82,16 @@ class Service:
         return {"epoch": epoch, "window_ns": window_ns, "after": kept, "until": self._spool.flush()}
 
     def _manifest(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
-        entries = self.agent.manifest(first_epoch, end_epoch)
-        ids = {point["name"]: point["id"] for point in entries["points"]}
-        for epoch, dropped in self._spool.dropped.items():
-            if first_epoch <= epoch < end_epoch:
-                for row in entries["ledger"]:
-                    lost = int(dropped[ids[row["point"]]])
-                    row["recorded"] -= lost
-                    row["lost"] += lost
-        return entries | {"layouts": self.layouts()}
+        return self.agent.manifest(first_epoch, end_epoch) | {"layouts": self.layouts()}
+
+    def _status(self) -> dict[str, Any]:
+        told = self.agent.status()
+        dropped = self._spool.dropped
+        return told | {
+            "host": self.host,
+            "lost_events": told["lost_events"] + dropped["events"],
+            "dropped_cells": dropped["cells"],
+        }
 
     def layouts(self) -> dict[str, list[list[str]]]:
         """Return the layouts of the records sent."""

@@ -28,10 +28,8 @@ class Spool:
 
     Attributes
     ----------
-    dropped : dict of int to numpy.ndarray
-        By epoch: events by point id that found no room here or were refused; they are lost.
-    dropped_cells : int
-        Cells with the same fate.
+    dropped : dict of str to int
+        Events and cells that found no room here or were refused; they are lost.
     """
 
     def __init__(self, transport: Transport, host: str):
@@ -41,8 +39,7 @@ class Spool:
         self._bytes = 0
         self._changed = threading.Condition()
         self._sending = self._closing = False
-        self.dropped: dict[int, np.ndarray] = {}
-        self.dropped_cells = 0
+        self.dropped = dict.fromkeys(self._subjects, 0)
         self._thread = threading.Thread(target=self._send_until_closed, name="cmonlab-spool", daemon=True)
         self._thread.start()
 
@@ -57,19 +54,11 @@ class Spool:
     def _put(self, word: str, headers: dict[str, str], records: np.ndarray) -> None:
         with self._changed:
             if self._bytes + records.nbytes > _MOST_BYTES or self._closing:
-                self._drop(word, records)
+                self.dropped[word] += len(records)
                 return
             self._queue.append((word, headers, records))
             self._bytes += records.nbytes
             self._changed.notify_all()
-
-    def _drop(self, word: str, records: np.ndarray) -> None:
-        if word == "cells":
-            self.dropped_cells += len(records)
-            return
-        for epoch in np.unique(records["epoch"]):
-            lost = self.dropped.setdefault(int(epoch), np.zeros(256, np.int64))
-            lost += np.bincount(records["point"][records["epoch"] == epoch], minlength=256)
 
     def _send_until_closed(self) -> None:
         while True:
@@ -95,7 +84,7 @@ class Spool:
         except TransportError as error:
             _log.warning("%s of %d records: %s", word, len(records), error)
             with self._changed:
-                self._drop(word, records)
+                self.dropped[word] += len(records)
 
     def flush(self, timeout_s: float = 10.0) -> int:
         """Wait until all that was put has been kept; return the number of its last message in the stream.

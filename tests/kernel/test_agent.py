@@ -83,7 +83,10 @@ def test_a_recording_comes_home_whole(lab, agent):
         mine = (cells["point"] == point) & (cells["kind"] != 2)
         assert cells["packets"][mine].sum() == ledger.loc[name, "recorded"] == 2 * COUNT
     assert set(session.events["epoch"]) <= set(range(2, 4))
+    inside = session.manifest["recording"]
+    assert (session.blind()["end_ns"] >= inside["started_ns"] - 5e9).all()  # those of before are not of it
     status = client.status()
+    assert status["dropped_cells"] == 0
     assert status["balanced"] and status["lost_events"] == 0
 
 

@@ -25,6 +25,7 @@ LAYERS = [
         "session",
         "facts",
         "cells",
+        "columnar",
         "recording",
         "store",
         "extras",
