@@ -162,13 +162,14 @@ def clean(
 ) -> None:
     """Remove what a crash left.
 
-    That is containers, networks, temporary directories, and a Docker engine that cmonlab started.
+    That is containers, networks, namespaces, temporary directories, and a Docker engine that cmonlab started.
     """
+    from ..calibrate.testbed import remove_testbeds
     from ..scratch import remove_scratch
     from ..topology.deploy import clean_host
     from ..transport import remove_stale
 
-    removed = remove_stale() + remove_scratch() + clean_host(all=everything, notify=console.say)
+    removed = remove_stale() + remove_scratch() + remove_testbeds() + clean_host(all=everything, notify=console.say)
     if as_json:
         typer.echo(json.dumps({"removed": removed}))
     else:

@@ -19,7 +19,7 @@ from cmonlab import manifest
 from cmonlab.errors import CmonlabError
 
 from . import machine, report
-from .stats import Outcome
+from .targets import Outcome
 
 #: Seconds of budget by benchmark, for a full run and a quick one.
 BUDGET_S = {

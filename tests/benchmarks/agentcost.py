@@ -14,10 +14,10 @@ from pathlib import Path
 from cmonlab import agent as agents
 from cmonlab.agent import wire
 from cmonlab.agent.client import Client
+from cmonlab.calibrate.testbed import testbed
 from cmonlab.rules import Rule
-from tests.kernel.netlab import netlab
 
-from .stats import Outcome, judge
+from .targets import Outcome, judge
 from .traffic import PORT, ping_pong
 
 MEMORY_MIB, IDLE_SHARE, FIRST_S = 150, 0.02, 1.5
@@ -80,7 +80,7 @@ def run(rounds: int, budget_s: float) -> Outcome:
     seconds = max(2.0, budget_s / 3 / rounds)
     with agent() as (pid, client):
         outcome.samples["agent idle, share of a core"] = [idle(pid, seconds) for _ in range(rounds)]
-        with netlab() as lab, ping_pong(lab, "udp"):
+        with testbed() as lab, ping_pong(lab, "udp"):
             outcome.samples["agent, s to the first event"] = [
                 first_event_s(client, f"r{number}") for number in range(rounds)
             ]

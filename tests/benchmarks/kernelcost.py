@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from cmonlab.analysis.stats import interleave, ratios
+from cmonlab.calibrate.testbed import testbed
 from cmonlab.kernel import programs as kernel
 from cmonlab.kernel.addresses import address_key
 from cmonlab.rules import Rule
 from cmonlab.rules.engine import Plan, standardise
-from tests.kernel.netlab import netlab
 
 from .programs import Programs
-from .stats import Outcome, Target, interleave, judge, ratios
+from .targets import Outcome, Target, judge
 from .traffic import CLIENT, PORT, SERVER, ping_pong
 
 #: Where the packets of small-message traffic pass, and the protocols that pass there.
@@ -43,7 +44,7 @@ def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
     """Measure each end of a packet at each point under each traffic, and variants of rules at one."""
     outcome, share_s = Outcome(), budget_s / (sum(map(len, CASES.values())) + 1)
     runs = RUNS // 4 if quick else RUNS
-    with netlab() as lab, Programs() as programs:
+    with testbed() as lab, Programs() as programs:
         for protocol, points in CASES.items():
             with ping_pong(lab, protocol):
                 for point in points:

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
+from cmonlab.analysis.stats import interleave, ratios, summarise
+from cmonlab.calibrate.testbed import Testbed, testbed
 from cmonlab.kernel.tracer import Tracer
 from cmonlab.rules import Rule
-from tests.kernel.netlab import NetLab, netlab
 
 from .kernelcost import OTHER_RULE, plans_of
-from .stats import Outcome, interleave, judge, ratios, summarise
+from .targets import Outcome, judge
 from .traffic import PORT, PROTOCOLS, SERVER, running, server, sockperf, until
 
 _MEDIAN = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
@@ -42,7 +43,7 @@ def traced(match: str, mode: str, points: str) -> Iterator[None]:
 
 
 @contextmanager
-def dumped(lab: NetLab) -> Iterator[None]:
+def dumped(lab: Testbed) -> Iterator[None]:
     """Have tcpdump look at every interface of the namespace with the bridge, and throw away what it sees."""
     with running(lab, "host", "tcpdump", "-i", "any", "-w", "/dev/null") as process:
         until(lambda: _listens(process.pid), "tcpdump to listen")
@@ -55,7 +56,7 @@ def _listens(pid: int) -> bool:
         return len(file.readlines()) > 1
 
 
-def observers(lab: NetLab, match: str) -> dict[str, Observer]:
+def observers(lab: Testbed, match: str) -> dict[str, Observer]:
     """Return ways to look at traffic by name."""
     return {
         "untraced": nullcontext,
@@ -66,7 +67,7 @@ def observers(lab: NetLab, match: str) -> dict[str, Observer]:
     }
 
 
-def round_trip_us(lab: NetLab, protocol: str, observer: Observer) -> float:
+def round_trip_us(lab: Testbed, protocol: str, observer: Observer) -> float:
     """Return the median round trip of one second of ping-pong."""
     with observer():
         client = sockperf(protocol, "ping-pong", "-m", "64", "-t", "1", "--full-rtt")
@@ -77,7 +78,7 @@ def round_trip_us(lab: NetLab, protocol: str, observer: Observer) -> float:
     return float(found.group(1))
 
 
-def throughput_bps(lab: NetLab, observer: Observer) -> float:
+def throughput_bps(lab: Testbed, observer: Observer) -> float:
     """Return the throughput of one second of TCP."""
     with observer():
         client = ["iperf3", "-c", SERVER, "-p", str(PORT), "-t", "1", "-J"]
@@ -89,7 +90,7 @@ def run(rounds: int, budget_s: float) -> Outcome:
     """Compare round trips and throughput with nobody looking, with each mode, and with tcpdump."""
     outcome = Outcome()
     share_s = budget_s * (1 - _THROUGHPUT_SHARE) / len(PROTOCOLS)
-    with netlab() as lab:
+    with testbed() as lab:
         for protocol in PROTOCOLS:
             with server(lab, protocol, PORT, *_pinned(sockperf(protocol, "server"))):
                 ways = observers(lab, f"{protocol} port {PORT}").items()

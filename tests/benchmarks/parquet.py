@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cmonlab import store
 
-from .stats import Outcome, judge
+from .targets import Outcome, judge
 
 GOAL_BYTES = 16.0
 PARTS = 10

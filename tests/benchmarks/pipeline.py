@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .stats import Outcome, interleave, judge, ratios
+from cmonlab.analysis.stats import interleave, ratios
+
+from .targets import Outcome, judge
 
 GOAL = 3.0
 EVENT_BYTES = 56

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from cmonlab.analysis.stats import interleave, ratios
 from cmonlab.kernel import bpf, headers, loader, programs
 from cmonlab.kernel.btf import vmlinux
 from cmonlab.kernel.compiler import bcc
@@ -17,7 +18,7 @@ from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.tracer import Tracer
 
 from .programs import EVENTS_PAGES
-from .stats import Outcome, interleave, judge, ratios
+from .targets import Outcome, judge
 
 BATCH = 10_000  # events a poll at a million events a second
 BATCHES = 12

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cmonlab.calibrate.testbed import testbed
 from cmonlab.recording import Capture, rules_of
 from cmonlab.session import Session
-from tests.kernel.netlab import netlab
 
 from . import traffic
 
@@ -24,6 +24,6 @@ def record(workload: str, events: int) -> Session:
     TimeoutError
         The workload makes too few of them.
     """
-    with netlab() as lab, WORKLOADS[workload](lab) as rule, Capture(rules_of(rule, ["all"]), lab.links) as capture:
+    with testbed() as lab, WORKLOADS[workload](lab) as rule, Capture(rules_of(rule, ["all"]), lab.links) as capture:
         traffic.until(lambda: capture.events >= events, f"{events:,} events of {workload}", DEADLINE_S, every_s=0.02)
         return capture.session()

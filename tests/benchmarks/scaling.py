@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from cmonlab.analysis.stats import interleave, ratios
+from cmonlab.calibrate.testbed import ip
 from cmonlab.kernel import bpf
 from cmonlab.rules import Rule
-from tests.kernel.netlab import ip
 
 from . import manyping
 from .kernelcost import plans_of
 from .programs import Programs
-from .stats import Outcome, interleave, judge, ratios
+from .targets import Outcome, judge
 from .traffic import PORT, until
 
 FEW, MANY, QUICK_MANY = 2, 200, 40

@@ -2,15 +2,15 @@
 
 import pytest
 
-from . import traffic
-from .netlab import netlab
+from cmonlab.calibrate import traffic
+from cmonlab.calibrate.testbed import testbed
 
 ATTEMPTS = 4
 
 
 @pytest.fixture(scope="session")
 def lab():
-    with netlab() as lab:
+    with testbed() as lab:
         yield lab
 
 

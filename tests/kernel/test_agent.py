@@ -14,12 +14,11 @@ import pytest
 from cmonlab import agent as agents
 from cmonlab.agent.client import Client
 from cmonlab.agent.service import Service
+from cmonlab.calibrate import traffic
+from cmonlab.calibrate.traffic import ADDRESS, COUNT, exchange_udp, free_port
 from cmonlab.errors import RuleError, TransportError, UnknownName
 from cmonlab.rules import Rule
 from cmonlab.transport import LocalTransport, NatsServer, connect
-
-from . import traffic
-from .traffic import ADDRESS, COUNT, exchange_udp, free_port
 
 CLI = [sys.executable, "-m", "cmonlab"]
 

@@ -5,9 +5,7 @@ import struct
 
 import pytest
 
-from cmonlab.kernel.btf import vmlinux
-
-from .traffic import (
+from cmonlab.calibrate.traffic import (
     ADDRESS,
     COUNT,
     exchange_udp,
@@ -19,6 +17,7 @@ from .traffic import (
     send_tcp,
     udp_socket,
 )
+from cmonlab.kernel.btf import vmlinux
 
 PATH = "c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0"
 

@@ -8,12 +8,12 @@ import subprocess
 
 import pytest
 
+from cmonlab.calibrate.traffic import exchange_udp, free_port
 from cmonlab.kernel import btf, programs
 from cmonlab.kernel.btf import VMLINUX
 from cmonlab.kernel.points import BY_ID, BY_NAME, CATALOGUE
 
 from .test_probe import balances, traced
-from .traffic import exchange_udp, free_port
 
 FUNCTIONS = [point for point in CATALOGUE if point.is_function]
 

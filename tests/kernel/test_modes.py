@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from cmonlab.analysis.histogram import quantiles
+from cmonlab.calibrate.traffic import COUNT, exchange_udp, free_port, recording, send_tcp
 from cmonlab.rules import Rule
-
-from .traffic import COUNT, exchange_udp, free_port, recording, send_tcp
 
 HOPS = {"net_dev_queue": 2, "net_dev_start_xmit": 2, "netif_rx": 2, "netif_receive_skb": 2}
 

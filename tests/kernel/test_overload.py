@@ -4,9 +4,7 @@ from functools import partial
 
 import pytest
 
-from cmonlab.kernel import programs, tracer
-
-from .traffic import (
+from cmonlab.calibrate.traffic import (
     ADDRESS,
     COUNT,
     exchange_udp,
@@ -18,6 +16,7 @@ from .traffic import (
     send_udp,
     udp_socket,
 )
+from cmonlab.kernel import programs, tracer
 
 
 @pytest.fixture(params=[8192, 65536])

@@ -9,6 +9,7 @@ import pytest
 from cmonlab import extras, store
 from cmonlab.analysis.names import Names
 from cmonlab.analysis.probes import table
+from cmonlab.calibrate.traffic import COUNT, blind_ns, exchange_udp, free_port, send_tcp
 from cmonlab.engine.correlate import Stages, correlate
 from cmonlab.errors import NotTraceable, ProbeError
 from cmonlab.kernel import build, custom, loader, programs
@@ -17,8 +18,6 @@ from cmonlab.probe import Probe
 from cmonlab.rules import Rule
 from cmonlab.rules.engine import standardise
 from cmonlab.schema import columns
-
-from .traffic import COUNT, blind_ns, exchange_udp, free_port, send_tcp
 
 CWND = Probe(
     "cwnd",

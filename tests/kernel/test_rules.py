@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from cmonlab.agent.members import Members
+from cmonlab.calibrate import traffic
+from cmonlab.calibrate.traffic import ADDRESS, exchange_udp, free_port, recording, udp_socket
 from cmonlab.errors import RuleError
 from cmonlab.kernel.addresses import address_key, mix
 from cmonlab.kernel.programs import available
 from cmonlab.kernel.tracer import Tracer
 from cmonlab.rules import MAX_RULES, Rule, standardise
-
-from . import traffic
-from .traffic import ADDRESS, exchange_udp, free_port, recording, udp_socket
 
 NAMES = [point.name for point in available()]
 

@@ -11,9 +11,8 @@ import time
 
 import pytest
 
+from cmonlab.calibrate.traffic import free_port, new_bytes, recording, send_tcp
 from cmonlab.kernel.programs import available
-
-from .traffic import free_port, new_bytes, recording, send_tcp
 
 SIZE = 6_000_003
 

@@ -12,8 +12,7 @@ import pytest
 
 import cmonlab
 from cmonlab.analysis.latency import QUANTILES
-
-from .traffic import exchange_udp, free_port, recording, send_tcp
+from cmonlab.calibrate.traffic import exchange_udp, free_port, recording, send_tcp
 
 TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from .netlab import netlab
-from .traffic import COUNT, free_port, receive_udp, recording, send_udp
+from cmonlab.calibrate.testbed import testbed
+from cmonlab.calibrate.traffic import COUNT, free_port, receive_udp, recording, send_udp
 
 PATH = "c1:vxlan0 → c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0 → c0:vxlan0"
 
@@ -11,7 +11,7 @@ PATH = "c1:vxlan0 → c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0 
 @pytest.fixture
 def tunnel():
     """A lab of its own, whose containers' vxlan0 are 10.99.0.10 and 10.99.0.11, and IPv6 fd99::10 and fd99::11."""
-    with netlab() as lab:
+    with testbed() as lab:
         for number, name in enumerate(("c0", "c1")):
             lab.run(name, "ip", "link", "add", "vxlan0", "type", "vxlan", "id", "42", "dstport", "4789", "dev", "eth0",
                     "remote", f"10.77.0.{11 - number}", "local", f"10.77.0.{10 + number}")  # fmt: skip

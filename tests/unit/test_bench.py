@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks import manyping, overhead, report, stats
-from tests.benchmarks.stats import Outcome, interleave, judge, ratios, summarise
+from cmonlab.analysis import stats
+from cmonlab.analysis.stats import interleave, ratios, summarise
+from tests.benchmarks import manyping, overhead, report
+from tests.benchmarks.targets import Outcome, judge
 
 FINITE = st.floats(-1e9, 1e9)
 

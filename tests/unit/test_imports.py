@@ -40,7 +40,7 @@ LAYERS = [
         "agent",
         "transport",
     },
-    {"cli", "demo", "magic", "widgets"},
+    {"calibrate", "cli", "demo", "magic", "widgets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOGETHER = len(LAYERS) - 2

@@ -1,4 +1,4 @@
-"""Traffic with known counts between the namespaces of a `NetLab`, and its recording."""
+"""Traffic with known counts between the namespaces of a testbed, and its recording."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import socket
 import struct
 from contextlib import contextmanager
 
-from cmonlab.kernel.addresses import mix
-from cmonlab.recording import Capture, rules_of
+from ..errors import WorkloadError
+from ..kernel.addresses import mix
+from ..recording import Capture, rules_of
 
 COUNT = 1009
 ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c1": "fd77::11"}}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
-#: How long tracepoints were silent during each recording of a test; see conftest.
+#: How long tracepoints were silent during each recording so far.
 blind_ns: list[int] = []
 
 _ports = itertools.count(21000)
@@ -22,7 +23,7 @@ _SO_RCVBUFFORCE = 33
 
 
 def free_port() -> int:
-    """Return a port that no other test uses."""
+    """Return a port that nobody else here uses."""
     return next(_ports)
 
 
@@ -64,11 +65,13 @@ def payload(number: int, size: int) -> bytes:
 
 
 def send_udp(sock: socket.socket, to, size: int, count: int = COUNT) -> None:
+    """Send numbered datagrams of `size` bytes."""
     for number in range(count):
         sock.sendto(payload(number, size), to)
 
 
 def receive_udp(sock: socket.socket, count: int = COUNT) -> list[bytes]:
+    """Return so many datagrams' payloads."""
     return [sock.recv(65535) for _ in range(count)]
 
 
@@ -99,13 +102,15 @@ def send_tcp(lab, port: int, size: int, version: int = 4) -> None:
         with socket.create_connection((ADDRESS[version]["c0"], port), timeout=30) as connection:
             connection.sendall(bytes(size))
             connection.shutdown(socket.SHUT_WR)
-            assert connection.recv(1) == b""
+            connection.recv(1)  # the other end's close
 
     server = lab.call("c0", lambda: socket.create_server((ADDRESS[version]["c0"], port), family=FAMILY[version]))
     with server:
         serving = lab.start("c0", serve, server)
         lab.call("c1", client)
-        assert serving.result(timeout=30) == size
+        got = serving.result(timeout=30)
+        if got != size:
+            raise WorkloadError(f"{got} of {size} bytes came over a connection")
 
 
 def hash_of(number: int, size: int) -> int:

@@ -1,0 +1,1 @@
+"""Score cmonlab against known truths, on this machine."""

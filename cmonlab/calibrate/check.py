@@ -1,0 +1,95 @@
+"""A truth, what cmonlab reported of it, and whether that is close enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+#: How often a situation is made again when it failed while tracepoints were silent.
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One truth and what was measured of it.
+
+    Attributes
+    ----------
+    group : str
+        delay, loss, counts, throughput, rtt, sampling or overload.
+    name : str
+        The situation and the quantity, for instance ``"delay: tbf at the bridge's port, p50"``.
+    truth, measured : float
+        In `unit`.
+    unit : str
+        Empty for a share.
+    tolerance : float
+        The greatest difference that passes, in `unit`; 0 is exact.
+    note : str
+        How the truth is known, and what a reader should know of this value.
+    blind_ns : int
+        For how long tracepoints stayed silent in the recording it comes from.
+    attempts : int
+        How often the situation was made; more than once only where tracepoints were silent.
+    """
+
+    group: str
+    name: str
+    truth: float
+    measured: float
+    unit: str
+    tolerance: float
+    note: str = ""
+    blind_ns: int = 0
+    attempts: int = 1
+
+    @property
+    def error(self) -> float:
+        """Measured less truth."""
+        return self.measured - self.truth
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the tolerance; what is no number never passes."""
+        return abs(self.error) <= self.tolerance
+
+    def describe(self) -> dict[str, Any]:
+        """Return what calibrate.json holds of it."""
+        return {
+            "group": self.group, "name": self.name, "truth": self.truth, "measured": self.measured,
+            "error": self.error, "unit": self.unit, "tolerance": self.tolerance, "pass": self.passed,
+            "note": self.note, "blind_ns": self.blind_ns, "attempts": self.attempts,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A situation that this host cannot make, which is told and neither passes nor fails.
+
+    Attributes
+    ----------
+    group, name : str
+        As of a check.
+    why : str
+        What is missing.
+    """
+
+    group: str
+    name: str
+    why: str
+
+
+def settled(make: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Make a situation, and again where it failed while tracepoints were silent (packets passed unseen).
+
+    Parameters
+    ----------
+    make : callable
+        Makes the situation, records it and returns its checks.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        checks = [replace(check, attempts=attempt) for check in make()]
+        if all(check.passed or not check.blind_ns for check in checks):
+            break
+    return checks
