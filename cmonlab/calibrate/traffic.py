@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import struct
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 #: How long tracepoints were silent during each recording so far.
 blind_ns: list[int] = []
 
-_ports = itertools.count(21000)
+# Other processes may have testbeds with the same addresses, and a rule sees the whole host.
+_ports = itertools.count(2000 + os.getpid() % 300 * 100)
 _SO_RCVBUFFORCE = 33
 
 
