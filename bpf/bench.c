@@ -4,8 +4,6 @@
 #include "kernel.h"
 #include "records.h"
 
-BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
-
 BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
 BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES); /* read by bcc's own callback */
@@ -15,8 +13,12 @@ int empty(void *ctx)
 	return 0;
 }
 
-static __always_inline int record(void *ring)
+/* The floor: a timestamp and an otherwise unwritten record, into this CPU's ring buffer of
+ * the kernel's own kind. */
+int least_record(void *ctx)
 {
+	u32 cpu = bpf_get_smp_processor_id();
+	void *ring = rings.lookup(&cpu);
 	u64 now = bpf_ktime_get_ns();
 	struct hop *hop = ring ? bpf_ringbuf_reserve(ring, sizeof(*hop), 0) : 0;
 
@@ -27,23 +29,7 @@ static __always_inline int record(void *ring)
 	return 0;
 }
 
-/* The floor: a timestamp and an otherwise unwritten record, into this CPU's ring. */
-int least_record(void *ctx)
-{
-	u32 cpu = bpf_get_smp_processor_id();
-
-	return record(rings.lookup(&cpu));
-}
-
-/* Run by BPF_PROG_TEST_RUN as a classifier, so that it can repeat. All records go
- * into the first ring. */
-int fill_batch(struct __sk_buff *skb)
-{
-	u32 first = 0;
-
-	return record(rings.lookup(&first));
-}
-
+/* Run by BPF_PROG_TEST_RUN as a classifier, so that it can repeat. */
 int fill_events(struct __sk_buff *skb)
 {
 	struct hop hop = {.ts_ns = bpf_ktime_get_ns()};

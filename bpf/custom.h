@@ -15,8 +15,14 @@ struct note {
 };
 _Static_assert(sizeof(struct note) == 56 + 8 * FIELDS, "no padding");
 
-BPF_ARRAY(note_layout, struct note, 1); /* never used: tells user space the record's fields */
-BPF_ARRAY_OF_MAPS(note_rings, "ring_shape", CPUS);
+
+struct note_slot {
+	struct note note;
+	u64 turn;
+};
+
+BPF_F_TABLE("array", u32, struct ring, note_rings, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct note_slot, note_slots, CPUS, BPF_F_MMAPABLE);
 
 /* What a kernel pointer points to: for members of structs that the verifier does not
  * follow, and memory that may not be there, which reads as 0. */
@@ -29,21 +35,23 @@ BPF_ARRAY_OF_MAPS(note_rings, "ring_shape", CPUS);
 static __always_inline void write_note(const struct hop *hop, u32 mask, const void *values, u32 size,
 				       struct counters *count)
 {
-	u32 cpu = bpf_get_smp_processor_id();
-	void *ring = note_rings.lookup(&cpu);
-	struct note *note = ring ? bpf_ringbuf_reserve(ring, sizeof(*note), 0) : 0;
+	u32 cpu = bpf_get_smp_processor_id(), at;
+	u64 turn = take_turn(note_rings.lookup(&cpu));
+	struct note_slot *slot;
 
-	if (!note) {
+	at = place_of(cpu, turn);
+	slot = turn ? note_slots.lookup(&at) : 0;
+	if (!slot) {
 		count->lost++;
 		return;
 	}
 	count->recorded++;
-	note->hop = *hop;
-	note->hop.epoch = EPOCH;
-	note->hop.rules = mask;
-	__builtin_memset(note->values, 0, sizeof(note->values));
-	__builtin_memcpy(note->values, values, size);
-	bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
+	slot->note.hop = *hop;
+	slot->note.hop.epoch = EPOCH;
+	slot->note.hop.rules = mask;
+	__builtin_memset(slot->note.values, 0, sizeof(slot->note.values));
+	__builtin_memcpy(slot->note.values, values, size);
+	publish(&slot->turn, turn);
 }
 
 /* UDP keeps scratch data where the device was, which looks like no kernel address. In

@@ -10,7 +10,6 @@
 #include "records.h"
 
 BPF_ARRAY(states, struct state, 1);
-BPF_ARRAY(layout, struct hop, 1); /* never used: tells user space the record's fields */
 BPF_F_TABLE("array", u32, struct counters, counters, 2 * POINTS * CPUS, BPF_F_MMAPABLE); /* see counters_of() */
 BPF_ARRAY(rules, struct rule, RULES);
 BPF_TABLE("hash", u32, u64, members, 16384); /* an address's rules: whose containers have it */
@@ -23,8 +22,10 @@ BPF_ARRAY(passages, struct passage, PASSAGES);
 BPF_F_TABLE("array", u32, struct cell, cells, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, taken, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, taken_counts, 2 * CPUS, BPF_F_MMAPABLE);
-BPF_RINGBUF_OUTPUT(ring_shape, 1); /* never used: the inner map's type */
-BPF_ARRAY_OF_MAPS(rings, "ring_shape", CPUS);
+BPF_RINGBUF_OUTPUT(barrier_shape, 1); /* never used: what an array of maps holds */
+BPF_ARRAY_OF_MAPS(barrier, "barrier_shape", 1); /* who sets its element waits for the programs that run */
+BPF_F_TABLE("array", u32, struct ring, rings, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct slot, slots, CPUS, BPF_F_MMAPABLE); /* as many as a ring has, for each CPU */
 
 #include "packet.h"
 #include "take.h"

@@ -4,7 +4,7 @@
 #ifndef CMONLAB_RECORDS_H
 #define CMONLAB_RECORDS_H
 
-#define CMONLAB_ABI 2
+#define CMONLAB_ABI 3
 
 /* What a hop's shape bits say about how the packet was read. */
 #define SHAPE_IPV6     0x01 /* saddr and daddr are folded, see the address table */
@@ -12,8 +12,8 @@
 #define SHAPE_FRAGMENT 0x04 /* a later fragment: no ports, seq is its offset */
 #define SHAPE_HEADER_SHIFT 3 /* above: IP and transport headers in 4-byte words, 31 at most */
 
-/* One point passed by one packet. 56 bytes, so that a record and its ring
- * header fill one cache line. Integers are in host order, addresses as on the
+/* One point passed by one packet. 56 bytes, so that a record and its turn
+ * fill one cache line. Integers are in host order, addresses as on the
  * wire. */
 struct hop {
 	u64 ts_ns;     /* CLOCK_MONOTONIC */
@@ -39,7 +39,22 @@ struct hop {
 	u8 tcp_flags;
 	u8 shape;
 };
-_Static_assert(sizeof(struct hop) == 56, "a hop and its ring header fill one cache line");
+_Static_assert(sizeof(struct hop) == 56, "a hop and its turn fill one cache line");
+
+/* A place for one record. */
+struct slot {
+	struct hop hop;
+	u64 turn; /* written last: how many slots of the ring were taken up to this one, ever */
+};
+_Static_assert(sizeof(struct slot) == 64, "a slot is one cache line");
+
+/* A CPU's slots, which are used in turn. */
+struct ring {
+	u64 taken; /* ever */
+	u64 read;  /* of these; written by user space */
+	u64 unused[6];
+};
+_Static_assert(sizeof(struct ring) == 64, "a ring is one cache line");
 
 /* What one rule made of the packets that passed one point. */
 struct tally {

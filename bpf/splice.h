@@ -35,6 +35,8 @@ static const u8 *(*readable)(u64 address, u64 type) = (void *)SPLICE_READABLE;
 #define LIMITED   CONSTANT(0d) /* that have a rate limit, */
 #define BY_FLOW   CONSTANT(0e) /* that aggregate by flow, not by pair of addresses */
 
+#define SLOTS     CONSTANT(10) /* of each CPU's ring, a power of two */
+
 /* The only element of a map, without a lookup. */
 #define STATE ((struct state *)CONSTANT(0f))
 

@@ -41,19 +41,16 @@ int on_sched_switch(void *ctx)
 	u32 key = 0;
 	struct turn *turn = turns.lookup(&key);
 	u64 now = bpf_ktime_get_ns();
-	struct hop *gap;
 
 	if (!turn)
 		return 0;
 	if (turn->since_ns && turn->task != number_of((u64)leaves)) {
-		gap = reserve();
-		if (gap) {
-			gap->ts_ns = turn->since_ns;
-			gap->saddr = now;
-			gap->daddr = now >> 32;
-			gap->point = POINT_BLIND;
-			bpf_ringbuf_submit(gap, BPF_RB_NO_WAKEUP);
-		}
+		struct hop gap = {.ts_ns = turn->since_ns};
+
+		gap.saddr = now;
+		gap.daddr = now >> 32;
+		gap.point = POINT_BLIND;
+		write_record(&gap);
 	}
 	turn->task = number_of((u64)comes);
 	turn->since_ns = now;

@@ -59,11 +59,6 @@ def create_map(
     return call(MAP_CREATE, attr)
 
 
-def create_ringbuf(size_bytes: int) -> int:
-    """Create a ring buffer map and return its fd; the size is a power of two of at least a page."""
-    return create_map(MAP_TYPE_RINGBUF, 0, 0, size_bytes)
-
-
 def update(map_fd: int, key: bytes, value: bytes) -> None:
     """Set an element of a map."""
     k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))

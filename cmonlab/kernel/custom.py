@@ -166,7 +166,7 @@ static __always_inline void {probe.name}_body(void *ctx, {known}, struct {probe.
     return f'{head}{probe.body}\n#line 9 "probe {probe.name} (made)"\n}}\n{made}\n'
 
 
-def compiled(probes: Sequence[Probe], own: Sequence[Point], cpus: int) -> loader.Module:
+def compiled(probes: Sequence[Probe], own: Sequence[Point], cpus: int, slots: int) -> loader.Module:
     """Compile ``points.c``, and probes behind it.
 
     Parameters
@@ -176,6 +176,8 @@ def compiled(probes: Sequence[Probe], own: Sequence[Point], cpus: int) -> loader
         The same from `points`.
     cpus : int
         One more than the highest CPU number.
+    slots : int
+        Of each CPU's ring.
 
     Raises
     ------
@@ -185,11 +187,12 @@ def compiled(probes: Sequence[Probe], own: Sequence[Point], cpus: int) -> loader
         bcc is missing, or refuses what is not the user's.
     """
     text = loader.expand(loader.SOURCES / "points.c")
+    sizes = dict.fromkeys(("slots", "note_slots"), cpus * slots)
     if not probes:
-        return loader.Module(text, programs.macros(cpus))
+        return loader.Module(text, programs.macros(cpus), entries=sizes)
     text += loader.expand(loader.SOURCES / "custom.h") + source(probes, own)
     try:
-        return loader.Module(text, programs.macros(cpus), members(probes))
+        return loader.Module(text, programs.macros(cpus), members(probes), sizes)
     except NotTraceable as error:
         told = messages(error.why, probes)
         if not told:

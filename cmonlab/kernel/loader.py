@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Module:
     ----------
     source, macros, members
         See `build`.
+    entries : mapping of str to int
+        Maps that have another size than the code says.
 
     Attributes
     ----------
@@ -71,9 +74,14 @@ class Module:
         bcc is missing, the compiler refuses, or the kernel refuses the maps.
     """
 
-    def __init__(self, source: str, macros: dict[str, int], members: headers.Members = headers.NO_MEMBERS):
+    def __init__(
+        self, source: str, macros: dict[str, int], members: headers.Members = headers.NO_MEMBERS,
+        entries: Mapping[str, int] = MappingProxyType({}),
+    ):  # fmt: skip
         built = build(source, macros, members)
-        self.maps = _made(built["maps"])
+        self.maps = _made({
+            name: {**told, "entries": entries.get(name, told["entries"])} for name, told in built["maps"].items()
+        })  # fmt: skip
         numbers = {told["fd"]: self.maps[name].fd for name, told in built["maps"].items()}
         self._code = {name: _with_maps(bytes.fromhex(code), numbers) for name, code in built["code"].items()}
         self._programs: list[int] = []

@@ -64,9 +64,9 @@ class Map:
         count = bpf.read_all(self.fd, keys, values)
         return keys[:count], values[:count]
 
-    def memory(self) -> np.ndarray:
+    def memory(self, access: int = mmap.PROT_READ | mmap.PROT_WRITE) -> np.ndarray:
         """Return the elements of a mappable array, whose size is a multiple of 8 bytes, as the programs have them."""
-        return np.frombuffer(mmap.mmap(self.fd, self.entries * self.value.itemsize), self.value)
+        return np.frombuffer(mmap.mmap(self.fd, self.entries * self.value.itemsize, prot=access), self.value)
 
     def close(self) -> None:
         """Let go of the map."""

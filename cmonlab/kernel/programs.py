@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from functools import cache
 from types import SimpleNamespace
 
@@ -45,6 +46,8 @@ def macros(cpus: int) -> dict[str, int]:
         defined["READS_HAVE_NO_TRACEPOINT"] = 1
     if btf.tracepoint("tcp_sendmsg_locked") is not None:
         defined["TCP_SENDS_HAVE_TRACEPOINT"] = 1
+    if platform.machine() == "x86_64":
+        defined["STORES_STAY_IN_ORDER"] = 1
     if readable_id(btf):
         defined["READABLE_TYPE"] = btf.id_of(STRUCT, _READABLE) or 0
     return defined

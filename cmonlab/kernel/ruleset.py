@@ -220,7 +220,7 @@ class ActiveRules:
         return made
 
     def _load_one(self, point: Point, epoch: int, rules: Sequence[Rule]) -> int:
-        code = _program(self._compiled[point.program], point, epoch, rules, self._module.maps["states"].fd)
+        code = _program(self._compiled[point.program], point, epoch, rules, places(self._module))
         try:
             return self._module.load(code, f"on_{point.name}", programs.target(point))
         except NotTraceable as error:
@@ -314,7 +314,13 @@ def _skipped(generation: _Generation) -> dict[Point, int]:
     return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}
 
 
-def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], state_fd: int) -> bytes:
+def places(module: loader.Module) -> dict[int, int]:
+    """Return the constants that say where things are."""
+    maps = module.maps
+    return {splice.STATE: maps["states"].fd, splice.SLOTS: maps["slots"].entries // maps["rings"].entries}
+
+
+def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], places: Mapping[int, int]) -> bytes:
     """Return the program of one point."""
     here = [rule for rule in rules if point.name in rule.plan.points]
 
@@ -338,7 +344,7 @@ def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], s
         splice.SAMPLED: mask(lambda plan: plan.sample < _ALL),
         splice.LIMITED: mask(lambda plan: plan.limit),
         splice.BY_FLOW: mask(lambda plan: plan.by_flow),
-        splice.STATE: state_fd,
+        **places,
     }
     filters = [(rule.slot, rule.plan.filter) for rule in here]
     cast = programs.readable_id(vmlinux())

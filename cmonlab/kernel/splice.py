@@ -36,7 +36,8 @@ _MARK = 0x636D6F6E
     LIMITED,
     BY_FLOW,
     STATE,
-) = range(16)
+    SLOTS,
+) = range(17)
 
 
 def splice(

@@ -21,8 +21,8 @@ from . import bpf, custom, loader, programs, splice
 from .cells import CellReader
 from .maps import possible_cpus
 from .points import BY_NAME, CATALOGUE, Point
-from .ringbuf import RingBuffer, per_cpu
-from .ruleset import ActiveRules, Ledger, Rule
+from .ring import SLOT_BYTES, Ring, per_cpu
+from .ruleset import ActiveRules, Ledger, Rule, places
 
 _BLIND = 255  # POINT_BLIND of records.h
 RING_BYTES = 16 << 20
@@ -82,7 +82,7 @@ class Tracer:
     probes : sequence of Probe
         Points of one's own, for rules to name.
     ring_bytes : int
-        Size of each CPU's ring buffer.
+        Size of each CPU's ring, a power of two.
     max_bytes : int
         Stop reading into memory beyond this; `full` is set and what is not read
         counts as lost. By default a quarter of the machine's memory.
@@ -105,12 +105,12 @@ class Tracer:
         on_cells: Callable[[int, int, np.ndarray], None] | None = None,
     ):  # fmt: skip
         cpus = possible_cpus()
-        self._rings: list[RingBuffer] = []
-        self._note_rings: list[RingBuffer] = []
+        self._rings: list[Ring] = []
+        self._note_rings: list[Ring] = []
         self._turns = -1
         self.probes, self.own = list(probes), custom.points(probes)
-        self._module = custom.compiled(self.probes, self.own, cpus)
-        self.record = self._module.maps["layout"].value
+        self._module = custom.compiled(self.probes, self.own, cpus, ring_bytes // SLOT_BYTES)
+        self.record = self._module.maps["slots"].value["hop"]
         self._max_bytes = max_bytes or _memory_share()
         self.full = False
         self.events = 0
@@ -126,17 +126,24 @@ class Tracer:
             for name, work in (("reader", self._read_until_stopped), ("cells", self._read_cells))
         ]
         try:
-            self._rings = self._make_rings("rings", "layout", cpus, ring_bytes)
+            self._rings = self._make_rings("")
             if self.own:
-                self._note_rings = self._make_rings("note_rings", "note_layout", cpus, ring_bytes)
+                self._note_rings = self._make_rings("note_")
             self.active = ActiveRules(self._module, self.own)
             self._cells = CellReader(self._module, self.active, self._wait_for_programs)
         except BaseException:
             self.close()
             raise
 
-    def _make_rings(self, name: str, layout: str, cpus: int, ring_bytes: int) -> list[RingBuffer]:
-        return per_cpu(self._module.maps[name].fd, cpus, ring_bytes, self._module.maps[layout].value)
+    def _make_rings(self, kind: str) -> list[Ring]:
+        try:
+            return per_cpu(self._module.maps[f"{kind}rings"], self._module.maps[f"{kind}slots"])
+        except OSError as error:
+            raise NotTraceable(
+                "the rings cannot be mapped",
+                why=error.strerror,
+                fix="free memory, or ask for smaller ones (ring_bytes)",
+            ) from error
 
     def __enter__(self) -> Tracer:
         return self
@@ -147,9 +154,7 @@ class Tracer:
     def start(self, plans: Sequence[Any] = (), members: Mapping[str, Sequence[int]] | None = None) -> None:
         """Start to read, and make these rules active; see `apply`."""
         point = BY_NAME["sched_switch"]
-        code = splice.splice(
-            self._module.instructions(point.program), {splice.STATE: self._module.maps["states"].fd}, b"", b"", 0
-        )
+        code = splice.splice(self._module.instructions(point.program), places(self._module), b"", b"", 0)
         self._turns = loader.attach(
             self._module.load(code, f"on_{point.name}", programs.target(point)), programs.target(point)
         )
@@ -212,7 +217,7 @@ class Tracer:
 
     def _wait_for_programs(self) -> None:
         """Return when no program runs any more that ran before."""
-        bpf.update_fd(self._module.maps["rings"].fd, 0, self._rings[0].fd)
+        bpf.update_fd(self._module.maps["barrier"].fd, 0, self._module.maps["barrier_shape"].fd)
 
     def _join(self) -> None:
         for thread in self._threads:
@@ -337,8 +342,6 @@ class Tracer:
         if self._turns >= 0:
             os.close(self._turns)
             self._turns = -1
-        for ring in (*self._rings, *self._note_rings):
-            ring.close()
         self._rings.clear()
         self._note_rings.clear()
         self._module.close()

@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
-from cmonlab.kernel import bpf, loader
+from cmonlab.kernel import bpf, custom, loader
 from cmonlab.kernel import programs as kernel
 from cmonlab.kernel.loader import Module
 from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.points import BY_NAME
-from cmonlab.kernel.ringbuf import RingBuffer
+from cmonlab.kernel.ring import SLOT_BYTES, per_cpu
 from cmonlab.kernel.ruleset import ActiveRules
 from cmonlab.kernel.tracer import CELLS_S, RING_BYTES
 from cmonlab.rules.engine import Plan
 
+from .kernelring import KernelRing
 from .traffic import until
 
 EVENTS_PAGES = 2048
@@ -41,11 +42,11 @@ class Programs:
         cpus = possible_cpus()
         self._stats = bpf.enable_run_time_stats()
         self._bench = compile_bench()
-        self._points = Module(loader.expand(loader.SOURCES / "points.c"), kernel.macros(cpus))
-        self._rings = [RingBuffer(RING_BYTES, self._points.maps["layout"].value) for _ in range(cpus)]
-        for module in (self._bench, self._points):
-            for cpu, ring in enumerate(self._rings):
-                bpf.update_fd(module.maps["rings"].fd, cpu, ring.fd)
+        self._points = custom.compiled((), (), cpus, RING_BYTES // SLOT_BYTES)
+        self._rings = per_cpu(self._points.maps["rings"], self._points.maps["slots"])
+        self._kernel_rings = [KernelRing(RING_BYTES) for _ in range(cpus)]
+        for cpu, ring in enumerate(self._kernel_rings):
+            bpf.update_fd(self._bench.maps["rings"].fd, cpu, ring.fd)
         self._cells, self._taken_counts = (self._points.maps[name].memory() for name in ("cells", "taken_counts"))
         self._emptied_s = time.monotonic()
 
@@ -55,7 +56,7 @@ class Programs:
     def __exit__(self, *_exc) -> None:
         for module in (self._bench, self._points):
             module.close()
-        for ring in self._rings:
+        for ring in self._kernel_rings:
             ring.close()
         os.close(self._stats)
 
@@ -118,6 +119,8 @@ class Programs:
         """Take what was recorded and, as often as the tracer does, what was aggregated."""
         for ring in self._rings:
             ring.read()
+        for ring in self._kernel_rings:
+            ring.empty()
         if time.monotonic() - self._emptied_s > CELLS_S:
             self._emptied_s = time.monotonic()
             if self._taken_counts.any():

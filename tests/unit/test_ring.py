@@ -1,0 +1,74 @@
+"""The reader of a ring against memory that is written as the programs write it."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmonlab.kernel.ring import Ring
+
+RECORD = np.dtype([("number", "<u8"), ("more", "<u4"), ("last", "<u4")])
+SLOT = np.dtype([("hop", RECORD), ("turn", "<u8")])
+STATE = np.dtype([("taken", "<u8"), ("read", "<u8"), ("unused", "<u8", 6)])
+SIZE = 8
+
+
+class Programs:
+    """The programs' side: takes slots, and writes records to them, maybe later."""
+
+    def __init__(self):
+        self.state, self.slots = np.zeros(1, STATE), np.zeros(SIZE, SLOT)
+        self.ring = Ring(self.state, self.slots)
+
+    def take(self):
+        """Return the next turn, 0 when the ring is full."""
+        if self.state["taken"][0] - self.state["read"][0] == SIZE:
+            return 0
+        self.state["taken"] += np.uint64(1)
+        return int(self.state["taken"][0])
+
+    def write(self, turn, number):
+        self.slots[(turn - 1) % SIZE] = ((number, 0, 0), turn)
+
+
+@given(st.lists(st.sampled_from(["write", "read", "begin", "finish"]), max_size=80))
+@settings(deadline=None)
+def test_all_records_once_and_in_order(actions):
+    """Across the wrap, and where a program is interrupted by others while it writes."""
+    programs, taken, begun, read = Programs(), [], [], []
+    for number, action in enumerate(actions):
+        if action == "read":
+            read += programs.ring.read()["number"].tolist()
+            unfinished = min((number for _, number in begun), default=len(actions))
+            assert read == [n for n in taken if n < unfinished]
+        elif action == "finish" and begun:
+            programs.write(*begun.pop())  # the last one that was interrupted goes on first
+        elif action in ("write", "begin") and (turn := programs.take()):
+            taken.append(number)
+            begun.append((turn, number))
+            if action == "write":
+                programs.write(*begun.pop())
+    while begun:
+        programs.write(*begun.pop())
+    read += programs.ring.read()["number"].tolist()
+    assert read == taken
+
+
+def test_what_was_read_stays_when_its_slots_are_used_again():
+    programs = Programs()
+    for number in range(SIZE):
+        programs.write(programs.take(), number)
+    assert programs.take() == 0
+    records = programs.ring.read()
+    for number in range(SIZE):
+        programs.write(programs.take(), 100 + number)
+    assert records.dtype == RECORD
+    assert records["number"].tolist() == list(range(SIZE))
+    assert programs.ring.read()["number"].tolist() == list(range(100, 100 + SIZE))
+
+
+def test_nothing_new_is_an_empty_array():
+    programs = Programs()
+    assert len(programs.ring.read()) == 0
+    programs.write(programs.take(), 7)
+    programs.ring.read()
+    assert programs.ring.read().dtype == RECORD
