@@ -19,37 +19,56 @@
 /* Off the straight way, where it takes no room between what is run for each packet. */
 #define RARELY(condition) __builtin_expect(!!(condition), 0)
 
-#define WINDOW 64 /* bytes read at once: IPv6 and TCP headers fit */
+#define WINDOW 48 /* bytes read at once: IPv4 and TCP headers fit, and two cache lines are rarely touched */
+#define MOST   64 /* with the rest of IPv6's */
 
 /* A view of one packet's headers. */
 struct view {
-	const u8 *bytes; /* the first WINDOW bytes, to be read by plain loads */
-	u64 start;       /* where they are in the kernel */
-	u64 linear;      /* bytes there that are not in page fragments */
-	u64 total;       /* bytes of the packet from there on */
-#ifndef READABLE_TYPE
-	u8 copy[WINDOW]; /* aligned so that every header field is a plain load */
-#endif
+	u64 words[MOST / 8]; /* a copy of the first WINDOW bytes; aligned, so that every header field is a plain load */
+	u64 start;           /* where they are in the kernel */
+	u64 linear;          /* bytes there that are not in page fragments */
+	u64 total;           /* bytes of the packet from there on */
 };
+
+#define BYTES(v) ((const u8 *)(v)->words)
 
 static __always_inline u16 be16(const u8 *p) { return bpf_ntohs(*(u16 *)p); }
 static __always_inline u32 be32(const u8 *p) { return bpf_ntohl(*(u32 *)p); }
 
 /* Since 6.2 kernel memory can be read by plain loads through bpf_rdonly_cast()
- * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array.
- * Before, the bytes are copied. Reading past a short packet stays inside its
- * buffer: skb_shared_info follows it. */
+ * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array. As each
+ * such load is guarded by a few instructions, whole words are. Reading past a short packet
+ * stays inside its buffer: skb_shared_info follows it. */
 static __always_inline int view_read(struct view *v, u64 start, u64 linear, u64 total)
 {
 	v->start = start;
 	v->linear = linear;
 	v->total = total;
 #ifdef READABLE_TYPE
-	v->bytes = readable(start, READABLE_TYPE);
+	const u64 *from = (const u64 *)readable(start, READABLE_TYPE);
+
+	v->words[0] = from[0];
+	v->words[1] = from[1];
+	v->words[2] = from[2];
+	v->words[3] = from[3];
+	v->words[4] = from[4];
+	v->words[5] = from[5];
 	return 0;
 #else
-	v->bytes = v->copy;
-	return bpf_probe_read_kernel(v->copy, WINDOW, (void *)start);
+	return bpf_probe_read_kernel(v->words, WINDOW, (void *)start);
+#endif
+}
+
+static __always_inline void view_rest(struct view *v)
+{
+#ifdef READABLE_TYPE
+	const u64 *from = (const u64 *)readable(v->start + WINDOW, READABLE_TYPE);
+
+	v->words[6] = from[0];
+	v->words[7] = from[1];
+#else
+	v->words[6] = v->words[7] = 0;
+	bpf_probe_read_kernel(v->words + 6, MOST - WINDOW, (void *)(v->start + WINDOW));
 #endif
 }
 
@@ -124,7 +143,7 @@ static __always_inline void read_transport_far(struct hop *hop, u32 at, const st
 
 static __always_inline void read_ipv4(struct hop *hop, const struct view *v, u32 *salt)
 {
-	const u8 *h = v->bytes;
+	const u8 *h = BYTES(v);
 	u32 fragment = be16(h + 6);
 
 	hop->proto = h[9];
@@ -177,9 +196,11 @@ static __always_inline void read_extensions(struct hop *hop, const struct view *
 	read_transport_far(hop, at, v, salt);
 }
 
-static __always_inline void read_ipv6(struct hop *hop, const struct view *v, u32 *salt)
+static __always_inline void read_ipv6(struct hop *hop, struct view *v, u32 *salt)
 {
-	const u8 *h = v->bytes;
+	const u8 *h = BYTES(v);
+
+	view_rest(v);
 
 	hop->shape |= SHAPE_IPV6;
 	hop->proto = h[6];
@@ -195,13 +216,13 @@ static __always_inline void read_ipv6(struct hop *hop, const struct view *v, u32
 }
 
 /* Fill in what the packet tells. */
-static __always_inline void read_ip(struct hop *hop, const struct view *v, u32 *salt)
+static __always_inline void read_ip(struct hop *hop, struct view *v, u32 *salt)
 {
 	hop->sport = hop->dport = 0;
 	hop->seq = 0;
 	hop->ident = 0;
 	hop->tcp_flags = 0;
-	if (RARELY((v->bytes[0] >> 4) == 6))
+	if (RARELY((BYTES(v)[0] >> 4) == 6))
 		read_ipv6(hop, v, salt);
 	else
 		read_ipv4(hop, v, salt);
@@ -229,7 +250,7 @@ static __always_inline u32 behind_udp(const u8 *udp, u32 at)
 /* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */
 static __always_inline u32 tunnel_inner(const struct view *v)
 {
-	const u8 *h = v->bytes;
+	const u8 *h = BYTES(v);
 
 	if (h[0] == 0x45)
 		return h[9] == PROTO_UDP ? behind_udp(h + 20, 20) : 0;

@@ -56,21 +56,21 @@ static __always_inline int find_packet(struct sk_buff *skb, u64 place, struct vi
 		return 0;
 	if (view_read(v, head + start, linear, skb->len + data - start))
 		return 0;
-	return (v->bytes[0] & 0xd0) == 0x40; /* 4 or 6 */
+	return (BYTES(v)[0] & 0xd0) == 0x40; /* 4 or 6 */
 }
 
 /* The rules that match the packet or, in a tunnel, the one inside; the view is then
  * of that. */
 static __always_inline u32 find_match(struct view *v, u8 *shape)
 {
-	u32 mask = rules_match(v->bytes, v->linear, v->total, v->start);
+	u32 mask = rules_match(BYTES(v), v->linear, v->total, v->start);
 	u32 inner = tunnel_inner(v);
 
 	if (RARELY(inner) && v->total > inner && v->linear >= inner + 20) {
 		if (view_read(v, v->start + inner, v->linear - inner, v->total - inner))
 			return 0;
 		*shape = SHAPE_ENCAP;
-		mask |= rules_match(v->bytes, v->linear, v->total, v->start);
+		mask |= rules_match(BYTES(v), v->linear, v->total, v->start);
 	}
 	return mask;
 }
@@ -148,8 +148,8 @@ static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct h
 	hop->ifindex = site.dev ? site.dev->ifindex : 0;
 	hop->netns = netns_of(skb, site.dev);
 	if (RARELY(hop->shape & SHAPE_IPV6)) {
-		remember6(hop->saddr, v.bytes + 8);
-		remember6(hop->daddr, v.bytes + 24);
+		remember6(hop->saddr, BYTES(&v) + 8);
+		remember6(hop->daddr, BYTES(&v) + 24);
 	}
 	if (mask & AGGREGATE)
 		aggregate_hop(mask, hop, salt, now, site.dev, count);

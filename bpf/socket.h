@@ -44,7 +44,7 @@ static __always_inline int find_ends(struct sock *sk, struct ends *e)
 /* The header that a segment of this flow has, for the rules to look at. */
 static __always_inline u32 match_header(const struct hop *hop, const u8 *source, const u8 *destination)
 {
-	u8 header[WINDOW] __attribute__((aligned(8))) = {};
+	u8 header[MOST] __attribute__((aligned(8))) = {};
 	u32 l4 = hop->shape & SHAPE_IPV6 ? 40 : 20;
 	u16 length = hop->aux > 1460 ? 1460 : hop->aux;
 
@@ -72,7 +72,7 @@ static __always_inline u32 match_header(const struct hop *hop, const u8 *source,
 		header[32] = 0x50;
 		header[33] = 0x10;
 	}
-	return rules_match_on_stack(header, l4 + 20, l4 + 20 + length, 0);
+	return rules_match(header, l4 + 20, l4 + 20 + length, 0);
 }
 
 /* Fill in the flow and return the rules that match it. */

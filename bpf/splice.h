@@ -6,12 +6,10 @@
 #define CMONLAB_SPLICE_H
 
 /* Calls, by numbers that no helper has. */
-#define SPLICE_MATCH    0x7f000001 /* the rules' filters, on memory that readable() gave */
-#define SPLICE_MATCH_ON_STACK 0x7f000002 /* the same, on the program's own stack */
-#define SPLICE_READABLE 0x7f000003 /* bpf_rdonly_cast() */
+#define SPLICE_MATCH    0x7f000001 /* the rules' filters, on a window in the program's own stack */
+#define SPLICE_READABLE 0x7f000002 /* bpf_rdonly_cast() */
 
 static u64 (*rules_match)(const u8 *window, u64 linear, u64 total, u64 start) = (void *)SPLICE_MATCH;
-static u64 (*rules_match_on_stack)(const u8 *window, u64 linear, u64 total, u64 start) = (void *)SPLICE_MATCH_ON_STACK;
 static const u8 *(*readable)(u64 address, u64 type) = (void *)SPLICE_READABLE;
 
 /* Constants: 64-bit loads whose upper half is a mark. */

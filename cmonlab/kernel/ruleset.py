@@ -347,7 +347,4 @@ def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], p
         **places,
     }
     filters = [(rule.slot, rule.plan.filter) for rule in here]
-    cast = programs.readable_id(vmlinux())
-    return splice.splice(
-        compiled, constants, match_program(filters, readable=bool(cast)), match_program(filters, readable=False), cast
-    )
+    return splice.splice(compiled, constants, match_program(filters), programs.readable_id(vmlinux()))

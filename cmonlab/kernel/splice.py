@@ -15,7 +15,7 @@ _INSTRUCTION = np.dtype([("code", "u1"), ("registers", "u1"), ("offset", "<i2"),
 _CALL, _LOAD_64, _EXIT = 0x85, 0x18, 0x95
 _SUBPROGRAM, _KERNEL_FUNCTION = 1 << 4, 2 << 4  # source registers of a call
 _MAP_VALUE = 2 << 4  # of a 64-bit load
-_MATCH, _MATCH_ON_STACK, _READABLE = 0x7F000001, 0x7F000002, 0x7F000003
+_MATCH, _READABLE = 0x7F000001, 0x7F000002
 _MARK = 0x636D6F6E
 
 #: Constants by their number.
@@ -40,9 +40,7 @@ _MARK = 0x636D6F6E
 ) = range(17)
 
 
-def splice(
-    program: bytes, constants: Mapping[int, int], match: bytes, match_on_stack: bytes, readable_id: int
-) -> bytes:
+def splice(program: bytes, constants: Mapping[int, int], match: bytes = b"", readable_id: int = 0) -> bytes:
     """Return a program that can be loaded.
 
     Parameters
@@ -52,8 +50,8 @@ def splice(
     constants : mapping of int to int
         Values by constant; those that the program names must be there. That of `STATE`
         is the fd of the map.
-    match, match_on_stack : bytes
-        Subprograms from `translate.match_program`.
+    match : bytes
+        Subprogram from `translate.match_program`.
     readable_id : int
         BTF id of the kernel function ``bpf_rdonly_cast``; 0 where it is not used.
     """
@@ -65,16 +63,10 @@ def splice(
         code["immediate"][at], code["immediate"][at + 1] = halves
         if number == STATE:
             code["registers"][at] |= _MAP_VALUE
-    parts, length = [code], len(code)
-    for number, subprogram in ((_MATCH, match), (_MATCH_ON_STACK, match_on_stack)):
-        calls = np.flatnonzero((code["code"] == _CALL) & (code["immediate"] == number))
-        if len(calls) == 0:
-            continue
-        code["registers"][calls] = _SUBPROGRAM
-        code["immediate"][calls] = length - calls - 1
-        parts.append(np.frombuffer(subprogram, _INSTRUCTION))
-        length += len(parts[-1])
+    calls = np.flatnonzero((code["code"] == _CALL) & (code["immediate"] == _MATCH))
+    code["registers"][calls] = _SUBPROGRAM
+    code["immediate"][calls] = len(code) - calls - 1
     casts = np.flatnonzero((code["code"] == _CALL) & (code["immediate"] == _READABLE))
     code["registers"][casts] = _KERNEL_FUNCTION
     code["immediate"][casts] = readable_id
-    return b"".join(part.tobytes() for part in parts)
+    return code.tobytes() + (match if len(calls) else b"")

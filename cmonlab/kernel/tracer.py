@@ -154,7 +154,7 @@ class Tracer:
     def start(self, plans: Sequence[Any] = (), members: Mapping[str, Sequence[int]] | None = None) -> None:
         """Start to read, and make these rules active; see `apply`."""
         point = BY_NAME["sched_switch"]
-        code = splice.splice(self._module.instructions(point.program), places(self._module), b"", b"", 0)
+        code = splice.splice(self._module.instructions(point.program), places(self._module))
         self._turns = loader.attach(
             self._module.load(code, f"on_{point.name}", programs.target(point)), programs.target(point)
         )

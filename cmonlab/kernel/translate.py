@@ -16,7 +16,7 @@ from . import cbpf
 from .cbpf import ACCEPT, REJECT, Instruction, Paths, State
 from .ebpf import ADD, AND, JEQ, JGE, JGT, JLE, JLT, JNE, LSH, MOV, OR, SUB, Assembler, Register
 
-WINDOW_BYTES = 64
+WINDOW_BYTES = 48
 SLOTS = 32
 _PROBE_READ_KERNEL = 113
 _INVERSE = {JEQ: JNE, JNE: JEQ, JGT: JLE, JGE: JLT}
@@ -31,7 +31,7 @@ _HOME_OF_A, _READ, _WORDS = -24, -32, -36
 _MASK = -100  # the result lies there, too, and for the same reason
 
 
-def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readable: bool) -> bytes:
+def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]]) -> bytes:
     """Translate rules into one eBPF function that says which of them take a packet.
 
     It does what libpcap's ``bpf_filter()`` does with a packet that begins with its IP
@@ -42,17 +42,13 @@ def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readabl
     ----------
     rules : sequence of (int, sequence of Instruction)
         Each rule's slot, 0 to 31, and its classic BPF.
-    readable : bool
-        What r1 points to.  True: memory that may be read at every constant offset below
-        `WINDOW_BYTES` (``bpf_rdonly_cast`` to a struct that begins with at least as many
-        bytes of ``char``).  False: a copy of `WINDOW_BYTES` on the caller's stack,
-        aligned to 8 bytes, from which the verifier takes aligned loads only.
 
     Returns
     -------
     bytes
         eBPF instructions, 8 bytes each, without relocations: a function to be called
-        from programs in the same load.  Arguments: r1 the packet from its IP header on;
+        from programs in the same load.  Arguments: r1 a copy of the first `WINDOW_BYTES` of
+        the packet from its IP header on, on the caller's stack, aligned to 8 bytes;
         r2 the bytes that are linear from there on, u32, at least 20; r3 the packet's
         length from there on, u32; r4 the kernel address of that place, a scalar.  Result
         in r0: a bit for each slot whose rule takes the packet.  The function needs at
@@ -71,7 +67,7 @@ def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readabl
     asm, head = Assembler(), Assembler()
     kept: set[Register] = set()
     for slot, program in rules:
-        _Translation(asm, 1 << slot, Paths(program), readable, kept).emit()
+        _Translation(asm, 1 << slot, Paths(program), kept).emit()
     asm.load(4, _SPARE, _FRAME, _MASK)
     asm.exit()
     for register in sorted(kept):
@@ -87,9 +83,8 @@ def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]], *, readabl
 class _Translation:
     """One rule's part of the function; its labels are (itself, a state or `ACCEPT` or `REJECT`)."""
 
-    def __init__(self, asm: Assembler, bit: int, paths: Paths, readable: bool, kept: set[Register]):
-        self._asm, self._bit, self._paths, self._readable = asm, bit, paths, readable
-        self._kept = kept
+    def __init__(self, asm: Assembler, bit: int, paths: Paths, kept: set[Register]):
+        self._asm, self._bit, self._paths, self._kept = asm, bit, paths, kept
 
     def emit(self) -> None:
         """Append the code, and enter into `kept` which arguments have to be in the frame."""
@@ -196,7 +191,7 @@ class _Translation:
             asm.jump_if(JLT, _LINEAR, offset + size, (self, REJECT))
         if self._is_far(state):
             self._far(state, into, size)
-        elif self._readable or offset % size == 0:
+        elif offset % size == 0:
             self._near(into, offset, size)
         else:
             self._pieces(into, offset, size)
@@ -207,7 +202,7 @@ class _Translation:
             self._asm.big_endian(into, size)
 
     def _pieces(self, into: Register, offset: int, size: int) -> None:
-        """Append a load that the verifier would refuse as a whole."""
+        """Append a load that the verifier would refuse as a whole: from the stack it takes aligned ones only."""
         cuts = [at for at in range(offset, offset + size + 1) if at % 2 == 0 or at in (offset, offset + size)]
         for start, end in pairwise(cuts):
             self._near(into if start == offset else _SPARE, start, end - start)

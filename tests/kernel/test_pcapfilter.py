@@ -80,10 +80,10 @@ def test_loads_within_the_window_call_no_helper():
     """At fixed offsets they are plain loads, and few instructions."""
     calls, sizes = {}, {}
     for rule in ("", "ip proto 47", "ip[12:4] = 1 and ip[16:4] = 2"):
-        code = match_program([(0, compile_expression(rule))], readable=True)
+        code = match_program([(0, compile_expression(rule))])
         calls[rule] = sum(code[at] == 0x85 for at in range(0, len(code), 8))
         sizes[rule] = len(code) // 8
     assert set(calls.values()) == {0}, calls
     assert sizes["ip proto 47"] - sizes[""] < 20, sizes
-    far = match_program([(0, compile_expression("ip[100:4] = 1"))], readable=True)
+    far = match_program([(0, compile_expression("ip[100:4] = 1"))])
     assert sum(far[at] == 0x85 for at in range(0, len(far), 8)) == 1

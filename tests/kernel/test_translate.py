@@ -13,11 +13,11 @@ import struct
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.kernel import bpf, btf
+from cmonlab.kernel import bpf
 from cmonlab.kernel.cbpf import Instruction
 from cmonlab.kernel.ebpf import encode
 from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression
-from cmonlab.kernel.translate import match_program
+from cmonlab.kernel.translate import WINDOW_BYTES, match_program
 
 from ..unit.test_pcapfilter import (
     EXPRESSIONS,
@@ -43,34 +43,27 @@ PACKET = (
     32  # its offset in the map's value; before it linear and total, what to add to the address, a pointer, the mask
 )
 MAP_TYPE_ARRAY, MMAPABLE, SCHED_CLS = 2, 1 << 10, 3
-FUNC, STRUCT = 12, btf.STRUCT
 
 HOSTED = ["host 10.0.0.1", "host 10.0.0.2", "host 10.0.0.3"]
 
 
-def call_of(function: int, kernel: bool) -> bytes:
-    """A call of a kernel function, or of the function that comes `function` instructions later."""
-    return encode(0x85, 0, 2 if kernel else 1, 0, function)
+def call_of(function: int) -> bytes:
+    """A call of the function that comes `function` instructions later."""
+    return encode(0x85, 0, 1, 0, function)
 
 
-def caller(map_fd: int, readable: bool) -> bytes:
+def caller(map_fd: int) -> bytes:
     """The program's main function, up to its exit."""
     code = [encode(0x18, 6, 2, 0, map_fd), encode(0)]  # r6 = the map's value
     code += [encode(0x7B, 6, 6, 16)]  # a pointer in a map's value comes back as a number
-    if readable:
-        types = btf.vmlinux()
-        code += [encode(0xBF, 1, 6), encode(0x07, 1, imm=PACKET)]
-        code += [encode(0xB7, 2, imm=types.id_of(STRUCT, "new_utsname"))]
-        code += [call_of(types.id_of(FUNC, "bpf_rdonly_cast"), kernel=True), encode(0xBF, 1, 0)]
-    else:
-        for at in range(0, 64, 8):
-            code += [encode(0x79, 1, 6, PACKET + at), encode(0x7B, 10, 1, at - 64)]
-        code += [encode(0xBF, 1, 10), encode(0x07, 1, imm=-64)]
+    for at in range(0, WINDOW_BYTES, 8):
+        code += [encode(0x79, 1, 6, PACKET + at), encode(0x7B, 10, 1, at - WINDOW_BYTES)]
+    code += [encode(0xBF, 1, 10), encode(0x07, 1, imm=-WINDOW_BYTES)]
     code += [encode(0x61, 2, 6, 0), encode(0x61, 3, 6, 4)]
     code += [encode(0x79, 4, 6, 16), encode(0x07, 4, imm=PACKET), encode(0x79, 5, 6, 8), encode(0x0F, 4, 5)]
     # A caller asks which rules took the packet: that must not make the verifier follow each combination.
     asked = [encode(0x45, 0, imm=1 << slot) for slot in range(SLOTS)]
-    code += [call_of(3 + SLOTS, kernel=False), encode(0x63, 6, 0, 24), *asked, encode(0xB7, 0), encode(0x95)]
+    code += [call_of(3 + SLOTS), encode(0x63, 6, 0, 24), *asked, encode(0xB7, 0), encode(0x95)]
     return b"".join(code)
 
 
@@ -113,16 +106,13 @@ class Kernel:
         while self._fds:
             os.close(self._fds.pop())
 
-    def load(self, rules, *, readable: bool) -> int:
+    def load(self, rules) -> int:
         """Load the rules, slots from 0 on; return the program's fd."""
-        return self.load_code(match_program(list(enumerate(rules)), readable=readable), readable=readable)
+        return self.load_code(match_program(list(enumerate(rules))))
 
-    def load_code(self, function: bytes, *, readable: bool) -> int:
-        self._fds.append(load(caller(self._map, readable) + function))
+    def load_code(self, function: bytes) -> int:
+        self._fds.append(load(caller(self._map) + function))
         return self._fds[-1]
-
-    def load_both(self, rules) -> tuple[int, int]:
-        return self.load(rules, readable=True), self.load(rules, readable=False)
 
     def show(self, packet: bytes, *, linear: int | None = None, total: int | None = None, astray: int = 0) -> None:
         """Let the programs see a packet, followed by bytes that are not its own; `astray` makes the address wrong."""
@@ -141,8 +131,6 @@ class Kernel:
 
 @pytest.fixture(scope="module")
 def kernel():
-    if btf.vmlinux().id_of(FUNC, "bpf_rdonly_cast") is None:
-        pytest.skip("no bpf_rdonly_cast: the kernel is older than 6.2")
     with Kernel() as kernel:
         yield kernel
 
@@ -159,18 +147,17 @@ def whole_packets() -> list[bytes]:
 
 
 def assert_agree(kernel, rules, references, shown, names=None) -> set[bool]:
-    """Every rule, in both flavours, against libpcap's interpreter; `shown` are pairs (linear bytes, total length)."""
+    """Every rule against libpcap's interpreter; `shown` are pairs (linear bytes, total length)."""
     names, verdicts = names or rules, set()
     for first in range(0, len(rules), SLOTS):
-        fds = kernel.load_both(rules[first : first + SLOTS])
+        fd = kernel.load(rules[first : first + SLOTS])
         for packet, total in shown:
             kernel.show(packet, total=total)
             expected = [verdict(reference, packet, total) for reference in references[first : first + SLOTS]]
-            for readable, fd in zip((True, False), fds, strict=True):
-                mask = kernel.mask(fd)
-                for slot, wanted in enumerate(expected):
-                    assert mask >> slot & 1 == wanted, (names[first + slot], packet.hex(), total, readable)
-                assert not mask >> len(expected)
+            mask = kernel.mask(fd)
+            for slot, wanted in enumerate(expected):
+                assert mask >> slot & 1 == wanted, (names[first + slot], packet.hex(), total)
+            assert not mask >> len(expected)
             verdicts.update(expected)
         kernel.unload()
     return verdicts
@@ -236,12 +223,11 @@ def test_every_offset_of_the_window(kernel):
                 [Instruction(0x01, 0, 0, at - at // 2), Instruction(indexed[size], 0, 0, at // 2), *rule[1:]]
                 for at, rule in zip(group, plain, strict=True)
             ]
-            fds = kernel.load_both(plain + by_x)
+            fd = kernel.load(plain + by_x)
             for linear in sorted({20, 70_000} | {n for at in group for n in (at + size - 1, at + size) if n > 20}):
                 kernel.show(packet, linear=linear)
                 expected = sum(1 << slot for slot, at in enumerate(group) if at + size <= linear)
-                for fd in fds:
-                    assert kernel.mask(fd) == expected | expected << len(group), (size, group, linear)
+                assert kernel.mask(fd) == expected | expected << len(group), (size, group, linear)
             kernel.unload()
 
 
@@ -256,18 +242,18 @@ def test_offsets_beyond_64_kib_reject(kernel):
         [Instruction(0x01, 0, 0, 1), Instruction(0x50, 0, 0, 0x10000), TAKE],
     ]
     kernel.show(bytes(70_000))
-    assert [kernel.mask(fd) for fd in kernel.load_both(rules)] == [0b000101] * 2
+    assert kernel.mask(kernel.load(rules)) == 0b000101
 
 
 def test_failed_reads_reject_that_rule_only(kernel):
     texts = ["udp[60:4] != 1", "ip", "ip[ip[1]] != 1", "len = 188", "udp dst port 80"]
     packet = bytes.fromhex("450000bc00000000401100000a0000010a00000214510050" + "a5" * 164)
     rules = [compile_expression(text) for text in texts]
-    fds = kernel.load_both(rules)
+    fd = kernel.load(rules)
     kernel.show(packet)
-    assert [kernel.mask(fd) for fd in fds] == [0b11111] * 2
+    assert kernel.mask(fd) == 0b11111
     kernel.show(packet, astray=1 << 62)  # no address of the kernel's any more
-    assert [kernel.mask(fd) for fd in fds] == [0b11010] * 2
+    assert kernel.mask(fd) == 0b11010
 
 
 def test_a_call_keeps_both_registers(kernel):
@@ -317,33 +303,32 @@ def walked(fd: int) -> int:
         "ip[{0}:4] / ip[2:2] = {1}",
     ],
 )
-@pytest.mark.parametrize("readable", [False, True])
-def test_verifier_takes_sixteen_of_the_longest_rules(kernel, term, readable):
+def test_verifier_takes_sixteen_of_the_longest_rules(kernel, term):
     """And its work grows with their length only, not with the number of paths."""
     rules = [longest(term)] * SLOTS
-    length = len(match_program(list(enumerate(rules)), readable=readable)) // 8
-    assert length < walked(kernel.load(rules, readable=readable)) < 3 * length
+    length = len(match_program(list(enumerate(rules)))) // 8
+    assert length < walked(kernel.load(rules)) < 3 * length
 
 
 def test_a_plain_packet_makes_no_call(kernel):
     """Where the kernel's memory cannot be read, ports behind a header without options still can."""
-    fds = kernel.load_both([compile_expression("tcp dst port 80"), compile_expression("udp[8] = 7")])
+    fd = kernel.load([compile_expression("tcp dst port 80"), compile_expression("udp[8] = 7")])
     plain = bytes.fromhex("4500003200000000401100000a0000010a00000214510050")
     tcp, udp = plain[:9] + b"\6" + plain[10:] + bytes(16), plain + b"\0\0\0\0\7\0"
     for packet, mask in ((tcp, 0b01), (udp, 0b10)):
         kernel.show(packet, astray=1 << 62)
-        assert [kernel.mask(fd) for fd in fds] == [mask] * 2
+        assert kernel.mask(fd) == mask
         optional = b"\x46" + packet[1:20] + bytes(4) + packet[20:]
         kernel.show(optional)
-        assert [kernel.mask(fd) for fd in fds] == [mask] * 2
+        assert kernel.mask(fd) == mask
         kernel.show(optional, astray=1 << 62)
-        assert [kernel.mask(fd) for fd in fds] == [0] * 2
+        assert kernel.mask(fd) == 0
 
 
 def test_rules_keep_to_their_slots(kernel):
     packet = bytes.fromhex("4500002800000000401100000a0000010a000002") + bytes(20)
     rules = [[TAKE], compile_expression("tcp"), compile_expression("udp"), *map(compile_expression, HOSTED)]
     kernel.show(packet)
-    assert [kernel.mask(fd) for fd in kernel.load_both(rules)] == [0b011101] * 2
-    code = match_program([(15, [TAKE]), (2, compile_expression("tcp")), (7, compile_expression("udp"))], readable=True)
-    assert kernel.mask(kernel.load_code(code, readable=True)) == 1 << 15 | 1 << 7
+    assert kernel.mask(kernel.load(rules)) == 0b011101
+    code = match_program([(15, [TAKE]), (2, compile_expression("tcp")), (7, compile_expression("udp"))])
+    assert kernel.mask(kernel.load_code(code)) == 1 << 15 | 1 << 7
