@@ -154,7 +154,9 @@ int on_tcp_sendmsg_locked(void *ctx)
 #endif
 
 /* A segment is sent again: its sequence numbers are in the control buffer
- * (include/net/tcp.h, struct tcp_skb_cb). */
+ * (include/net/tcp.h, struct tcp_skb_cb). Since 6.16 attempts that failed pass here too,
+ * with their error: nothing was sent then, and RetransSegs does not count them (but for
+ * those that the sender's own queue dropped). */
 int on_tcp_retransmit_skb(void *ctx)
 {
 	struct sock *sk = ARGUMENT(struct sock *, 0);
@@ -164,6 +166,10 @@ int on_tcp_retransmit_skb(void *ctx)
 
 	if (!count)
 		return 0;
+#ifdef TCP_RETRANSMIT_HAS_ERROR
+	if (ARGUMENT(u32, 2))
+		return 0;
+#endif
 	count->seen++;
 	hop.seq = TCP_FIELD(skb, CONTROL_BUFFER);
 	hop.aux = TCP_FIELD(skb, CONTROL_BUFFER + 4) - hop.seq;

@@ -73,11 +73,14 @@ class Capture:
         More entries for the manifest (topology, image, …).
     probes : sequence of Probe, optional
         Custom points; every rule that captures takes them.
+    **reading
+        How events are read: ``ring_bytes``, ``poll_s`` and ``max_bytes`` of `cmonlab.kernel.tracer.Tracer`.
     """
 
     def __init__(
         self, rules: Sequence[Rule], links: Callable[[], list[dict]],
         containers: Callable[[], Sequence] = tuple, context: Mapping | None = None, probes: Sequence[Probe] = (),
+        **reading: float,
     ):  # fmt: skip
         from .agent.members import Members
         from .kernel.programs import available
@@ -88,7 +91,7 @@ class Capture:
         self._rules = [_with_points(rule, own) for rule in rules]
         self._plans = standardise(self._rules, [*(point.name for point in available()), *own])
         self._members = Members(containers)
-        self._tracer = Tracer(probes=probes)
+        self._tracer = Tracer(probes=probes, **reading)
         self._links, self._context = links, dict(context or {})
         self._started_ns = 0
 

@@ -171,7 +171,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     # One row a direction: packets = delivered + arrived + merged + split + dropped + unfinished, exactly.
     "loss": _table("""
         direction       | category |  | src → dst
-        packets         | int64    |  | journeys that began at their source
+        packets         | int64    |  | journeys that began at their source, and what it dropped before a device took it
         delivered       | int64    |  | read by the application
         arrived         | int64    |  | reached the destination, the read was not seen
         merged          | int64    |  | went on in another packet (GRO), neither read nor lost
@@ -205,7 +205,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         packets_arrived      | int64    |       | where they were first received in the destination's namespace
         bytes                | int64    | bytes | IP bytes that arrived; sent ones where the destination is not in sight
         throughput_bps       | float64  | bit/s | of these bytes
-        dropped              | int64    |       | by the network, anywhere
+        dropped              | int64    |       | by the network, anywhere; by the source's own filters, too
         lost                 | float64  |       | sent and missing for good, NaN where an end is not in sight
         lost_total           | float64  |       | the same since the first window
         retransmissions      | int64    |       | segments that TCP sent once more

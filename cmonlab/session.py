@@ -217,8 +217,9 @@ class Session:
 
     def loss(self) -> pd.DataFrame:
         """What became of the packets of each direction; columns of ``schema.describe("loss")``."""
+        facts = self._facts
         return _loss.by_direction(
-            self._columns, self._found, self._facts.names, self._journeys, self.drops(), self.retransmissions()
+            self._columns, self._found, facts.names, facts.stages, self._journeys, self.drops(), self.retransmissions()
         )
 
     def probe(self, name: str) -> pd.DataFrame:

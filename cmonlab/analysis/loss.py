@@ -113,18 +113,26 @@ def rtt(events: Columns, names: Names, stages: Stages) -> pd.DataFrame:
 
 
 def by_direction(
-    events: Columns, found: Journeys, names: Names, journeys: pd.DataFrame, drops: pd.DataFrame, repeated: pd.DataFrame
-) -> pd.DataFrame:
+    events: Columns, found: Journeys, names: Names, stages: Stages,
+    journeys: pd.DataFrame, drops: pd.DataFrame, repeated: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
     """Return what became of the packets of each direction; columns of ``schema.TABLES["loss"]``.
 
     Parameters
     ----------
     journeys, drops, repeated : pandas.DataFrame
         Those tables, and that of retransmissions.
+
+    Notes
+    -----
+    A filter of the source's own (tc, netfilter) may drop a packet before a device takes it: then
+    there is no journey, and the drop is all that is seen of it.
     """
     mine = began(events, found, names)
     sent = journeys.loc[mine, ["journey", "direction", "outcome"]].astype({"direction": str, "outcome": str})
-    counts = pd.crosstab(sent["direction"], sent["outcome"]).reindex(columns=OUTCOMES, fill_value=0)
+    refused = _refused(events, names, stages, drops)
+    every = pd.concat([sent, refused])
+    counts = pd.crosstab(every["direction"], every["outcome"]).reindex(columns=OUTCOMES, fill_value=0)
     counts["packets"] = counts[OUTCOMES].sum(axis=1)
     whole = counts["packets"] - counts["merged"] - counts["split"]
     counts["loss"] = counts["dropped"] / whole.where(whole > 0)
@@ -134,10 +142,20 @@ def by_direction(
     places = _ends(events, found, names, drops, lost["journey"].to_numpy())
     reasons = journeys["drop_reason"].astype(str).to_numpy()[lost["journey"]]
     lost = lost.assign(place=np.asarray(places, object), why=np.where(reasons == "", "not seen to end", reasons))
+    lost = pd.concat([lost, refused])
     told = {direction: _told(rows) for direction, rows in lost.groupby("direction")}
     counts["places"] = [told.get(direction, "") for direction in counts.index]
     counts = counts.rename_axis(columns=None).reset_index()
     return counts.astype({"direction": "category"})[columns("loss")]
+
+
+def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame) -> pd.DataFrame:
+    """Return direction, outcome, place and why of packets that their source dropped and that have no journey."""
+    at = np.flatnonzero(stages.of("drop", events["point"]))
+    home = np.isin(events["netns"][at].astype(np.uint64) << np.uint64(32) | events["saddr"][at], names.local)
+    rows = drops[home & (drops["journey"].to_numpy() < 0)]
+    words = {"direction": rows["direction"], "place": rows["place"], "why": rows["reason"]}
+    return pd.DataFrame({name: column.astype(str) for name, column in words.items()} | {"outcome": "dropped"})
 
 
 def _told(lost: pd.DataFrame) -> str:

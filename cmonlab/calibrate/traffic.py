@@ -36,10 +36,13 @@ class Recording:
 
 
 @contextmanager
-def recording(lab, rule, containers=tuple, points=None):
-    """Trace while the block runs, and until its last packets have arrived; `rule` as `record` takes it."""
+def recording(lab, rule, containers=tuple, points=None, **reading):
+    """Trace while the block runs, and until its last packets have arrived; `rule` as `record` takes it.
+
+    `reading` is handed to `Capture`.
+    """
     done = Recording()
-    with Capture(rules_of(rule, points), lab.links, containers) as capture:
+    with Capture(rules_of(rule, points), lab.links, containers, **reading) as capture:
         done.capture = capture
         yield done
         capture.settle()

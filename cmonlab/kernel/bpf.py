@@ -19,10 +19,10 @@ OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
 BTF_GET_FD_BY_ID, BTF_GET_NEXT_ID = 19, 23
 MAP_LOOKUP_BATCH, ENABLE_STATS = 24, 32
 
-MAP_TYPE_RINGBUF = 27
+MAP_TYPE_ARRAY, MAP_TYPE_RINGBUF = 2, 27
 MAPS_OF_MAPS = (12, 13)  # BPF_MAP_TYPE_ARRAY_OF_MAPS, _HASH_OF_MAPS
 PER_CPU_MAPS = (5, 6, 10)  # BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
-PROG_TYPE_TRACING = 26
+PROG_TYPE_SCHED_CLS, PROG_TYPE_TRACING = 3, 26
 TRACE_RAW_TP, TRACE_FENTRY = 23, 24
 
 _SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
@@ -153,6 +153,21 @@ def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd:
         0, 0, name.encode()[:15], 0, attach_type,
         0, 0, 0, 0, 0, 0, 0, btf_id, btf_fd,
     )  # fmt: skip
+    return call(PROG_LOAD, attr)
+
+
+def load_classifier(instructions: bytes) -> int:
+    """Load a program of a queueing discipline's filter (tc) and return its fd.
+
+    Raises
+    ------
+    OSError
+        With the kernel's errno.
+    """
+    code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Dual BSD/GPL")
+    attr = struct.pack(
+        "<IIQQ", PROG_TYPE_SCHED_CLS, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(licence)
+    )
     return call(PROG_LOAD, attr)
 
 

@@ -16,6 +16,7 @@ from ..errors import RuleError
 # Instruction classes, and the bits that are or-ed to them.
 _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 _MEM, _REGISTER, _CALL, _EXIT, _BIG_ENDIAN = 0x60, 0x08, 0x80, 0x90, 0xD8
+_MAP_VALUE, _ATOMIC_8_BYTES, _FETCH = 0x18, 0xDB, 0x01  # BPF_LD_IMM64 of BPF_PSEUDO_MAP_VALUE; STX; with ADD
 _SIZES = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}  # bytes → size bits
 _FARTHEST_JUMP = 0x7FFF
 
@@ -66,6 +67,14 @@ class Assembler:
         """Append a store of `size_bytes` at ``base + offset``."""
         kind = _STX if isinstance(operand, Register) else _ST
         self._operate(kind | _MEM | _SIZES[size_bytes], base, operand, offset, source_bit=0)
+
+    def map_value(self, dst: Register, map_fd: int) -> None:
+        """Append ``dst = `` the address of the first value of an array."""
+        self._code += [encode(_MAP_VALUE, dst, 2, imm=map_fd), encode(0)]
+
+    def fetch_and_add(self, base: Register, offset: int, register: Register) -> None:
+        """Append an atomic addition to the 8 bytes at ``base + offset``; `register` then holds what was there."""
+        self._code.append(encode(_ATOMIC_8_BYTES, base, register, offset, ADD | _FETCH))
 
     def jump_if(self, condition: int, left: Register, operand: Register | int, label: Hashable) -> None:
         """Append a jump to `label` where ``left condition operand`` holds for unsigned 32-bit numbers."""

@@ -42,6 +42,8 @@ def macros(cpus: int) -> dict[str, int]:
         defined[f"TCP_{field.upper()}"] = offset_of(btf, "tcp_sock", field)
     if len(btf.arguments("kfree_skb")) > 2:
         defined["KFREE_SKB_HAS_REASON"] = 1
+    if len(btf.arguments("tcp_retransmit_skb")) > 2:
+        defined["TCP_RETRANSMIT_HAS_ERROR"] = 1
     if btf.tracepoint("sock_recv_length") is None:
         defined["READS_HAVE_NO_TRACEPOINT"] = 1
     if btf.tracepoint("tcp_sendmsg_locked") is not None:

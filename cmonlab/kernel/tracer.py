@@ -83,6 +83,8 @@ class Tracer:
         Points of one's own, for rules to name.
     ring_bytes : int
         Size of each CPU's ring, a power of two.
+    poll_s : float
+        How long the reader waits between two looks at them.
     max_bytes : int
         Stop reading into memory beyond this; `full` is set and what is not read
         counts as lost. By default a quarter of the machine's memory.
@@ -100,7 +102,7 @@ class Tracer:
     """
 
     def __init__(
-        self, *, probes: Sequence[Probe] = (), ring_bytes: int = RING_BYTES, max_bytes: int = 0,
+        self, *, probes: Sequence[Probe] = (), ring_bytes: int = RING_BYTES, poll_s: float = POLL_S, max_bytes: int = 0,
         on_records: Callable[[int, np.ndarray], None] | None = None,
         on_cells: Callable[[int, int, np.ndarray], None] | None = None,
     ):  # fmt: skip
@@ -111,9 +113,8 @@ class Tracer:
         self.probes, self.own = list(probes), custom.points(probes)
         self._module = custom.compiled(self.probes, self.own, cpus, ring_bytes // SLOT_BYTES)
         self.record = self._module.maps["slots"].value["hop"]
-        self._max_bytes = max_bytes or _memory_share()
-        self.full = False
-        self.events = 0
+        self._poll_s, self._max_bytes = poll_s, max_bytes or _memory_share()
+        self.full, self.events = False, 0
         self.error: BaseException | None = None
         self.recording = Recording()
         self._held: dict[int, np.ndarray] = {}
@@ -229,7 +230,7 @@ class Tracer:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
-            while not self._stopping.wait(POLL_S):
+            while not self._stopping.wait(self._poll_s):
                 self._drain()
                 with self._drained:
                     self._drains += 1

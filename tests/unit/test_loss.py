@@ -172,6 +172,18 @@ def test_what_began_elsewhere_is_not_counted():
     assert len(session.loss()) == 0
 
 
+def test_what_the_source_s_own_filter_drops_is_lost_on_the_way_from_it():
+    """A filter at the device's egress comes before the first transmit point."""
+    session = session_of(
+        *((hop, 1, 100, 10) for hop in PATH),
+        ((C1, 2, DROP), 2, 110, 10, {"detail": 2}),
+        ((HOST, 4, DROP), 3, 120, 10, {"detail": 2}),  # where it came from was not seen
+    )
+    loss = session.loss()
+    assert loss[["direction", "packets", "arrived", "dropped"]].values.tolist() == [["c1 → c0", 2, 1, 1]]
+    assert loss["places"].tolist() == ["c1:eth0 NOT_SPECIFIED ×1"]
+
+
 def test_columns_are_those_of_the_schema():
     network = network_of(3, 200)
     for session in (Session(network.columns(), manifest()), Session(store.empty_columns(), manifest()),
