@@ -29,7 +29,7 @@ _TABLE = "cmonlab"
 
 @contextmanager
 def classifier(bed: Testbed, place: tuple[str, str, str], port: int, every: int, version: int = 4) -> Iterator[Count]:
-    """Let a tc program drop each so-manieth packet to a port, and yield how many it has dropped.
+    """Let a tc program drop each `every`-th packet to a port, and yield how many it has dropped.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def classifier(bed: Testbed, place: tuple[str, str, str], port: int, every: int,
     port : int
         Destination port, of UDP or TCP.
     every : int
-        The last of so many is dropped.
+        Of so many packets the last is dropped.
     version : int
         Of IP.
 
@@ -66,7 +66,7 @@ def classifier(bed: Testbed, place: tuple[str, str, str], port: int, every: int,
 
 
 def _drop_each(counters: int, port: int, every: int, version: int) -> bytes:
-    """Return a filter that counts a port's packets, and drops and counts each so-manieth."""
+    """Return a filter that counts a port's packets, and drops and counts each `every`-th."""
     asm, (r0, r1, r2, r3, r4, _, context, counted, *_, frame) = Assembler(), Register
     asm.alu(MOV, context, r1, wide=True)
     asm.load(4, r0, context, _PROTOCOL_AT)
@@ -106,7 +106,7 @@ def _attach(device: str, program: int, parent: int) -> None:
 
 @contextmanager
 def nft_rule(bed: Testbed, namespace: str, port: int, every: int, version: int = 4) -> Iterator[Count]:
-    """Let an nftables rule on a namespace's bridge drop each so-manieth packet to a port, and yield its counter.
+    """Let an nftables rule on a namespace's bridge drop each `every`-th packet to a port, and yield its counter.
 
     In nft's words: ``table bridge cmonlab { chain forward { type filter hook forward priority 0;
     udp dport PORT numgen inc mod EVERY == EVERY-1 counter drop } }``.

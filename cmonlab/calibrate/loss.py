@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import NotTraceable
 from . import loss_tcp, loss_udp, loss_unseen
@@ -20,9 +20,13 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     quick : bool
         Send fewer packets.
     """
-    for part in (loss_udp, loss_tcp, loss_unseen):
-        for name, make in part.situations(bed, quick):
-            try:
-                yield settled(make)
-            except NotTraceable as error:
-                yield Unavailable(loss_udp.GROUP, name, f"{error.what}: {error.why}")
+    for name, make in situations(bed, quick).items():
+        try:
+            yield settled(make)
+        except NotTraceable as error:
+            yield Unavailable(loss_udp.GROUP, name, f"{error.what}: {error.why}")
+
+
+def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
+    """Return what makes each situation, by its name."""
+    return {name: make for part in (loss_udp, loss_tcp, loss_unseen) for name, make in part.situations(bed, quick)}

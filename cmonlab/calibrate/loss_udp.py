@@ -128,7 +128,7 @@ SITUATIONS = (
 
 def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
     """Return name and maker of each situation."""
-    count = 1_009 if quick else 10_007
+    count = 1_009 if quick else 5_003
     return [(situation.name, partial(_score, bed, situation, count)) for situation in SITUATIONS]
 
 

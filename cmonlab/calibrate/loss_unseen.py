@@ -43,7 +43,7 @@ def _score(bed: Testbed, name: str, every: int) -> list[Check]:
 def _told(session, missing: int) -> list[Told]:
     dropped, counted = int(session.loss()["dropped"].sum()), session.drop_counts()
     return [
-        ("recordings without lost events", 0, int(session.lost_events == 0)),
+        ("recordings with lost events", 1, int(session.lost_events > 0)),
         ("called dropped beyond what was", 0, max(0, dropped - missing)),
         ("in the table of drops beyond what was", 0, max(0, len(session.drops()) - missing)),
         ("aggregate, dropped", missing, counted["packets"].sum()),

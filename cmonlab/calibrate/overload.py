@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..kernel import programs
 from ..kernel.maps import possible_cpus
+from ..kernel.tracer import POLL_S
 from .check import Check, Unavailable, settled
 from .testbed import Testbed
 from .traffic import ADDRESS, free_port, hash_of, receive_udp, recording, send_udp, udp_socket
@@ -22,7 +23,7 @@ _READS = "sock_recv_length"
 _SLOT_BYTES = 64  # of a record and the ring's header
 _FATES = ("unmatched", "sampled_out", "counted", "aggregated", "overflowed", "recorded", "lost")
 _RINGS_BYTES = (4096, 65536, 1 << 20)
-_FAST_RING_BYTES, _FAST_S = 4096, 0.01
+_FAST_RING_BYTES, _FAST_S = 4096, POLL_S
 _SIZE, _UNMATCHED, _BUFFER_BYTES = 40, 100, 256 << 20  # all datagrams find room in the socket
 
 
@@ -36,11 +37,16 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     quick : bool
         Send fewer packets.
     """
-    count = 2_003 if quick else 20_011
-    for ring_bytes in _RINGS_BYTES:
-        yield settled(partial(_score, bed, f"reader stopped, rings of {ring_bytes} B", count, ring_bytes, BLOCKED_S))
-    many = 20_011 if quick else 100_003
-    yield settled(partial(_score, bed, f"reader runs, rings of {_FAST_RING_BYTES} B", many, _FAST_RING_BYTES, _FAST_S))
+    for make in situations(bed, quick).values():
+        yield settled(make)
+
+
+def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
+    """Return what makes each situation, by its name."""
+    few, many = (2_003, 20_011) if quick else (20_011, 50_021)
+    made = [(f"reader stopped, rings of {size} B", few, size, BLOCKED_S) for size in _RINGS_BYTES]
+    made.append((f"reader runs, rings of {_FAST_RING_BYTES} B", many, _FAST_RING_BYTES, _FAST_S))
+    return {name: partial(_score, bed, name, *numbers) for name, *numbers in made}
 
 
 def _score(bed: Testbed, name: str, count: int, ring_bytes: int, poll_s: float) -> list[Check]:

@@ -1,0 +1,53 @@
+"""What calibration of loss computes without a testbed."""
+
+import math
+import socket
+import struct
+
+import pandas as pd
+import pytest
+
+from cmonlab.calibrate import dropper, loss_udp
+from cmonlab.calibrate.traffic import payload
+from cmonlab.errors import WorkloadError
+from cmonlab.kernel.ebpf import Assembler, Register
+
+
+def test_instructions_on_a_map_s_value():
+    asm = Assembler()
+    asm.map_value(Register.R7, 5)
+    asm.fetch_and_add(Register.R7, 8, Register.R0)
+    words = struct.unpack("<BBhIBBhIBBhI", asm.assemble())
+    assert words == (0x18, 0x27, 0, 5, 0, 0, 0, 0, 0xDB, 0x07, 8, 1)  # BPF_PSEUDO_MAP_VALUE is 2, BPF_FETCH is 1
+
+
+def test_the_rest_is_what_came_and_was_not_dropped(monkeypatch):
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sender, receiver:
+        for number in (0, 2, 3):
+            sender.send(payload(number, 40))
+        assert loss_udp.read_rest(receiver, 4, lambda: 1) == {0, 2, 3}
+        assert loss_udp.read_rest(None, 4, lambda: 4) == set()
+        monkeypatch.setattr(loss_udp, "_READ_S", 0.05)
+        sender.send(payload(4, 40))
+        with pytest.raises(WorkloadError, match="of 4 datagrams 1 came and 2 were dropped"):
+            loss_udp.read_rest(receiver, 4, lambda: 2)
+
+
+def test_what_is_missing_in_the_end_is_the_last_window_s_of_each_direction():
+    pairs = pd.DataFrame({"rule": "sum", "direction": ["a", "b", "a"], "lost_total": [1.0, 4.0, 3.0]})
+    assert loss_udp.lost_of(pairs) == 7
+    pairs.loc[1, "lost_total"] = math.nan  # not known is not none
+    assert math.isnan(loss_udp.lost_of(pairs))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("snmp", "TcpRetransSegs"), ("snmp", "UdpNoPorts"), ("snmp6", "Udp6NoPorts")]
+)
+def test_protocol_counters_are_read(file, name):
+    with open(f"/proc/thread-self/net/{file}") as lines:
+        known = lines.read()
+    assert dropper.read_counter(file, name) >= 0
+    assert name.removeprefix("Tcp").removeprefix("Udp") in known
+    with pytest.raises(KeyError):
+        dropper.read_counter(file, "UdpNoSuch")
