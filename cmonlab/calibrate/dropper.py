@@ -101,7 +101,11 @@ def _attach(device: str, program: int, parent: int) -> None:
     with IPRoute() as route:
         index = route.link_lookup(ifname=device)[0]
         route.tc("add", "clsact", index)
-        route.tc("add-filter", "bpf", index, fd=program, name="cmonlab", parent=parent, direct_action=True)
+        try:
+            route.tc("add-filter", "bpf", index, fd=program, name="cmonlab", parent=parent, direct_action=True)
+        except BaseException:
+            route.tc("del", "clsact", index)
+            raise
 
 
 @contextmanager

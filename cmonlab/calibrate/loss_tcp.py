@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import pandas as pd
+
 from ..rules import Rule
 from .check import Check
 from .dropper import classifier, counter
-from .loss_udp import BACK, THERE, Told, checks_of
+from .loss_udp import BACK, THERE, Told, checks_of, lost_of, reason_here
 from .testbed import Testbed, ip
 from .traffic import free_port, recording, send_tcp
 
@@ -58,12 +60,13 @@ def _score(bed: Testbed, name: str, version: int, size: int) -> list[Check]:
 def _told(session, missing: int, repeated: dict[str, int]) -> list[Told]:
     drops, again, pairs = session.drops(), session.retransmissions(), session.pairs()
     loss = session.loss().set_index("direction")
-    right = (drops["place"] == "host:veth1") & (drops["reason"] == "TC_INGRESS") & (drops["direction"] == THERE)
+    reason = reason_here(session, "TC_INGRESS")
+    right = _right(drops, reason) & (drops["direction"] == THERE)
     journeys = session.journeys().set_index("journey")
-    lost = journeys.loc[drops.loc[right, "journey"]]
+    lost = journeys.loc[drops.loc[right & (drops["journey"] >= 0), "journey"]]
     bytes_lost = set(lost.loc[lost["payload_bytes"] > 0, "seq"].tolist())
     # What comes twice, as it was only late, the receiving TCP drops: no network lost it.
-    twice = drops["reason"].astype(str).str.startswith("TCP_")
+    twice = drops["reason"].astype(str).str.startswith("TCP_") & drops["place"].isin(["c0:eth0", "c1:eth0"])
     by_direction = pairs.groupby("direction", observed=True)["retransmissions"].sum()
     return [
         ("dropped there and for that", missing, right.sum()),
@@ -72,11 +75,16 @@ def _told(session, missing: int, repeated: dict[str, int]) -> list[Told]:
         *((f"sent again, {way}", count, (again["direction"] == way).sum()) for way, count in repeated.items()),
         *((f"sent again by the table of loss, {way}", count, loss["retransmissions"].get(way, 0))
           for way, count in repeated.items()),
-        ("aggregate, dropped there and for that", missing, _counted(session.drop_counts())),
+        ("aggregate, dropped there and for that", missing, _counted(session.drop_counts(), reason)),
+        ("aggregate, sent and missing", missing, lost_of(pairs)),
         *((f"aggregate, sent again, {way}", count, by_direction.get(way, 0)) for way, count in repeated.items()),
     ]  # fmt: skip
 
 
-def _counted(drops) -> int:
-    right = (drops["place"] == "host:veth1") & (drops["reason"] == "TC_INGRESS")
-    return int(drops.loc[right, "packets"].sum())
+def _right(drops: pd.DataFrame, reason: str) -> pd.Series:
+    """Tell which drops are at the place and for the reason of this situation."""
+    return (drops["place"] == "host:veth1") & (drops["reason"] == reason)
+
+
+def _counted(drops: pd.DataFrame, reason: str) -> int:
+    return int(drops.loc[_right(drops, reason), "packets"].sum())

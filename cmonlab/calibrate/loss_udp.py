@@ -148,11 +148,15 @@ def _score(bed: Testbed, situation: Situation, count: int) -> list[Check]:
         read, answers = _exchange(bed, situation, port, count, dropped)
         missing = dropped()
     session = done.session
-    known = set(session.manifest["drop_reasons"].values())
-    reason = situation.reason if situation.reason in known else "NOT_SPECIFIED"  # this kernel does not tell
+    reason = reason_here(session, situation.reason)
     told = _captured(situation, reason, session, count, missing, read, answers)
     told += _aggregated(situation, reason, session, missing)
     return checks_of(situation.name, told, situation.note, session)
+
+
+def reason_here(session, reason: str) -> str:
+    """Return what the kernel says where packets are dropped for a reason that it may not know."""
+    return reason if reason in session.manifest["drop_reasons"].values() else "NOT_SPECIFIED"
 
 
 def _exchange(bed: Testbed, situation: Situation, port: int, count: int, dropped: Count) -> tuple[set[int], int]:
