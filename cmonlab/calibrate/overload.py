@@ -8,6 +8,7 @@ from functools import partial
 
 from ..kernel import programs
 from ..kernel.maps import possible_cpus
+from ..kernel.ring import SLOT_BYTES
 from ..kernel.tracer import POLL_S
 from .check import Check, Unavailable, settled
 from .testbed import Testbed
@@ -20,7 +21,6 @@ BLOCKED_S = 60.0
 #: How often each packet passes a point on its way from c1 over the bridge to c0, and is freed or read.
 PASSES = {"net_dev_queue": 2, "net_dev_start_xmit": 2, "netif_rx": 2, "netif_receive_skb": 2}
 _READS = "sock_recv_length"
-_SLOT_BYTES = 64  # of a record and the ring's header
 _FATES = ("unmatched", "sampled_out", "counted", "aggregated", "overflowed", "recorded", "lost")
 _RINGS_BYTES = (4096, 65536, 1 << 20)
 _FAST_RING_BYTES, _FAST_S = 4096, POLL_S
@@ -63,7 +63,7 @@ def _score(bed: Testbed, name: str, count: int, ring_bytes: int, poll_s: float) 
         bed.call("c1", send_udp, sender, (ADDRESS[4]["c0"], other), _SIZE, _UNMATCHED)
         bed.call("c0", receive_udp, unmatched, _UNMATCHED)
     session = done.session
-    room = possible_cpus() * ring_bytes // _SLOT_BYTES if poll_s == BLOCKED_S else None
+    room = possible_cpus() * ring_bytes // SLOT_BYTES if poll_s == BLOCKED_S else None
     told = [*_accounted(session, count), *_said(session, room), *_true(session, count)]
     return [
         Check(GROUP, f"{name}: {what}", float(truth), float(measured), unit, 0, note, session.blind_ns)

@@ -27,6 +27,7 @@ from .ruleset import ActiveRules, Ledger, Rule, places
 _BLIND = 255  # POINT_BLIND of records.h
 RING_BYTES = 16 << 20
 POLL_S = 0.01
+MOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4  # of the machine's memory
 CELLS_S = 1.0
 _NICE = -10
 _FLUSH_S = 10.0
@@ -113,7 +114,7 @@ class Tracer:
         self.probes, self.own = list(probes), custom.points(probes)
         self._module = custom.compiled(self.probes, self.own, cpus, ring_bytes // SLOT_BYTES)
         self.record = self._module.maps["slots"].value["hop"]
-        self._poll_s, self._max_bytes = poll_s, max_bytes or _memory_share()
+        self._poll_s, self._max_bytes = poll_s, max_bytes or MOST_BYTES
         self.full, self.events = False, 0
         self.error: BaseException | None = None
         self.recording = Recording()
@@ -346,8 +347,3 @@ class Tracer:
         self._rings.clear()
         self._note_rings.clear()
         self._module.close()
-
-
-def _memory_share() -> int:
-    """A quarter of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4

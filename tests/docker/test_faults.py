@@ -167,7 +167,7 @@ def test_names_stay_when_a_container_goes_and_come_with_a_new_one(client):
 
 
 def test_a_full_memory_ends_recording_and_counts_the_rest(lab, monkeypatch):
-    monkeypatch.setattr(tracer, "_memory_share", lambda: 1 << 20)
+    monkeypatch.setattr(tracer, "MOST_BYTES", 1 << 20)
     session = record(lab, cm.Memcached(), duration_s=1)
     assert session.manifest["recording"]["ended"] == "memory limit reached" and session.lost_events > 0
     assert (1 << 20) / 56 <= len(session) < 40 * (1 << 20) / 56
