@@ -175,7 +175,7 @@ def test_a_full_memory_ends_recording_and_counts_the_rest(lab, monkeypatch):
 
 
 def test_a_reader_that_fails_is_told_and_its_session_kept(lab, monkeypatch):
-    read, reads = tracer.RingBuffer.read, []
+    read, reads = tracer.Ring.read, []
 
     def breaks(ring):
         reads.append(ring)
@@ -183,7 +183,7 @@ def test_a_reader_that_fails_is_told_and_its_session_kept(lab, monkeypatch):
             raise RuntimeError("broken on purpose")
         return read(ring)
 
-    monkeypatch.setattr(tracer.RingBuffer, "read", breaks)
+    monkeypatch.setattr(tracer.Ring, "read", breaks)
     with pytest.raises(cm.errors.NotTraceable, match="broken on purpose") as caught:
         record(lab, cm.Memcached(), duration_s=1)
     _balances(caught.value.session)
