@@ -17,15 +17,15 @@ if _TYPE_CHECKING:
     from .rules import Rule, load_rules
     from .session import Session, open
     from .topology import templates
-    from .workload import Iperf, Memcached
+    from .workload import Iperf, Memcached, Sockperf
 
 __version__ = _metadata.version("cmonlab")
 
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
     "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
-    "Session": "session", "agent": "", "errors": "", "load_rules": "rules", "open": "session", "plot": "",
-    "record": "recording", "schema": "", "templates": "topology",
+    "Session": "session", "Sockperf": "workload", "agent": "", "errors": "", "load_rules": "rules",
+    "open": "session", "plot": "", "record": "recording", "schema": "", "templates": "topology",
 }  # fmt: skip
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Probe",
     "Rule",
     "Session",
+    "Sockperf",
     "agent",
     "errors",
     "load_ipython_extension",

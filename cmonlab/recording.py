@@ -186,15 +186,25 @@ class Capture:
             entries["probes"] = described(self._tracer.probes, self._tracer.own)
             notes = extras.columns_of(recording.notes)
         session = Session(columns, entries, aggregates, notes)
-        if self._tracer.error is not None:
-            error = NotTraceable(
-                "reading the events broke off",
-                why=repr(self._tracer.error),
-                fix="report it; what was not read counts as lost",
-            )
+        try:
+            self.check()
+        except NotTraceable as error:
             error.session = session
-            raise error from self._tracer.error
+            raise
         return session
+
+    def check(self) -> None:
+        """Refuse when reading broke off.
+
+        Raises
+        ------
+        NotTraceable
+            It did.
+        """
+        if (cause := self._tracer.error) is not None:
+            raise NotTraceable(
+                "reading the events broke off", why=repr(cause), fix="report it; what was not read counts as lost"
+            ) from cause
 
 
 def record(

@@ -257,6 +257,22 @@ TABLES: dict[str, tuple[Column, ...]] = {
         start_ns | int64 | ns | when the task came that is kept from view
         end_ns   | int64 | ns | when it was gone
     """),
+    # One row an observer and metric. Differences and ratios are taken within a round; intervals are 95% bootstrap
+    # intervals of their medians, NaN below five rounds.
+    "overhead": _table("""
+        observer   | object  |  | who looked on
+        metric     | object  |  | throughput, p50, p99, p99.9 (the workload's own), CPU or observer CPU
+        unit       | object  |  | of the values: per second, ns, ns of a processor per piece of work, or processors
+        untraced   | float64 |  | median of the rounds without an observer
+        observed   | float64 |  | median of the rounds with it
+        difference | float64 |  | median of observed less untraced
+        low        | float64 |  | lower end of the difference's interval
+        high       | float64 |  | upper end of the difference's interval
+        ratio      | float64 |  | median of observed / untraced, NaN for observer CPU
+        ratio_low  | float64 |  | lower end of the ratio's interval
+        ratio_high | float64 |  | upper end of the ratio's interval
+        rounds     | int64   |  | rounds that were measured
+    """),
     # One row an interface of a namespace, as it was while the recording ran; another when it was renamed or lost an
     # address, in order of time.
     "links": _table("""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 _RESAMPLES = 2000
+#: Fewer samples bound their median with less than 93%, whatever is made of them: three hold it in three of four cases.
+LEAST_FOR_INTERVAL = 5
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,54 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[flo
     return [a / b for a, b in zip(numerator, denominator, strict=True)]
 
 
+@dataclass(frozen=True)
+class Change:
+    """What an influence changes, by rounds that were measured with and without it.
+
+    Attributes
+    ----------
+    difference : Summary
+        With it less without it, in each round.
+    ratio : Summary or None
+        With it divided by without it, in each round; None where that was not above 0 in all.
+    """
+
+    difference: Summary
+    ratio: Summary | None
+
+
+def paired(with_it: Sequence[float], without: Sequence[float]) -> Change:
+    """Return what changes within a round: what differs from round to round falls out.
+
+    Parameters
+    ----------
+    with_it, without : sequence of float
+        One sample a round each, in the same order. Below `LEAST_FOR_INTERVAL` rounds the
+        intervals are NaN.
+
+    Raises
+    ------
+    ValueError
+        The numbers of rounds differ, there is none, or a sample is not finite.
+    """
+    difference = _bounded([a - b for a, b in zip(with_it, without, strict=True)])
+    return Change(difference, _bounded(ratios(with_it, without)) if min(without) > 0 else None)
+
+
+def _bounded(samples: Sequence[float]) -> Summary:
+    found = summarise(samples)
+    return found if found.n >= LEAST_FOR_INTERVAL else replace(found, interval=(float("nan"), float("nan")))
+
+
 def interleave(
-    variants: Mapping[str, Callable[[], float]], rounds: int, budget_s: float = float("inf"), least: int | None = None
-) -> dict[str, list[float]]:
+    variants: Mapping[str, Callable[[], Sample]], rounds: int, budget_s: float = float("inf"), least: int | None = None
+) -> dict[str, list[Sample]]:
     """Measure every variant once a round, each round in another random order.
 
     Parameters
     ----------
     variants : mapping of str to callable
-        Each call returns one sample.
+        Each call returns one sample, of whatever kind.
     rounds : int
         Rounds to make.
     budget_s : float
@@ -79,10 +122,10 @@ def interleave(
 
     Returns
     -------
-    dict of str to list of float
+    dict of str to list
         As many samples for each variant, in order of the rounds.
     """
-    samples: dict[str, list[float]] = {name: [] for name in variants}
+    samples: dict[str, list[Sample]] = {name: [] for name in variants}
     least = rounds if least is None else least
     order, shuffle = list(variants), random.Random(0).shuffle
     began = time.monotonic()

@@ -14,13 +14,16 @@ from ..errors import UnknownName
 from .iperf import Iperf
 from .memcached import Memcached
 from .result import Workload, WorkloadResult
+from .sockperf import Sockperf
 
-__all__ = ["WORKLOADS", "Iperf", "Memcached", "Workload", "WorkloadResult", "workload"]
+__all__ = ["WORKLOADS", "Iperf", "Memcached", "Sockperf", "Workload", "WorkloadResult", "workload"]
 
 WORKLOADS: dict[str, Callable[..., Workload]] = {
     "memcached": Memcached,
     "iperf-tcp": partial(Iperf, protocol="tcp"),
     "iperf-udp": partial(Iperf, protocol="udp"),
+    "sockperf-tcp": partial(Sockperf, protocol="tcp"),
+    "sockperf-udp": partial(Sockperf, protocol="udp"),
 }
 
 

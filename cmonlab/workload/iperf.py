@@ -71,6 +71,11 @@ class Iperf(ClientServer):
         return f"iperf-{self.protocol}"
 
     @property
+    def work(self) -> tuple[str, str]:
+        """What it is measured by: bits that arrived, of UDP datagrams."""
+        return ("goodput_bps", "bit") if self.protocol == "tcp" else ("datagrams_per_s", "datagram")
+
+    @property
     def default_rule(self) -> str:
         """Matches the data; with UDP not the TCP connection that controls the test."""
         return f"{self.protocol} port {self.port}"
@@ -103,8 +108,8 @@ class Iperf(ClientServer):
         -------
         WorkloadResult
             Metrics, both: goodput_bps, sent_bytes, received_bytes, load_s. TCP:
-            retransmissions, srtt_mean_ns. UDP: datagrams, lost_datagrams,
-            out_of_order_datagrams, delay_variation_ns, datagram_bytes.
+            retransmissions, srtt_mean_ns. UDP: datagrams_per_s (that arrived),
+            datagrams, lost_datagrams, out_of_order_datagrams, delay_variation_ns, datagram_bytes.
 
         Raises
         ------
@@ -167,6 +172,7 @@ def _udp(report: dict[str, Any], end: dict[str, Any]) -> dict[str, float]:
         "goodput_bps": arrived * size_bytes * 8 / total["seconds"],
         "sent_bytes": total["bytes"],
         "received_bytes": arrived * size_bytes,
+        "datagrams_per_s": arrived / total["seconds"],
         "datagrams": total["packets"],
         "lost_datagrams": total["lost_packets"],
         "out_of_order_datagrams": sum(stream["udp"].get("out_of_order", 0) for stream in end["streams"]),

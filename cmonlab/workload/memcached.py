@@ -6,6 +6,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..errors import WorkloadError
 from .result import (
     ClientServer,
@@ -20,6 +22,8 @@ from .result import (
 )
 
 _COUNTERS = ("cmd_get", "cmd_set", "get_misses", "written_bytes", "read_bytes")
+_LATENCIES = {"latency_p50_ns": 0.5, "latency_p90_ns": 0.9, "latency_p99_ns": 0.99, "latency_p999_ns": 0.999}
+_DISTRIBUTION = re.compile(r"^Total Statistics \(\d+ events\)\n(.*?)\n\n", re.MULTILINE | re.DOTALL)
 _SUMMARY = re.compile(r"^Run time:\s*([\d.]+)s\s+Ops:\s*(\d+)\s+TPS:\s*(\d+)", re.MULTILINE)
 
 
@@ -58,6 +62,7 @@ class Memcached(ClientServer):
     port: int = 11211
 
     name: ClassVar[str] = "memcached"
+    work: ClassVar[tuple[str, str]] = ("ops_per_s", "operation")
 
     def __post_init__(self) -> None:
         numbers = {key: value for key, value in asdict(self).items() if key not in ("server", "client")}
@@ -114,7 +119,9 @@ class Memcached(ClientServer):
         -------
         WorkloadResult
             Metrics: ops_per_s, ops, gets, sets, get_misses, written_bytes, read_bytes,
-            load_s.
+            load_s; latency_p50_ns, latency_p90_ns, latency_p99_ns, latency_p999_ns, from
+            a histogram whose buckets double: they follow a shift of the distribution, but
+            their absolute values are good to a fraction of their bucket only.
 
         Raises
         ------
@@ -128,6 +135,8 @@ class Memcached(ClientServer):
         argv = [
             *("memcaslap", f"--servers={lab.address(self.server)}:{self.port}", f"--time={whole_s}s"),
             *(f"--threads={self.threads}", f"--concurrency={self.connections}", f"--fixed_size={self.value_bytes}"),
+            # The distribution of all operations is printed at the end; a period longer than the load has no others.
+            f"--stat_freq={10 * whole_s}s",
         ]
         client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
         check_serving(lab, self.server, self.name, self.port)
@@ -159,4 +168,24 @@ def parse(output: str) -> dict[str, float]:
         "written_bytes": values["written_bytes"],
         "read_bytes": values["read_bytes"],
         "load_s": load_s,
+        **_latencies(output),
     }
+
+
+def _latencies(output: str) -> dict[str, float]:
+    """Return the quantiles of memcaslap's histogram of all operations.
+
+    Bucket i counts what took more than 2^(i-1) µs and at most 2^i (libmemcached,
+    ``ms_local_log2``); within one, quantiles are interpolated on a logarithmic scale
+    between what is known of its ends.
+    """
+    told = _DISTRIBUTION.search(output)
+    if told is None:
+        raise WorkloadError("memcaslap reported no distribution", why=output.strip())
+    low_us, high_us = (float(re.search(rf"{word}:\s*(\d+)", told[1])[1]) for word in ("Min", "Max"))
+    lines = re.findall(r"^\s+\d+:((?:\s+\d+)+)$", told[1], re.MULTILINE)
+    first = int(re.search(r"^\s+(\d+):", told[1], re.MULTILINE)[1])
+    counts = np.array([int(count) for line in lines for count in line.split()], float)
+    ends_us = np.clip(2.0 ** (first + np.arange(-1, len(counts))), max(low_us, 0.5), max(high_us, 0.5))
+    passed = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+    return {name: float(1000 * np.exp(np.interp(q, passed, np.log(ends_us)))) for name, q in _LATENCIES.items()}

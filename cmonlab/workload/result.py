@@ -58,9 +58,17 @@ class Workload(Protocol):
         A pcap expression that matches its packets.
     containers : tuple of str
         Short names of the containers it uses.
+    work : (str, str)
+        The metric of its results that is its throughput, per second, and a word for one
+        piece of that work. Results also have the metric ``load_s``, for how long it
+        worked; where it measures delays, ``latency_p50_ns``, ``latency_p99_ns`` and
+        ``latency_p999_ns``.
     """
 
     name: str
+
+    @property
+    def work(self) -> tuple[str, str]: ...
 
     @property
     def default_rule(self) -> str: ...
@@ -134,8 +142,8 @@ def seconds(duration_s: float) -> int:
     return max(1, round(duration_s))
 
 
-def serve(lab: Any, container: str, argv: list[str], port: int) -> None:
-    """Start a server, in place of an earlier one, and wait until it listens on a TCP port.
+def serve(lab: Any, container: str, argv: list[str], port: int, protocol: str = "tcp") -> None:
+    """Start a server, in place of an earlier one, and wait until it listens on a port.
 
     Raises
     ------
@@ -143,16 +151,16 @@ def serve(lab: Any, container: str, argv: list[str], port: int) -> None:
         The port is taken, the server ended, or does not listen in time; quotes its
         output.
     """
-    lab.stop(container, f"tcp/{port}")
-    if port in _listening(lab, container):
+    lab.stop(container, f"{protocol}/{port}")
+    if port in _listening(lab, container, protocol):
         raise WorkloadError(
             f"{argv[0]} in {container} cannot serve",
             why=f"another process listens on port {port} already",
             fix="choose another port",
         )
-    server = lab.start(container, argv, user="nobody", service=f"tcp/{port}")
+    server = lab.start(container, argv, user="nobody", service=f"{protocol}/{port}")
     deadline = time.monotonic() + _SERVER_DEADLINE_S
-    while port not in _listening(lab, container):
+    while port not in _listening(lab, container, protocol):
         ended = server.wait(0.02) is not None
         if ended or time.monotonic() > deadline:
             state = f"ended with code {server.exit_code}" if ended else f"does not listen on port {port}"
@@ -160,7 +168,7 @@ def serve(lab: Any, container: str, argv: list[str], port: int) -> None:
             raise WorkloadError(f"{argv[0]} in {container} {state}", why=server.output.strip() or "it printed nothing")
 
 
-def check_serving(lab: Any, container: str, program: str, port: int) -> None:
+def check_serving(lab: Any, container: str, program: str, port: int, protocol: str = "tcp") -> None:
     """Refuse when a server has gone while its client ran: not every client tells.
 
     Raises
@@ -168,7 +176,7 @@ def check_serving(lab: Any, container: str, program: str, port: int) -> None:
     WorkloadError
         Nothing listens on its port any more.
     """
-    if port not in _listening(lab, container):
+    if port not in _listening(lab, container, protocol):
         raise WorkloadError(
             f"{program} in {container} ended while the workload ran",
             why=f"nothing listens on port {port} any more",
@@ -176,15 +184,17 @@ def check_serving(lab: Any, container: str, program: str, port: int) -> None:
         )
 
 
-def _listening(lab: Any, container: str) -> set[int]:
+def _listening(lab: Any, container: str, protocol: str) -> set[int]:
     # The socket table instead of a connection: no packet before the recording starts.
-    return listening(lab.exec(container, ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1])
+    return listening(lab.exec(container, ["cat", f"/proc/net/{protocol}", f"/proc/net/{protocol}6"])[1])
 
 
 def listening(table: str) -> set[int]:
-    """Return the ports that listen, from the text of ``/proc/net/tcp``."""
+    """Return the ports that wait for a peer, from the text of ``/proc/net/tcp`` or ``/proc/net/udp``."""
     rows = (line.split() for line in table.splitlines())
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] == "0A"}
+    # State 0A is a listening TCP socket's, 07 that of a UDP socket without a peer; closed TCP sockets, which
+    # have the same number, stand in no table.
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] in ("0A", "07")}
 
 
 def run_client(

@@ -27,6 +27,7 @@ LAYERS = [
         "cells",
         "columnar",
         "recording",
+        "overhead",
         "store",
         "extras",
         "manifest",

@@ -1,16 +1,36 @@
 """Workloads against a lab of the tests' own, and the reports they read."""
 
 import json
+import math
 import threading
 
 import pytest
 
 from cmonlab.errors import UnknownName, WorkloadError
-from cmonlab.workload import WORKLOADS, Iperf, Memcached, memcached, result, workload
+from cmonlab.workload import WORKLOADS, Iperf, Memcached, Sockperf, memcached, result, sockperf, workload
 from cmonlab.workload import iperf as iperf_module
 
 MEMCASLAP = """servers: 172.17.0.2:11211
 threads count: 1
+
+Set Statistics (3 events)
+   Min:         9
+   Max:        70
+   Log2 Dist:
+       4:        1        1        0        1
+
+Total Statistics (1000 events)
+   Min:         7
+   Max:      3000
+   Avg:        54
+   Geo:     39.24
+   Std:     99.23
+   Log2 Dist:
+       0:        0        0        0        0
+       4:      400      200      391        0
+       8:        0        0        0        0
+      12:        9
+
 cmd_get: 205699
 cmd_set: 22860
 get_misses: 3
@@ -34,6 +54,26 @@ UDP = {
         "streams": [{"udp": {"out_of_order": 1}}],
     },
 }
+
+
+SOCKPERF = """sockperf: \x1b[2;35m== version #3.7-no.git == \x1b[0m
+sockperf: [Total Run] RunTime=1.001 sec; Warm up time=400 msec; SentMessages=26602; ReceivedMessages=26601
+sockperf: ========= Printing statistics for Server No: 0
+sockperf: [Valid Duration] RunTime=0.500 sec; SentMessages=10641; ReceivedMessages=10640
+sockperf: \x1b[2;35m====> avg-rtt=51.639 (std-dev=66.883)\x1b[0m
+sockperf: # dropped messages = 3; # duplicated messages = 2; # out-of-order messages = 1
+sockperf: \x1b[2;35mTotal 10640 observations\x1b[0m; each percentile contains 106.40 observations
+sockperf: ---> <MAX> observation = 3651.982
+sockperf: ---> percentile 99.999 = 3651.982
+sockperf: ---> percentile 99.990 = 3580.841
+sockperf: ---> percentile 99.900 =  496.405
+sockperf: ---> percentile 99.000 =  153.417
+sockperf: ---> percentile 90.000 =   87.055
+sockperf: ---> percentile 75.000 =   74.568
+sockperf: ---> percentile 50.000 =   56.612
+sockperf: ---> percentile 25.000 =    9.590
+sockperf: ---> <MIN> observation =    5.674
+"""
 
 
 class FakeProcess:
@@ -70,7 +110,7 @@ class FakeLab:
         return 0, self.table if self.started or self.taken else ""
 
     def stop(self, name, service):
-        assert service.startswith("tcp/")
+        assert service.startswith(("tcp/", "udp/"))
 
     def start(self, name, argv, user=None, service=None):
         self.started.append((name, argv, user, service))
@@ -79,7 +119,10 @@ class FakeLab:
 
 def test_registry_makes_workloads_with_their_rules():
     rules = {name: workload(name).default_rule for name in WORKLOADS}
-    assert rules == {"memcached": "tcp port 11211", "iperf-tcp": "tcp port 5201", "iperf-udp": "udp port 5201"}
+    assert rules == {
+        "memcached": "tcp port 11211", "iperf-tcp": "tcp port 5201", "iperf-udp": "udp port 5201",
+        "sockperf-tcp": "tcp port 11111", "sockperf-udp": "udp port 11111",
+    }  # fmt: skip
     assert [workload(name).name for name in WORKLOADS] == list(WORKLOADS)
     assert workload("memcached", port=7).default_rule == "tcp port 7"
     assert workload("iperf-udp").bitrate_bps == 200_000_000 and workload("iperf-tcp").bitrate_bps is None
@@ -97,7 +140,9 @@ def test_unknown_names_suggest_the_nearest():
         workload("iperf-udp", protocol="tcp")
     with pytest.raises(UnknownName, match="did you mean 'tcp'"):
         Iperf(protocol="tpc")
-    for load in (Memcached(server="c9"), Iperf(client="c9")):
+    with pytest.raises(UnknownName, match="did you mean 'udp'"):
+        Sockperf(protocol="upd")
+    for load in (Memcached(server="c9"), Iperf(client="c9"), Sockperf(server="c9")):
         for call in (load.prepare, lambda lab, load=load: load.run(lab, 1)):
             with pytest.raises(UnknownName, match="unknown container 'c9'"):
                 call(FakeLab())
@@ -111,6 +156,8 @@ def test_unknown_names_suggest_the_nearest():
         lambda: Memcached(port="http"),
         lambda: Iperf(bitrate_bps=-1),
         lambda: Iperf(streams=True),
+        lambda: Sockperf(message_bytes=0),
+        lambda: Sockperf(port=-1),
         lambda: Memcached().run(FakeLab(), 0),
         lambda: Iperf().run(FakeLab(), float("nan")),
         lambda: Iperf().run(FakeLab(), float("inf")),
@@ -131,7 +178,14 @@ def test_memcaslap_report_is_read():
         "written_bytes": 39656600.0,
         "read_bytes": 228502094.0,
         "load_s": 2.0,
+        # 400 of at most 16 µs, 200 of 16 to 32, 391 to 64, and 9 from 2,048 to the longest of 3,000.
+        "latency_p50_ns": pytest.approx(1000 * math.sqrt(16 * 32)),
+        "latency_p90_ns": pytest.approx(1000 * 2 ** (5 + 300 / 391)),
+        "latency_p99_ns": pytest.approx(1000 * 2 ** (5 + 390 / 391)),
+        "latency_p999_ns": pytest.approx(1000 * 2048 * (3000 / 2048) ** (8 / 9)),
     }
+    with pytest.raises(WorkloadError, match="no distribution"):
+        memcached.parse(MEMCASLAP.replace("Total Statistics", ""))
 
 
 @pytest.mark.parametrize("report", ["", "Run time: 1.0s Ops: 0 TPS: 0", MEMCASLAP.replace("cmd_get", "x")])
@@ -153,6 +207,7 @@ def test_iperf_reports_are_read():
         "goodput_bps": 3200.0,
         "sent_bytes": 1000.0,
         "received_bytes": 800.0,
+        "datagrams_per_s": 4.0,
         "datagrams": 10.0,
         "lost_datagrams": 2.0,
         "out_of_order_datagrams": 1.0,
@@ -172,6 +227,38 @@ def test_iperf_report_that_is_none_is_an_error(report):
 def test_iperf_says_why_it_failed():
     with pytest.raises(WorkloadError, match="unable to connect"):
         iperf_module.parse('{"error": "unable to connect"}', "tcp")
+
+
+def test_sockperf_report_is_read():
+    assert sockperf.parse(SOCKPERF) == pytest.approx({
+        "messages_per_s": 21280.0, "messages": 10640.0, "dropped_messages": 3.0, "duplicated_messages": 2.0,
+        "out_of_order_messages": 1.0, "latency_p50_ns": 56_612.0, "latency_p90_ns": 87_055.0,
+        "latency_p99_ns": 153_417.0, "latency_p999_ns": 496_405.0, "load_s": 1.001,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("report", ["", SOCKPERF.replace("10640", "0"), SOCKPERF.replace("percentile 99.900", "")])
+def test_sockperf_report_without_messages_is_an_error(report):
+    with pytest.raises(WorkloadError, match="no messages"):
+        sockperf.parse(report)
+
+
+def test_sockperf_waits_for_a_udp_port_and_asks_for_what_it_was_told():
+    lab = FakeLab(FakeProcess(None, "", waits=10**9), FakeProcess(0, SOCKPERF), listening=[11111])
+    load = Sockperf(protocol="udp", message_bytes=1000, full_rtt=False)
+    load.prepare(lab)
+    load.run(lab, 2.2)
+    (server, served, _, service), (client, asked, user, _) = lab.started
+    assert (server, client, user, service) == ("c0", "c1", "nobody", "udp/11111") and "--tcp" not in served + asked
+    assert asked[asked.index("-m") + 1] == "1000" and asked[asked.index("-t") + 1] == "2" and "--full-rtt" not in asked
+    Sockperf().run(tcp := FakeLab(FakeProcess(0, SOCKPERF), listening=[11111]), 1)
+    assert {"--tcp", "--full-rtt"} <= set(tcp.started[0][1])
+
+
+def test_ports_that_wait_for_a_peer_are_told_from_others():
+    rows = ("0: 0100007F:1F90 00000000:0000 0A x", "1: 0100007F:2B67 00000000:0000 07 x",
+            "2: 0100007F:0016 0200007F:0017 01 x")  # fmt: skip
+    assert result.listening("\n".join(rows)) == {8080, 11111}
 
 
 def test_run_tells_progress_and_returns_the_clients_own_report():

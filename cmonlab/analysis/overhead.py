@@ -1,0 +1,85 @@
+"""Observer overhead: what the rounds of a workload say about whoever looked on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .. import schema
+from .stats import paired
+
+UNTRACED = "untraced"
+#: Its ratio says nothing: without an observer there is next to nothing.
+OBSERVER_CPU = "observer CPU"
+_SHORT = ("throughput", "p50", "CPU")
+_SIGN = str.maketrans("-", "−")
+
+Samples = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
+    """Return what each observer changed.
+
+    Parameters
+    ----------
+    samples : mapping of str to mapping of str to sequence of float
+        Observer, ``"untraced"`` among them → metric → one sample a round; the same rounds for all.
+    units : mapping of str to str
+        Metric → unit.
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``schema.TABLES["overhead"]``; no row where nothing was measured.
+    """
+    rows = [
+        _row(observer, metric, units[metric], samples[UNTRACED][metric], values)
+        for observer, metrics in samples.items()
+        if observer != UNTRACED
+        for metric, values in metrics.items()
+    ]
+    dtypes = {column.name: column.dtype for column in schema.TABLES["overhead"]}
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], observed: Sequence[float]) -> dict:
+    change = paired(observed, untraced)
+    ratio = None if metric == OBSERVER_CPU else change.ratio
+    return {
+        "observer": observer, "metric": metric, "unit": unit,
+        "untraced": np.median(untraced), "observed": np.median(observed),
+        "difference": change.difference.median,
+        "low": change.difference.interval[0], "high": change.difference.interval[1],
+        "ratio": ratio.median if ratio else np.nan,
+        "ratio_low": ratio.interval[0] if ratio else np.nan,
+        "ratio_high": ratio.interval[1] if ratio else np.nan,
+        "rounds": change.difference.n,
+    }  # fmt: skip
+
+
+def told(rows: pd.DataFrame) -> str:
+    """Return one observer's rows for reading, the most telling metrics only: ``throughput −1.2% (95% −2.0…−0.4), …``.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns of ``schema.TABLES["overhead"]``.
+    """
+    return ", ".join(_told(row) for row in rows[rows["metric"].isin(_SHORT)].itertuples())
+
+
+def _told(row) -> str:
+    if row.unit == "ns":
+        change, unit = np.array([row.difference, row.low, row.high]) / 1000, " µs"
+    else:
+        change, unit = 100 * (np.array([row.ratio, row.ratio_low, row.ratio_high]) - 1), "%"
+    middle, low, high = (f"{value:+.{_places(change)}f}".translate(_SIGN) for value in change)
+    interval = f"95% {low}…{high}" if np.isfinite(change).all() else f"{row.rounds} rounds only"
+    return f"{row.metric} {middle}{unit} ({interval})"
+
+
+def _places(change: np.ndarray) -> int:
+    """Return as many decimal places as the coarsest value needs."""
+    return 1 if np.nanmax(np.abs(change)) >= 1 else 2

@@ -1,0 +1,179 @@
+"""Observer overhead: the statistics on made samples, and the order of the rounds."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cmonlab import schema
+from cmonlab.analysis import overhead as analysis
+from cmonlab.analysis.overhead import UNTRACED
+from cmonlab.analysis.stats import paired
+from cmonlab.errors import CmonlabError, UnknownName
+from cmonlab.overhead import Overhead, busy_seconds, cpu_seconds, measure
+from cmonlab.workload import WorkloadResult
+
+METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
+
+
+class Load:
+    """A workload of known numbers: each run is slower than the one before, and slower still when observed."""
+
+    name, work = "made", ("pieces_per_s", "piece")
+
+    def __init__(self, latencies=True):
+        self.runs, self.prepared, self.observed, self.latencies = 0, 0, False, latencies
+
+    def prepare(self, lab):
+        self.prepared += 1
+
+    def run(self, lab, duration_s, progress=None):
+        self.runs += 1
+        delay = 1000.0 + 10 * self.runs + 200 * self.observed
+        metrics = {"pieces_per_s": 1e9 / delay, "load_s": duration_s}
+        if self.latencies:
+            metrics |= {"latency_p50_ns": delay, "latency_p99_ns": 2 * delay, "latency_p999_ns": 3 * delay}
+        return WorkloadResult(self.name, {}, 0, 1, metrics, "")
+
+    def describe(self):
+        return {"name": self.name, "parameters": {}}
+
+
+def watching(load, pids=None):
+    """Return an observer of that load."""
+
+    @contextmanager
+    def look():
+        load.observed = True
+        yield pids
+        load.observed = False
+
+    return look
+
+
+def test_a_known_difference_is_recovered_within_its_interval_and_drift_falls_out():
+    draw = random.Random(3)
+    # What both have in common varies a hundred times as much as what is looked for.
+    common = [1000 + 500 * draw.random() for _ in range(15)]
+    untraced = [value + draw.gauss(0, 5) for value in common]
+    observed = [value + 20 + draw.gauss(0, 5) for value in common]
+    change = paired(observed, untraced)
+    assert change.difference.interval[0] <= 20 <= change.difference.interval[1]
+    assert change.difference.interval[1] - change.difference.interval[0] < 20
+    assert 1 < change.ratio.interval[0] <= change.ratio.median <= change.ratio.interval[1] < 1.05
+
+
+@pytest.mark.parametrize("rounds", [5, 6, 10])
+def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(rounds):
+    draw = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        untraced = draw.normal(100, 10, rounds)
+        low, high = paired(untraced + draw.normal(3, 2, rounds), untraced).difference.interval
+        held += low <= 3 <= high
+    assert held >= 176  # 95% of 200 less three standard deviations
+
+
+def test_too_few_rounds_have_no_interval_and_nothing_has_no_ratio():
+    few = paired([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
+    assert few.ratio.median == 2 and np.isnan(few.difference.interval).all() and np.isnan(few.ratio.interval).all()
+    assert paired([1.0], [0.0]).ratio is None
+    with pytest.raises(ValueError):
+        paired([1.0], [1.0, 2.0])
+
+
+def test_each_round_holds_everybody_once_in_random_order_and_the_first_is_left_out():
+    load, told = Load(), []
+    watch = watching(load)
+    found = measure(None, load, {"a": watch, "b": watch}, rounds=20, warmup=2, progress=lambda *said: told.append(said))
+    assert load.prepared == 1 and load.runs == 3 * 22 and len(told) == 3 * 22
+    assert len(found.order) == 20 and all(sorted(turn) == ["a", "b", UNTRACED] for turn in found.order)
+    assert len({tuple(turn) for turn in found.order}) == 6
+    assert all(0 <= fraction < 1 for _, fraction in told) and told == sorted(told, key=lambda said: said[1])
+    # The delay grows with each run: the six of the warm-up are nowhere.
+    assert min(min(metrics["p50"]) for metrics in found.samples.values()) == 1000 + 10 * 7
+    bare = {name: np.array(metrics["p50"]) - 200 * (name != UNTRACED) for name, metrics in found.samples.items()}
+    assert [sorted(bare, key=lambda name: bare[name][number]) for number in range(20)] == found.order
+
+
+def test_the_table_says_what_was_changed():
+    load = Load()
+    table = measure(None, load, {"watch": watching(load)}, rounds=8, round_s=2.0).table()
+    assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == METRICS
+    assert table["unit"].tolist() == ["piece/s", "ns", "ns", "ns", "ns/piece", "CPUs"]
+    rows = table.set_index("metric")
+    assert rows.loc["p50", "difference"] == pytest.approx(200, abs=10)
+    assert rows.loc["p99", "difference"] == pytest.approx(400, abs=20)
+    assert rows.loc["p50", "low"] <= 200 <= rows.loc["p50", "high"]
+    assert 0.8 < rows.loc["throughput", "ratio_low"] <= rows.loc["throughput", "ratio"] < 0.9
+    assert set(table["rounds"]) == {8} and set(table["observer"]) == {"watch"}
+    assert np.isnan(rows.loc["observer CPU", "ratio"])
+
+
+def test_a_workload_that_measures_no_delay_has_no_delays():
+    load = Load(latencies=False)
+    table = measure(None, load, {"watch": watching(load)}, rounds=1, warmup=0).table()
+    assert table["metric"].tolist() == ["throughput", "CPU", "observer CPU"]
+
+
+def test_it_comes_back_from_json_as_it_was():
+    load = Load()
+    found = measure(None, load, {"watch": watching(load)}, rounds=3)
+    told = json.loads(json.dumps(found.describe(), allow_nan=False))
+    assert Overhead.read(told) == found and len(told["table"]) == len(METRICS)
+    assert told["table"][0]["low"] is None and told["table"][1]["difference"] == found.table()["difference"][1]
+    pd.testing.assert_frame_equal(Overhead.read(told).table(), found.table())
+
+
+def test_what_cannot_be_measured_is_refused():
+    load = Load()
+    for arguments in ({"rounds": 0}, {"warmup": -1}):
+        with pytest.raises(CmonlabError, match="observer overhead cannot be measured"):
+            measure(None, load, {"watch": watching(load)}, **arguments)
+    for observers in ({}, {UNTRACED: watching(load)}):
+        with pytest.raises(UnknownName, match="observer"):
+            measure(None, load, observers)
+    assert load.runs == 0
+
+
+def test_the_cpu_of_other_processes_counts_and_their_end_is_told():
+    code = "import sys\nwhile True:\n for _ in range(10**6): pass\n print(flush=True)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        before, machine = cpu_seconds([process.pid]), busy_seconds()
+        for _ in range(20):
+            process.stdout.readline()
+        spent = cpu_seconds([process.pid]) - before
+        assert spent > 0.05 and busy_seconds() - machine > 0.5 * spent
+        assert cpu_seconds([os.getpid(), process.pid]) > cpu_seconds([process.pid])
+    finally:
+        process.kill()
+        process.wait()
+    load = Load()
+    with pytest.raises(CmonlabError, match="has ended"):
+        measure(None, load, {"watch": watching(load, [process.pid])}, rounds=1)
+
+
+def test_it_is_told_in_a_line():
+    samples = {
+        UNTRACED: {"throughput": [1000.0] * 6, "p50": [20_000.0] * 6, "p99": [1.0] * 6, "CPU": [100.0] * 6},
+        "traced": {
+            "throughput": [988.0, 990.0, 986.0, 987.0, 989.0, 988.0],
+            "p50": [20_800.0] * 6,
+            "p99": [2.0] * 6,
+            "CPU": [150.0] * 6,
+        },
+    }
+    units = {"throughput": "piece/s", "p50": "ns", "p99": "ns", "CPU": "ns/piece"}
+    table = analysis.table(samples, units)
+    said = analysis.told(table)
+    assert said.startswith("throughput −1.2% (95% −1.4…−1.0), p50 +0.80 µs (95% +0.80…+0.80), CPU +50.0% (95%")
+    few = {name: {metric: values[:2] for metric, values in metrics.items()} for name, metrics in samples.items()}
+    assert "p50 +0.80 µs (2 rounds only)" in analysis.told(analysis.table(few, units))
+    assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
