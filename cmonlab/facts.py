@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import schema
+from .analysis import overhead as _overhead
 from .analysis.aggregate import Context
 from .analysis.kinds import Kinds
 from .analysis.names import Names
@@ -69,6 +70,12 @@ class Facts:
         """What the numbers of aggregates mean."""
         slots = {rule["slot"]: rule["name"] for rule in self._manifest["rules"]}
         return Context(self.names, self.stages, self.kinds, self.points, slots)
+
+    @cached_property
+    def overhead(self) -> pd.DataFrame:
+        """Observer overhead, where it was measured; columns of ``schema.TABLES["overhead"]``."""
+        told = self._manifest.get("overhead") or {"samples": {}, "units": {}}
+        return _overhead.table(told["samples"], told["units"])
 
     def rules(self) -> pd.DataFrame:
         """Return one row a rule; columns of ``schema.TABLES["rules"]``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import plot
+from .analysis.overhead import told
 from .errors import UnknownName
 
 
@@ -15,7 +16,7 @@ def caption(session) -> str:
         f"{complete:,} complete of {len(table):,} journeys" + (f" ({session.sampled})" if session.sampled else ""),
         f"{len(session):,} events, {session.lost_events:,} lost events",
         *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
-        "observer overhead not measured",
+        f"observer overhead: {told(session.overhead())}",
     ]
     return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))
 
@@ -82,3 +83,7 @@ class Figures:
     def ledger(self):
         """What became of the packets at each point."""
         return plot.ledger(self._session.ledger(), caption=caption(self._session))
+
+    def overhead(self):
+        """What tracing changed in the workload's own numbers, where it was measured."""
+        return plot.overhead(self._session.overhead(), caption=caption(self._session))

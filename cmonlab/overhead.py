@@ -138,7 +138,9 @@ def measure(
     CmonlabError
         The workload or an observer failed, or a number is out of range.
     """
-    _check(observers, rounds, warmup)
+    check_rounds(rounds, warmup)
+    if not observers or UNTRACED in observers:
+        raise UnknownName("observer", UNTRACED if observers else "", ["any other name"])
     say = progress or (lambda phrase, fraction: None)
     ways: dict[str, Observer] = {UNTRACED: nullcontext, **observers}
     order: list[str] = []
@@ -158,14 +160,19 @@ def measure(
     return Overhead(workload.describe(), round_s, warmup, turns, units, samples)
 
 
-def _check(observers: Mapping[str, Observer], rounds: int, warmup: int) -> None:
+def check_rounds(rounds: int, warmup: int = 1) -> None:
+    """Refuse what are no numbers of rounds.
+
+    Raises
+    ------
+    WorkloadError
+        There are none to measure.
+    """
     if rounds < 1 or warmup < 0:
         raise WorkloadError(
             f"observer overhead cannot be measured in {rounds} rounds after {warmup}",
             fix="give 1 round or more, and 0 or more for warming up",
         )
-    if not observers or UNTRACED in observers:
-        raise UnknownName("observer", UNTRACED if observers else "", ["any other name"])
 
 
 def _units(workload) -> dict[str, str]:

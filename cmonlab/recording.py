@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import cells, extras, provenance, store
-from .errors import NotTraceable, RuleError, SessionError, UnknownName, WorkloadError
+from .errors import NotTraceable, RuleError, UnknownName, WorkloadError
 from .interrupt import interruptible, uninterrupted
 from .session import Session
 
@@ -209,7 +206,8 @@ class Capture:
 
 def record(
     lab, workload, rule: str | Path | Rule | Sequence[Rule] | None = None, *, duration_s: float = 10.0,
-    points: Sequence[str] | None = None, probes: Sequence[Probe] = (), progress: Progress | None = None,
+    points: Sequence[str] | None = None, probes: Sequence[Probe] = (), overhead: bool | int = False,
+    progress: Progress | None = None,
 ) -> Session:  # fmt: skip
     """Run a workload in a lab and record its packets.
 
@@ -228,6 +226,9 @@ def record(
         With an expression: names of points or groups, by default the group ``default``.
     probes : sequence of Probe, optional
         Custom points; see ``session.probe(name)`` for what they took down.
+    overhead : bool or int
+        Measure observer overhead before: `cmonlab.overhead.measure` with these rules, in
+        so many rounds, or in its own number of them; see ``session.overhead()``.
     progress : callable, optional
         Called with a phrase and a fraction from 0 to 1.
 
@@ -243,6 +244,7 @@ def record(
         An error that comes while the workload runs has the session up to then in its
         attribute ``session``.
     """
+    from .overhead import ROUNDS, check_rounds, measure, traced
     from .topology.inventory import Inventory
     from .topology.recipe import versions
 
@@ -251,6 +253,9 @@ def record(
         if name not in lab.containers:
             raise UnknownName("container", name, lab.containers)
     check_duration(duration_s)
+    rounds = ROUNDS if overhead is True else overhead
+    if rounds:
+        check_rounds(rounds)
     rules = rules_of(workload.default_rule if rule is None else rule, points)
     with uninterrupted() as pending:
         with ExitStack() as stack:
@@ -258,6 +263,9 @@ def record(
                 inventory = stack.enter_context(Inventory.of(lab))
                 say("compiling the eBPF programs", 0.0)
                 context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
+                if rounds:
+                    watch = traced(rules, inventory.containers, probes)
+                    context["overhead"] = measure(lab, workload, {"traced": watch}, rounds, progress=say).describe()
                 capture = Capture(rules, inventory.links, inventory.containers, context, probes)
                 stack.callback(capture.close)
                 inventory.on_change(capture.containers_changed)
@@ -303,41 +311,3 @@ def _run(capture: Capture, workload, lab, duration_s: float, say: Progress) -> S
             error.session = capture.session(account | {"error": told}, "workload failed")
         raise
     return capture.session(account, ended)
-
-
-def save_somewhere(session: Session, path: Path) -> Path:
-    """Save a session to `path`, or where there is room when there is none.
-
-    Raises
-    ------
-    SessionError
-        There is no room anywhere; or, with its ``saved`` set to another directory,
-        none at `path`.
-    """
-    try:
-        return session.save(path)
-    except SessionError as error:
-        rescue = _rescue(session)
-        if rescue is None:
-            raise
-        moved = SessionError(
-            error.what, why=error.why, fix=f"the recording was saved to {rescue} instead: move it from there"
-        )
-        moved.saved = rescue
-        raise moved from error
-
-
-def _rescue(session: Session) -> Path | None:
-    """Save a session to the first place that takes it, for this user alone."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    for parent in (state, tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
-        try:
-            rescue = Path(tempfile.mkdtemp(prefix="cmonlab-rescued-", dir=parent))
-        except OSError:
-            continue
-        try:
-            session.save(rescue / "session")
-            return rescue / "session"
-        except SessionError:
-            shutil.rmtree(rescue, ignore_errors=True)
-    return None

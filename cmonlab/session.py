@@ -14,6 +14,7 @@ from . import schema, store
 from .analysis import aggregate, latency, traffic
 from .analysis import journeys as _journeys
 from .analysis import loss as _loss
+from .analysis import overhead as _overhead
 from .analysis import pairs as _pairs
 from .analysis import probes as _probes
 from .analysis.category import labelled
@@ -25,7 +26,7 @@ from .facts import Facts
 #: Tables by name; each is a method of Session.
 TABLES = (
     "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt",
-    "pairs", "flows", "segments", "drop_counts", "rules", "ledger", "blind", "links",
+    "pairs", "flows", "segments", "drop_counts", "rules", "ledger", "blind", "links", "overhead",
 )  # fmt: skip
 
 
@@ -111,13 +112,12 @@ class Session:
         table = self.journeys()
         workload = (self.manifest.get("workload") or {}).get("name", "no workload")
         complete, dropped = int(table["complete"].sum()), int((table["outcome"] == "dropped").sum())
-        blind_ms = self.blind_ns / 1e6
         lines = [
             f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
             f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped"
-            + (f" ({self.sampled})" if self.sampled else ""),
-            f"  {len(self):,} events, {self.lost_events:,} lost events, tracepoints blind for {blind_ms:.1f} ms",
-            "  observer overhead not measured; one clock, no clock error>",
+            f"{self.sampled and f' ({self.sampled})'}",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, blind for {self.blind_ns / 1e6:.1f} ms",
+            f"  observer overhead: {_overhead.told(self._facts.overhead)}; one clock, no clock error>",
         ]
         if self._cells is not None:
             windows = len(np.unique(self._counted["start_ns"]))
@@ -274,6 +274,10 @@ class Session:
     def links(self) -> pd.DataFrame:
         """Every interface that was there; columns of ``schema.describe("links")``."""
         return self._facts.table("links")
+
+    def overhead(self) -> pd.DataFrame:
+        """What tracing cost the workload, where it was measured; columns of ``schema.describe("overhead")``."""
+        return self._facts.overhead.copy()
 
     @property
     def blind_ns(self) -> int:

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import plot
+from .analysis.overhead import told as overhead_told
 from .report import RunReport
 from .session import Session
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .overhead import Overhead
+    from .rules import Rule
+
 _ENOUGH = 20  # journeys for a distribution
+
+
+_OVERHEAD_NOTE = (
+    "Observer overhead: the workload ran untraced and traced in turn, in random order within each round, after a round "
+    "that does not count. Differences and ratios are taken within a round; given are their medians and 95% bootstrap "
+    "intervals. CPU is the time that all processors were busy, other work on the machine included, per piece of work; "
+    "observer CPU is that of the observing process."
+)
 
 
 def run_report(session: Session, title: str) -> RunReport:
@@ -33,14 +53,20 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("events", f"{len(session):,}"),
         ("lost events", f"{session.lost_events:,}"),
         ("blind intervals", f"{len(session.blind()):,}, {session.blind_ns / 1e6:.1f} ms"),
-        ("observer overhead", "not measured"),
+        ("observer overhead", overhead_told(session.overhead())),
         ("clock error", "none: one clock"),
         *((name, f"{value:,.6g}") for name, value in workload.get("metrics", {}).items()),
-        ("kernel", f"{told['host']['kernel']} ({told['host']['clocksource']})"),
-        ("machine", f"{told['host']['cpu'] or told['host']['machine']}, {told['host']['cpus']} CPUs"),
+        *_machine(told["host"]),
         ("recorded at", told["created"]),
     ]
     return facts
+
+
+def _machine(host: Mapping) -> list[tuple[str, str]]:
+    return [
+        ("kernel", f"{host['kernel']} ({host['clocksource']})"),
+        ("machine", f"{host['cpu'] or host['machine']}, {host['cpus']} CPUs"),
+    ]
 
 
 def _aggregated(session: Session) -> list[tuple[str, str]]:
@@ -73,7 +99,8 @@ def _figures(session: Session) -> dict:
     for direction in list(directions)[:1]:
         figures[f"A typical journey, {direction}"] = draw.waterfall(session.typical(direction))
         figures[f"The slowest journey, {direction}"] = draw.waterfall(session.slowest(direction))
-    return figures | {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
+    figures |= {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
+    return figures | ({"Observer overhead": draw.overhead()} if len(session.overhead()) else {})
 
 
 def _tables(session: Session) -> dict:
@@ -82,8 +109,8 @@ def _tables(session: Session) -> dict:
     tables = {"breakdown": session.breakdown(), "breakdown_by_kind": session.breakdown(by="kind"),
               "paths": delays.reset_index(), "loss": session.loss(), "rules": session.rules(),
               "ledger": session.ledger()}  # fmt: skip
-    aggregates = {"segments": session.segments(), "pairs": session.pairs()}
-    return tables | {name: table for name, table in aggregates.items() if len(table)}
+    others = {"segments": session.segments(), "pairs": session.pairs(), "overhead": session.overhead()}
+    return tables | {name: table for name, table in others.items() if len(table)}
 
 
 def _notes(session: Session) -> list[str]:
@@ -103,6 +130,8 @@ def _notes(session: Session) -> list[str]:
         notes.append(f"Journeys are of a share of the packets, {session.sampled}: counts and rates are of that share.")
     if missing := session.manifest["missing"]:
         notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
+    if len(session.overhead()):
+        notes.append(_OVERHEAD_NOTE)
     inventory = session.manifest.get("inventory", {})
     if inventory.get("missed"):
         notes.append(f"Gone before they could be named: {', '.join(inventory['missed'])}.")
@@ -111,3 +140,30 @@ def _notes(session: Session) -> list[str]:
     if session.manifest["recording"]["ended"] != "finished":
         notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")
     return notes
+
+
+def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> RunReport:
+    """Return the report's section of a measurement of observer overhead.
+
+    Parameters
+    ----------
+    found : Overhead
+    rules : sequence of Rule
+        What was traced.
+    host : mapping
+        As in a manifest.
+    """
+    table = found.table()
+    rounds = len(found.order)
+    summary = [
+        ("rules", "; ".join(rule.match.packets or "all IP packets" for rule in rules)),
+        ("rounds", f"{rounds} of {found.round_s:g} s each way, {found.warmup} before them left out"),
+        ("observer overhead", overhead_told(table)),
+        *_machine(host),
+    ]
+    caption = f"{found.workload['name']} · {rounds} rounds"
+    notes = [_OVERHEAD_NOTE]
+    if np.isnan(table["low"]).any():
+        notes.append(f"{rounds} rounds are too few for an interval: there are none.")
+    figures = {"Observer overhead": plot.overhead(table, caption=caption)}
+    return RunReport(found.workload["name"], summary, figures, {"overhead": table}, notes)

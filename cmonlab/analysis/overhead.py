@@ -60,14 +60,22 @@ def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], obser
 
 
 def told(rows: pd.DataFrame) -> str:
-    """Return one observer's rows for reading, the most telling metrics only: ``throughput −1.2% (95% −2.0…−0.4), …``.
+    """Return one observer's rows for reading, the most telling metrics only.
 
     Parameters
     ----------
     rows : DataFrame
         Columns of ``schema.TABLES["overhead"]``.
+
+    Returns
+    -------
+    str
+        ``"throughput −1.2% (95% −2.0…−0.4), p50 +0.8 µs (…), …"``, or ``"not measured"``.
     """
-    return ", ".join(_told(row) for row in rows[rows["metric"].isin(_SHORT)].itertuples())
+    if rows.empty:
+        return "not measured"
+    shown = rows[rows["metric"].isin(_SHORT) & rows["ratio"].notna()]
+    return ", ".join(_told(row) for row in shown.itertuples())
 
 
 def _told(row) -> str:

@@ -162,7 +162,8 @@ def collect(out: Path, seconds: float, host: str) -> None:
     """Save what a running agent's rules take in the next seconds as a session."""
     from .. import store
     from ..agent import connect
-    from ..recording import check_duration, save_somewhere
+    from ..recording import check_duration
+    from ..rescue import save_somewhere
     from .run import print_session
 
     store.check_target(out)

@@ -18,6 +18,12 @@ app = typer.Typer(
 )  # fmt: skip
 
 _FORMATS = ("table", "json", "csv")
+Workload = Annotated[str, typer.Option(help="memcached, iperf-tcp, iperf-udp, sockperf-tcp or sockperf-udp.")]
+Expression = Annotated[
+    str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")
+]
+Points = Annotated[str | None, typer.Option(help="Points or groups, separated by commas.")]
+RulesFile = Annotated[Path | None, typer.Option("--rules", help="A file of rules, in place of --rule and --points.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 app.add_typer(rules.app, name="rules")
 
@@ -53,29 +59,52 @@ def record(
     out: Annotated[Path, typer.Option(help="New directory for the session.")],
     template: Annotated[str, typer.Option(help="Network template.")] = "bridge",
     containers: Annotated[int, typer.Option(help="How many containers.")] = 2,
-    workload: Annotated[str, typer.Option(help="memcached, iperf-tcp or iperf-udp.")] = "memcached",
-    rule: Annotated[
-        str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")
-    ] = None,
+    workload: Workload = "memcached",
+    rule: Expression = None,
     duration: Annotated[float, typer.Option(help="Seconds that the workload runs.")] = 10.0,
-    points: Annotated[str | None, typer.Option(help="Points or groups, separated by commas.")] = None,
-    rules_file: Annotated[
-        Path | None, typer.Option("--rules", help="A file of rules, in place of --rule and --points.")
-    ] = None,
+    points: Points = None,
+    rules_file: RulesFile = None,
+    overhead: Annotated[
+        bool, typer.Option("--overhead", help="Measure observer overhead before, which takes some more seconds.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Deploy containers, run a workload, record its packets."""
     from .run import Request, record_one
 
-    names = [name.strip() for name in points.split(",") if name.strip()] if points is not None else None
-    record_one(Request(out, template, containers, workload, rules_file or rule, duration, names), as_json)
+    request = Request(out, template, containers, workload, rules_file or rule, duration, _names(points), overhead)
+    record_one(request, as_json)
+
+
+@app.command()
+def overhead(
+    workload: Workload = "memcached",
+    rule: Expression = None,
+    rules_file: RulesFile = None,
+    points: Points = None,
+    rounds: Annotated[int, typer.Option(help="Rounds; below five there are no intervals.")] = 10,
+    round_seconds: Annotated[float, typer.Option(help="Seconds that the workload runs each time.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Directory for overhead.json and report.html.")] = Path("runs/overhead"),
+    as_json: Json = False,
+) -> None:
+    """Measure what tracing does to a workload.
+
+    It runs untraced and traced in turn, round after round.
+    """
+    from .overhead import Request, run
+
+    run(Request(out, workload, rules_file or rule, _names(points), rounds, round_seconds), as_json)
+
+
+def _names(points: str | None) -> list[str] | None:
+    return [name.strip() for name in points.split(",") if name.strip()] if points is not None else None
 
 
 @app.command()
 def show(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
     table: Annotated[
-        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, blind, links or hops.")
+        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, blind, links, overhead or hops.")
     ] = "breakdown",
     format: Annotated[str, typer.Option(help="How to print it: table, json or csv.")] = "table",
     rows: Annotated[int, typer.Option(min=1, help="Rows that format 'table' prints at most.")] = 50,

@@ -11,7 +11,7 @@ from ..recording import check_duration
 from ..report import write_report
 from ..summary import run_report
 from ..topology.templates import template
-from ..workload import WORKLOADS, workload
+from ..workload import workload
 from . import console
 from .run import check_replaceable, print_session, run_in
 
@@ -31,12 +31,12 @@ def run(out: Path, duration_s: float) -> None:
     check_duration(duration_s)
     if os.path.exists(out) and not out.is_dir():
         raise SessionError(f"{out} is not a directory", fix="choose another --out")
-    for name in WORKLOADS:
+    for name in _TITLES:
         check_replaceable(out / name)
     preflight.require()
     sections = []
     with template("bridge", containers=2).deploy(notify=console.say) as lab:
-        for name in WORKLOADS:
+        for name in _TITLES:
             with console.progress(name) as progress:
                 session = run_in(lab, workload(name), None, duration_s, out / name, progress, replace=True)
             print_session(session)

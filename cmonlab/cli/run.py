@@ -15,7 +15,8 @@ from ..errors import SessionError
 from ..interrupt import uninterrupted
 from ..kernel import preflight
 from ..kernel.points import BY_NAME
-from ..recording import check_duration, record, rules_of, save_somewhere
+from ..recording import check_duration, record, rules_of
+from ..rescue import save_somewhere
 from ..rules import standardise
 from ..session import Session
 from ..topology.templates import template
@@ -34,6 +35,7 @@ class Request:
     rule: str | Path | None
     duration_s: float
     points: list[str] | None
+    overhead: bool
 
 
 def record_one(request: Request, as_json: bool) -> None:
@@ -54,7 +56,10 @@ def record_one(request: Request, as_json: bool) -> None:
         console.progress(request.workload) as progress,
         topology.deploy(notify=lambda text: progress(text, 0.0)) as lab,
     ):
-        session = run_in(lab, load, request.rule, request.duration_s, request.out, progress, request.points)
+        session = run_in(
+            lab, load, request.rule, request.duration_s, request.out, progress,
+            points=request.points, overhead=request.overhead,
+        )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(account(session, request.out)))
     else:
@@ -64,13 +69,15 @@ def record_one(request: Request, as_json: bool) -> None:
         raise KeyboardInterrupt
 
 
-def run_in(lab, load, rule, duration_s, out, progress, points=None, replace=False) -> Session:
+def run_in(lab, load, rule, duration_s, out, progress, points=None, overhead=False, replace=False) -> Session:
     """Record a workload in a lab and save the session, also when it was interrupted or the workload failed."""
     spare = store.replacing if replace else nullcontext
     # `record` lets Ctrl-C through while there is something to break off; the rest must come home.
     with uninterrupted() as pending:
         try:
-            session = record(lab, load, rule, duration_s=duration_s, points=points, progress=progress)
+            session = record(
+                lab, load, rule, duration_s=duration_s, points=points, overhead=overhead, progress=progress
+            )
         except Exception as error:
             if (kept := getattr(error, "session", None)) is not None:
                 console.say(f"what was recorded until it failed was saved to {_save_after_failure(kept, out, spare)}")

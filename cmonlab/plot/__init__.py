@@ -10,8 +10,9 @@ A Figure is light; ``figure.update_layout(template=plot.template("dark"))`` make
 from .counts import drops, ledger
 from .distribution import ecdf
 from .journey import waterfall
+from .overhead import overhead
 from .rates import throughput
 from .segments import breakdown
 from .style import template
 
-__all__ = ["breakdown", "drops", "ecdf", "ledger", "template", "throughput", "waterfall"]
+__all__ = ["breakdown", "drops", "ecdf", "ledger", "overhead", "template", "throughput", "waterfall"]

@@ -13,7 +13,8 @@ import cmonlab as cm
 from cmonlab.errors import CmonlabError, RuleError, SessionError, UnknownName, WorkloadError
 from cmonlab.interrupt import uninterrupted
 from cmonlab.kernel import tracer
-from cmonlab.recording import record, save_somewhere
+from cmonlab.recording import record
+from cmonlab.rescue import save_somewhere
 
 from .conftest import wait_for
 

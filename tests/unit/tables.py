@@ -153,3 +153,21 @@ def no_rows(name: str) -> pd.DataFrame:
 def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the table with the schema's columns, in order and of its dtypes."""
     return table[schema.columns(name)].astype({c.name: c.dtype for c in schema.TABLES[name]}).reset_index(drop=True)
+
+
+def make_overhead(observers=("traced",), rounds: int = 8) -> pd.DataFrame:
+    """Return an observer overhead of 1% a place in the list: less throughput, more of the rest."""
+    from cmonlab.analysis.overhead import UNTRACED, table
+
+    draw = np.random.default_rng(2)
+    untraced = {"throughput": 50_000.0, "p50": 20_000.0, "p99": 90_000.0, "CPU": 15_000.0, "observer CPU": 0.01}
+    units = dict(zip(untraced, ("message/s", "ns", "ns", "ns/message", "CPUs"), strict=True))
+    samples = {UNTRACED: {metric: [value] * rounds for metric, value in untraced.items()}}
+    for number, observer in enumerate(observers, 1):
+        samples[observer] = {
+            metric: (
+                value * (1 + (-0.01 if metric == "throughput" else 0.01) * number + draw.normal(0, 1e-3, rounds))
+            ).tolist()
+            for metric, value in untraced.items()
+        }
+    return table(samples, units)

@@ -18,7 +18,7 @@ from cmonlab.session import Session
 
 from .events import bulk, manifest
 
-TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "blind", "links", "hops")
+TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "blind", "links", "overhead", "hops")
 MAIN = "import sys; from cmonlab.cli import main; sys.argv[0] = 'cmonlab'; main()"
 
 
@@ -117,6 +117,21 @@ def test_bad_arguments_get_one_error_and_leave_nothing(cmonlab, tmp_path, argume
     assert err.count("error:") == 1 and len(err) < 1200 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--workload", "sockperf-tpc"], "did you mean 'sockperf-tcp'?"),
+        (["--rule", "tcp prt 80"], "did you mean 'port'?"),
+        (["--points", "netif_rxx"], "did you mean 'netif_rx'?"),
+        (["--rounds", "0"], "give 1 round or more"),
+        (["--round-seconds", "nan"], "number of seconds above 0"),
+    ],
+)
+def test_overhead_refuses_bad_arguments_before_it_starts(cmonlab, tmp_path, arguments, told):
+    code, out, err = cmonlab("overhead", "--out", tmp_path / "run", *arguments)
+    assert code == 1 and out == "" and err.count("error:") == 1 and told in err and list(tmp_path.iterdir()) == []
+
+
 def test_unknown_tables_and_formats_suggest_the_nearest(cmonlab, saved):
     assert "did you mean 'breakdown'?" in cmonlab("show", saved, "--table", "breakdwn")[2]
     assert "did you mean 'csv'?" in cmonlab("show", saved, "--format", "cvs")[2]
@@ -188,9 +203,9 @@ def test_a_full_disk_under_the_output_is_told():
 
 
 def test_help_is_whole_and_loads_neither_docker_nor_bcc(cmonlab):
-    alone = ("doctor", "record", "show", "report", "agent", "status", "live", "collect", "clean", "demo", "rules")
+    alone = ("doctor", "record", "overhead", "show", "report", "agent", "status", "live", "collect", "clean", "demo")
     of_rules = ("check", "explain", "schema", "apply", "list", "remove")
-    for command in ([], *([word] for word in alone), *(["rules", word] for word in of_rules)):
+    for command in ([], *([word] for word in (*alone, "rules")), *(["rules", word] for word in of_rules)):
         code, out, _ = cmonlab(*command, "--help")
         assert (
             code == 0

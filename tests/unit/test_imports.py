@@ -28,6 +28,7 @@ LAYERS = [
         "columnar",
         "recording",
         "overhead",
+        "rescue",
         "store",
         "extras",
         "manifest",

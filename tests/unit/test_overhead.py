@@ -17,6 +17,9 @@ from cmonlab.analysis.overhead import UNTRACED
 from cmonlab.analysis.stats import paired
 from cmonlab.errors import CmonlabError, UnknownName
 from cmonlab.overhead import Overhead, busy_seconds, cpu_seconds, measure
+from cmonlab.report import write_report
+from cmonlab.rules import Rule
+from cmonlab.summary import overhead_report
 from cmonlab.workload import WorkloadResult
 
 METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
@@ -177,3 +180,15 @@ def test_it_is_told_in_a_line():
     few = {name: {metric: values[:2] for metric, values in metrics.items()} for name, metrics in samples.items()}
     assert "p50 +0.80 µs (2 rounds only)" in analysis.told(analysis.table(few, units))
     assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
+
+
+def test_the_report_of_a_measurement_says_what_and_when_it_is_too_short(tmp_path):
+    load = Load()
+    host = {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"}
+    rules = [Rule.from_expression("tcp port 1")]
+    for rounds, short in ((5, False), (2, True)):
+        found = measure(None, load, {"traced": watching(load)}, rounds=rounds)
+        section = overhead_report(found, rules, host)
+        assert dict(section.summary)["rules"] == "tcp port 1" and dict(section.summary)["kernel"] == "6.1 (tsc)"
+        assert any("too few" in note for note in section.notes) == short
+        assert write_report(tmp_path / "report.html", [section]).stat().st_size > 1 << 20

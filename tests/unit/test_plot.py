@@ -24,6 +24,7 @@ EVERY = {
     "throughput": (plot.throughput, tables.make_throughput()),
     "ledger": (plot.ledger, tables.make_ledger()),
     "drops": (plot.drops, tables.make_drops()),
+    "overhead": (plot.overhead, tables.make_overhead()),
 }
 SCHEMA = {"ecdf": "hops", "waterfall": "hops"}
 
@@ -40,7 +41,7 @@ def test_every_figure_carries_its_caption_and_titles_with_units(name):
     figure = function(table, caption=CAPTION)
     assert caption_of(figure).replace("<br>", " ") == CAPTION
     assert figure.layout.title.text
-    unit = {"throughput": "(s)", "ledger": "(count)", "drops": "(count)"}.get(name, "µs")
+    unit = {"throughput": "(s)", "ledger": "(count)", "drops": "(count)", "overhead": "(%)"}.get(name, "µs")
     assert unit in figure.layout.xaxis.title.text
     if name in ("ecdf", "throughput"):
         assert {"ecdf": "(%)", "throughput": "(bit/s)"}[name] in figure.layout.yaxis.title.text
@@ -216,6 +217,22 @@ def test_drops_of_many_reasons_keep_their_sum():
     assert len(figure.data[0].y) == 5 and sum(figure.data[0].x) == 1_000
     assert "36 other reasons" in figure.data[0].y
     assert figure.data[0].name == "unknown"
+
+
+def test_overhead_dots_are_the_ratios_in_percent_with_their_intervals():
+    table = tables.make_overhead(("traced", "tcpdump"))
+    figure = plot.overhead(table)
+    drawn = table[table["ratio"].notna()]
+    assert [trace.name for trace in figure.data] == ["traced", "tcpdump"] and figure.layout.showlegend
+    assert list(figure.layout.yaxis.ticktext) == ["throughput", "p50", "p99", "CPU"]
+    for trace, (_, rows) in zip(figure.data, drawn.groupby("observer", sort=False), strict=True):
+        np.testing.assert_allclose(trace.x, 100 * (rows["ratio"] - 1))
+        np.testing.assert_allclose(trace.x + trace.error_x.array, 100 * (rows["ratio_high"] - 1))
+        np.testing.assert_allclose(trace.x - trace.error_x.arrayminus, 100 * (rows["ratio_low"] - 1))
+        assert [round(y) for y in trace.y] == [0, 1, 2, 3]
+    alone = plot.overhead(tables.make_overhead(rounds=2))
+    assert alone.layout.yaxis.ticktext[1] == "p50<br>+171 ns" and not alone.layout.showlegend
+    assert "2 rounds" in alone.layout.title.subtitle.text and "interval" not in alone.layout.title.subtitle.text
 
 
 def test_names_from_outside_are_drawn_as_they_stand():

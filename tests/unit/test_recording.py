@@ -14,7 +14,8 @@ import pytest
 from cmonlab import scratch, store
 from cmonlab.errors import SessionError, WorkloadError
 from cmonlab.interrupt import interruptible, uninterrupted
-from cmonlab.recording import check_duration, save_somewhere
+from cmonlab.recording import check_duration
+from cmonlab.rescue import save_somewhere
 from cmonlab.session import Session, open
 
 from .events import bulk, manifest

@@ -160,3 +160,33 @@ def test_no_events():
     assert session.duration_s == 0
     with pytest.raises(SessionError):
         session.slowest()
+
+
+def test_observer_overhead_is_told_where_it_was_measured(tmp_path):
+    session = Session(bulk(300), _whole())
+    assert "observer overhead: not measured" in repr(session) and session.overhead().empty
+    assert "observer overhead: not measured" in caption(session)
+    found = {
+        "samples": {"untraced": {"p50": [1000.0] * 5}, "traced": {"p50": [1800.0, 1700.0, 1800.0, 1900.0, 1800.0]}},
+        "units": {"p50": "ns"},
+    }
+    saved = Session(bulk(300), _whole() | {"overhead": found}).save(tmp_path / "run")
+    measured = cmonlab.open(saved)
+    line = "observer overhead: p50 +0.80 µs (95% +0.70…+0.90)"
+    assert line in repr(measured) and line in caption(measured)
+    assert measured.overhead()["difference"].tolist() == [800.0]
+    assert measured.plot.overhead().data[0].x[0] == pytest.approx(80)
+    section = run_report(measured, "made")
+    assert dict(section.summary)["observer overhead"] == line.removeprefix("observer overhead: ")
+    assert "overhead" in section.tables and "Observer overhead" in section.figures
+    assert any("95% bootstrap" in note for note in section.notes)
+    bare = run_report(session, "made")
+    assert dict(bare.summary)["observer overhead"] == "not measured" and "overhead" not in bare.tables
+
+
+def _whole() -> dict:
+    return manifest() | {
+        "recording": {"ended": "finished", "seconds": 1.0},
+        "host": {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"},
+        "created": "2026-01-01T00:00:00+00:00",
+    }

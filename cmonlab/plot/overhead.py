@@ -1,0 +1,86 @@
+"""Observer overhead: what looking on changed, with its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
+from .style import color
+from .text import counted, digits, duration, fold, plain
+
+TITLE = "Observer overhead"
+COLUMNS = ("observer", "metric", "unit", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "rounds")
+_APART = 0.6  # of a row, for all observers together
+
+
+def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
+    """Draw by how much each observer changed each metric, in percent.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.TABLES["overhead"]``. Rows without a ratio are not drawn.
+    caption : str
+        Drawn below.
+
+    Returns
+    -------
+    Figure
+        One row a metric: a dot an observer, at the median of the rounds, with its 95% interval where there is one.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, COLUMNS)
+    table = table[np.isfinite(table["ratio"])]
+    if table.empty:
+        return empty(TITLE, "Observer overhead was not measured.", caption)
+    metrics, observers = table["metric"].unique().tolist(), table["observer"].unique().tolist()
+    figure, legend = go.Figure(), []
+    for index, observer in enumerate(observers):
+        rows = table[table["observer"] == observer]
+        shift = _APART * ((index + 0.5) / len(observers) - 0.5)
+        legend.append(_add(figure, rows, index, [metrics.index(metric) + shift for metric in rows["metric"]]))
+    notes = [_difference(row) for row in table.itertuples()] if len(observers) == 1 else []
+    labels = tick_labels(metrics, notes)
+    figure.add_vline(x=0, line={"width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text="Change against untraced (%)", tickformat="+,~r")
+    figure.update_yaxes(tickvals=[*range(len(metrics))], ticktext=labels, range=[len(metrics) - 0.5, -0.5])
+    height = rows_px(labels, max(44, 18 * len(observers)))
+    return frame(figure, title=TITLE, subtitle=_subtitle(table), caption=caption, labels=labels,
+                 legend=[legend] if len(observers) > 1 else [], plot_px=height, least_px=height)  # fmt: skip
+
+
+def _subtitle(table: pd.DataFrame) -> str:
+    most = int(table["rounds"].max())
+    text = f"Medians over {counted(most, 'round', 'rounds')} of observed and untraced in turn"
+    return f"{text}, with 95% bootstrap intervals." if np.isfinite(table["ratio_low"]).any() else f"{text}."
+
+
+def _difference(row) -> str:
+    """Return the difference in the metric's own unit."""
+    if row.unit == "ns":
+        return f"{'+' if row.difference >= 0 else '−'}{duration(abs(row.difference))}"
+    return f"{'+' if row.difference >= 0 else '−'}{digits(abs(row.difference))} {plain(row.unit)}"
+
+
+def _add(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float]) -> str:
+    """Add an observer's dots; return its entry in the legend."""
+    change = 100 * (rows[["ratio", "ratio_low", "ratio_high"]].to_numpy(float) - 1)
+    middle, low, high = change.T
+    entry = fold(rows["observer"].iloc[0], LEGEND_WIDTH)
+    hover = [
+        f"<b>{plain(row.observer)}: {plain(row.metric)}</b><br>{of:+.2f} % ({a:+.2f} to {b:+.2f})<br>{_difference(row)}"
+        for row, of, a, b in zip(rows.itertuples(), middle, low, high, strict=True)
+    ]
+    figure.add_scatter(
+        x=middle, y=y, mode="markers", name=entry, marker={"size": 9, "color": color(index)},
+        error_x={"type": "data", "symmetric": False, "array": np.nan_to_num(high - middle),
+                 "arrayminus": np.nan_to_num(middle - low), "thickness": 2, "color": color(index)},
+        hovertext=hover, hoverinfo="text", cliponaxis=False,
+    )  # fmt: skip
+    return entry
