@@ -65,7 +65,7 @@ def record(
     points: Points = None,
     rules_file: RulesFile = None,
     overhead: Annotated[
-        bool, typer.Option("--overhead", help="Measure observer overhead before, which takes some more seconds.")
+        bool, typer.Option("--overhead", help="Measure observer overhead before: 14 more runs of a second.")
     ] = False,
     as_json: Json = False,
 ) -> None:

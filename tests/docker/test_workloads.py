@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cmonlab.errors import WorkloadError
-from cmonlab.workload import WORKLOADS, Iperf, Memcached, workload
+from cmonlab.workload import WORKLOADS, Iperf, Memcached, Sockperf, workload
 from cmonlab.workload.result import listening
 
 from .conftest import wait_for
@@ -23,7 +23,8 @@ def test_workload_reports_what_it_did(lab, name):
     assert before_ns <= done.started_ns < done.ended_ns <= time.monotonic_ns()
     assert 0.9 <= done.metrics["load_s"] <= 2.0
     assert seen == sorted(seen) and seen[-1] <= 1
-    assert done.metrics.get("ops", done.metrics.get("received_bytes")) > 100
+    assert max(done.metrics.get(name, 0) for name in ("ops", "received_bytes", "messages")) > 100
+    assert done.metrics[load.work[0]] > 0
 
 
 def test_udp_keeps_its_rate_and_its_datagram_size(lab):
@@ -32,6 +33,22 @@ def test_udp_keeps_its_rate_and_its_datagram_size(lab):
     metrics = load.run(lab, 1).metrics
     assert metrics["datagram_bytes"] == 1000
     assert metrics["datagrams"] == pytest.approx(1000, rel=0.1)
+
+
+def test_latencies_are_in_order_and_half_of_a_round_trip_is_less(lab):
+    load = Memcached()
+    load.prepare(lab)
+    metrics = load.run(lab, 1).metrics
+    quantiles = [metrics[f"latency_p{name}_ns"] for name in ("50", "90", "99", "999")]
+    assert quantiles == sorted(quantiles) and 1_000 < quantiles[0] < 1e8
+    # Each connection has one operation under way: the mean is known, and the median of such a distribution below it.
+    assert quantiles[0] < 2 * 1e9 * load.connections / metrics["ops_per_s"]
+    Sockperf(protocol="udp").prepare(lab)
+    whole, half = (Sockperf(protocol="udp", full_rtt=full).run(lab, 1).metrics for full in (True, False))
+    assert whole["latency_p50_ns"] < whole["latency_p999_ns"] and whole["dropped_messages"] == 0
+    # One message is under way at a time: what is timed is the round trip, or half of it.
+    assert whole["latency_p50_ns"] <= 1.1e9 * 2 / whole["messages_per_s"]
+    assert half["latency_p50_ns"] <= 1.1e9 / half["messages_per_s"]
 
 
 def test_memcached_counts_add_up(lab):

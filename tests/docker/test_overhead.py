@@ -1,0 +1,79 @@
+"""Observer overhead between real containers: in a recording, and as a command."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+import cmonlab as cm
+from cmonlab import schema
+from cmonlab.cli.app import app
+from cmonlab.overhead import Overhead, measure, traced
+from cmonlab.recording import rules_of
+
+from .test_record import cmonlab
+
+pytestmark = pytest.mark.docker
+
+ALL = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
+
+
+def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
+    session = cm.record(lab, cm.Sockperf(protocol="udp"), duration_s=1, overhead=2)
+    table = session.overhead()
+    assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == ALL
+    assert set(table["observer"]) == {"traced"} and set(table["rounds"]) == {2} and table["low"].isna().all()
+    assert (table[["untraced", "observed"]] > 0).all(axis=None)
+    again = cm.open(session.save(tmp_path / "run"))
+    assert again.overhead().equals(table) and "observer overhead: throughput" in repr(again)
+    # The session is of the recording alone: its servers were started anew, and its events are those of one run.
+    sent = session.manifest["workload"]["metrics"]["messages_per_s"]
+    assert 0 < session.journeys()["complete"].sum() < 2 * sent * 2
+
+
+def test_the_reader_is_seen_at_work_beside_a_process_that_an_observer_names(lab):
+    code = "while True: pass"
+
+    @contextmanager
+    def burning():
+        process = subprocess.Popen([sys.executable, "-c", code])
+        try:
+            yield [process.pid]
+        finally:
+            process.kill()
+            process.wait()
+
+    load = cm.Iperf(protocol="udp")
+    found = measure(lab, load, {"traced": traced(rules_of("udp")), "burning": burning}, rounds=1, warmup=0)
+    cpu = {name: metrics["observer CPU"][0] for name, metrics in found.samples.items()}
+    assert sorted(found.order[0]) == ["burning", "traced", "untraced"]
+    # An endless loop takes a processor, or what others leave of it.
+    assert 0 < cpu["untraced"] < cpu["traced"] < cpu["burning"] and 0.2 < cpu["burning"] < 1.1
+
+
+def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    monkeypatch.setattr("cmonlab.overhead.ROUNDS", 1)
+    app(["record", "--workload", "iperf-udp", "--duration", "1", "--overhead", "--out", str(out), "--json"],
+        standalone_mode=False)  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["out"] == str(out)
+    told = cm.open(out).overhead()
+    assert told["metric"].tolist() == ["throughput", "CPU", "observer CPU"] and set(told["rounds"]) == {1}
+    assert "observer CPU" in cmonlab("show", out, "--table", "overhead").stdout
+
+
+def test_the_command_prints_and_writes_what_it_measured(client, tmp_path):
+    out = tmp_path / "overhead"
+    done = cmonlab(
+        "overhead", "--workload", "sockperf-tcp", "--points", "path", "--rounds", "1", "--out", out, "--json"
+    )
+    assert done.returncode == 0, done
+    told = json.loads(done.stdout)
+    assert told == json.loads((out / "overhead.json").read_text())
+    assert told["rules"][0]["points"] == ["path"] and told["host"]["kernel"] and told["order"]
+    table = Overhead.read(told).table()
+    assert table["metric"].tolist() == ALL == [row["metric"] for row in told["table"]]
+    page = (out / "report.html").read_text()
+    assert "Observer overhead" in page and "sockperf-tcp" in page
