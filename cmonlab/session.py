@@ -62,12 +62,9 @@ class Session:
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, np.ndarray],
-        manifest: Mapping,
-        cells: Mapping[str, np.ndarray] | None = None,
-        notes: Mapping[str, np.ndarray] | None = None,
-    ):
+        self, columns: Mapping[str, np.ndarray], manifest: Mapping,
+        cells: Mapping[str, np.ndarray] | None = None, notes: Mapping[str, np.ndarray] | None = None,
+    ):  # fmt: skip
         self._columns = dict(columns)
         self.manifest = dict(manifest)
         self._cells = None if cells is None else dict(cells)
