@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -13,7 +14,9 @@ from .analysis import overhead as _overhead
 from .analysis.aggregate import Context
 from .analysis.kinds import Kinds
 from .analysis.names import Names
+from .analysis.stats import estimated_total
 from .engine.correlate import Stages
+from .errors import UnknownName
 
 
 class Facts:
@@ -99,6 +102,54 @@ class Facts:
         rules = self.rules()
         shares = sorted(set(rules.loc[(rules["mode"] == "capture") & (rules["sample"] < 1), "sample"]))
         return f"sampled {', '.join(f'{100 * share:.3g}%' for share in shares)}" if shares else ""
+
+    def share(self, taken: np.ndarray) -> float:
+        """Return the share of the packets that the rules take which took these, NaN where it is not one number.
+
+        Parameters
+        ----------
+        taken : numpy.ndarray of uint16
+            The column ``rules`` of their journeys.
+        """
+        rules = [entry for entry in self._manifest["rules"] if entry["rule"].get("mode", "capture") == "capture"]
+        limited = {row["slot"] for row in self._manifest.get("tallies", []) if row["limited"]}
+        shares = [(entry["slot"], float(entry["rule"].get("sample", 1))) for entry in rules]
+        if limited & {slot for slot, _ in shares}:
+            return math.nan
+        if len({share for _, share in shares}) > 1:
+            # Several rules: the packet is in the sample of the one that takes most. A bit may have had two owners.
+            bits = np.flatnonzero(np.bincount(taken, minlength=1)).tolist()
+            shares = [
+                (0, max((share for slot, share in shares if word >> slot & 1), default=math.nan)) for word in bits
+            ]
+        found = {share for _, share in shares}
+        return found.pop() if len(found) == 1 else math.nan
+
+    def in_all(self, journeys: pd.DataFrame) -> str:
+        """Return how many journeys there were, for reading, given the table of those that were sampled."""
+        share = self.share(journeys["rules"].to_numpy())
+        if not share < 1:
+            return ""
+        every, around = estimated_total(len(journeys), share)
+        return f", about {every:,.0f} ± {around:,.0f} in all"
+
+    def taken_by(self, name: str, rules: np.ndarray, epoch: np.ndarray) -> tuple[list[Mapping], np.ndarray]:
+        """Return a capture rule's entries in the manifest, and which of the events with these bits and epochs it took.
+
+        Raises
+        ------
+        UnknownName
+            No capture rule has this name.
+        """
+        every = [entry for entry in self._manifest["rules"] if entry["rule"].get("mode", "capture") == "capture"]
+        mine = [entry for entry in every if entry["name"] == name]
+        if not mine:
+            raise UnknownName("capture rule", name, [entry["name"] for entry in every])
+        taken = np.zeros(len(rules), bool)
+        for entry in mine:
+            first, last = entry["epochs"]
+            taken |= (rules >> entry["slot"] & 1).astype(bool) & (epoch >= first) & (epoch <= last)
+        return mine, taken
 
     def lost_points(self) -> set[int]:
         """Return the ids of the points where events were lost."""

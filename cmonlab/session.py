@@ -20,7 +20,7 @@ from .analysis import probes as _probes
 from .analysis.category import labelled
 from .analysis.walk import Walk
 from .engine.correlate import Journeys, correlate
-from .errors import SessionError, UnknownName
+from .errors import UnknownName
 from .facts import Facts
 
 #: Tables by name; each is a method of Session.
@@ -112,7 +112,7 @@ class Session:
         lines = [
             f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
             f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped"
-            f"{self.sampled and f' ({self.sampled})'}",
+            f"{self.sampled and f' ({self.sampled}{self._facts.in_all(table)})'}",
             f"  {len(self):,} events, {self.lost_events:,} lost events, blind for {self.blind_ns / 1e6:.1f} ms",
             f"  observer overhead: {_overhead.told(self._facts.overhead)}; one clock, no clock error>",
         ]
@@ -189,10 +189,23 @@ class Session:
             raise UnknownName("part of a breakdown", by, ("segment", "kind"))
         complete = np.flatnonzero(self._journeys["complete"])
         direction = self._journeys["direction"].array[complete].remove_unused_categories()
+        share = self._facts.share(self._journeys["rules"].to_numpy()[complete])
         if by == "kind":
-            return latency.by_kind(self._walk, complete, direction)
+            return latency.by_kind(self._walk, complete, direction, share)
         sent_ns = self._columns["ts_ns"][self._found.departure[complete]]
-        return latency.breakdown(self._walk, complete, sent_ns, direction)
+        return latency.breakdown(self._walk, complete, sent_ns, direction, share)
+
+    def of_rule(self, name: str) -> Session:
+        """Return what a capture rule took as a session of its own; its ledger stays that of all rules.
+
+        Raises
+        ------
+        UnknownName
+            No capture rule has this name.
+        """
+        columns = self._columns
+        entries, taken = self._facts.taken_by(name, columns["rules"], columns["epoch"])
+        return Session({key: values[taken] for key, values in columns.items()}, {**self.manifest, "rules": entries})
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:
         """What reached its destination per window; columns of ``schema.describe("throughput")``."""
@@ -322,7 +335,7 @@ class Session:
         SessionError
             No journey is complete.
         """
-        return self._at_quantile(1.0, direction)
+        return _journeys.at_quantile(self._journeys, 1.0, direction)
 
     def typical(self, direction: str | None = None) -> int:
         """Return the number of the complete journey with the median one-way delay.
@@ -332,17 +345,4 @@ class Session:
         SessionError
             No journey is complete.
         """
-        return self._at_quantile(0.5, direction)
-
-    def _at_quantile(self, quantile: float, direction: str | None) -> int:
-        table = self._journeys[self._journeys["complete"]]
-        if direction is not None:
-            table = table[table["direction"] == direction]
-        if table.empty:
-            raise SessionError(
-                "no journey is complete",
-                fix="look at session.ledger() and session.drops() for what happened to the packets",
-            )
-        delay = table["one_way_delay_ns"].to_numpy()
-        at = np.argsort(delay, kind="stable")[int((len(delay) - 1) * quantile)]
-        return int(table["journey"].to_numpy()[at])
+        return _journeys.at_quantile(self._journeys, 0.5, direction)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..engine.correlate import Journeys, Stages, payload_bytes
 from ..engine.order import PART, Columns
+from ..errors import SessionError
 from ..schema import columns
 from .category import labelled, relabelled
 from .names import Names, protocol
@@ -149,3 +150,29 @@ def _path(found: Journeys, journey: int, names: Names) -> str:
         steps.append(names.place(netns, ifindex))
         before = (netns, ifindex)
     return " → ".join(steps)
+
+
+def at_quantile(table: pd.DataFrame, quantile: float, direction: str | None) -> int:
+    """Return the number of the complete journey whose one-way delay is at a quantile.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The journeys table.
+
+    Raises
+    ------
+    SessionError
+        No journey is complete.
+    """
+    table = table[table["complete"]]
+    if direction is not None:
+        table = table[table["direction"] == direction]
+    if table.empty:
+        raise SessionError(
+            "no journey is complete",
+            fix="look at session.ledger() and session.drops() for what happened to the packets",
+        )
+    delay = table["one_way_delay_ns"].to_numpy()
+    at = np.argsort(delay, kind="stable")[int((len(delay) - 1) * quantile)]
+    return int(table["journey"].to_numpy()[at])

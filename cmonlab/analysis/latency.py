@@ -11,9 +11,12 @@ from ..engine.order import PART, Numbering
 from ..schema import columns
 from .category import relabelled
 from .kinds import KINDS
+from .stats import quantile_ranks
 from .walk import Walk
 
 QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
+#: Those whose interval is told.
+BOUNDED = ("p50_ns", "p99_ns")
 
 _TIME_BITS, _LONGEST_NS = np.uint64(40), np.uint64((1 << 40) - 1)
 
@@ -42,7 +45,9 @@ def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
     }, copy=False)  # fmt: skip
 
 
-def breakdown(walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+def breakdown(
+    walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: pd.Categorical, share: float
+) -> pd.DataFrame:
     """Return quantiles and share of each segment; columns of ``schema.TABLES["breakdown"]``.
 
     Parameters
@@ -54,6 +59,8 @@ def breakdown(walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: 
         When each of them left its source: its segments stand in order of their ends since then.
     direction : pandas.Categorical
         Direction of each of them.
+    share : float
+        Of the packets that were in the sample; NaN where that is not one number.
 
     Notes
     -----
@@ -71,7 +78,7 @@ def breakdown(walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: 
         end = (way.ts_ns - np.repeat(sent_ns[part], way.length))[inner]
         since = np.pad(since, (0, len(groups) - len(since))) + np.bincount(group, end, len(groups))
     keys = groups.values(np.int64)
-    rows = times.table(keys // wide**2, direction)
+    rows = times.table(keys // wide**2, direction, share)
     rows["_at"] = since / np.maximum(rows["n"].to_numpy(), 1)
     rows["segment"] = relabelled(np.arange(len(keys)), [walk.segment(key % wide**2) for key in keys])
     rows["kind"] = relabelled(np.arange(len(keys)), [walk.kind(key % wide**2) for key in keys])
@@ -79,12 +86,12 @@ def breakdown(walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: 
     return rows[columns("breakdown")]
 
 
-def by_kind(walk: Walk, journeys: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+def by_kind(walk: Walk, journeys: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
     """Return what each journey's time is spent on; columns of ``schema.TABLES["breakdown_by_kind"]``.
 
     Parameters
     ----------
-    walk, journeys, direction
+    walk, journeys, direction, share
         As for `breakdown`.
 
     Notes
@@ -103,7 +110,7 @@ def by_kind(walk: Walk, journeys: np.ndarray, direction: pd.Categorical) -> pd.D
         group = direction.codes[part].astype(np.int64)[there // kinds] * kinds + there % kinds
         times.add(group, np.bincount(cell, took)[there].astype(np.int64), len(direction.categories) * kinds)
     keys = np.arange(len(direction.categories) * kinds)
-    rows = times.table(keys // kinds, direction)
+    rows = times.table(keys // kinds, direction, share)
     rows["kind"] = pd.Categorical.from_codes(keys % kinds, pd.Index(KINDS, dtype="str"))
     return rows.loc[rows["n"] > 0, columns("breakdown_by_kind")].reset_index(drop=True)
 
@@ -135,10 +142,10 @@ class _Times:
         self._filled = end
         self._sums = np.pad(self._sums, (0, groups - len(self._sums))) + np.bincount(group, took, groups)
 
-    def table(self, which: np.ndarray, direction: pd.Categorical) -> pd.DataFrame:
+    def table(self, which: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
         """Return n, quantiles, mean and share in its direction of each group, given the direction of each."""
         sums = np.pad(self._sums, (0, len(which) - len(self._sums)))
-        rows = _quantiles(self._packed[: self._filled], len(which))
+        rows = _quantiles(self._packed[: self._filled], len(which), share)
         rows["mean_ns"] = sums / np.maximum(rows["n"].to_numpy(), 1)
         rows["_direction"] = which
         rows["direction"] = relabelled(which, list(direction.categories))
@@ -147,13 +154,15 @@ class _Times:
         return rows
 
 
-def _quantiles(packed: np.ndarray, groups: int) -> pd.DataFrame:
+def _quantiles(packed: np.ndarray, groups: int, share: float) -> pd.DataFrame:
     """Return n and quantiles (linear interpolation, as numpy's) per group.
 
     Parameters
     ----------
     packed : numpy.ndarray of uint64
         Group in the upper 24 bits, duration below; sorted in place.
+    share : float
+        As for `breakdown`.
     """
     packed.sort()
     begins = np.searchsorted(packed, np.arange(groups + 1, dtype=np.uint64) << _TIME_BITS)
@@ -168,4 +177,21 @@ def _quantiles(packed: np.ndarray, groups: int) -> pd.DataFrame:
         a, b = ((packed[begins[some] + at] & _LONGEST_NS).astype(float) for at in (low, high))
         value[some] = a + (b - a) * (place - low)
         rows[name] = value
+        if name in BOUNDED:
+            bounds = _bounds(packed, begins, n, quantile, share) if share < 1 else (value, value)
+            rows |= dict(zip(bounds_of(name), bounds if share <= 1 else np.full((2, groups), np.nan), strict=True))
     return pd.DataFrame(rows)
+
+
+def bounds_of(name: str) -> tuple[str, str]:
+    """Return the names of the columns with the ends of a quantile's interval."""
+    return name.replace("_ns", "_low_ns"), name.replace("_ns", "_high_ns")
+
+
+def _bounds(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, quantile: float, share: float) -> np.ndarray:
+    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity where the sample has none."""
+    low, high = np.array([quantile_ranks(size, quantile, share) for size in n.tolist()], np.int64).reshape(-1, 2).T
+    ends = np.array([np.zeros(len(n)), np.full(len(n), np.inf)])
+    for end, at, known in zip(ends, (low, high), (low >= 0, high < n), strict=True):
+        end[known] = packed[(begins + at)[known]] & _LONGEST_NS
+    return ends

@@ -133,9 +133,10 @@ def print_session(session: Session) -> None:
         console.show(rows[columns], f"{direction}: segments, aggregated")
     if table.empty and counted.empty:
         console.out().print("no journey is complete, so there is no breakdown", markup=False)
+    bounds = ["p50_low_ns", "p50_high_ns", "p99_low_ns", "p99_high_ns"] if session.sampled else []
     for direction, rows in table.groupby("direction", observed=True, sort=False):
         console.show(
-            rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "share"]],
+            rows[["segment", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "share", *bounds]],
             f"{direction}: where the one-way delay goes",
         )
 

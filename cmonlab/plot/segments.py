@@ -10,7 +10,10 @@ from .style import NEUTRAL, fill, kind_fill
 from .text import count, counted, duration, fold, percent, plain
 
 TITLE = "Latency breakdown"
-COLUMNS = ("direction", "kind", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share")
+COLUMNS = (
+    "direction", "kind", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share",
+    "p50_low_ns", "p50_high_ns", "p99_low_ns", "p99_high_ns",
+)  # fmt: skip
 
 
 def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Figure:
@@ -72,8 +75,8 @@ def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -
         f"<b>{number}  {plain(row.segment)}</b><br>"
         f"{plain(row.kind) + '<br>' if row.kind != row.segment else ''}mean {duration(row.mean_ns)}, "
         f"{percent(row.share)} of the one-way delay<br>"
-        f"p50 {duration(row.p50_ns)}, p90 {duration(row.p90_ns)}<br>"
-        f"p99 {duration(row.p99_ns)}, p99.9 {duration(row.p999_ns)}<br>"
+        f"p50 {duration(row.p50_ns)}{_between(row.p50_low_ns, row.p50_high_ns)}, p90 {duration(row.p90_ns)}<br>"
+        f"p99 {duration(row.p99_ns)}{_between(row.p99_low_ns, row.p99_high_ns)}, p99.9 {duration(row.p999_ns)}<br>"
         f"n {counted(row.n, 'journey', 'journeys')}<br>{plain(row.direction)}"
     )
     figure.add_bar(
@@ -86,6 +89,11 @@ def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -
         legendgroup=plain(row.direction), legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
     )  # fmt: skip
     return entry
+
+
+def _between(low_ns: float, high_ns: float) -> str:
+    """Return an interval in brackets, empty where it is as wide as nothing."""
+    return "" if low_ns == high_ns else f" (95%: {duration(low_ns)} to {duration(high_ns)})"
 
 
 def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: list, caption: str) -> go.Figure:

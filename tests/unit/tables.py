@@ -67,7 +67,7 @@ def make_breakdown(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd
         mine = hops[(turn == number) & (hops["segment"] != "")]
         for (name, kind), times in mine.groupby(["segment", "kind"], observed=True, sort=False)["segment_ns"]:
             rows.append(
-                (f"{src} → {dst}", name, kind, len(times), *_spread(times), times.sum() / mine["segment_ns"].sum())
+                (f"{src} → {dst}", name, kind, len(times), *_spread(times, times.sum() / mine["segment_ns"].sum()))
             )
     return conform(pd.DataFrame(rows, columns=schema.columns("breakdown")), "breakdown")
 
@@ -79,12 +79,13 @@ def make_kinds(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.Dat
     rows = []
     for (turn, kind), times in sums.groupby(["turn", "kind"], observed=True):
         share = times.sum() / sums.loc[turn].sum()
-        rows.append((" → ".join(pairs[turn]), kind, len(times), *_spread(times), share))
+        rows.append((" → ".join(pairs[turn]), kind, len(times), *_spread(times, share)))
     return conform(pd.DataFrame(rows, columns=schema.columns("breakdown_by_kind")), "breakdown_by_kind")
 
 
-def _spread(times: pd.Series) -> list[float]:
-    return [*times.quantile([0.5, 0.9, 0.99, 0.999]).to_list(), times.mean()]
+def _spread(times: pd.Series, share: float) -> list[float]:
+    quantiles = times.quantile([0.5, 0.9, 0.99, 0.999]).to_list()
+    return [*quantiles, times.mean(), share, *[quantiles[0]] * 2, *[quantiles[2]] * 2]
 
 
 def make_journeys(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
