@@ -189,7 +189,7 @@ def bounds_of(name: str) -> tuple[str, str]:
 
 
 def _bounds(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, quantile: float, share: float) -> np.ndarray:
-    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity where the sample has none."""
+    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity where there is none."""
     low, high = np.array([quantile_ranks(size, quantile, share) for size in n.tolist()], np.int64).reshape(-1, 2).T
     ends = np.array([np.zeros(len(n)), np.full(len(n), np.inf)])
     for end, at, known in zip(ends, (low, high), (low >= 0, high < n), strict=True):

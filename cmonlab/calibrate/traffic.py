@@ -139,3 +139,31 @@ def new_bytes(segments) -> tuple[int, bool]:
             end = max(end, start + size)
         covered[which] = total
     return covered["sent"], covered["sent"] == covered["delivered"]
+
+
+def echo_tcp(lab, port: int, size: int, count: int, version: int = 4) -> None:
+    """Send messages of `size` bytes from c1 to c0 over a connection, each when the one before has come back."""
+
+    def whole(connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection.makefile("rb")
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection, whole(connection) as reader:
+            while message := reader.read(size):
+                connection.sendall(message)
+
+    def client():
+        with socket.create_connection((ADDRESS[version]["c0"], port), timeout=30) as connection:
+            with whole(connection) as reader:
+                for number in range(count):
+                    connection.sendall(payload(number, size))
+                    if reader.read(size) != payload(number, size):
+                        raise WorkloadError(f"message {number} did not come back")
+
+    server = lab.call("c0", lambda: socket.create_server((ADDRESS[version]["c0"], port), family=FAMILY[version]))
+    with server:
+        serving = lab.start("c0", serve, server)
+        lab.call("c1", client)
+        serving.result(timeout=30)
