@@ -161,8 +161,9 @@ def _again(every: Session, truth: Segments) -> Iterator[Check]:
 def _covered(name: str, tally: Tally, blind_ns: int, how: str) -> Check:
     """Judge by how much the intervals hold the truth less often than they say."""
     return Check(
-        "sampling", f"{name}: coverage below the stated {100 * CONFIDENCE:g}%", 0, max(0.0, CONFIDENCE - tally.coverage),
-        "", _ONE_SIDED * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / max(tally.samples, 1)),
+        "sampling", f"{name}: coverage below the stated {100 * CONFIDENCE:g}%",
+        0, max(0.0, CONFIDENCE - tally.coverage), "",
+        _ONE_SIDED * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / max(tally.samples, 1)),
         f"{how}; the truth is within in {100 * tally.coverage:.2f}% of {tally.trials:,} trials (window, segment),"
         f" {100 * tally.stated:.0f}% of which have two ends; one-sided binomial test, 1%, with as many trials as there"
         f" are samples of packets ({tally.samples:,}): segments of one sample are not independent", blind_ns,

@@ -155,12 +155,12 @@ def echo_tcp(lab, port: int, size: int, count: int, version: int = 4) -> None:
                 connection.sendall(message)
 
     def client():
-        with socket.create_connection((ADDRESS[version]["c0"], port), timeout=30) as connection:
-            with whole(connection) as reader:
-                for number in range(count):
-                    connection.sendall(payload(number, size))
-                    if reader.read(size) != payload(number, size):
-                        raise WorkloadError(f"message {number} did not come back")
+        connection = socket.create_connection((ADDRESS[version]["c0"], port), timeout=30)
+        with connection, whole(connection) as reader:
+            for number in range(count):
+                connection.sendall(payload(number, size))
+                if reader.read(size) != payload(number, size):
+                    raise WorkloadError(f"message {number} did not come back")
 
     server = lab.call("c0", lambda: socket.create_server((ADDRESS[version]["c0"], port), family=FAMILY[version]))
     with server:

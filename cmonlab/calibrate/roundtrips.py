@@ -1,0 +1,144 @@
+"""Round trip times: TCP's own beside ``ss``, and messages' beside sockperf."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from concurrent.futures import Future
+
+import numpy as np
+import pandas as pd
+
+from ..errors import WorkloadError
+from ..rules import Rule
+from ..session import Session
+from .check import Check
+from .programs import SERVER, iperf, report_of, sockets, sockperf
+from .testbed import Testbed
+from .traffic import free_port, recording
+from .transfers import BACK, FORTH, connected, read_all
+
+MESSAGE_BYTES = 64
+_TOLERANCE_NS, _TOLERANCE = 2000, 0.05  # whichever is greater
+_WARM_UP_NS, _COOL_DOWN_NS = 400_000_000, 50_000_000  # what sockperf leaves out
+_MEDIAN_US = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
+
+
+def quiet(bed: Testbed, moments: int) -> list[Check]:
+    """Ask ss between messages, when nothing moves: what TCP knows then is what the next segment finds.
+
+    tcp_probe is passed before a segment is taken up, so it tells the srtt as it was up to then.
+    """
+    port, asked = free_port(), []
+    rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
+    with recording(bed, rule) as done, connected(bed, port) as (client, server):
+        for number in range(moments + 1):
+            for _ in range(3):
+                _exchange(bed, client, server, number % 8 * 0.0003)
+            if number < moments:
+                asked.append((time.monotonic_ns(), 1e6 * sockets(bed, "c1", port)[0]["rtt"]))
+    table = done.session.rtt()
+    table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
+    at = np.searchsorted(table["ts_ns"], [ts_ns for ts_ns, _ in asked])
+    if len(table) <= at.max():
+        raise WorkloadError("no segment was seen after ss was asked", why=f"{len(table)} were in all")
+    told, truth = table["srtt_ns"].to_numpy()[at], np.array([rtt_ns for _, rtt_ns in asked])
+    worst = int(np.argmax(np.abs(told - truth)))
+    return [Check(
+        "rtt", "rtt: srtt of a connection at rest", round(truth[worst]), int(told[worst]), "ns", 0,
+        f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {moments} moments, whose srtt lay between"
+        f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us", done.session.blind_ns,
+    )]  # fmt: skip
+
+
+def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s: float) -> None:
+    """Send a message forth and, after a while, back, so that the round trip time changes."""
+    client.sendall(bytes(MESSAGE_BYTES))
+    read_all(server, MESSAGE_BYTES)
+    time.sleep(wait_s)
+    server.sendall(bytes(MESSAGE_BYTES))
+    read_all(client, MESSAGE_BYTES)
+
+
+def loaded(bed: Testbed, seconds: int) -> list[Check]:
+    """Ask ss all the while that iperf3 sends as much as it can."""
+    port = free_port()
+    rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
+    with recording(bed, rule) as done, iperf(bed, port, seconds) as server:
+        report: Future = bed.start("host", report_of, server, seconds)
+        asked = []
+        while not report.done():
+            before = time.monotonic_ns()
+            found = sockets(bed, "c1", port)
+            asked += [(before, time.monotonic_ns(), c["local_port"], c["rtt"] * 1e6) for c in found if _sends(c)]
+        report.result()
+    table = done.session.rtt()
+    table = table[table["direction"] == FORTH]
+    both = [(truth, told) for *moment, truth in asked if (told := _median_of(table, *moment)) is not None]
+    if not both:
+        raise WorkloadError("ss was not answered while segments came", why=f"it was asked {len(asked)} times")
+    truth, told = np.median(np.array(both), axis=0)
+    return [_close(
+        "srtt under load, median", truth, told, done.session,
+        f"`ss -ti` in c1, asked {len(both)} times while iperf3 sent; cmonlab: median of tcp_probe's srtt while ss ran",
+    )]  # fmt: skip
+
+
+def _sends(connection: dict[str, float]) -> bool:
+    """Tell whether a connection carries the data, and not the test's control."""
+    return connection.get("bytes_acked", 0) > 100_000
+
+
+def _median_of(table: pd.DataFrame, begin_ns: int, end_ns: int, sport: int) -> float | None:
+    mine = table[(table["sport"] == sport) & table["ts_ns"].between(begin_ns, end_ns)]
+    return float(mine["srtt_ns"].median()) if len(mine) else None
+
+
+def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
+    """Compare the median round trip of messages with sockperf's own.
+
+    sockperf takes the time before it calls send and after recv has returned.  cmonlab's round trip begins where the
+    message is first seen (TCP: it is handed to the socket; UDP: to the device) and ends where the answer is read.
+    """
+    port = free_port()
+    rule = Rule(name="messages", match=f"{protocol} port {port} and host {SERVER}", points=("default", "socket"))
+    with recording(bed, rule) as done:
+        said = sockperf(bed, protocol, port, seconds, MESSAGE_BYTES)
+    found = _MEDIAN_US.search(said)
+    if not found:
+        raise WorkloadError("sockperf told no median", why=said[-300:])
+    took = round_trips(done.session)
+    begin = (
+        "tcp_sendmsg_locked" if protocol == "tcp" and "tcp_sendmsg_locked" in _points(done.session) else "the device"
+    )
+    return [_close(
+        f"sockperf {protocol}, p50", 1000 * float(found[1]), float(np.median(took)), done.session,
+        f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
+        " hold, besides, the way from its clock into the kernel and back, and the clock's reading: nothing is taken off",
+    )]  # fmt: skip
+
+
+def _points(session: Session) -> set[str]:
+    return set(session.events["point"].cat.categories)
+
+
+def round_trips(session: Session) -> np.ndarray:
+    """Return how long each answer's read came after its message was sent (ns), in sockperf's time of measurement."""
+    table = session.journeys()
+    table = table[table["complete"] & (table["payload_bytes"] == MESSAGE_BYTES)]
+    sent = np.sort(table.loc[table["direction"] == FORTH, "start_ns"].to_numpy())
+    answers = table[(table["direction"] == BACK) & (table["outcome"] == "delivered")]
+    read = np.sort((answers["start_ns"] + answers["one_way_delay_ns"]).to_numpy())
+    if len(sent) == 0 or len(read) == 0:
+        raise WorkloadError("no message was seen to come back")
+    which = np.searchsorted(sent, read) - 1
+    # The second answer to one message has lost its own: it was not seen.
+    first = np.flatnonzero(np.diff(which, prepend=-1) > 0)
+    began, took = sent[which[first]], read[first] - sent[which[first]]
+    return took[(began > sent[0] + _WARM_UP_NS) & (began < sent[-1] - _COOL_DOWN_NS)]
+
+
+def _close(name: str, truth: float, measured: float, session: Session, note: str) -> Check:
+    tolerance = max(_TOLERANCE_NS, _TOLERANCE * truth)
+    return Check("rtt", f"rtt: {name}", truth, measured, "ns", tolerance, note, session.blind_ns)
