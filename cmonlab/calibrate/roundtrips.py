@@ -115,7 +115,7 @@ def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
     return [_close(
         f"sockperf {protocol}, p50", 1000 * float(found[1]), float(np.median(took)), done.session,
         f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
-        " hold, besides, the way from its clock into the kernel and back, and the clock's reading: nothing is taken off",
+        " hold, besides, the way from its clock into the kernel and back: nothing is taken off",
     )]  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 
 from ..analysis.stats import CONFIDENCE
-from ..errors import WorkloadError
 from ..rules import Rule
 from ..session import Session
 from .check import Check, Unavailable, settled
@@ -72,15 +71,7 @@ def _rules(match: str) -> list[Rule]:
 
 
 def _parts(session: Session) -> tuple[Session, Session]:
-    """Return what each of the two rules took.
-
-    Raises
-    ------
-    WorkloadError
-        Events were lost, so that the truth is not whole.
-    """
-    if session.lost_events:
-        raise WorkloadError(f"{session.lost_events} events were lost: what all packets were is not known")
+    """Return what each of the two rules took."""
     return session.of_rule(EVERY), session.of_rule(SAMPLED)
 
 
