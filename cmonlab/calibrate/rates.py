@@ -19,7 +19,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
         yield _made("throughput", f"iperf3 {load.name}", "iperf3", partial(transfer, bed, load, seconds))
     yield _made("throughput", "a connection's bytes", "ss", partial(connection, bed, 2_000_003 if quick else 9_000_001))
     yield _made("rtt", "srtt of a connection at rest", "ss", partial(quiet, bed, 20 if quick else 60))
-    yield _made("rtt", "srtt under load", "iperf3", partial(loaded, bed, seconds))
+    yield settled(partial(loaded, bed, seconds))
     for protocol in ("udp", "tcp"):
         yield _made("rtt", f"sockperf {protocol}", "sockperf", partial(ping_pong, bed, protocol, seconds))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 import time
-from concurrent.futures import Future
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from ..errors import WorkloadError
 from ..rules import Rule
 from ..session import Session
 from .check import Check
-from .programs import SERVER, iperf, report_of, sockets, sockperf
+from .programs import SERVER, sockets, sockperf
 from .testbed import Testbed
 from .traffic import free_port, recording
 from .transfers import BACK, FORTH, connected, read_all
@@ -22,6 +22,8 @@ from .transfers import BACK, FORTH, connected, read_all
 MESSAGE_BYTES = 64
 _TOLERANCE_NS, _TOLERANCE = 2000, 0.05  # whichever is greater
 _WARM_UP_NS, _COOL_DOWN_NS = 400_000_000, 50_000_000  # what sockperf leaves out
+_EVERY_S = 0.002
+_RTT_AT = 68  # of tcpi_rtt in struct tcp_info (include/uapi/linux/tcp.h), us
 _MEDIAN_US = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
 
 
@@ -37,17 +39,15 @@ def quiet(bed: Testbed, moments: int) -> list[Check]:
             for _ in range(3):
                 _exchange(bed, client, server, number % 8 * 0.0003)
             if number < moments:
-                asked.append((time.monotonic_ns(), 1e6 * sockets(bed, "c1", port)[0]["rtt"]))
+                before_ns, found = time.monotonic_ns(), sockets(bed, "c1", port)[0]
+                asked.append((before_ns, round(1e6 * found["rtt"]), time.monotonic_ns()))
     table = done.session.rtt()
     table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
-    at = np.searchsorted(table["ts_ns"], [ts_ns for ts_ns, _ in asked])
-    if len(table) <= at.max():
-        raise WorkloadError("no segment was seen after ss was asked", why=f"{len(table)} were in all")
-    told, truth = table["srtt_ns"].to_numpy()[at], np.array([rtt_ns for _, rtt_ns in asked])
+    truth, told = _beside(asked, table)
     worst = int(np.argmax(np.abs(told - truth)))
     return [Check(
-        "rtt", "rtt: srtt of a connection at rest", round(truth[worst]), int(told[worst]), "ns", 0,
-        f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {moments} moments, whose srtt lay between"
+        "rtt", "rtt: srtt of a connection at rest", int(truth[worst]), int(told[worst]), "ns", 0,
+        f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
         f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us", done.session.blind_ns,
     )]  # fmt: skip
 
@@ -62,37 +62,58 @@ def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s
 
 
 def loaded(bed: Testbed, seconds: int) -> list[Check]:
-    """Ask ss all the while that iperf3 sends as much as it can."""
-    port = free_port()
+    """Ask the socket all the while that it sends as much as it can."""
+    port, asked = free_port(), []
     rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
-    with recording(bed, rule) as done, iperf(bed, port, seconds) as server:
-        report: Future = bed.start("host", report_of, server, seconds)
-        asked = []
-        while not report.done():
-            before = time.monotonic_ns()
-            found = sockets(bed, "c1", port)
-            asked += [(before, time.monotonic_ns(), c["local_port"], c["rtt"] * 1e6) for c in found if _sends(c)]
-        report.result()
+    with recording(bed, rule) as done, connected(bed, port) as (client, server):
+        end = time.monotonic() + seconds
+        reading = bed.start("c0", _drain, server)
+        sending = bed.start("c1", _flood, client, end)
+        while time.monotonic() < end:
+            asked.append((time.monotonic_ns(), _srtt_ns(client), time.monotonic_ns()))
+            time.sleep(_EVERY_S)
+        sending.result(timeout=30)
+        reading.result(timeout=30)
     table = done.session.rtt()
-    table = table[table["direction"] == FORTH]
-    both = [(truth, told) for *moment, truth in asked if (told := _median_of(table, *moment)) is not None]
-    if not both:
-        raise WorkloadError("ss was not answered while segments came", why=f"it was asked {len(asked)} times")
-    truth, told = np.median(np.array(both), axis=0)
+    table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
+    truth, told = _beside(asked, table)
+    same = np.count_nonzero(truth == told)
     return [_close(
-        "srtt under load, median", truth, told, done.session,
-        f"`ss -ti` in c1, asked {len(both)} times while iperf3 sent; cmonlab: median of tcp_probe's srtt while ss ran",
+        "srtt under load, median", float(np.median(truth)), float(np.median(told)), done.session,
+        f"TCP_INFO (which `ss -ti` prints) of a socket that sends all it can, and the next segment's tcp_probe: the"
+        f" same in {same:,} of {len(truth):,} moments in which no segment came, of {len(asked):,}",
     )]  # fmt: skip
 
 
-def _sends(connection: dict[str, float]) -> bool:
-    """Tell whether a connection carries the data, and not the test's control."""
-    return connection.get("bytes_acked", 0) > 100_000
+def _flood(connection: socket.socket, end: float) -> None:
+    while time.monotonic() < end:
+        connection.sendall(bytes(1 << 18))
+    connection.shutdown(socket.SHUT_WR)
 
 
-def _median_of(table: pd.DataFrame, begin_ns: int, end_ns: int, sport: int) -> float | None:
-    mine = table[(table["sport"] == sport) & table["ts_ns"].between(begin_ns, end_ns)]
-    return float(mine["srtt_ns"].median()) if len(mine) else None
+def _drain(connection: socket.socket) -> None:
+    while connection.recv(1 << 18):
+        pass
+
+
+def _srtt_ns(connection: socket.socket) -> int:
+    return 1000 * struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _RTT_AT)[0]
+
+
+def _beside(asked: list[tuple[int, int, int]], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return what was answered at each moment in which no segment came, and what the next segment's tcp_probe told.
+
+    Raises
+    ------
+    WorkloadError
+        There was no such moment.
+    """
+    before_ns, answer_ns, after_ns = np.array(asked).T
+    at = np.searchsorted(table["ts_ns"], after_ns)
+    clear = (at < len(table)) & (np.searchsorted(table["ts_ns"], before_ns) == at)
+    if not clear.any():
+        raise WorkloadError("no segment came after the socket was asked", why=f"{len(table)} were seen in all")
+    return answer_ns[clear], table["srtt_ns"].to_numpy()[at[clear]]
 
 
 def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
