@@ -104,7 +104,7 @@ def _slot(session: Session) -> int:
 def _breakdowns(protocol: str, every: Session, sampled: Session) -> Check:
     """Lay the whole recording's breakdown between the ends that the sample's states."""
     truth, told = (session.breakdown().set_index(["direction", "segment"]) for session in (every, sampled))
-    told = told.join(truth, rsuffix="_truth", how="inner")
+    told = told.join(truth.add_suffix("_truth"), how="inner")
     missed = 0
     for name in ("p50", "p99"):
         value = told[f"{name}_ns_truth"]
@@ -153,7 +153,7 @@ def _covered(name: str, tally: Tally, blind_ns: int, how: str) -> Check:
     """Judge by how much the intervals hold the truth less often than they say."""
     return Check(
         "sampling", f"{name}: coverage below the stated {100 * CONFIDENCE:g}%",
-        0, max(0.0, CONFIDENCE - tally.coverage), "",
+        0, float(np.maximum(0.0, CONFIDENCE - tally.coverage)), "",
         _ONE_SIDED * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / max(tally.samples, 1)),
         f"{how}; the truth is within in {100 * tally.coverage:.2f}% of {tally.trials:,} trials (window, segment),"
         f" {100 * tally.stated:.0f}% of which have two ends; one-sided binomial test, 1%, with as many trials as there"

@@ -1,0 +1,60 @@
+"""Throughput and round trips are those that iperf3, sockperf, ss and the interfaces tell."""
+
+import shutil
+from functools import partial
+
+import pytest
+
+from cmonlab.calibrate import rates
+from cmonlab.calibrate.check import Check, Unavailable, settled
+from cmonlab.calibrate.roundtrips import loaded, ping_pong, quiet
+from cmonlab.calibrate.transfers import LOADS, connection, transfer
+
+
+def passed(make):
+    """Make a situation and return its checks by name, all of which passed."""
+    checks = settled(make)
+    assert checks
+    assert not [check for check in checks if not check.passed]
+    return {check.name: check for check in checks}
+
+
+@pytest.mark.parametrize("load", LOADS, ids=lambda load: load.name)
+def test_throughput_is_iperf3s_and_the_interfaces(lab, load):
+    checks = passed(partial(transfer, lab, load, 2))
+    assert all(check.truth > 1_000_000 or check.unit == "datagrams" for check in checks.values())
+    assert {name.rsplit(", ", 1)[1] for name in checks} >= {"journeys", "pairs()"}
+
+
+def test_bytes_of_a_connection_are_those_of_its_sockets(lab):
+    checks = passed(partial(connection, lab, 1_000_003))
+    assert sorted(check.measured for check in checks.values()) == [1001, 1001, 1_000_003, 1_000_003]
+
+
+def test_srtt_at_rest_is_what_ss_tells(lab):
+    (check,) = passed(partial(quiet, lab, 10)).values()
+    assert check.tolerance == 0 and check.truth > 0
+
+
+def test_srtt_under_load_is_what_the_socket_tells(lab):
+    (check,) = passed(partial(loaded, lab, 1)).values()
+    assert check.truth > 0
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_round_trips_are_sockperfs(lab, protocol):
+    (check,) = passed(partial(ping_pong, lab, protocol, 1)).values()
+    assert check.measured < check.truth  # sockperf's hold the way into the kernel and back as well
+
+
+def test_what_is_not_installed_is_told(lab, monkeypatch):
+    """And the connection's bytes are made all the same."""
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/ss" if name == "ss" else None)
+    monkeypatch.setattr(rates, "loaded", lambda bed, seconds: [])
+    found = list(rates.run(lab, quick=True))
+    missing = [one for one in found if isinstance(one, Unavailable)]
+    assert {one.why for one in missing} == {"iperf3 is not installed", "sockperf is not installed"}
+    assert len(missing) == len(LOADS) + 2
+    checks = [check for one in found if isinstance(one, list) for check in one]
+    assert {check.group for check in checks} == {"throughput", "rtt"}
+    assert all(isinstance(check, Check) for check in checks)

@@ -1,0 +1,17 @@
+"""What a sample tells of all packets holds as often as it says."""
+
+import re
+
+from cmonlab.calibrate import sampling
+
+
+def test_samples_tell_what_all_packets_were(lab):
+    checks = [check for found in sampling.run(lab, quick=True) for check in found]
+    assert not [check for check in checks if not check.passed]
+    assert {check.group for check in checks} == {"sampling"}
+    shares = [check for check in checks if check.truth == sampling.SHARE]
+    assert len(shares) == 2 and all(0 < check.tolerance < 0.01 for check in shares)
+    covered = [check for check in checks if "coverage" in check.name]
+    assert len(covered) == 7
+    ends = [int(re.search(r"(\d+)% of which have two ends", check.note)[1]) for check in covered]
+    assert sorted(ends)[1] > 80 and min(ends) > 30  # p99 of small shares has no upper end
