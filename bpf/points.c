@@ -139,7 +139,7 @@ static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct h
 	read_ip(hop, &v, &salt);
 	salt ^= count->rules[0].zero;
 	forget(hop, count->rules[0].zero);
-	mask = take(mask, hop, salt, count);
+	mask = take(mask, hop, SAMPLED ? hash_of_packet(hop, salt) : 0, count);
 	if (!mask)
 		return 0;
 	now = bpf_ktime_get_ns();

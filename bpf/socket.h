@@ -102,8 +102,10 @@ static __always_inline u32 flow_of(struct sock *sk, struct hop *hop, int incomin
 	return mask;
 }
 
-/* Take and aggregate what a socket tells, and return the rules that record it. It is in
- * every sample: that is drawn by packet. */
+/* Take and aggregate what a socket tells, and return the rules that record it. Samples are
+ * drawn by packet: what a connection tells is in all of them, as some packet of the sample
+ * may need it; a read of datagrams only where nothing is left out, as else nobody can say
+ * which one was read. */
 static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
 	if (!mask) {
@@ -111,7 +113,7 @@ static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, s
 		return 0;
 	}
 	hop->len_bytes = hop->aux;
-	mask = take(mask, hop, 0, count);
+	mask = take(mask, hop, hop->proto == PROTO_UDP ? 0xffffffff : 0, count);
 	if (!mask)
 		return 0;
 	hop->ts_ns = bpf_ktime_get_ns();

@@ -88,10 +88,10 @@ static __always_inline u64 leaves_out(u32 number, u64 hash, struct tally *tally)
  * What is decided for one rule must leave no trace that the verifier can see, or it
  * walks through the following rules once for each combination of decisions: so they
  * are computed, not branched to, and begin with a 0 that it takes for any number. */
-static __always_inline u32 take(u32 mask, const struct hop *hop, u32 salt, struct counters *count)
+static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struct counters *count)
 {
 	u32 end = RULES_END;
-	u64 hash = SAMPLED ? hash_of_packet(hop, salt) : 0, left_out = count->rules[0].zero;
+	u64 left_out = count->rules[0].zero;
 
 	if (mask & SELECTED)
 		mask = of_members(mask, hop->saddr, hop->daddr);

@@ -106,6 +106,18 @@ def test_a_sample_takes_whole_journeys(lab, version):
         assert ledger.loc[name, "sampled_out"] == times * (COUNT - len(journeys))
 
 
+def test_a_sample_of_segments_has_the_reads_that_deliver_them(lab):
+    port = free_port()
+    with recording(lab, Rule(name="some", match=f"tcp port {port}", sample="30%")) as done:
+        for _ in range(20):
+            send_tcp(lab, port, 3000)
+    journeys = done.session.journeys()
+    data = journeys[journeys["payload_bytes"] > 0]
+    assert len(data) > 0 and (journeys["one_way_delay_ns"] >= 0).all()
+    assert set(data["outcome"]) == {"delivered"}
+    assert done.session.ledger()["sampled_out"].sum() > 0
+
+
 def test_two_rules_draw_the_same_sample(lab):
     port = free_port()
     rules = [
