@@ -74,8 +74,8 @@ def test_rules_are_told():
     session = Session(bulk(300), entries)
     assert session.rules().to_dict("records") == [
         {"slot": 0, "name": "web", "mode": "capture", "expression": "tcp port 80",
-         "containers": "name web-* or db, to them", "sample": 0.1, "first_epoch": 2, "last_epoch": 3},
-        {"slot": 3, "name": "all", "mode": "aggregate", "expression": "", "containers": "", "sample": 1.0,
+         "containers": "name web-* or db, to them", "sample": 0.1, "sample_min": 0.1, "max_overhead": "", "first_epoch": 2, "last_epoch": 3},
+        {"slot": 3, "name": "all", "mode": "aggregate", "expression": "", "containers": "", "sample": 1.0, "sample_min": 1.0, "max_overhead": "",
          "first_epoch": 1, "last_epoch": 1},
     ]  # fmt: skip
     assert "tcp port 80 of containers name web-* or db, to them (sampled 10%); all IP packets (aggregate)" in repr(
