@@ -192,15 +192,23 @@ class Budgets:
     # ---- what it says -----------------------------------------------------------------
 
     def told(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
-        """Return what a manifest says of the epochs from `first_epoch` to before `end_epoch`."""
-        inside = [change for change in self.changes if first_epoch <= change.epoch < end_epoch]
-        earlier = {change.rule: change for change in self.changes if change.epoch < first_epoch}
+        """Return what a manifest says of the epochs from `first_epoch` to before `end_epoch`.
+
+        Of what was before, the last change of each rule: it was in force at the beginning.
+        """
+        names = {
+            rule.plan.name
+            for rule in self._tracer.active.history
+            if rule.plan.budgeted and rule.first < end_epoch and (not rule.last or rule.last >= first_epoch)
+        }
+        changes = [change for change in self.changes if change.rule in names and change.epoch < end_epoch]
+        before = {change.rule: change for change in changes if change.epoch < first_epoch}
+        inside = [change for change in changes if change.epoch >= first_epoch]
         rows = [row for row in list(self._measured) if first_epoch <= row.epoch < end_epoch]
-        names = {row.rule: None for row in (*inside, *rows)}
         return {
             "error": self.error,
-            "changes": [asdict(change) for change in (*(earlier[name] for name in names if name in earlier), *inside)],
-            "kept": [_summary(name, [row for row in rows if row.rule == name]) for name in names],
+            "changes": [asdict(change) for change in (*before.values(), *inside)],
+            "kept": [_summary(name, [row for row in rows if row.rule == name]) for name in sorted(names)],
         }
 
     def of(self, name: str) -> dict[str, Any] | None:

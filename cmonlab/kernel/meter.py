@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PERIOD_S, WINDOW_S = 0.5, 0.05
 _FEWEST = 200  # hops: fewer are no load worth telling
-_LEAST_BUSY = 0.1
+_LEAST = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIGHT = ("sampled_out", "counted")
 _TURNS = "sched_switch"
@@ -42,8 +42,9 @@ class Cost:
     packets : int
         Those seen at the point of a packet's way that most of them pass.
     share : float
-        Of the CPU time where the packets are: the programs' run time on each CPU by its busy
-        time, the mean over the packets. A CPU counts as busy for a tenth of the interval at least.
+        Of the kernel's time where the packets are: the programs' run time on each CPU by the time
+        that it was in the kernel, the mean over the packets; the latter is taken to be a tenth of
+        the interval at least.
     unmatched, light, taken : dict of str to int
         By point: packets that no rule matched, that rules counted or sampled out, and those that
         rules recorded or aggregated.
@@ -75,7 +76,7 @@ class Cost:
 class _Reading:
     epoch: int
     ts_ns: int
-    busy_ns: np.ndarray  # (CPUs,)
+    kernel_ns: np.ndarray  # (CPUs,)
     run_ns: dict[str, int]
     points: tuple[str, ...]
     rows: np.ndarray  # (CPUs, points)
@@ -139,18 +140,18 @@ class Meter:
         run_ns[_TURNS] = run_ns.get(_TURNS, 0) + bpf.program_stats(self._tracer.turns_program)[0]
         points = tuple(name for name in run_ns if name in self._ids)
         rows = active.counters.passed(epoch, [self._ids[name] for name in points])
-        return _Reading(epoch, time.monotonic_ns(), busy_ns(len(rows)), run_ns, points, rows)
+        return _Reading(epoch, time.monotonic_ns(), kernel_ns(len(rows)), run_ns, points, rows)
 
 
-def busy_ns(cpus: int) -> np.ndarray:
-    """Return how long each CPU has not been idle since boot (ns), shape (cpus,); 0 for one that is off."""
+def kernel_ns(cpus: int) -> np.ndarray:
+    """Return how long each CPU has been in the kernel since boot (ns), interrupts included, shape (cpus,)."""
     found = np.zeros(cpus, np.int64)
     with open("/proc/stat") as file:
         for line in file:
             name, *ticks = line.split()
             if name.startswith("cpu") and name != "cpu" and int(name[3:]) < cpus:
-                user, nice, system, _idle, _iowait, irq, softirq, *_ = map(int, ticks)
-                found[int(name[3:])] = (user + nice + system + irq + softirq) * (10**9 // _TICKS)
+                _user, _nice, system, _idle, _iowait, irq, softirq, *_ = map(int, ticks)
+                found[int(name[3:])] = (system + irq + softirq) * (10**9 // _TICKS)
     return found
 
 
@@ -164,7 +165,7 @@ def _cost(last: _Reading, begin: _Reading, end: _Reading) -> Cost | None:
     on_path = np.array(["path" in groups for groups in path])
     by_point = seen.sum(axis=0)
     elapsed_ns = end.ts_ns - last.ts_ns
-    busy = np.maximum(end.busy_ns - last.busy_ns, _LEAST_BUSY * elapsed_ns)
+    in_kernel = np.maximum(end.kernel_ns - last.kernel_ns, _LEAST * elapsed_ns)
     weight = seen.sum(axis=1) / hops
 
     def told(*fates: str) -> dict[str, int]:
@@ -175,7 +176,7 @@ def _cost(last: _Reading, begin: _Reading, end: _Reading) -> Cost | None:
     matched = (end.rows["rules"]["packets"] - last.rows["rules"]["packets"]).sum(axis=0).astype(np.int64)
     return Cost(
         run_ns, hops, int(by_point[on_path].max() if on_path.any() and by_point[on_path].any() else by_point.max()),
-        float((weight**2 * sum(run_ns.values()) / busy).sum()), told("unmatched"), told(*_LIGHT), told(*others),
+        float((weight**2 * sum(run_ns.values()) / in_kernel).sum()), told("unmatched"), told(*_LIGHT), told(*others),
         {(slot, name): int(matched[at, slot]) for at, name in enumerate(end.points)
          for slot in np.flatnonzero(matched[at])},
     )  # fmt: skip

@@ -33,7 +33,7 @@ class Budget:
     Attributes
     ----------
     most : float
-        Share of the CPU time (0 to 1), or nanoseconds a packet.
+        Share of the kernel's time (0 to 1), or nanoseconds a packet.
     unit : str
         ``"share"`` or ``"ns"``.
     """
@@ -53,7 +53,7 @@ class Budget:
         found = _PATTERN.fullmatch(text.strip())
         number = float(found[1]) if found else 0.0
         if not found or not 0 < number <= (100 if found[2] == "%" else 1e9):
-            raise ValueError("must be a share of the CPU time above 0% and at most 100%, or nanoseconds a packet")
+            raise ValueError("must be a share of the kernel's time above 0% and at most 100%, or nanoseconds a packet")
         return cls(number / 100, "share") if found[2] == "%" else cls(number, "ns")
 
     def told(self, amount: float | None = None) -> str:
@@ -72,7 +72,7 @@ class Level:
     sample: float
 
     def __str__(self) -> str:
-        return f"{self.mode}, sampled {100 * self.sample:.3g}%" if self.mode != "count" else self.mode
+        return f"{self.mode}, sampled {100 * self.sample:.3g}%" if self.sample < 1 else self.mode
 
     def above(self, other: Level) -> bool:
         """Tell whether this tells more than the other."""
@@ -151,7 +151,7 @@ class Controller:
     def _best(self, cost: Callable[[Level], float], most: float, modes: Sequence[str]) -> Level:
         """Return the level that tells most of those that fit, the last one where none does."""
         for mode in modes:
-            low, high = self.lowest(mode), Level(mode, self._sample if mode != "count" else 1.0)
+            low, high = self.lowest(mode), Level(mode, self._sample)
             least, all_of_it = cost(low), cost(high)
             if all_of_it <= most:
                 return high

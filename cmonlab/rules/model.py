@@ -237,7 +237,7 @@ class Rule(_Part):
     )
     max_overhead: Annotated[str | None, BeforeValidator(_overhead, json_schema_input_type=str | None)] = Field(
         None,
-        description="What the programs may cost: a share of the CPU time, or nanoseconds a packet; less is taken "
+        description="What the programs may cost: a share of the kernel's time, or nanoseconds a packet; less is taken "
         "of the packets before they cost more. Left out, it is not watched.",
         examples=["3%", "800ns"],
     )
