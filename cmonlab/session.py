@@ -25,9 +25,8 @@ from .facts import Facts
 
 #: Tables by name; each is a method of Session.
 TABLES = (
-    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt",
-    "pairs", "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links",
-    "overhead",
+    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
+    "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
 )  # fmt: skip
 
 
@@ -120,8 +119,7 @@ class Session:
         if self._cells is not None:
             windows = len(np.unique(self._counted["start_ns"]))
             lines.insert(2, f"  {windows:,} windows of aggregates, {len(self._counted['start_ns']):,} cells")
-        lines[-1:-1] = [f"  {remark}" for remark in self._facts.remarks()]
-        return "\n".join(lines)
+        return "\n".join([*lines[:-1], *(f"  {remark}" for remark in self._facts.remarks()), lines[-1]])
 
     # ---- tables ------------------------------------------------------------
 
