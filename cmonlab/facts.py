@@ -85,10 +85,11 @@ class Facts:
         rows = []
         for entry in self._manifest["rules"]:
             rule, (first, last) = entry["rule"], entry["epochs"]
-            match = rule["match"]
+            match, shares = rule["match"], self._shares(entry)
             rows.append({
                 "slot": entry["slot"], "name": entry["name"], "mode": rule.get("mode", "capture"),
-                "expression": match["packets"], "containers": _selected(match), "sample": float(rule.get("sample", 1)),
+                "expression": match["packets"], "containers": _selected(match),
+                "sample": shares[-1], "sample_min": shares[0], "max_overhead": rule.get("max_overhead") or "",
                 "first_epoch": first, "last_epoch": last,
             })  # fmt: skip
         return pd.DataFrame(rows, columns=schema.columns("rules"))
@@ -99,9 +100,40 @@ class Facts:
 
     def sampled(self) -> str:
         """Return ``"sampled 10%"`` where capture rules take a share of the packets only, else an empty text."""
-        rules = self.rules()
-        shares = sorted(set(rules.loc[(rules["mode"] == "capture") & (rules["sample"] < 1), "sample"]))
-        return f"sampled {', '.join(f'{100 * share:.3g}%' for share in shares)}" if shares else ""
+        shares = {
+            (row.sample_min, row.sample): None
+            for row in self.rules().sort_values(["sample_min", "sample"]).itertuples()
+            if row.mode == "capture" and row.sample_min < 1
+        }
+        return f"sampled {', '.join(_range(*pair) for pair in shares)}" if shares else ""
+
+    def _shares(self, entry: Mapping) -> list[float]:
+        """Return the shares of the packets that a rule took, ascending: of one with a budget, each in its time."""
+        rule = entry["rule"]
+        mode, changes = rule.get("mode", "capture"), self.budget()
+        mine = changes[(changes["rule"] == entry["name"]) & (changes["mode"] == mode)]
+        known = sorted(set(mine["sample"])) if rule.get("max_overhead") else []
+        return known or [float(rule.get("sample", 1))]
+
+    def budget(self) -> pd.DataFrame:
+        """Return one row a change that a budget made; columns of ``schema.TABLES["budget"]``."""
+        return pd.DataFrame(self._budget.get("changes", []), columns=schema.columns("budget"))
+
+    @property
+    def _budget(self) -> Mapping:
+        return self._manifest.get("budget", {})  # sessions of older versions have none
+
+    def budgets_told(self) -> list[str]:
+        """Return how the budgets were kept, a sentence a rule."""
+        limits = {entry["name"]: entry["rule"].get("max_overhead") for entry in self._manifest["rules"]}
+        told = [_kept(limits.get(row["rule"]) or "", row) for row in self._budget.get("kept", [])]
+        broken = self._budget.get("error")
+        return told + ([f"budgets were not kept to the end: {broken}"] if broken else [])
+
+    def remarks(self) -> list[str]:
+        """Return what a session's summary says at its end."""
+        missing = self._manifest["missing"]
+        return self.budgets_told() + ([f"this kernel lacked {', '.join(missing)}"] if missing else [])
 
     def share(self, taken: np.ndarray) -> float:
         """Return the share of the packets that the rules take which took these, NaN where it is not one number.
@@ -167,10 +199,12 @@ class Facts:
         ----------
         epoch, ts_ns : numpy.ndarray, shape (events,)
             Of the events, in order of time: where the rule set changes, a packet may be taken on a
-            part of its way only.
+            part of its way only; and so where a budget changes the sample.
         """
         silent = self.table("blind")[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
-        return np.concatenate([silent, ts_ns[1:][epoch[1:] != epoch[:-1]]])
+        changed = self.budget()[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
+        changed = changed[(changed > ts_ns[:1].sum()) & (changed < ts_ns[-1:].sum())]
+        return np.concatenate([silent, changed, ts_ns[1:][epoch[1:] != epoch[:-1]]])
 
 
 def _selected(match: Mapping) -> str:
@@ -181,9 +215,28 @@ def _selected(match: Mapping) -> str:
     return " and ".join(words) + way
 
 
+def _range(low: float, high: float) -> str:
+    """Return a share of the packets, or between which it varied."""
+    return f"{100 * high:.3g}%" if low == high else f"{100 * low:.3g}% to {100 * high:.3g}%"
+
+
+def _kept(limit: str, row: Mapping) -> str:
+    """Return how a rule's budget was kept."""
+    if not row["measurements"]:
+        return f"budget of {row['rule']}, {limit}: never measured, too few packets"
+    mean, highest = (
+        f"{100 * row[one]:.3g}%" if limit.endswith("%") else f"{row[one]:,.0f}ns" for one in ("mean", "highest")
+    )
+    return (
+        f"budget of {row['rule']}, {limit}: {mean} on average, {highest} at most; "
+        f"over it in {row['over']} of {row['measurements']} measurements"
+    )
+
+
 def _told(row) -> str:
     notes = [row.mode] if row.mode != "capture" else []
-    notes += [f"sampled {100 * row.sample:.3g}%"] if row.sample < 1 else []
+    notes += [f"sampled {_range(row.sample_min, row.sample)}"] if row.sample_min < 1 else []
+    notes += [f"at most {row.max_overhead}"] if row.max_overhead else []
     what = row.expression or "all IP packets"
     where = f" of containers {row.containers}" if row.containers else ""
     return f"{what}{where}" + (f" ({', '.join(notes)})" if notes else "")

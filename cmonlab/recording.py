@@ -80,23 +80,27 @@ class Capture:
         **reading: float,
     ):  # fmt: skip
         from .agent.members import Members
+        from .budgets import Budgets
         from .kernel.programs import available
         from .kernel.tracer import Tracer
         from .rules import standardise
 
         own = tuple(probe.name for probe in probes)
+        self._available = [*(point.name for point in available()), *own]
         self._rules = [_with_points(rule, own) for rule in rules]
-        self._plans = standardise(self._rules, [*(point.name for point in available()), *own])
+        self._written = dict(zip(standardise(self._rules, self._available), self._rules, strict=True))
         self._members = Members(containers)
         self._tracer = Tracer(probes=probes, **reading)
+        self._budgets = Budgets(self._tracer, self._reactivate, self._available)
         self._links, self._context = links, dict(context or {})
         self._started_ns = 0
 
     def __enter__(self) -> Capture:
         try:
-            self._tracer.start(self._plans, self._members.begin(self._rules))
+            self._tracer.start(list(self._written), self._members.begin(self._rules))
+            self._budgets.follow(self._rules)
         except BaseException:
-            self._tracer.close()
+            self.close()
             raise
         self._started_ns = time.monotonic_ns()
         return self
@@ -104,12 +108,21 @@ class Capture:
     def __exit__(self, *_exc) -> None:
         self.close()
 
+    def _reactivate(self) -> None:
+        from .rules import standardise
+
+        rules = self._budgets.effective(self._rules)
+        plans = standardise(rules, self._available)
+        self._tracer.apply(plans, self._members.begin(rules))
+        self._written |= dict(zip(plans, rules, strict=True))
+
     def containers_changed(self, _changed: object = None) -> None:
         """Let the rules follow the containers; for `cmonlab.topology.inventory.Inventory.on_change`."""
         self._members.follow(self._tracer.active.set_members)
 
     def close(self) -> None:
         """Detach and free everything; may be called twice."""
+        self._budgets.close()
         self._tracer.close()
 
     @property
@@ -150,6 +163,7 @@ class Capture:
         from .kernel.custom import described
 
         ended_ns = time.monotonic_ns()
+        self._budgets.close()
         recording = self._tracer.stop()
         columns = store.columns_of(recording.chunks)
         recording.chunks.clear()
@@ -163,9 +177,8 @@ class Capture:
                 points=points, ledgers=recording.ledgers.values(), tallies=recording.tallies, blind=recording.blind,
                 addresses6=recording.addresses6, code=columns["aux"][np.isin(columns["point"], drops)].tolist(),
             ),
-            "rules": provenance.of_rules(
-                recording.rules, dict(zip(self._plans, self._rules, strict=True)), self._tracer.active.epoch
-            ),
+            "rules": provenance.of_rules(recording.rules, self._written, self._tracer.active.epoch),
+            "budget": self._budgets.told(),
             "workload": workload,
             "recording": {
                 "started_ns": self._started_ns,
@@ -177,7 +190,7 @@ class Capture:
             **self._context,
         }  # fmt: skip
         aggregates = notes = None
-        if any(rule.mode == "aggregate" for rule in self._rules):
+        if any(rule.plan.mode == "aggregate" for rule in recording.rules):
             aggregates = cells.columns_of(recording.cells)
         if self._tracer.probes:
             entries["probes"] = described(self._tracer.probes, self._tracer.own)

@@ -199,9 +199,23 @@ TABLES: dict[str, tuple[Column, ...]] = {
         mode        | object  |  | capture, aggregate or count
         expression  | object  |  | pcap expression; empty: all IP packets
         containers  | object  |  | how containers were selected, empty: the whole host
-        sample      | float64 |  | share of the packets
+        sample      | float64 |  | share of the packets; where a budget varied it, the greatest
+        sample_min  | float64 |  | the smallest, else the same
+        max_overhead | object |  | its budget, empty: none
         first_epoch | int64   |  | rule set with which it came
         last_epoch  | int64   |  | last rule set that it belonged to
+    """),
+    # One row a change that a rule's budget made; the first one is how the rule began.
+    "budget": _table("""
+        rule          | object  |    | the rule's name
+        epoch         | int64   |    | rule set that was active then
+        start_ns      | int64   | ns | before the change,
+        end_ns        | int64   | ns | and after it; packets on their way then may be taken at a part of their points
+        mode_before   | object  |    | capture, aggregate or count
+        sample_before | float64 |    | share of the packets
+        mode          | object  |    | from then on; the same where it is only told whether the budget can be kept
+        sample        | float64 |    | from then on
+        why           | object  |    | what was measured, and what the budget is
     """),
     # Aggregates. One row a window and direction; windows without packets have none.
     "pairs": _table("""

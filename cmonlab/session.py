@@ -25,8 +25,8 @@ from .facts import Facts
 
 #: Tables by name; each is a method of Session.
 TABLES = (
-    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt",
-    "pairs", "flows", "segments", "drop_counts", "rules", "ledger", "blind", "links", "overhead",
+    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
+    "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
 )  # fmt: skip
 
 
@@ -119,9 +119,7 @@ class Session:
         if self._cells is not None:
             windows = len(np.unique(self._counted["start_ns"]))
             lines.insert(2, f"  {windows:,} windows of aggregates, {len(self._counted['start_ns']):,} cells")
-        if missing := self.manifest["missing"]:
-            lines.insert(-1, f"  this kernel lacked {', '.join(missing)}")
-        return "\n".join(lines)
+        return "\n".join([*lines[:-1], *(f"  {remark}" for remark in self._facts.remarks()), lines[-1]])
 
     # ---- tables ------------------------------------------------------------
 
@@ -272,6 +270,10 @@ class Session:
     def rules(self) -> pd.DataFrame:
         """One row a rule; columns of ``schema.describe("rules")``."""
         return self._facts.rules()
+
+    def budget(self) -> pd.DataFrame:
+        """One row a change that a rule's budget made; columns of ``schema.describe("budget")``."""
+        return self._facts.budget()
 
     def ledger(self) -> pd.DataFrame:
         """What became of the packets at each point; columns of ``schema.describe("ledger")``."""

@@ -266,7 +266,7 @@ def _from_format_1(stored: Mapping[str, np.ndarray], manifest: Mapping) -> tuple
     rule = {
         "name": "packets", "match": {"packets": old["expression"], "containers": None, "direction": "both"},
         "points": [point["name"] for point in manifest["points"]], "mode": "capture", "by": None, "sample": 1.0,
-        "limit": None, "duration": None,
+        "limit": None, "max_overhead": None, "duration": None,
     }  # fmt: skip
     since = dict.fromkeys(("counted", "aggregated", "overflowed"), 0)
     upgraded = {name: value for name, value in manifest.items() if name != "rule"} | {

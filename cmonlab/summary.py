@@ -8,6 +8,7 @@ import numpy as np
 
 from . import plot
 from .analysis.overhead import told as overhead_told
+from .facts import Facts
 from .report import RunReport
 from .session import Session
 
@@ -59,7 +60,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         *_machine(told["host"]),
         ("recorded at", told["created"]),
     ]
-    return facts
+    return facts + [("budget", told) for told in Facts(session.manifest).budgets_told()]
 
 
 def _machine(host: Mapping) -> list[tuple[str, str]]:
@@ -109,7 +110,10 @@ def _tables(session: Session) -> dict:
     tables = {"breakdown": session.breakdown(), "breakdown_by_kind": session.breakdown(by="kind"),
               "paths": delays.reset_index(), "loss": session.loss(), "rules": session.rules(),
               "ledger": session.ledger()}  # fmt: skip
-    others = {"segments": session.segments(), "pairs": session.pairs(), "overhead": session.overhead()}
+    others = {
+        "budget": session.budget(), "segments": session.segments(), "pairs": session.pairs(),
+        "overhead": session.overhead(),
+    }  # fmt: skip
     return tables | {name: table for name, table in others.items() if len(table)}
 
 
@@ -128,6 +132,11 @@ def _notes(session: Session) -> list[str]:
         )
     if session.sampled:
         notes.append(f"Journeys are of a share of the packets, {session.sampled}: counts and rates are of that share.")
+    if len(session.budget()):
+        notes.append(
+            "A budget changed how much was taken, at the times in the table budget: journeys on their way at such a "
+            "time may lack hops, and counts before and after are of different shares of the packets."
+        )
     if missing := session.manifest["missing"]:
         notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
     if len(session.overhead()):

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from .. import provenance
+from ..budgets import Budgets
 from ..errors import CmonlabError, UnknownName
 from ..kernel.programs import available
 from ..kernel.tracer import Tracer
@@ -23,6 +24,7 @@ from .members import Members
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
 _BLIND_KEPT = 100_000  # intervals, the latest ones
+_CHANGES_TOLD = 5  # of budgets, the latest ones
 _RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
 
 
@@ -68,6 +70,8 @@ class Agent:
                 Tracer(ring_bytes=_RING_BYTES, on_records=self._take_events, on_cells=on_cells)
             )
             self.tracer.start()
+            self.budgets = Budgets(self.tracer, self._reactivate, self._available)
+            self._stack.callback(self.budgets.close)
         except BaseException:
             self._stack.close()
             raise
@@ -132,14 +136,19 @@ class Agent:
             return self._activate(self._rules), self.tracer.window_ns
 
     def _activate(self, wanted: dict[str, Rule]) -> int:
-        rules = list(wanted.values())
-        RuleSet(rules=rules) if rules else None
+        RuleSet(rules=list(wanted.values())) if wanted else None
+        rules = self.budgets.effective(list(wanted.values()))
         plans = standardise(rules, self._available)
         epoch = self.tracer.apply(plans, self._members.begin(rules))
         self._written |= dict(zip(plans, rules, strict=True))
         self._rules = dict(wanted)
+        self.budgets.follow(list(wanted.values()))
         self._until = {name: until for name, until in self._until.items() if name in wanted}
         return epoch
+
+    def _reactivate(self) -> None:
+        with self._lock:
+            self._activate(self._rules)
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the active rules: each as it was written, its slot, first epoch, seconds left, and packets so far."""
@@ -154,6 +163,7 @@ class Agent:
                     "since_epoch": active.first,
                     "points": list(active.plan.points),
                     "seconds_left": _left(self._until.get(active.plan.name, float("inf")) - now),
+                    "budget": self.budgets.of(active.plan.name),
                     "hops": sum(int(row["packets"]) for row in tallies if row["slot"] == active.slot),
                 }
                 for active in self.tracer.active.current
@@ -199,6 +209,7 @@ class Agent:
                     blind=self.tracer.recording.blind, addresses6=self.tracer.addresses6(), code=sorted(self._code),
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
+                "budget": self.budgets.told(first_epoch, end_epoch),
                 "links": self.inventory.links(),
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
             }  # fmt: skip
@@ -220,7 +231,11 @@ class Agent:
             "seconds": (time.monotonic_ns() - self.started_ns) / 1e9,
             "cpu_s": time.process_time(),
             "resident_bytes": resident,
-            "error": self.inventory.error or (repr(self.tracer.error) if self.tracer.error else ""),
+            "budgets": {name: told for name in list(self._rules) if (told := self.budgets.of(name))},
+            "budget_changes": [f"{change.rule}: {change.told}" for change in self.budgets.changes[-_CHANGES_TOLD:]],
+            "error": self.inventory.error
+            or (repr(self.tracer.error) if self.tracer.error else "")
+            or (f"budgets are not kept: {self.budgets.error}" if self.budgets.error else ""),
         }
 
     def close(self) -> None:

@@ -95,13 +95,15 @@ class Client:
         """Return the active rules; columns of ``schema.describe("active_rules")``."""
         rows = []
         for row in self._ask("rules"):
-            rule = row["rule"]
+            rule, budget = row["rule"], row["budget"] or {}
             rows.append({
                 "name": row["name"], "mode": rule["mode"], "expression": rule["match"]["packets"],
-                "points": len(row["points"]), "sample": rule["sample"], "since_epoch": row["since_epoch"],
-                "seconds_left": row["seconds_left"], "hops": row["hops"],
+                "points": len(row["points"]), "sample": budget.get("sample", rule["sample"]),
+                "since_epoch": row["since_epoch"], "seconds_left": row["seconds_left"], "hops": row["hops"],
+                "max_overhead": budget.get("max_overhead", ""), "overhead": budget.get("overhead", ""),
             })  # fmt: skip
-        names = ["name", "mode", "expression", "points", "sample", "since_epoch", "seconds_left", "hops"]
+        names = ["name", "mode", "expression", "points", "sample", "since_epoch", "seconds_left", "hops",
+                 "max_overhead", "overhead"]  # fmt: skip
         return pd.DataFrame(rows, columns=names)
 
     def status(self) -> dict[str, Any]:

@@ -100,6 +100,8 @@ def _show(told: Explanation, verbose: bool) -> None:
         f"cost (an estimate, from medians of one machine, for a packet between two containers on one bridge): "
         f"{told.matched_ns:,.0f} ns if the rule matches, {told.unmatched_ns:,.0f} ns if not"
     )
+    if told.budget:
+        say(f"budget: {told.budget}")
 
 
 def _available() -> list[str] | None:

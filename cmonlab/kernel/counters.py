@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import loader, programs
 
 _RULES = "rules"
@@ -37,6 +39,10 @@ class Counters:
         """Return what the rule that holds a slot has made of the packets at a point."""
         rows = self._rows[_RULES][:, :, point, slot]
         return {name: int(rows[name].sum()) for name in rows.dtype.names if name not in _SILENT}
+
+    def passed(self, epoch: int, points: list[int]) -> np.ndarray:
+        """Return the counters of an epoch at some points as they are now, shape (CPUs, points)."""
+        return self._rows[:, epoch & 1, points]
 
     def clear_epoch(self, epoch: int) -> None:
         """Begin to count for an epoch; what rules have made of packets stays."""

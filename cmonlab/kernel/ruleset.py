@@ -11,7 +11,6 @@ import os
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..errors import NotTraceable, RuleError
 from . import bpf, custom, loader, programs, splice
 from .btf import vmlinux
 from .counters import Counters
+from .generation import Generation, Rule, skipped_runs
 from .points import CATALOGUE, FIRST_CUSTOM, Point
 from .translate import match_program
 
@@ -28,36 +28,6 @@ Ledger = dict[str, dict[str, int]]
 _TURNS = {"sched_waking": 1, "sched_switch": 2}
 _ALL = _NO_LIMIT = 2**32 - 1
 _ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
-
-
-@dataclass
-class Rule:
-    """An active rule, or one that was.
-
-    Attributes
-    ----------
-    slot : int
-        Its bit in the records.
-    plan : object
-        The standard rule (`cmonlab.rules.engine.Plan`).
-    first, last : int
-        Epochs that it was in; `last` is 0 while it is active.
-    """
-
-    slot: int
-    plan: Any
-    first: int
-    last: int = 0
-
-
-@dataclass
-class _Generation:
-    """The programs of one epoch."""
-
-    epoch: int = 0
-    programs: dict[Point, int] = field(default_factory=dict)
-    links: list[int] = field(default_factory=list)
-    skipped: dict[Point, int] = field(default_factory=dict)  # runs that the kernel had skipped when it began
 
 
 class ActiveRules:
@@ -78,8 +48,8 @@ class ActiveRules:
             name: module.instructions(name) for name in {p.program for p in (*programs.available(), *own)}
         }
         self.counters = Counters(module)
-        self._now = _Generation()
-        self._before = _Generation()
+        self._now = Generation()
+        self._before = Generation()
         self._side = 0
         self._lock = threading.RLock()
         self._retiring: threading.Thread | None = None
@@ -177,9 +147,35 @@ class ActiveRules:
             if slot in used:
                 self._clean(slot)
             row = np.zeros((), table.value)
-            row["sample"] = rule.plan.sample
+            row["sample"] = rule.plan.begin
             row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else _NO_LIMIT
             table.set(slot, row.tobytes())
+
+    def set_sample(self, name: str, sample: int) -> None:
+        """Change which packets a rule with a budget takes; at once, at every point, in the same epoch.
+
+        Parameters
+        ----------
+        name : str
+            Nothing changes where no such rule is active.
+        sample : int
+            As `Plan.sample`.
+        """
+        table = self._module.maps["rules"]
+        with self._lock:
+            for rule in self.current:
+                if rule.plan.name == name and rule.plan.budgeted:
+                    row = table.get(rule.slot).copy()
+                    row["sample"] = sample
+                    table.set(rule.slot, row.tobytes())
+
+    def run_times(self) -> tuple[int, dict[str, int]]:
+        """Return the epoch, and the nanoseconds that its programs have run, by point, as far as they were counted.
+
+        See `bpf.enable_run_time_stats`.
+        """
+        with self._lock:
+            return self.epoch, {point.name: bpf.program_stats(fd)[0] for point, fd in self._now.programs.items()}
 
     def _clean(self, slot: int) -> None:
         """Forget what a rule left that had this slot before."""
@@ -204,9 +200,9 @@ class ActiveRules:
         self._written = wanted
         self._members = dict(members)
 
-    def _load(self, rules: Sequence[Rule]) -> _Generation:
+    def _load(self, rules: Sequence[Rule]) -> Generation:
         """Load and attach the programs of a rule set; they stay silent."""
-        made = _Generation(self.epoch + 1)
+        made = Generation(self.epoch + 1)
         wanted = {name for rule in rules for name in rule.plan.points} - _ALWAYS
         try:
             # Points further down first: a journey must not begin before its end can be seen.
@@ -216,7 +212,7 @@ class ActiveRules:
         except BaseException:
             self._take_down(made)
             raise
-        made.skipped = _skipped(made)
+        made.skipped = skipped_runs(made)
         return made
 
     def _load_one(self, point: Point, epoch: int, rules: Sequence[Rule]) -> int:
@@ -241,11 +237,11 @@ class ActiveRules:
     def _retire(self) -> None:
         """Remove programs that are silent already; each takes the kernel a while."""
         before = self._before
-        before.skipped = {point: n - before.skipped.get(point, 0) for point, n in _skipped(before).items()}
+        before.skipped = {point: n - before.skipped.get(point, 0) for point, n in skipped_runs(before).items()}
         self._retiring = threading.Thread(target=self._take_down, args=(before,), name="cmonlab-retire", daemon=True)
         self._retiring.start()
 
-    def _take_down(self, generation: _Generation) -> None:
+    def _take_down(self, generation: Generation) -> None:
         while generation.links:
             os.close(generation.links.pop())
         while generation.programs:
@@ -274,7 +270,7 @@ class ActiveRules:
             self._write_state(0)  # all at once, not one by one as they are detached
             for rule in self.current:
                 rule.last = self.epoch
-            self._before, self._now = self._now, _Generation(self._now.epoch)
+            self._before, self._now = self._now, Generation(self._now.epoch)
             self._retire()
             self._finish()
 
@@ -294,7 +290,7 @@ class ActiveRules:
             self._finish()
             if not self._now.links:
                 return dict(self._ledgers)
-            skipped = {point: n - self._now.skipped.get(point, 0) for point, n in _skipped(self._now).items()}
+            skipped = {point: n - self._now.skipped.get(point, 0) for point, n in skipped_runs(self._now).items()}
             return self._ledgers | {self.epoch: self._counted(self.epoch, skipped)}
 
     def _counted(self, epoch: int, skipped: Mapping[Point, int]) -> Ledger:
@@ -307,11 +303,6 @@ class ActiveRules:
             row["lost"] += skipped.get(point, 0)
             rows[point.name] = row
         return rows
-
-
-def _skipped(generation: _Generation) -> dict[Point, int]:
-    """Return how often the kernel skipped a point's program as recursive, since it was loaded."""
-    return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}
 
 
 def places(module: loader.Module) -> dict[int, int]:
@@ -341,7 +332,7 @@ def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], p
         splice.PACKET_ARGUMENT: max(point.packet, 0),
         splice.PACKET_PLACE: int(point.stage == "receive"),
         splice.TELL_TURNS: sum(bit for name, bit in _TURNS.items() if name in turns),
-        splice.SAMPLED: mask(lambda plan: plan.sample < _ALL),
+        splice.SAMPLED: mask(lambda plan: plan.sample < _ALL or plan.budgeted),
         splice.LIMITED: mask(lambda plan: plan.limit),
         splice.BY_FLOW: mask(lambda plan: plan.by_flow),
         **places,

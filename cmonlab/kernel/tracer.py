@@ -110,7 +110,7 @@ class Tracer:
         cpus = possible_cpus()
         self._rings: list[Ring] = []
         self._note_rings: list[Ring] = []
-        self._turns = -1
+        self._turns = self.turns_program = -1
         self.probes, self.own = list(probes), custom.points(probes)
         self._module = custom.compiled(self.probes, self.own, cpus, ring_bytes // SLOT_BYTES)
         self.record = self._module.maps["slots"].value["hop"]
@@ -157,9 +157,8 @@ class Tracer:
         """Start to read, and make these rules active; see `apply`."""
         point = BY_NAME["sched_switch"]
         code = splice.splice(self._module.instructions(point.program), places(self._module))
-        self._turns = loader.attach(
-            self._module.load(code, f"on_{point.name}", programs.target(point)), programs.target(point)
-        )
+        self.turns_program = self._module.load(code, f"on_{point.name}", programs.target(point))
+        self._turns = loader.attach(self.turns_program, programs.target(point))
         for thread in self._threads:
             thread.start()
         if plans:

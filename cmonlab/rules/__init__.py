@@ -1,6 +1,6 @@
 """Rules: what to trace, where, how, and how often."""
 
-from .engine import Plan, resolve_points, selects, standardise
+from .engine import Plan, points_of, resolve_points, selects, standardise, threshold
 from .files import load_rules, parse_rules
 from .model import MAX_RULES, ContainerFacts, Containers, Match, Rule, RuleSet
 
@@ -14,7 +14,9 @@ __all__ = [
     "RuleSet",
     "load_rules",
     "parse_rules",
+    "points_of",
     "resolve_points",
     "selects",
     "standardise",
+    "threshold",
 ]

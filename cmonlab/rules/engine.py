@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from ..errors import NotTraceable, RuleError, UnknownName
 from ..kernel.pcapfilter import Instruction, compile_expression
 from ..kernel.points import BY_NAME, CATALOGUE, groups
+from .budget import LOWEST
 from .model import ContainerFacts, Rule, RuleSet
 from .problems import short
 
@@ -34,6 +35,10 @@ class Plan:
         Points that this kernel has, in the order of the catalogue, custom ones last.
     sample : int
         A packet is in the sample if its 32-bit hash is not above; ``2**32 - 1`` takes all.
+    begin : int
+        The same for the beginning, where a budget decides how much is taken later.
+    budgeted : bool
+        Whether one does.
     limit : int
         Events a second, 0 without limit.
     by_flow : bool
@@ -51,6 +56,8 @@ class Plan:
     filter: tuple[Instruction, ...]
     points: tuple[str, ...]
     sample: int
+    begin: int
+    budgeted: bool
     limit: int
     by_flow: bool
     selected: bool
@@ -94,7 +101,9 @@ def _plan(rule: Rule, available: Sequence[str]) -> Plan:
         mode=rule.mode,
         filter=compiled(rule),
         points=points_of(rule, available),
-        sample=max(0, round(rule.sample * 2**32) - 1),
+        sample=threshold(rule.sample),
+        begin=threshold(min(rule.sample, LOWEST[rule.mode]) if rule.max_overhead else rule.sample),
+        budgeted=rule.max_overhead is not None,
         limit=rule.limit or 0,
         by_flow=rule.by == "flow",
         selected=match.containers is not None,
@@ -102,6 +111,11 @@ def _plan(rule: Rule, available: Sequence[str]) -> Plan:
         outgoing=match.direction != "in",
         duration_s=rule.duration,
     )
+
+
+def threshold(share: float) -> int:
+    """Return the greatest hash of a packet that is in a sample."""
+    return max(0, round(share * 2**32) - 1)
 
 
 def compiled(rule: Rule) -> tuple[Instruction, ...]:

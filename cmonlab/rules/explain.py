@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import NotTraceable
 from ..kernel import pcapfilter
 from ..kernel.pcapfilter import Instruction
-from ..kernel.points import BY_NAME, Point
+from ..kernel.points import BY_NAME, Point, groups
+from .budget import LOWEST, Level
 from .engine import compiled, points_of, selects
 from .model import ContainerFacts, Rule
 
@@ -70,6 +71,8 @@ class Explanation:
     matched_ns, unmatched_ns : float
         Estimated cost of a packet between two containers on one bridge that the rule
         matches, and of one that it does not.
+    budget : str
+        What a budget will do, empty where there is none.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Explanation:
     listing: tuple[str, ...]
     matched_ns: float
     unmatched_ns: float
+    budget: str
 
 
 def explain(
@@ -126,7 +130,25 @@ def explain(
         listing=listing(program),
         matched_ns=passes * (COST_NS["unmatched"] + behind_ns),
         unmatched_ns=float(passes * COST_NS["unmatched"]),
+        budget=_budgeted(rule, points),
     )
+
+
+def _budgeted(rule: Rule, points: Sequence[PointFacts]) -> str:
+    if rule.budget is None:
+        return ""
+    modes = list(LOWEST)[list(LOWEST).index(rule.mode) :]
+    begin = Level(rule.mode, min(rule.sample, LOWEST[rule.mode]))
+    told = [f"at most {rule.max_overhead}, of the programs of all rules together; it begins with {begin}"]
+    if len(modes) > 1:
+        told.append(f"where that costs too much, it falls back to mode {', then '.join(modes[1:])}")
+    there = [point for point in points if point.available]
+    # As a budget counts: by packets at the point that most of them pass.
+    most = max((point.passes for point in there if point.name in groups()["path"]), default=1) if there else 1
+    least = sum(point.passes for point in there) / max(1, most) * COST_NS["count"]
+    if rule.budget.unit == "ns" and least > rule.budget.most:
+        told.append(f"by the estimate it cannot be kept: even to leave packets out costs {least:,.0f} ns")
+    return "; ".join(told)
 
 
 def _refused(rule: Rule, available: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ..kernel.pcapfilter import MAX_CHARACTERS
+from .budget import Budget
 from .problems import QUOTE, rule_error, short
 
 #: Rules that can be active at a time: the width of hop.rules in bpf/records.h.
@@ -102,6 +103,14 @@ def _duration_s(value: Any) -> Any:
     if not found:
         raise ValueError("must be seconds, or text such as 30s, 5min, 2h; left out, the rule has no end")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def _overhead(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"must be text with a unit, as 3% or 800ns, not {short(value)}")
+    return Budget.parse(value).told()
 
 
 def _spelled_out(value: Any) -> Any:
@@ -226,6 +235,12 @@ class Rule(_Part):
         description="Events a second that mode capture records at most; left out, all.",
         examples=[50000],
     )
+    max_overhead: Annotated[str | None, BeforeValidator(_overhead, json_schema_input_type=str | None)] = Field(
+        None,
+        description="What the programs may cost: a share of the kernel's time, or nanoseconds a packet; less is taken "
+        "of the packets before they cost more. Left out, it is not watched.",
+        examples=["3%", "800ns"],
+    )
     duration: Annotated[float | None, BeforeValidator(_duration_s, json_schema_input_type=float | str | None)] = Field(
         None,
         gt=0,
@@ -242,6 +257,11 @@ class Rule(_Part):
         if self.limit is not None and self.mode != "capture":
             raise ValueError(f"`limit` is about events, and mode {self.mode} records none", "use `sample`")
         return self
+
+    @property
+    def budget(self) -> Budget | None:
+        """What it may cost, None where that is not watched."""
+        return None if self.max_overhead is None else Budget.parse(self.max_overhead)
 
     @classmethod
     def from_expression(cls, expression: str, name: str = "packets", **fields: Any) -> Rule:

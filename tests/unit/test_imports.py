@@ -23,6 +23,7 @@ LAYERS = [
     {"plot"},
     {
         "session",
+        "budgets",
         "facts",
         "cells",
         "columnar",

@@ -29,7 +29,7 @@ TEXTS = [*EXAMPLES, *(json.dumps(data) for data in DATA), *(yaml.safe_dump(data)
 
 FIELDS = [*Rule.model_fields, "rules", "packets", "containers", "direction", "image", "label", "network", "sampel"]
 VALUES = ["capture", "aggregate", "count", "pair", "flow", "in", "out", "both", "all", "default", "path", "sched",
-          "drops", "kfree_skb", "10%", "0%", "30s", "5min", "2h", "9" * 400, "1e999", "2001-01-01"]  # fmt: skip
+          "drops", "kfree_skb", "10%", "0%", "9ns", "30s", "5min", "2h", "9" * 400, "1e999", "2001-01-01"]  # fmt: skip
 YAML = ["&a ", "*a", "!!int ", "!!python/name:os.system ", "!!binary ", "!!set ", "<<: ", "---\n", "...\n", "? ", "- ",
         ": ", "{", "}", "[", "]", ",", "|\n", ">-\n", "#", "%YAML 9.9\n", "'", '"', "\t", "\n", "  ", "\\", "null",
         "yes", "~", "1:30:00", "0o17", "0x1F", "1e3", ".nan", "-.inf", "-0"]  # fmt: skip

@@ -74,9 +74,10 @@ def test_rules_are_told():
     session = Session(bulk(300), entries)
     assert session.rules().to_dict("records") == [
         {"slot": 0, "name": "web", "mode": "capture", "expression": "tcp port 80",
-         "containers": "name web-* or db, to them", "sample": 0.1, "first_epoch": 2, "last_epoch": 3},
+         "containers": "name web-* or db, to them", "sample": 0.1, "sample_min": 0.1, "max_overhead": "",
+         "first_epoch": 2, "last_epoch": 3},
         {"slot": 3, "name": "all", "mode": "aggregate", "expression": "", "containers": "", "sample": 1.0,
-         "first_epoch": 1, "last_epoch": 1},
+         "sample_min": 1.0, "max_overhead": "", "first_epoch": 1, "last_epoch": 1},
     ]  # fmt: skip
     assert "tcp port 80 of containers name web-* or db, to them (sampled 10%); all IP packets (aggregate)" in repr(
         session
@@ -84,6 +85,28 @@ def test_rules_are_told():
     assert session.sampled == "sampled 10%"
     assert session.sampled in repr(session).splitlines()[1]
     assert session.sampled in caption(session)
+
+
+def test_a_budget_is_told_and_no_one_share_is_claimed():
+    entries, columns = manifest(), bulk(300)
+    entries["rules"][0]["rule"] |= {"max_overhead": "3%"}
+    at = columns["ts_ns"][[100, 200]].tolist()
+    step = {"rule": "all", "epoch": 1, "mode_before": "capture", "mode": "capture", "why": "there is room: 1%"}
+    entries["budget"] = {
+        "error": "",
+        "changes": [
+            step | {"start_ns": 1, "end_ns": 2, "sample_before": 0.01, "sample": 0.01},
+            step | {"start_ns": at[0], "end_ns": at[1], "sample_before": 0.01, "sample": 0.02},
+        ],
+        "kept": [{"rule": "all", "measurements": 9, "over": 1, "highest": 0.0312, "mean": 0.012}],
+    }
+    session = Session(columns, entries)
+    assert session.sampled == "sampled 1% to 2%"
+    assert session.rules()[["sample_min", "sample", "max_overhead"]].to_numpy().tolist() == [[0.01, 0.02, "3%"]]
+    assert session.budget()["sample"].tolist() == [0.01, 0.02]
+    assert "budget of all, 3%: 1.2% on average, 3.12% at most; over it in 1 of 9 measurements" in repr(session)
+    # Packets on their way at a change may have been taken in part.
+    assert Facts(entries).breaks(columns["epoch"], columns["ts_ns"]).tolist() == at
 
 
 def test_of_a_sample_no_reads_are_guessed():
