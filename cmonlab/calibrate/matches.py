@@ -1,0 +1,92 @@
+"""False matches: hops of several packets in one journey, and reads that took another packet.
+
+What tells packets apart here is nothing that the correlation looks at: a hop's place
+in the order, and the reading application's own log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from ..session import Session
+from .senders import Reads
+
+
+def mixed(session: Session, alike: tuple[str, ...] = ()) -> int:
+    """Return how many journeys have hops of more than one packet.
+
+    Parameters
+    ----------
+    session : Session
+        Of packets none of which overtook another one.
+    alike : tuple of str
+        Columns of the events. Of packets that are the same in them, the last one at a
+        hop is the last one at every other, and so on back; without columns, of all.
+        Dropped packets must be told by them from those behind, or be the first of
+        those that are alike.
+    """
+    events, found, stages = session._columns, session._found, session._facts.stages
+    way = stages.of("transmit", events["point"]) | stages.of("receive", events["point"])
+    at = np.flatnonzero(way)
+    look = pd.DataFrame({name: events[name][at] for name in alike} | {"hop": found.hops.code[at]})
+    place = np.full(len(way), -1, np.int64)
+    place[at] = look.groupby(list(look.columns)).cumcount(ascending=False).to_numpy()
+    event = found.event.astype(np.int64)
+    journey = np.repeat(np.arange(len(found)), found.length)
+    journey, event = journey[way[event]], event[way[event]]
+    hops = pd.DataFrame({"journey": journey, "hop": found.hops.code[event], "place": place[event]})
+    several = hops.groupby("journey")["place"].nunique() > 1
+    twice = hops.duplicated(["journey", "hop"]).groupby(hops["journey"]).any()
+    return int((several | twice).sum())
+
+
+def wrong_datagram_reads(session: Session, reads: Reads, look_of: Callable[[int], int]) -> int:
+    """Return how many journeys end with a read that took another message.
+
+    Parameters
+    ----------
+    reads : Reads
+        The application's.
+    look_of : callable
+        Tells the events' ``seq`` of a message by its number.
+
+    Notes
+    -----
+    Of messages with one number, the first that departed is the first that is read.
+    """
+    table = session.journeys()
+    looks = pd.Series(reads.number).map({number: look_of(number) for number in np.unique(reads.number).tolist()})
+    log = pd.DataFrame({"seq": looks, "before": reads.before_ns, "after": reads.after_ns})
+    log["which"] = log.groupby("seq").cumcount()
+    came = table[table["outcome"].isin(["delivered", "arrived"])].copy()
+    came["which"] = came.groupby("seq").cumcount()
+    came["read_ns"] = came["start_ns"] + came["one_way_delay_ns"]
+    joined = came[came["outcome"] == "delivered"].merge(log, "left", on=["seq", "which"])
+    right = (joined["before"] <= joined["read_ns"]) & (joined["read_ns"] <= joined["after"])
+    return int((~right).sum())
+
+
+def wrong_stream_reads(session: Session, reads: Reads, direction: str) -> int:
+    """Return how many segments of a direction end with a read that did not take their last byte.
+
+    Parameters
+    ----------
+    reads : Reads
+        The application's; ``number`` counts the bytes read.
+    direction : str
+        As in the journeys table; there is one connection, and its SYN was seen.
+    """
+    table = session.journeys()
+    table = table[table["direction"] == direction]
+    first = int(table["seq"].iloc[0]) + 1  # behind the SYN
+    data = table[(table["outcome"] == "delivered") & (table["payload_bytes"] > 0)]
+    end = (data["seq"].to_numpy(np.int64) - first) % 2**32 + data["payload_bytes"].to_numpy(np.int64)
+    call = np.searchsorted(reads.number, end)
+    known = call < len(reads)
+    call = np.minimum(call, len(reads) - 1)
+    read_ns = (data["start_ns"] + data["one_way_delay_ns"]).to_numpy()
+    right = known & (reads.before_ns[call] <= read_ns) & (read_ns <= reads.after_ns[call])
+    return int((~right).sum())
