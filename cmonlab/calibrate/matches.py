@@ -7,15 +7,25 @@ in the order, and the reading application's own log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from ..session import Session
+from .check import Check
 from .senders import Reads
 
 
-def mixed(session: Session, alike: tuple[str, ...] = ()) -> int:
+GROUP = "counts"
+
+
+def exact(session: Session) -> Callable[..., Check]:
+    """Return what makes a check of a recording's counts: name, truth, measured, note."""
+    return partial(Check, GROUP, unit="", tolerance=0, blind_ns=session.blind_ns)
+
+
+def mixed(session: Session, alike: tuple[str, ...] = (), direction: str | None = None) -> int:
     """Return how many journeys have hops of more than one packet.
 
     Parameters
@@ -27,6 +37,8 @@ def mixed(session: Session, alike: tuple[str, ...] = ()) -> int:
         hop is the last one at every other, and so on back; without columns, of all.
         Dropped packets must be told by them from those behind, or be the first of
         those that are alike.
+    direction : str, optional
+        Judge only the journeys of one direction.
     """
     events, found, stages = session._columns, session._found, session._facts.stages
     way = stages.of("transmit", events["point"]) | stages.of("receive", events["point"])
@@ -40,31 +52,41 @@ def mixed(session: Session, alike: tuple[str, ...] = ()) -> int:
     hops = pd.DataFrame({"journey": journey, "hop": found.hops.code[event], "place": place[event]})
     several = hops.groupby("journey")["place"].nunique() > 1
     twice = hops.duplicated(["journey", "hop"]).groupby(hops["journey"]).any()
-    return int((several | twice).sum())
+    bad = several | twice
+    if direction is not None:
+        bad &= (session.journeys()["direction"] == direction).loc[bad.index]
+    return int(bad.sum())
 
 
-def wrong_datagram_reads(session: Session, reads: Reads, look_of: Callable[[int], int]) -> int:
+def wrong_datagram_reads(session: Session, reads: Reads, direction: str, look_of: Callable[[int], int]) -> int:
     """Return how many journeys end with a read that took another message.
 
     Parameters
     ----------
     reads : Reads
         The application's.
+    direction : str
+        As in the journeys table: what the application is sent.
     look_of : callable
         Tells the events' ``seq`` of a message by its number.
 
     Notes
     -----
-    Of messages with one number, the first that departed is the first that is read.
+    The first that departed is the first that is read; where they are not as many, of
+    those that look the same.
     """
     table = session.journeys()
-    looks = pd.Series(reads.number).map({number: look_of(number) for number in np.unique(reads.number).tolist()})
-    log = pd.DataFrame({"seq": looks, "before": reads.before_ns, "after": reads.after_ns})
-    log["which"] = log.groupby("seq").cumcount()
-    came = table[table["outcome"].isin(["delivered", "arrived"])].copy()
-    came["which"] = came.groupby("seq").cumcount()
+    came = table[(table["direction"] == direction) & table["outcome"].isin(["delivered", "arrived"])].copy()
     came["read_ns"] = came["start_ns"] + came["one_way_delay_ns"]
-    joined = came[came["outcome"] == "delivered"].merge(log, "left", on=["seq", "which"])
+    log = pd.DataFrame({"before": reads.before_ns, "after": reads.after_ns})
+    if len(came) == len(log):
+        came["look"] = log["look"] = 0
+    else:
+        came["look"] = came["seq"].astype(np.int64)
+        log["look"] = [look_of(number) for number in reads.number.tolist()]
+    for rows in (came, log):
+        rows["which"] = rows.groupby("look").cumcount()
+    joined = came[came["outcome"] == "delivered"].merge(log, "left", on=["look", "which"])
     right = (joined["before"] <= joined["read_ns"]) & (joined["read_ns"] <= joined["after"])
     return int((~right).sum())
 
