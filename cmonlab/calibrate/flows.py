@@ -14,7 +14,8 @@ from .senders import Batch
 from .testbed import Testbed
 from .traffic import ADDRESS, FAMILY, free_port, hash_of, payload, udp_socket
 
-_SIZE = 40
+#: Of the payload of most datagrams.
+SIZE_BYTES = 40
 _UDP_SEGMENT = 103  # uapi/linux/udp.h
 _SEGMENTS, _SEGMENT_BYTES = 10, 1000
 _FRAGMENTED_BYTES, _FRAGMENTS = 4000, 3
@@ -78,7 +79,7 @@ def _bound(bed: Testbed, name: str, family: int, address: str, port: int = 0) ->
 
 @contextmanager
 def _udp(
-    bed: Testbed, count: int, *, family=socket.AF_INET, bind=ADDRESS[4]["c0"], target="", source="", size=_SIZE,
+    bed: Testbed, count: int, *, family=socket.AF_INET, bind=ADDRESS[4]["c0"], target="", source="", size=SIZE_BYTES,
     rule="udp port {port}", times: int = 1,
 ) -> Iterator[Flow]:  # fmt: skip
     """Yield numbered datagrams; `times` packets come of each."""
@@ -131,27 +132,36 @@ def fragments6(bed: Testbed, count: int):
 @contextmanager
 def masquerade(bed: Testbed, count: int):
     """Routed, the source address is that of the router."""
-    with routed(bed), netfilter(bed, "host", "nat", "POSTROUTING", "-s", "10.78.0.0/24", "-j", "MASQUERADE"):
-        with _udp(bed, count, source=OUTSIDE["c1"]) as flow:
-            yield flow
+    with (
+        routed(bed),
+        netfilter(bed, "host", "nat", "POSTROUTING", "-s", "10.78.0.0/24", "-j", "MASQUERADE"),
+        _udp(bed, count, source=OUTSIDE["c1"]) as flow,
+    ):
+        yield flow
 
 
 @contextmanager
 def source_nat(bed: Testbed, count: int):
     """Routed, the source address and port are others."""
     rule = ("-s", "10.78.0.0/24", "-p", "udp", "-j", "SNAT", "--to-source", f"{GATEWAY}:30000-30999")
-    with routed(bed), netfilter(bed, "host", "nat", "POSTROUTING", *rule):
-        with _udp(bed, count, source=OUTSIDE["c1"]) as flow:
-            yield flow
+    with (
+        routed(bed),
+        netfilter(bed, "host", "nat", "POSTROUTING", *rule),
+        _udp(bed, count, source=OUTSIDE["c1"]) as flow,
+    ):
+        yield flow
 
 
 @contextmanager
 def destination_nat(bed: Testbed, count: int):
     """Routed, sent to an address of the router."""
     rule = ("-d", OUTSIDE["host"], "-p", "udp", "-j", "DNAT", "--to-destination", ADDRESS[4]["c0"])
-    with routed(bed), netfilter(bed, "host", "nat", "PREROUTING", *rule):
-        with _udp(bed, count, source=OUTSIDE["c1"], target=OUTSIDE["host"]) as flow:
-            yield flow
+    with (
+        routed(bed),
+        netfilter(bed, "host", "nat", "PREROUTING", *rule),
+        _udp(bed, count, source=OUTSIDE["c1"], target=OUTSIDE["host"]) as flow,
+    ):
+        yield flow
 
 
 @contextmanager
@@ -199,14 +209,17 @@ def udp_gso_split(bed: Testbed, count: int):
 def made(bed: Testbed, frames: list[bytes], port: int, repeated: bool) -> Iterator[Flow]:
     """Frames made by scapy; where `repeated`, 20% of them twice, and 20% late."""
     order = duplicated_and_reordered(len(frames)) if repeated else list(range(len(frames)))
-    look = _look_of(_SIZE)
+    look = _look_of(SIZE_BYTES)
     with udp_socket(bed, "c0", port, buffer_bytes=_BUFFER_BYTES) as receiver, wire(bed, "c1") as sender:
         batch = Batch(in_order(frames, order))
         looks = [look(number) for number in order]
         yield Flow(f"udp port {port}", sender, receiver, batch, len(order), len(order), order, looks, look)
 
 
-_ECHO = {4: (socket.IPPROTO_ICMP, 8, "icmp"), 6: (socket.IPPROTO_ICMPV6, 128, "icmp6[icmp6type] >= 128 and ip6[40] <= 129")}
+_ECHO = {
+    4: (socket.IPPROTO_ICMP, 8, "icmp"),
+    6: (socket.IPPROTO_ICMPV6, 128, "icmp6[icmp6type] >= 128 and ip6[40] <= 129"),
+}
 _IDENTIFIER = 0x4242
 
 

@@ -16,7 +16,6 @@ from ..session import Session
 from .check import Check
 from .senders import Reads
 
-
 GROUP = "counts"
 
 

@@ -110,9 +110,12 @@ def checked(bed: Testbed, title: str, name: str, count: int, pace_pps: float | N
     make, route = KINDS[name]
     port = free_port()
     pace_bps = None if pace_pps is None else pace_pps * _PAYLOAD_BYTES * 8
-    with make(bed, route) as route, recording(bed, f"tcp port {port}") as done:
-        with Sniffer(bed, route.interface) as sniffer:
-            went = transfer(bed, route.bind, port, route.target, count * _PAYLOAD_BYTES, pace_bps)
+    with (
+        make(bed, route) as route,
+        recording(bed, f"tcp port {port}") as done,
+        Sniffer(bed, route.interface) as sniffer,
+    ):
+        went = transfer(bed, route.bind, port, route.target, count * _PAYLOAD_BYTES, pace_bps)
     return checks(title, route, done.session, sniffer, went)
 
 

@@ -1,0 +1,89 @@
+"""Datagrams and echoes: n packets in, n journeys out, and no hop or read in the journey of another packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pandas as pd
+
+from ..session import Session
+from .check import Check
+from .flows import Flow
+from .matches import exact, mixed, wrong_datagram_reads
+from .senders import Reads, read_messages
+from .testbed import Testbed
+from .traffic import recording
+
+
+def checked(
+    bed: Testbed, title: str, make: Callable[[], AbstractContextManager[Flow]], rate: float, share: float
+) -> list[Check]:
+    """Send what `make` yields, and return the checks.
+
+    Parameters
+    ----------
+    rate : float
+        The machine's packet rate, packets a second.
+    share : float
+        Of that rate; 1 is as fast as it goes.
+    """
+    with make() as flow, recording(bed, flow.rule) as done:
+        reading = bed.start(flow.receiver_name, read_messages, flow.receiver, len(flow.numbers), flow.at, flow.width)
+        sent_pps = bed.call("c1", flow.batch.send, flow.sender, rate * share if share < 1 else None)
+        reads = reading.result(timeout=60)
+    paced = f"paced to {share:.0%} of" if share < 1 else "as fast as it goes; untraced the machine brings"
+    speed = f"{sent_pps:,.0f} messages/s, {paced} {rate:,.0f}/s"
+    return checks(title, flow, done.session, reads, speed)
+
+
+def checks(title: str, flow: Flow, session: Session, reads: Reads, speed: str) -> list[Check]:
+    """Return the checks of datagrams that were recorded."""
+    check, table, lost = exact(session), session.journeys(), session.lost_events
+    told = f"{speed}; {lost} lost events"
+    found = [
+        check(
+            f"{title}: messages read in order", len(flow.numbers), in_place(flow, reads), note="the reader's own log"
+        ),
+        check(f"{title}: false matches", 0, false_matches(flow, session, reads), note=_how(table, lost)),
+    ]
+    if lost:
+        return [*found, *_accounted(check, title, flow, session, told)]
+    found += [
+        check(f"{title}: journeys", flow.journeys, len(table), note=told),
+        check(f"{title}: complete journeys", flow.complete, int(table["complete"].sum()), note=told),
+    ]
+    if flow.looks is not None:
+        wrong = sum(a != b for a, b in zip(table["seq"].tolist(), flow.looks, strict=False))
+        found.append(check(f"{title}: journeys out of order", 0, wrong, note="by the hash of each packet's payload"))
+    return found
+
+
+def in_place(flow: Flow, reads: Reads) -> int:
+    """Return how many messages the application read in their order."""
+    return sum(a == b for a, b in zip(flow.numbers, reads.number.tolist(), strict=False))
+
+
+def _how(table: pd.DataFrame, lost: int) -> str:
+    delivered = int((table["outcome"] == "delivered").sum())
+    order = "by what packets hold, as events were lost" if lost else "by each packet's place in the order at each hop"
+    return f"{order}, and by the application's log for the {delivered:,} reads that were joined"
+
+
+def false_matches(flow: Flow, session: Session, reads: Reads) -> int:
+    """Return how many journeys mix packets, or end with another packet's read."""
+    # Where events are missing, places tell nothing.
+    alike = ("seq", "ident", "dport") if session.lost_events else ()
+    direction = "c1 → c0" if flow.receiver_name == "c0" else "c0 → c1"
+    return mixed(session, alike) + wrong_datagram_reads(session, reads, direction, flow.look_of)
+
+
+def _accounted(check: Callable, title: str, flow: Flow, session: Session, told: str) -> list[Check]:
+    """Return what must hold where events were lost: every packet is in the ledger, and no journey is made up."""
+    ledger = session.ledger().set_index("point")
+    off = (ledger["seen"] - ledger.drop(columns="seen").sum(axis=1)).abs().sum()
+    more = max(0, len(session.journeys()) - flow.journeys)
+    return [
+        check(f"{title}: ledger out of balance", 0, int(off), note=told),
+        check(f"{title}: journeys beyond the packets", 0, more, note=told),
+    ]
