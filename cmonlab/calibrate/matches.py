@@ -102,6 +102,8 @@ def wrong_stream_reads(session: Session, reads: Reads, direction: str) -> int:
     """
     table = session.journeys()
     table = table[table["direction"] == direction]
+    if table.empty or not len(reads):
+        return 0
     first = int(table["seq"].iloc[0]) + 1  # behind the SYN
     data = table[(table["outcome"] == "delivered") & (table["payload_bytes"] > 0)]
     end = (data["seq"].to_numpy(np.int64) - first) % 2**32 + data["payload_bytes"].to_numpy(np.int64)

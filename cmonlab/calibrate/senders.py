@@ -22,7 +22,7 @@ _MESSAGE = np.dtype({
 })  # struct mmsghdr (socket.h)  # fmt: skip
 _AT_ONCE = 256  # messages a call: the sender gives the other threads their turn in between
 _TICK_S = 50e-6
-_IDLE_S = 1.0
+_IDLE_S = 5.0  # on a busy machine a sender may stand still for a second
 _LARGEST_BYTES = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -127,16 +127,18 @@ def reads_of(rows: Sequence[tuple[int, int, int]]) -> Reads:
     return Reads(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 
-def read_messages(sock: socket.socket, count: int, at: int = 0, width: int = 4) -> Reads:
-    """Read messages, on a processor that is not the sender's, until all are there or none comes for a second.
+def read_messages(sock: socket.socket, count: int, at: int = 0, width: int = 4, idle_s: float = _IDLE_S) -> Reads:
+    """Read messages, on a processor that is not the sender's, until all are there or none comes any more.
 
     Parameters
     ----------
     at, width : int
         Where in a message its number is, in bytes.
+    idle_s : float
+        None comes any more when none came for so long.
     """
     rows, buffer, now = [], memoryview(bytearray(_LARGEST_BYTES)), time.monotonic_ns
-    sock.settimeout(_IDLE_S)
+    sock.settimeout(idle_s)
     with pinned(processors()[1]):
         while len(rows) < count:
             before_ns = now()
