@@ -45,6 +45,8 @@ class Flow:
         The events' ``seq`` of the packets in order of departure, where each message is one packet.
     look_of : callable
         Tells the events' ``seq`` by a message's number.
+    parts : int
+        In how many packets each goes on that leaves the sender, 0 where it goes on as it is.
     at, width : int
         Where in what is read its number is, in bytes.
     """
@@ -59,6 +61,7 @@ class Flow:
     looks: list[int] | None
     look_of: Callable[[int], int]
     receiver_name: str = "c0"
+    parts: int = 0
     at: int = 0
     width: int = 4
 
@@ -191,7 +194,7 @@ def _segmented(bed: Testbed, count: int, split: bool) -> Iterator[Flow]:
         complete = len(parts) if split else count
         yield Flow(
             flow.rule, flow.sender, flow.receiver, batch, complete + split * count, complete,
-            list(range(len(parts))), None, _look_of(_SEGMENT_BYTES),
+            list(range(len(parts))), None, _look_of(_SEGMENT_BYTES), parts=_SEGMENTS * split,
         )  # fmt: skip
 
 
@@ -240,7 +243,7 @@ def _echo(bed: Testbed, count: int, version: int) -> Iterator[Flow]:
     with bed.call("c1", make) as sock:
         numbers = list(range(count))
         batch = Batch([struct.pack(">BBHHH", request, 0, 0, 0, number) + bytes(32) for number in numbers])
-        yield Flow(rule, sock, sock, batch, 2 * count, 2 * count, numbers, None, int, "c1", 6, 2)
+        yield Flow(rule, sock, sock, batch, 2 * count, 2 * count, numbers, None, int, "c1", at=6, width=2)
 
 
 def icmp(bed: Testbed, count: int):

@@ -57,6 +57,22 @@ def mixed(session: Session, alike: tuple[str, ...] = (), direction: str | None =
     return int(bad.sum())
 
 
+def wrong_parts(session: Session, parts: int) -> int:
+    """Return how many of the packets that others were split into are missing, or told to be part of another one.
+
+    Parameters
+    ----------
+    parts : int
+        Into so many each packet of several segments was split; none overtook another one.
+    """
+    table = session.journeys()
+    whole = table["journey"][table["gso_segs"] > 1].to_numpy()
+    part = table["parent"][table["parent"] >= 0].to_numpy()
+    truth = np.repeat(whole, parts)
+    shared = min(len(part), len(truth))
+    return int((part[:shared] != truth[:shared]).sum()) + abs(len(part) - len(truth))
+
+
 def wrong_datagram_reads(session: Session, reads: Reads, direction: str, look_of: Callable[[int], int]) -> int:
     """Return how many journeys end with a read that took another message.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from ..session import Session
 from .check import Check
 from .flows import Flow
-from .matches import exact, mixed, wrong_datagram_reads
+from .matches import exact, mixed, wrong_datagram_reads, wrong_parts
 from .senders import Reads, read_messages
 from .testbed import Testbed
 from .traffic import recording
@@ -53,6 +53,12 @@ def checks(title: str, flow: Flow, session: Session, reads: Reads, speed: str) -
         check(f"{title}: journeys", flow.journeys, len(table), note=told),
         check(f"{title}: complete journeys", flow.complete, int(table["complete"].sum()), note=told),
     ]
+    if flow.parts:
+        wrong, split = wrong_parts(session, flow.parts), int((table["outcome"] == "split").sum())
+        found += [
+            check(f"{title}: packets split", len(flow.batch), split, note=f"into {flow.parts} each"),
+            check(f"{title}: parts of another packet", 0, wrong, note="by their order"),
+        ]
     if flow.looks is not None:
         wrong = sum(a != b for a, b in zip(table["seq"].tolist(), flow.looks, strict=False))
         found.append(check(f"{title}: journeys out of order", 0, wrong, note="by the hash of each packet's payload"))
@@ -80,10 +86,18 @@ def false_matches(flow: Flow, session: Session, reads: Reads) -> int:
 
 def _accounted(check: Callable, title: str, flow: Flow, session: Session, told: str) -> list[Check]:
     """Return what must hold where events were lost: every packet is in the ledger, and no journey is made up."""
-    ledger = session.ledger().set_index("point")
+    ledger, events = session.ledger().set_index("point"), session.events
     off = (ledger["seen"] - ledger.drop(columns="seen").sum(axis=1)).abs().sum()
-    more = max(0, len(session.journeys()) - flow.journeys)
-    return [
+    found = [
         check(f"{title}: ledger out of balance", 0, int(off), note=told),
-        check(f"{title}: journeys beyond the packets", 0, more, note=told),
+        check(f"{title}: journeys beyond the packets", 0, max(0, len(session.journeys()) - flow.journeys), note=told),
     ]
+    if not flow.parts:
+        passed = events.loc[events["point"] == "net_dev_queue", ["netns", "ifindex"]].drop_duplicates()
+        each = flow.journeys // (1 if flow.receiver_name == "c0" else 2)  # answers pass other interfaces
+        queue = ledger.loc["net_dev_queue"]
+        found.append(check(
+            f"{title}: packets at net_dev_queue, recorded or lost", each * len(passed),
+            int(queue["recorded"] + queue["lost"]), note="packets, times the interfaces that they were queued for",
+        ))  # fmt: skip
+    return found

@@ -6,7 +6,6 @@ import random
 import socket
 from collections.abc import Sequence
 
-from ..errors import NotTraceable
 from .testbed import Testbed
 from .traffic import ADDRESS, payload
 
@@ -14,22 +13,13 @@ _SPORT = 4242
 
 
 def datagrams(bed: Testbed, port: int, count: int, size: int = 40) -> list[bytes]:
-    """Return Ethernet frames of numbered UDP datagrams from c1 to c0, whose IP identification is their number.
+    """Return Ethernet frames of numbered UDP datagrams from c1 to c0, whose IP identification is their number."""
+    from scapy.layers.inet import IP, UDP  # takes a moment to load
+    from scapy.layers.l2 import Ether
 
-    Raises
-    ------
-    NotTraceable
-        scapy is not installed.
-    """
-    try:
-        from scapy.layers.inet import IP, UDP
-        from scapy.layers.l2 import Ether
-    except ImportError as error:
-        raise NotTraceable("packets cannot be made", why=str(error), fix="pip install scapy") from error
     mac = {link["namespace"]: link["mac"] for link in bed.links() if link["name"] == "eth0"}
     frames = []
     for number in range(count):
-        # Without this scapy builds it once more for every length and checksum.
         packet = IP(src=ADDRESS[4]["c1"], dst=ADDRESS[4]["c0"], id=number & 0xFFFF) / UDP(sport=_SPORT, dport=port)
         frames.append(bytes(Ether(src=mac["c1"], dst=mac["c0"]) / packet / payload(number, size)))
     return frames

@@ -15,6 +15,7 @@ from cmonlab.calibrate.streams import Sniffer, transfer
 from cmonlab.calibrate.testbed import command, ip, testbed
 from cmonlab.calibrate.traffic import ADDRESS, free_port, recording
 from cmonlab.errors import NotTraceable
+from cmonlab.kernel import tracer
 from cmonlab.rules import Rule
 
 COUNT, RATE = 211, 20_000
@@ -106,6 +107,15 @@ def test_reads_of_a_stream_are_held_against_the_log(lab):
     later = Reads(reads.before_ns[1:], reads.after_ns[1:], reads.number[:-1])
     assert wrong_stream_reads(done.session, later, "c1 → c0") > 5
     assert mixed(done.session, ("seq", "ident")) == 0
+
+
+@pytest.mark.parametrize("kind", ["UDP", "VXLAN", "ICMP", "IP fragments"])
+def test_lost_events_are_accounted_for(lab, rate, kind, monkeypatch):
+    monkeypatch.setattr(tracer, "POLL_S", 60)
+    monkeypatch.setattr(tracer, "Tracer", partial(tracer.Tracer, ring_bytes=65536))
+    checks = all_pass(partial(messages.checked, lab, kind, partial(flows.KINDS[kind], lab, COUNT * 5), rate, 1))
+    assert "journeys" not in checks
+    assert checks["packets at net_dev_queue, recorded or lost"].truth >= 2 * COUNT * 5
 
 
 def state(lab):

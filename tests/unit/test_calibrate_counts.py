@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_stream_reads
+from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_parts, wrong_stream_reads
 from cmonlab.calibrate.packets import duplicated_and_reordered, in_order
 from cmonlab.calibrate.segments import is_dropped
 from cmonlab.calibrate.senders import Batch, read_messages, reads_of
@@ -204,3 +204,24 @@ def test_a_batch_that_is_refused():
     far.close()
     with near, pytest.raises(OSError, match="refused"):
         Batch([b"nobody listens"]).send(near)
+
+
+def split(*parents):
+    """Return a session of packets of two parts: the whole, and which parts come next (of which whole)."""
+    rows, now = [], 0
+    for number, parent in enumerate(parents):
+        for step, (netns, ifindex, point) in enumerate(PATH[:1] if parent is None else PATH[1:]):
+            rows.append({
+                "ts_ns": now + step, "netns": netns, "ifindex": ifindex, "point": point, "saddr": A1, "daddr": A0,
+                "skb": BASE + 4 * number, "proto": UDP, "shape": 7 << 3, "sport": 1, "dport": 2, "ident": number,
+                "len_bytes": 28 + (200 if parent is None else parent), "detail": 2 if parent is None else 1,
+            })  # fmt: skip
+        now += 100
+    return session_of(rows)
+
+
+def test_parts_are_told_by_their_order():
+    assert wrong_parts(split(None, 100, 100, None, 150, 50), 2) == 0
+    assert (
+        wrong_parts(split(None, 100, 100, None, 150), 2) == 2
+    )  # one was not seen: what the other belongs to is not told
