@@ -81,7 +81,9 @@ def false_matches(flow: Flow, session: Session, reads: Reads) -> int:
     # Where events are missing, places tell nothing.
     alike = ("seq", "ident", "dport") if session.lost_events else ()
     direction = "c1 → c0" if flow.receiver_name == "c0" else "c0 → c1"
-    return mixed(session, alike) + wrong_datagram_reads(session, reads, direction, flow.look_of)
+    each = 1 if flow.parts else len(flow.numbers) // len(flow.batch)  # a packet is read when its last segment is
+    last = Reads(reads.before_ns[each - 1 :: each], reads.after_ns[each - 1 :: each], reads.number[::each])
+    return mixed(session, alike) + wrong_datagram_reads(session, last, direction, flow.look_of)
 
 
 def _accounted(check: Callable, title: str, flow: Flow, session: Session, told: str) -> list[Check]:
