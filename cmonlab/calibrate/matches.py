@@ -24,6 +24,22 @@ def exact(session: Session) -> Callable[..., Check]:
     return partial(Check, GROUP, unit="", tolerance=0, blind_ns=session.blind_ns)
 
 
+def lost_hops(session: Session) -> int:
+    """Return how many lost events could have been hops: all but frees of packets that had arrived.
+
+    The kernel runs no program that is interrupted by what would run it again; while a
+    task frees packets, a softirq often does, too.
+    """
+    ledger = session.ledger()
+    return int(ledger.loc[ledger["point"] != "consume_skb", "lost"].sum())
+
+
+def out_of_balance(session: Session) -> int:
+    """Return by how many packets the ledger's sums miss what was seen, over all points."""
+    ledger = session.ledger().set_index("point")
+    return int((ledger["seen"] - ledger.drop(columns="seen").sum(axis=1)).abs().sum())
+
+
 def mixed(session: Session, alike: tuple[str, ...] = (), direction: str | None = None) -> int:
     """Return how many journeys have hops of more than one packet.
 

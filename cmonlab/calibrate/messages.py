@@ -10,14 +10,14 @@ import pandas as pd
 from ..session import Session
 from .check import Check
 from .flows import Flow
-from .matches import exact, mixed, wrong_datagram_reads, wrong_parts
+from .matches import exact, lost_hops, mixed, out_of_balance, wrong_datagram_reads, wrong_parts
 from .senders import Reads, read_messages
 from .testbed import Testbed
 from .traffic import recording
 
 
 def checked(
-    bed: Testbed, title: str, make: Callable[[], AbstractContextManager[Flow]], rate: float, share: float
+    bed: Testbed, title: str, make: Callable[[], AbstractContextManager[Flow]], rate: float, share: float, **reading
 ) -> list[Check]:
     """Send what `make` yields, and return the checks.
 
@@ -27,8 +27,10 @@ def checked(
         The machine's packet rate, packets a second.
     share : float
         Of that rate; 1 is as fast as it goes.
+    reading
+        See `recording`.
     """
-    with make() as flow, recording(bed, flow.rule) as done:
+    with make() as flow, recording(bed, flow.rule, **reading) as done:
         reading = bed.start(flow.receiver_name, read_messages, flow.receiver, len(flow.numbers), flow.at, flow.width)
         sent_pps = bed.call("c1", flow.batch.send, flow.sender, rate * share if share < 1 else None)
         reads = reading.result(timeout=60)
@@ -39,8 +41,8 @@ def checked(
 
 def checks(title: str, flow: Flow, session: Session, reads: Reads, speed: str) -> list[Check]:
     """Return the checks of datagrams that were recorded."""
-    check, table, lost = exact(session), session.journeys(), session.lost_events
-    told = f"{speed}; {lost} lost events"
+    check, table, lost = exact(session), session.journeys(), lost_hops(session)
+    told = f"{speed}; {session.lost_events} lost events, {lost} of them hops"
     found = [
         check(
             f"{title}: messages read in order", len(flow.numbers), in_place(flow, reads), note="the reader's own log"
@@ -79,7 +81,7 @@ def _how(table: pd.DataFrame, lost: int) -> str:
 def false_matches(flow: Flow, session: Session, reads: Reads) -> int:
     """Return how many journeys mix packets, or end with another packet's read."""
     # Where events are missing, places tell nothing.
-    alike = ("seq", "ident", "dport") if session.lost_events else ()
+    alike = ("seq", "ident", "dport") if lost_hops(session) else ()
     direction = "c1 → c0" if flow.receiver_name == "c0" else "c0 → c1"
     each = 1 if flow.parts else len(flow.numbers) // len(flow.batch)  # a packet is read when its last segment is
     last = Reads(reads.before_ns[each - 1 :: each], reads.after_ns[each - 1 :: each], reads.number[::each])
@@ -89,9 +91,8 @@ def false_matches(flow: Flow, session: Session, reads: Reads) -> int:
 def _accounted(check: Callable, title: str, flow: Flow, session: Session, told: str) -> list[Check]:
     """Return what must hold where events were lost: every packet is in the ledger, and no journey is made up."""
     ledger, events = session.ledger().set_index("point"), session.events
-    off = (ledger["seen"] - ledger.drop(columns="seen").sum(axis=1)).abs().sum()
     found = [
-        check(f"{title}: ledger out of balance", 0, int(off), note=told),
+        check(f"{title}: ledger out of balance", 0, out_of_balance(session), note=told),
         check(f"{title}: journeys beyond the packets", 0, max(0, len(session.journeys()) - flow.journeys), note=told),
     ]
     if not flow.parts:

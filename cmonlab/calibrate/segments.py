@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..session import Session
 from .check import Check
-from .matches import exact, mixed, wrong_stream_reads
+from .matches import exact, lost_hops, mixed, out_of_balance, wrong_stream_reads
 from .paths import GRO, OUTSIDE, TSO, largest_segments, netfilter, offload, routed
 from .streams import Sniffer, Transfer, transfer
 from .testbed import Testbed
@@ -127,16 +127,20 @@ def checks(title: str, route: Route, session: Session, sniffer: Sniffer, went: T
     known = Counter(packet[:3] for packet in sniffer.packets.elements())
     told = (
         f"by a packet socket at c1's {route.interface}, which missed {sniffer.missed}; "
-        f"{went.reads.number[-1] * 8 / went.seconds / 1e6:,.0f} Mbit/s; {session.lost_events} lost events"
+        f"{went.reads.number[-1] * 8 / went.seconds / 1e6:,.0f} Mbit/s; {session.lost_events} lost events, {lost_hops(session)} of them hops"
     )
     whole = table["complete"] | (table["outcome"] == "dropped")
     found = [
-        check(f"{title}: journeys", known.total(), seen.total(), note=told),
         check(f"{title}: journeys of no packet", 0, (seen - known).total(), note=told),
-        check(f"{title}: complete or dropped journeys", known.total(), int(whole.sum()), note=told),
         check(f"{title}: false matches", 0, false_matches(session, went, route), note=(
             "by each packet's place at each hop among those of its sequence number, and by the reader's log")),
     ]  # fmt: skip
+    if lost_hops(session):
+        return [*found, check(f"{title}: ledger out of balance", 0, out_of_balance(session), note=told)]
+    found += [
+        check(f"{title}: journeys", known.total(), seen.total(), note=told),
+        check(f"{title}: complete or dropped journeys", known.total(), int(whole.sum()), note=told),
+    ]
     return [*found, *_repetitions(check, title, session, sniffer, went)] if route.dropped else found
 
 

@@ -9,13 +9,13 @@ from cmonlab.calibrate import flows, messages, paths, segments, tallies
 from cmonlab.calibrate.check import settled
 from cmonlab.calibrate.counts import PACED, PACKETS, run
 from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_stream_reads
+from cmonlab.calibrate.overload import BLOCKED_S
 from cmonlab.calibrate.packets import datagrams
 from cmonlab.calibrate.senders import Reads, machine_rate, read_messages
 from cmonlab.calibrate.streams import Sniffer, transfer
 from cmonlab.calibrate.testbed import command, ip, testbed
 from cmonlab.calibrate.traffic import ADDRESS, free_port, recording
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel import tracer
 from cmonlab.rules import Rule
 
 COUNT, RATE = 211, 20_000
@@ -110,10 +110,9 @@ def test_reads_of_a_stream_are_held_against_the_log(lab):
 
 
 @pytest.mark.parametrize("kind", ["UDP", "VXLAN", "ICMP", "IP fragments"])
-def test_lost_events_are_accounted_for(lab, rate, kind, monkeypatch):
-    monkeypatch.setattr(tracer, "POLL_S", 60)
-    monkeypatch.setattr(tracer, "Tracer", partial(tracer.Tracer, ring_bytes=65536))
-    checks = all_pass(partial(messages.checked, lab, kind, partial(flows.KINDS[kind], lab, COUNT * 5), rate, 1))
+def test_lost_events_are_accounted_for(lab, rate, kind):
+    make, small = partial(flows.KINDS[kind], lab, COUNT * 5), {"ring_bytes": 65536, "poll_s": BLOCKED_S}
+    checks = all_pass(partial(messages.checked, lab, kind, make, rate, 1, **small))
     assert "journeys" not in checks
     assert checks["packets at net_dev_queue, recorded or lost"].truth >= 2 * COUNT * 5
 
