@@ -127,7 +127,8 @@ def checks(title: str, route: Route, session: Session, sniffer: Sniffer, went: T
     known = Counter(packet[:3] for packet in sniffer.packets.elements())
     told = (
         f"by a packet socket at c1's {route.interface}, which missed {sniffer.missed}; "
-        f"{went.reads.number[-1] * 8 / went.seconds / 1e6:,.0f} Mbit/s; {session.lost_events} lost events, {lost_hops(session)} of them hops"
+        f"{went.reads.number[-1] * 8 / went.seconds / 1e6:,.0f} Mbit/s; "
+        f"{session.lost_events} lost events, {lost_hops(session)} of them hops"
     )
     whole = table["complete"] | (table["outcome"] == "dropped")
     found = [
