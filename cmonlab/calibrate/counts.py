@@ -20,7 +20,7 @@ from .traffic import free_port
 #: Shares of the machine's packet rate, and how many packets are sent; 1 is as fast as it goes.
 PACKETS = {1.0: 50_021, 0.1: 5_003, 0.01: 1_009}
 _MADE, _MADE_QUICK = 5_003, 1_009  # scapy takes half a millisecond for each
-_SEGMENTS = 3_001
+_SEGMENTS, _PACED_SEGMENTS = 3_001, 1_009  # a short time is less often blind
 #: What is sent at every rate also where little time is; everything else is then sent at the full rate only.
 PACED = ("UDP", "20% duplicated and reordered", "TCP retransmission")
 
@@ -57,7 +57,7 @@ def _situations(
         "made by scapy": partial(flows.made, bed, frames, port, False),
         "20% duplicated and reordered": partial(flows.made, bed, frames, port, True),
     }
-    some = min(count, _SEGMENTS)
+    some = min(count, _SEGMENTS if pace is None else _PACED_SEGMENTS)
     return {
         **{name: partial(messages.checked, bed, make=make, rate=rate, share=share) for name, make in ways.items()},
         **{name: partial(segments.checked, bed, name=name, count=some, pace_pps=pace) for name in segments.KINDS},
