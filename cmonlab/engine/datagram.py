@@ -64,9 +64,10 @@ def reads_of(
     Returns
     -------
     numpy.ndarray of int64, shape (arrivals,)
-        Event of the read; -1 where it was not seen or the delivery is known, where
-        several sockets share the port, and between two moments of an empty queue
-        unless as much was read as had arrived, each after it came and no longer.
+        Event of the read, of several segments the last one's; -1 where it was not seen
+        or the delivery is known, where several sockets share the port, and between two
+        moments of an empty queue unless as much was read as had arrived, each after it
+        came and no longer.
     """
     found = np.full(len(arrival), -1, np.int64)
     queues = _Queues(events, read)
@@ -78,7 +79,8 @@ def reads_of(
     width = len(events["ts_ns"])
     in_queue = _stretch(events, breaks, queue[known], arrival[known]) * width + arrival[known]
     order = np.argsort(in_queue)
-    known, arrivals = known[order], in_queue[order]
+    parts = _parts(events, arrival, payload, queue, read, queues)[known[order]]
+    known, arrivals = np.repeat(known[order], parts), np.repeat(in_queue[order], parts)
     reads = np.sort(_stretch(events, breaks, queues.number, read) * width + read)
     taken, period = _taken(arrivals, reads, width, events["detail"])
     pairs = np.flatnonzero(taken >= 0)
@@ -87,8 +89,27 @@ def reads_of(
     doubtful = np.zeros(len(reads) + 1, bool)
     doubtful[period[~good]] = True
     good = ~doubtful[period] & ~copied[datagram]
+    good &= np.append(known, -1)[taken[pairs] + 1] != datagram  # the last of its parts
     found[datagram[good]] = by[good]
     return found
+
+
+def _parts(events, arrival, payload, queue, read, queues):
+    """Tell in how many datagrams each arrival was put into the queue.
+
+    A socket that does not ask for larger packets (UDP_GRO) is given their segments.
+    """
+    segments = np.maximum(events["detail"][arrival].astype(np.int64), 1)
+    several = (segments > 1) & (queue >= 0)
+    if not several.any():
+        return np.ones(len(arrival), np.int64)
+    read_bytes, segment_bytes, single_bytes = np.zeros((3, queues.number.max() + 1), np.int64)
+    np.maximum.at(read_bytes, queues.number, events["len_bytes"][read])
+    np.maximum.at(segment_bytes, queue[several], (payload[several] - 1) // (segments[several] - 1))
+    single = ~several & (queue >= 0)
+    np.maximum.at(single_bytes, queue[single], payload[single])
+    whole = read_bytes > np.maximum(segment_bytes, single_bytes)  # only a larger packet brings so much at once
+    return np.where(several & ~whole[queue], segments, 1)
 
 
 def _stretch(events: Columns, breaks: np.ndarray, queue: np.ndarray, at: np.ndarray) -> np.ndarray:

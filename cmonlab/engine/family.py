@@ -1,4 +1,4 @@
-"""Segments that are cut from a larger one on their way (GSO), or merged into one (GRO).
+"""Segments and datagrams that are cut from a larger packet on their way (GSO), or segments merged into one (GRO).
 
 What is cut off goes on in a buffer of its own, from the device at which the larger
 segment ends. What is merged ends at a device, and its bytes go on in another buffer
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .order import Columns, HopCodes, runs
-from .packets import Stages
+from .packets import UDP, Stages
 from .stream import flow_numbers, places
 from .ways import Ways, first_byte, payload_bytes, segments
 
@@ -65,6 +65,8 @@ class _Large:
 def parents(events: Columns, ways: Ways, hops: HopCodes, stages: Stages) -> tuple[np.ndarray, np.ndarray]:
     """Find the larger TCP segments that each one was cut from or merged into; it may be both.
 
+    Of UDP, the larger packets that datagrams were cut from.
+
     Returns
     -------
     cut_from, merged_into : numpy.ndarray of int64, shape (ways,)
@@ -73,15 +75,17 @@ def parents(events: Columns, ways: Ways, hops: HopCodes, stages: Stages) -> tupl
     cut_from, merged_into = (np.full(len(ways), -1, np.int64) for _ in range(2))
     device, _ = pd.factorize(hops.netns.astype(np.uint64) << np.uint64(32) | hops.ifindex)
     data, _ = segments(events, ways)
-    child, whole = _cut(events, ways, hops, stages, device, data)
-    cut_from[child] = whole
+    datagrams = np.flatnonzero(events["proto"][ways.departure] == UDP)
+    for packets, holder in ((data, _by_place), (datagrams, _by_turn)):
+        child, whole = _cut(events, ways, hops, stages, device, packets, holder)
+        cut_from[child] = whole
     child, whole = _merged(events, ways, hops, stages, device, data)
     merged_into[child] = whole
     return cut_from, merged_into
 
 
-def _cut(events, ways, hops, stages, device, data):
-    """Return segments, and what they were cut from: it came to the device where they begin, but not to that hop."""
+def _cut(events, ways, hops, stages, device, data, holder):
+    """Return packets, and what they were cut from: it came to the device where they begin, but not to that hop."""
     none = np.empty(0, np.int64)
     tail = ways.tail[data]
     large = data[(events["detail"][tail] > 1) & stages.of("transmit", events["point"][tail])]
@@ -96,10 +100,32 @@ def _cut(events, ways, hops, stages, device, data):
     opens = stages.of("transmit", hops.point) & (np.bincount(passed % codes, minlength=codes) < came[device])
     small = data[ways.sent[data] & opens[hops.code[ways.departure[data]]]]
     at = ways.departure[small]
-    size = payload_bytes(events, tail)
-    whole = _Large(large, tail, np.full(len(large), len(events["point"])), size).of(events, at)
+    whole = holder(events, tail, at)
     good = (whole >= 0) & ~np.isin(whole * codes + hops.code[at], passed)
     return small[good], large[whole[good]]
+
+
+def _by_place(events, tail, small):
+    """Return which of the larger segments that end in `tail` holds the bytes of each of the events `small`, -1 none."""
+    until = np.full(len(tail), len(events["point"]))
+    return _Large(tail, tail, until, payload_bytes(events, tail)).of(events, small)
+
+
+def _by_turn(events, tail, small):
+    """Return which packet of datagrams each of the events `small` was cut from, -1 where it is not certain.
+
+    The kernel cuts one after the other, so it is the last of its flow at the device; together they are as long as it.
+    """
+    number, width = len(tail), len(events["point"])
+    at = np.concatenate([tail, small])
+    turn = flow_numbers(events, at, "netns", "ifindex") * width + at
+    order = np.argsort(turn[:number])
+    last = np.searchsorted(turn[:number][order], turn[number:]) - 1
+    whole = np.where(last >= 0, order[last], -1)
+    whole[turn[whole] // width != turn[number:] // width] = -1
+    got = np.bincount(whole[whole >= 0], payload_bytes(events, small[whole >= 0]), number)
+    whole[(got != payload_bytes(events, tail))[whole]] = -1
+    return whole
 
 
 def _merged(events, ways, hops, stages, device, data):

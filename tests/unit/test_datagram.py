@@ -44,7 +44,8 @@ def found(events, arrivals, copied=None, payload=40, breaks=()):
     copied = np.zeros(len(arrivals), bool) if copied is None else copied
     if len(read) == 0:
         return {}
-    taken = reads_of(events, arrivals, np.full(len(arrivals), payload), copied, read, np.array(breaks, np.int64))
+    payload = np.broadcast_to(payload, len(arrivals))
+    taken = reads_of(events, arrivals, payload, copied, read, np.array(breaks, np.int64))
     return {int(a): int(r) for a, r in zip(arrivals, taken, strict=True) if r >= 0}
 
 
@@ -144,3 +145,57 @@ def test_nothing_is_wrong_around_a_silence(before, silent, after):
     )
     right = {number[a]: number[r] for a, r in truth.items() if a in number and r in number}
     assert joined.items() <= right.items()
+
+
+SEGMENTS = 3
+
+
+def play_large(actions, whole=False, size=40):
+    """Run a queue into which larger packets come as their segments; return as `play`, and the payload of each arrival.
+
+    Actions: ``a`` a datagram arrives, ``g`` a packet of several, ``h`` one of which the first segment is queued and
+    the others only after the next action, ``r`` a datagram (or, where `whole`, what came at once) is read.
+    """
+    rows, queue, late, truth, arrivals, payload = [], [], [], {}, [], []
+    for action in actions:
+        waiting, late = late, []
+        if action == "r":
+            if queue:
+                event, last, got = queue.pop(0)
+                if last:
+                    truth[event] = len(rows)
+                rows.append({"point": READ, "skb": BASE, "len_bytes": got, "detail": len(queue)})
+        else:
+            parts = 1 if action == "a" else SEGMENTS
+            came = [(len(rows), number == parts - 1, size) for number in range(parts)]
+            if whole:
+                came = [(len(rows), True, size * parts)]
+            arrivals.append(len(rows))
+            payload.append(size * parts)
+            rows.append({"point": RECEIVE, "sport": 9, "len_bytes": payload[-1] + 28, "skb": BASE + 256})
+            rows[-1]["detail"] = parts
+            queue += waiting
+            waiting = []
+            queue += came[:1] if action == "h" else came
+            late = came[1:] if action == "h" else []
+        queue += waiting
+    names = ("point", "sport", "len_bytes", "skb", "detail")
+    made = {name: np.array([row.get(name, 0) for row in rows], np.uint64) for name in names}
+    n = len(rows)
+    fixed = {"ts_ns": np.arange(n), "netns": np.full(n, C0), "dport": np.full(n, 53), "proto": np.full(n, UDP)}
+    return columns(made | fixed, n), np.array(arrivals, np.int64), truth, np.array(payload, np.int64)
+
+
+@given(st.text("aghr", max_size=60), st.booleans())
+def test_a_larger_packet_is_delivered_by_the_read_of_its_last_segment(actions, whole):
+    """Also where its segments are read while the next one comes; or all at once, where the socket asks for that."""
+    events, arrivals, truth, payload = play_large(actions + "r" + SEGMENTS * len(actions) * "r", whole)
+    joined = found(events, arrivals, payload=payload)
+    assert joined == truth
+    assert len(truth) == len(arrivals)
+
+
+def test_segments_read_while_the_next_packet_comes_are_not_its_own():
+    """Each read leaves the queue empty, as its segments come one by one."""
+    events, arrivals, truth, payload = play_large("hrr" + "g" + "rr" + "rr")
+    assert found(events, arrivals, payload=payload) == truth

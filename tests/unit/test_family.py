@@ -26,6 +26,7 @@ from .events import (
     SEND,
     STAGES,
     TCP,
+    UDP,
     XMIT,
     columns,
 )  # fmt: skip
@@ -311,3 +312,44 @@ def test_a_receiver_of_its_own_device_name():
     hops = ((C1, 2, QUEUE), (HOST, 4, RX))
     found = correlate(segments((0, 100), (100, 100), hops=hops), STAGES)
     assert (found.merged_into < 0).all()
+
+
+def datagrams(*rows):
+    """Return events of UDP packets: (payload, segments, hops, time, port)."""
+    table = [
+        {"saddr": A1, "daddr": A0, "sport": port, "dport": 2, "proto": UDP, "shape": 7 << 3, "detail": parts}
+        | {"netns": netns, "ifindex": ifindex, "point": point, "skb": BASE + 4 * number, "len_bytes": payload + 28}
+        | {"at": at + 10 * step}
+        for number, (payload, parts, hops, at, port) in enumerate(rows)
+        for step, (netns, ifindex, point) in enumerate(hops)
+    ]
+    return table_of([{name: row[name] for name in row if name != "at"} for row in sorted(table, key=lambda r: r["at"])])
+
+
+UDP_WHOLE, UDP_PART = [(C1, 2, QUEUE)], [(C1, 2, XMIT), (C0, 2, RX), (C0, 2, RECEIVE)]
+
+
+def test_datagrams_that_are_cut_from_a_larger_packet():
+    """They may all look the same: the kernel cuts one packet after the other."""
+    rows = []
+    for at in (0, 100, 200):
+        rows += [(250, 3, UDP_WHOLE, at, 1)]
+        rows += [(size, 1, UDP_PART, at + 1 + number, 1) for number, size in enumerate((100, 100, 50))]
+    rows.append((40, 1, [(C1, 2, QUEUE), *UDP_PART], 300, 1))  # was never in a larger one
+    found = correlate(datagrams(*rows), STAGES)
+    assert found.cut_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1]
+    assert found.split.tolist() == [number in (0, 4, 8) for number in range(13)]
+    assert (found.merged_into == -1).all()
+
+
+def test_datagrams_of_larger_packets_that_mix_are_nobodys():
+    """Two processors send for one flow: what was cut from which is not certain. Another flow's is."""
+    rows = [(200, 2, UDP_WHOLE, 0, 1), (200, 2, UDP_WHOLE, 1, 1), (200, 2, UDP_WHOLE, 2, 9)]
+    rows += [(100, 1, UDP_PART, 3 + number, port) for number, port in enumerate((1, 9, 1, 9, 1, 1))]
+    found = correlate(datagrams(*rows), STAGES)
+    assert found.cut_from.tolist() == [-1, -1, -1, -1, 2, -1, 2, -1, -1]
+
+
+def test_datagrams_some_of_which_were_not_seen():
+    rows = [(200, 2, UDP_WHOLE, 0, 1), (100, 1, UDP_PART, 3, 1)]
+    assert correlate(datagrams(*rows), STAGES).cut_from.tolist() == [-1, -1]

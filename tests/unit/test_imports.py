@@ -53,6 +53,7 @@ OWNERS = {
     "bcc": ("kernel/compiler.py",),
     "nats": ("transport/",),
     "docker": ("topology/",),
+    "scapy": ("calibrate/packets.py",),
     "plotly": ("plot/", "widgets/", "report.py"),
 }
 #: Tables and figures know nothing of the live path.

@@ -1,0 +1,165 @@
+"""n packets in, n journeys out: every kind of way, and that the checks can fail."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cmonlab.calibrate import flows, messages, paths, segments, tallies
+from cmonlab.calibrate.check import settled
+from cmonlab.calibrate.counts import PACED, PACKETS, run
+from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_stream_reads
+from cmonlab.calibrate.overload import BLOCKED_S
+from cmonlab.calibrate.packets import datagrams
+from cmonlab.calibrate.senders import Reads, machine_rate, read_messages
+from cmonlab.calibrate.streams import Sniffer, transfer
+from cmonlab.calibrate.testbed import command, ip, testbed
+from cmonlab.calibrate.traffic import ADDRESS, free_port, recording
+from cmonlab.errors import NotTraceable
+from cmonlab.rules import Rule
+
+COUNT, RATE = 211, 20_000
+
+
+@pytest.fixture(scope="module")
+def rate(lab):
+    return machine_rate(lab, 5_000)
+
+
+@pytest.fixture(scope="module")
+def made(lab):
+    """Return a port, and frames for it."""
+    port = free_port()
+    return port, datagrams(lab, port, COUNT)
+
+
+def all_pass(make):
+    checks = settled(make)
+    assert checks
+    assert [check.describe() for check in checks if not check.passed] == []
+    return {check.name.split(": ", 1)[1]: check for check in checks}
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+@pytest.mark.parametrize("kind", flows.KINDS)
+def test_messages(lab, rate, kind, share):
+    checks = all_pass(partial(messages.checked, lab, kind, partial(flows.KINDS[kind], lab, COUNT), rate, share))
+    assert checks["messages read in order"].truth >= COUNT
+    assert checks["journeys"].truth > 0
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_frames(lab, rate, made, repeated):
+    port, frames = made
+    checks = all_pass(partial(messages.checked, lab, "made", partial(flows.made, lab, frames, port, repeated), rate, 1))
+    assert checks["journeys"].truth == COUNT + repeated * round(0.2 * COUNT)
+
+
+@pytest.mark.parametrize("kind", segments.KINDS)
+def test_segments(lab, kind):
+    checks = all_pass(partial(segments.checked, lab, kind, kind, 400, RATE if "GSO" not in kind else None))
+    if "retransmission" in kind:
+        assert checks["segments dropped"].truth > 3
+        assert checks["segments sent once more"].truth > 3
+
+
+@pytest.mark.parametrize("share", tallies.SAMPLES)
+def test_samples(lab, made, share):
+    port, frames = made
+    checks = all_pass(partial(tallies.sampled, lab, "sample", frames, port, share, RATE))
+    assert checks["journeys"].truth < COUNT
+
+
+@pytest.mark.parametrize("make", [tallies.counted, tallies.aggregated])
+def test_modes(lab, make):
+    checks = all_pass(partial(make, lab, "mode", COUNT, RATE))
+    assert checks["packets at netif_rx"].truth == 2 * COUNT
+
+
+def test_what_is_wrong_does_not_pass(lab):
+    """Half of the packets recorded, and a log of which every entry is another message's."""
+    with flows.plain(lab, COUNT) as flow:
+        with recording(lab, Rule(name="half", match=flow.rule, sample=0.5)) as done:
+            reading = lab.start("c0", read_messages, flow.receiver, COUNT)
+            lab.call("c1", flow.batch.send, flow.sender, RATE)
+            reads = reading.result(timeout=30)
+        checks = messages.checks("half", flow, done.session, reads, "")
+        assert not next(check for check in checks if check.name == "half: journeys").passed
+        with recording(lab, flow.rule) as done:
+            reading = lab.start("c0", read_messages, flow.receiver, COUNT)
+            lab.call("c1", flow.batch.send, flow.sender, RATE)
+            reads = reading.result(timeout=30)
+        delivered = int((done.session.journeys()["outcome"] == "delivered").sum())
+        assert delivered > 0
+        shifted = Reads(reads.before_ns[1:], reads.after_ns[1:], reads.number[:-1])
+        assert wrong_datagram_reads(done.session, reads, "c1 → c0", flow.look_of) == 0
+        assert wrong_datagram_reads(done.session, shifted, "c1 → c0", flow.look_of) > delivered / 2
+
+
+def test_reads_of_a_stream_are_held_against_the_log(lab):
+    port = free_port()
+    with recording(lab, f"tcp port {port}") as done, Sniffer(lab, "eth0") as sniffer:
+        went = transfer(lab, ADDRESS[4]["c0"], port, ADDRESS[4]["c0"], 400_000, 20e6)
+    assert sniffer.packets and not sniffer.missed
+    reads = went.reads
+    assert len(reads) > 3
+    assert wrong_stream_reads(done.session, reads, "c1 → c0") == 0
+    later = Reads(reads.before_ns[1:], reads.after_ns[1:], reads.number[:-1])
+    assert wrong_stream_reads(done.session, later, "c1 → c0") > 5
+    assert mixed(done.session, ("seq", "ident")) == 0
+
+
+@pytest.mark.parametrize("kind", ["UDP", "VXLAN", "ICMP", "IP fragments"])
+def test_lost_events_are_accounted_for(lab, rate, kind):
+    make, small = partial(flows.KINDS[kind], lab, COUNT * 5), {"ring_bytes": 65536, "poll_s": BLOCKED_S}
+    checks = all_pass(partial(messages.checked, lab, kind, make, rate, 1, **small))
+    assert "journeys" not in checks
+    assert checks["packets at net_dev_queue, recorded or lost"].truth >= 2 * COUNT * 5
+
+
+def state(lab):
+    """Return what ways add to a testbed, as the kernel's own tools print it."""
+    links = [(link["namespace"], link["name"], sorted(link["addresses"])) for link in lab.links()]
+    routes = [ip("-n", namespace, "route") for namespace in lab.namespaces.values()]
+    rules = [
+        command("ip", "netns", "exec", namespace, "iptables", "-t", table, "-S")
+        for namespace in lab.namespaces.values()
+        for table in ("nat", "filter")
+    ]
+    segments = [ip("-n", lab.namespaces[name], "-d", "link", "show", "eth0").split("gso_max_segs")[1][:7]
+                for name in ("c0", "c1")]  # fmt: skip
+    forwarding = lab.call("host", Path("/proc/sys/net/ipv4/ip_forward").read_text)
+    return links, routes, rules, segments, forwarding
+
+
+@pytest.mark.parametrize("kind", [*flows.KINDS, *segments.KINDS])
+def test_what_is_added_is_removed_also_on_errors(lab, kind):
+    def make():
+        if kind in flows.KINDS:
+            return flows.KINDS[kind](lab, 10)
+        return segments.KINDS[kind][0](lab, segments.KINDS[kind][1])
+
+    with make():
+        pass  # what netfilter makes of its tables is made the first time
+    before = state(lab)
+    with pytest.raises(ZeroDivisionError), make():
+        raise ZeroDivisionError
+    assert state(lab) == before
+
+
+def test_a_rule_that_netfilter_refuses(lab):
+    with pytest.raises(NotTraceable, match="iptables"), paths.netfilter(lab, "c0", "nat", "NOWHERE", "-j", "DROP"):
+        raise AssertionError("nothing was refused")
+
+
+def test_the_group():
+    """Every situation, shortened."""
+    with testbed() as bed:
+        found = [check for checks in run(bed, quick=True) for check in checks]
+    assert [check.describe() for check in found if not check.passed] == []
+    assert {check.group for check in found} == {"counts"}
+    names = {check.name.split(": ")[0] for check in found}
+    kinds = {name.rsplit(" at ", 1)[0] for name in names}
+    assert kinds >= {*flows.KINDS, *segments.KINDS, *PACED, "mode count", "mode aggregate"}
+    for kind in PACED:
+        assert {f"{kind} at {share:.0%} of the packet rate" for share in PACKETS} <= names
