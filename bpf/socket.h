@@ -156,7 +156,7 @@ int on_tcp_sendmsg_locked(void *ctx)
 #endif
 
 /* A segment is sent again: its sequence numbers are in the control buffer
- * (include/net/tcp.h, struct tcp_skb_cb). Since 6.16 attempts that failed pass here too,
+ * (include/net/tcp.h, struct tcp_skb_cb). Since 6.17 attempts that failed pass here too,
  * with their error: nothing was sent then, and RetransSegs does not count them (but for
  * those that the sender's own queue dropped). */
 int on_tcp_retransmit_skb(void *ctx)
