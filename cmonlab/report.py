@@ -28,6 +28,8 @@ from .schema import TABLES
 MOST_ROWS = 500
 # Numbers that name something: no thousands to separate.
 NAMES = frozenset({"journey", "sport", "dport", "seq", "ident", "tcp_flags", "netns", "ifindex", "master", "peer"})
+# Sentences, which are folded.
+PROSE = frozenset({"note", "why"})
 
 FIXES = {
     errno.ENOSPC: "free space on that file system, or write elsewhere",
@@ -182,8 +184,7 @@ def _figure(anchor: str, name: str, figure: go.Figure) -> str:
 def _table(anchor: str, name: str, table: pd.DataFrame) -> str:
     """Return a table; numbers stand right, each heading explains its column."""
     meaning = {column.name: column.meaning for column in TABLES.get(name, ())}
-    numeric = [is_numeric_dtype(dtype) and not is_bool_dtype(dtype) for dtype in table.dtypes]
-    kinds = [" class='number'" if number else "" for number in numeric]
+    kinds = [_kind(table[column]) for column in table.columns]
     head = "".join(
         f"<th scope='col'{kind} title='{_text(meaning.get(column, ''))}'>{_text(column)}</th>"
         for column, kind in zip(map(str, table.columns), kinds, strict=True)
@@ -194,7 +195,8 @@ def _table(anchor: str, name: str, table: pd.DataFrame) -> str:
         "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
         for row in texts.itertuples(index=False, name=None)
     )
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    marks = [" class='failed'" if failed else "" for failed in _failed(shown)]
+    body = "".join(f"<tr{mark}>{row}</tr>" for mark, row in zip(marks, rows, strict=True))
     size = f"{len(table):,} row{'' if len(table) == 1 else 's'}"
     if len(table) > MOST_ROWS:
         size = f"the first {MOST_ROWS:,} of {size}"
@@ -203,6 +205,18 @@ def _table(anchor: str, name: str, table: pd.DataFrame) -> str:
         f"<caption><h3>{_text(name)}</h3> {size}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
         "</table></div>"
     )
+
+
+def _kind(column: pd.Series) -> str:
+    """Return the class attribute of a column's cells."""
+    if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype):
+        return " class='number'"
+    return " class='prose'" if column.name in PROSE else ""
+
+
+def _failed(table: pd.DataFrame) -> list[bool]:
+    """Tell which rows are verdicts that something failed: a column ``pass`` says no."""
+    return [not passed for passed in table["pass"]] if "pass" in table else [False] * len(table)
 
 
 def _cell(value: object) -> str:
@@ -251,9 +265,11 @@ $body
 """)
 
 _STYLE = """
-:root { --paper: #fff; --ink: #1c2330; --quiet: #59636f; --line: #dde2e9; --band: #f6f8fa; --link: #00609a }
+:root { --paper: #fff; --ink: #1c2330; --quiet: #59636f; --line: #dde2e9; --band: #f6f8fa; --link: #00609a;
+  --failed: #b3123a }
 @media screen and (prefers-color-scheme: dark) {
-  :root { --paper: #14181f; --ink: #e8ecf2; --quiet: #a3adba; --line: #2a313c; --band: #1b2029; --link: #6cc0f0 }
+  :root { --paper: #14181f; --ink: #e8ecf2; --quiet: #a3adba; --line: #2a313c; --band: #1b2029; --link: #6cc0f0;
+    --failed: #ff7d92 }
 }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem; max-width: 80rem; background: var(--paper); color: var(--ink);
@@ -278,7 +294,8 @@ caption { text-align: left; color: var(--quiet); padding-bottom: .4rem; white-sp
 caption h3 { color: var(--ink) }
 th, td { padding: .3rem .75rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
 thead th { position: sticky; top: 0; background: var(--band) } th[title]:not([title=""]) { cursor: help }
-.number { text-align: right }
+td.prose { white-space: normal; min-width: 24rem; max-width: 44rem }
+.number { text-align: right } .failed td { color: var(--failed); font-weight: 600 }
 .skip { position: absolute; left: -999rem } .skip:focus { position: static }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
 @media print {

@@ -313,6 +313,20 @@ TABLES: dict[str, tuple[Column, ...]] = {
         from_ns   | int64  | ns | when it became so, 0 before the recording
         to_ns     | int64  | ns | when it was so no more, 0 still so
     """),
+    # One row a check of `cmonlab calibrate`.
+    "checks": _table("""
+        group     | object  |    | what is checked: delay, loss, counts, throughput, rtt, sampling or overload
+        name      | object  |    | the situation and the quantity
+        truth     | float64 |    | what is known of it, in the unit of the row
+        measured  | float64 |    | what cmonlab reported
+        error     | float64 |    | measured less truth
+        unit      | object  |    | of truth, measured, error and tolerance; empty for a share
+        tolerance | float64 |    | the greatest error that passes, 0: exact
+        pass      | bool    |    | whether the error is within the tolerance
+        note      | object  |    | how the truth is known
+        blind_ns  | int64   | ns | for how long tracepoints stayed silent in the recording
+        attempts  | int64   |    | how often it was made; again only where tracepoints were silent
+    """),
 }
 
 # One row a window and flow.

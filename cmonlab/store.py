@@ -83,7 +83,7 @@ def check_target(path: Path) -> None:
         if target == Path.cwd() or target.is_mount():
             why = "it is the working directory or a mount point, which cannot be replaced"
             raise SessionError(
-                f"{path} cannot become a session", why=why, fix=f"choose a directory in it, say {target / 'first'}"
+                f"{path} cannot be replaced", why=why, fix=f"choose a directory in it, say {target / 'first'}"
             )
         # Only an attempt tells what permissions, mounts and special file systems allow.
         Path(tempfile.mkdtemp(prefix=f".{scratch.prefix()}", dir=_first_that_exists(target.parent))).rmdir()
@@ -162,15 +162,22 @@ def _sync(file: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[None]:
-    """Let a block save to a directory that may hold a session; that one stays unless the block succeeds."""
+def replacing(path: Path, mark: str = MANIFEST) -> Iterator[None]:
+    """Let a block save to a directory that may hold an older result; that one stays unless the block succeeds.
+
+    Parameters
+    ----------
+    path : Path
+    mark : str
+        The file by which an older result is known; a session's by default.
+    """
     aside = path.with_name(f".{path.name}.replaced")
     if aside.exists():  # from a process that was killed in the block
         if path.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(path)
-    if not (path / MANIFEST).is_file():
+    if not (path / mark).is_file():
         yield
         return
     path.rename(aside)

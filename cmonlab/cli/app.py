@@ -183,6 +183,26 @@ def collect(
 
 
 @app.command()
+def calibrate(
+    out: Annotated[Path, typer.Option(help="Directory for calibrate.json and report.html.")] = Path("runs/calibrate"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="Leave the other groups out; may be given again.", metavar="GROUP")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer packets: for a look, not for a claim.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list of checks as JSON.")] = False,
+) -> None:
+    """Score cmonlab against known truths, on this machine.
+
+    Makes situations whose delays, losses, counts and rates are known, and compares what cmonlab reports of them.
+    The exit code is 1 when a check fails.
+    """
+    from .calibrate import run
+
+    if not run(out, only or [], quick, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")

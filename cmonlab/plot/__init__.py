@@ -7,6 +7,7 @@ and interfaces are escaped, so a figure is safe to put on a page.
 A Figure is light; ``figure.update_layout(template=plot.template("dark"))`` makes it dark.
 """
 
+from .checks import check_delays, check_errors
 from .counts import drops, ledger
 from .distribution import ecdf
 from .journey import waterfall
@@ -15,4 +16,7 @@ from .rates import throughput
 from .segments import breakdown
 from .style import template
 
-__all__ = ["breakdown", "drops", "ecdf", "ledger", "overhead", "template", "throughput", "waterfall"]
+__all__ = [
+    "breakdown", "check_delays", "check_errors", "drops", "ecdf", "ledger", "overhead", "template", "throughput",
+    "waterfall",
+]  # fmt: skip

@@ -16,6 +16,8 @@ PATTERNS = ("", "/", ".", "x", "-")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Okabe and Ito's vermillion means lost events and nothing else.
 WARNING = "#D55E00"
+# A check that failed; it also has a mark of its own.
+FAILED = "#B3123A"
 # What a segment's time is spent on looks the same in every figure.
 KINDS = ("processing", "queueing", "softirq", "scheduling")
 NEUTRAL = "#8A93A3"

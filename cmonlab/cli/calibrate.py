@@ -1,0 +1,65 @@
+"""``cmonlab calibrate``: score cmonlab against known truths, on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from ..calibrate import page, suite
+from ..calibrate.outcome import Calibration
+from ..kernel import preflight
+from . import console
+
+_SHOWN = ["name", "truth", "measured", "error", "tolerance", "unit", "pass"]
+
+
+def run(out: Path, only: Sequence[str], quick: bool, as_json: bool) -> bool:
+    """Calibrate, write the result, print it, and return whether all passed.
+
+    Raises
+    ------
+    CmonlabError
+        Any of its kinds; what was made is removed.
+    """
+    suite.chosen(only)
+    page.check_target(out)
+    preflight.require()
+    with console.progress("calibrate") as progress:
+        result = suite.calibrate(only, quick, progress)
+    page.write(out, result)
+    if as_json:
+        typer.echo(json.dumps(page.strict([check.describe() for check in result.checks]), ensure_ascii=False))
+    else:
+        _print(result)
+    _conclude(result)
+    console.say(f"written to {out}: {page.RESULT}, {page.REPORT}")
+    return result.passed
+
+
+def _print(result: Calibration) -> None:
+    table = pd.DataFrame([check.describe() for check in result.checks], columns=["group", *_SHOWN])
+    table["pass"] = table["pass"].map({True: "yes", False: "FAILED"})
+    for group, rows in table.groupby("group", sort=False):
+        console.show(rows[_SHOWN], str(group))
+    if result.unavailable:
+        console.show(pd.DataFrame([asdict(one) for one in result.unavailable]), "cannot be made here")
+
+
+def _conclude(result: Calibration) -> None:
+    """Say on stderr what failed, and the sum of it."""
+    for one in result.broken:
+        console.complain(f"the group {one.group} ended with an error: {one.what}")
+        if one.why:
+            console.say(f"  why: {one.why}")
+    for check in result.failed:
+        console.complain(f"failed: {check.name}: error {check.error:,.6g} {check.unit}, tolerance {check.tolerance:g}")
+    told = result.summary
+    console.say(
+        f"{told['passed']} of {told['checks']} checks passed, {told['unavailable']} situations cannot be made here, "
+        f"{result.seconds:.0f} s"
+    )

@@ -1,0 +1,148 @@
+"""What a calibration found: errors beside their tolerances, and what was measured beside the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import LEGEND_WIDTH, empty, frame, need, rows_px
+from .style import FAILED, NEUTRAL, color
+from .text import counted, digits, duration, fold, plain
+
+COLUMNS = ("group", "name", "truth", "measured", "error", "unit", "tolerance", "pass")
+EDGE = 3.0  # errors beyond so many tolerances are drawn at the edge
+_BAND = "rgba(138,147,163,0.18)"
+_NAME_WIDTH = 60
+
+
+def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
+    """Draw the error of every check in units of its tolerance.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.TABLES["checks"]``, one row a check.
+    caption : str
+        Drawn below.
+
+    Returns
+    -------
+    Figure
+        One row a check, in the order of the table, and the band that passes. What must be exact lies at 0 or at the
+        edge, as does an error above three tolerances; hovering tells the numbers.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, COLUMNS)
+    title = "Error of every check, in tolerances"
+    if table.empty:
+        return empty(title, "No check was made.", caption)
+    table = table.assign(_x=in_tolerances(table), _y=[f"{number}" for number in range(len(table))])
+    figure = go.Figure()
+    figure.add_vrect(x0=-1, x1=1, fillcolor=_BAND, line_width=0, layer="below")
+    for passed, word, marker in (
+        (True, "passed", {"color": color(0), "symbol": "circle", "size": 8}),
+        (False, "failed", {"color": FAILED, "symbol": "x", "size": 10}),
+    ):
+        rows = table[table["pass"] == passed]
+        if len(rows):
+            figure.add_scatter(x=rows["_x"], y=rows["_y"], mode="markers", name=word, marker=marker,
+                               hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text")  # fmt: skip
+    labels = [fold(name, _NAME_WIDTH) for name in table["name"]]
+    figure.update_xaxes(title_text="Error / tolerance (1: the tolerance)", range=[-EDGE - 0.2, EDGE + 0.2], dtick=1)
+    figure.update_yaxes(title_text="", type="category", categoryarray=table["_y"].tolist()[::-1],
+                        categoryorder="array", tickvals=table["_y"], ticktext=labels)  # fmt: skip
+    failed = int((~table["pass"]).sum())
+    subtitle = f"{counted(len(table), 'check', 'checks')}, {failed} failed. The band is what passes."
+    height = rows_px(labels, 22)
+    return frame(figure, title=title, subtitle=subtitle, caption=caption, labels=labels, legend=[["passed", "failed"]],
+                 plot_px=height, least_px=height)  # fmt: skip
+
+
+def in_tolerances(table: pd.DataFrame) -> np.ndarray:
+    """Return error / tolerance of each check, at most `EDGE` either way; of exact ones 0 or the edge.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (checks,)
+        What is no number is at the edge as well: it does not pass.
+    """
+    error, tolerance = (table[name].to_numpy(float) for name in ("error", "tolerance"))
+    exact = np.where(error == 0, 0.0, np.copysign(EDGE, error))
+    ratio = np.divide(error, tolerance, out=exact, where=tolerance > 0)
+    return np.clip(np.nan_to_num(ratio, nan=EDGE), -EDGE, EDGE)
+
+
+def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
+    """Draw the delays that cmonlab reported over the true ones.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.TABLES["checks"]``; of the group delay those in ns with a truth above 0 are drawn.
+    caption : str
+        Drawn below.
+
+    Returns
+    -------
+    Figure
+        Both axes in µs, logarithmic; the grey bars are each check's tolerance around its truth.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, COLUMNS)
+    title = "Delays: reported over true"
+    delays = table[(table["group"] == "delay") & (table["unit"] == "ns") & (table["truth"] > 0)]
+    delays = delays[delays["measured"] > 0]
+    if delays.empty:
+        return empty(title, "No delay was checked.", caption)
+    figure, ends = go.Figure(), _ends(delays)
+    figure.add_scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": NEUTRAL, "width": 1},
+                       hoverinfo="skip")  # fmt: skip
+    low = np.minimum(delays["tolerance"], delays["truth"] * 0.999)  # a logarithmic axis has no 0
+    figure.add_scatter(x=delays["truth"] / 1e3, y=delays["truth"] / 1e3, mode="markers", name="tolerance",
+                       marker={"size": 1, "color": NEUTRAL}, hoverinfo="skip",
+                       error_y={"type": "data", "array": delays["tolerance"] / 1e3, "arrayminus": low / 1e3,
+                                "color": NEUTRAL, "width": 5, "thickness": 2})  # fmt: skip
+    names = ["equal", "tolerance"]
+    for index, (name, rows) in enumerate(delays.groupby(delays["name"].map(_situation), sort=False)):
+        symbols = ["circle" if passed else "x" for passed in rows["pass"]]
+        shades = [color(index) if passed else FAILED for passed in rows["pass"]]
+        names.append(fold(name, LEGEND_WIDTH))
+        figure.add_scatter(x=rows["truth"] / 1e3, y=rows["measured"] / 1e3, mode="markers", name=names[-1],
+                           marker={"size": 9, "symbol": symbols, "color": shades},
+                           hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text")  # fmt: skip
+    span = [float(np.log10(end)) for end in ends]
+    for update, what in ((figure.update_xaxes, "True"), (figure.update_yaxes, "Reported")):
+        update(title_text=f"{what} delay (µs, logarithmic)", type="log", range=span, dtick=1, exponentformat="none",
+               separatethousands=True)  # fmt: skip
+    subtitle = "Grey bars are the tolerance around the truth; a cross is a check that failed."
+    return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[names], plot_px=440)
+
+
+def _ends(delays: pd.DataFrame) -> list[float]:
+    values = delays[["truth", "measured"]].to_numpy(float) / 1e3
+    return [10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max() * 1.01))]
+
+
+def _situation(name: str) -> str:
+    """Return a check's name without its quantity, which stands behind the last comma."""
+    return name.rpartition(",")[0] or name
+
+
+def _told(row: pd.Series) -> str:
+    def value(number: float) -> str:
+        return duration(number) if row["unit"] == "ns" and number >= 0 else f"{digits(number, 4)} {row['unit']}".strip()
+
+    within = f"tolerance ±{value(row['tolerance'])}" if row["tolerance"] else "must be exact"
+    return (
+        f"<b>{plain(row['name'])}</b><br>true {value(row['truth'])}, measured {value(row['measured'])}"
+        f"<br>error {value(row['error'])}, {within}"
+    )

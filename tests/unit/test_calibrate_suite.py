@@ -1,0 +1,196 @@
+"""The calibration's frame: groups in order, what fails and what is written, without root."""
+
+import json
+import sys
+import types
+from contextlib import nullcontext
+
+import pytest
+
+from cmonlab import cli, store
+from cmonlab.calibrate import page, suite
+from cmonlab.calibrate.check import Check, Unavailable
+from cmonlab.calibrate.outcome import Broken, Calibration
+from cmonlab.errors import NotTraceable, SessionError, UnknownName
+from cmonlab.kernel import preflight
+
+HOST = {
+    "created": "2026-01-01T00:00:00+00:00", "missing_points": [], "versions": {"cmonlab": "0.1"},
+    "machine": {"cpu": "a <cpu>", "cpus": 2, "machine": "x86_64", "clocksource": "tsc"}, "kernel": {"kernel": "6.1"},
+}  # fmt: skip
+GOOD = Check("delay", "delay: queue, p50", 30_000.0, 30_900.0, "ns", 2_000.0, "computed", blind_ns=5, attempts=2)
+WIDE = Check("delay", "delay: queue, p99", 90_000.0, 97_000.0, "ns", 4_500.0, "computed <b>")
+EXACT = Check("loss", "loss: filter, dropped", 10.0, 10.0, "packets", 0.0)
+NONE = Check("loss", "loss: filter, delay of none", 10.0, float("nan"), "packets", 1.0)
+LACKING = Unavailable("delay", "delay: netem", "this kernel has no netem")
+BED = object()
+
+
+def _fine(bed, quick):
+    assert bed is BED
+    yield [GOOD]
+    yield LACKING
+    if not quick:
+        yield [EXACT]
+
+
+def _wrong(bed, quick):
+    yield [WIDE, NONE]
+
+
+def _ends(bed, quick):
+    yield [EXACT]
+    raise NotTraceable("no way in", why="it is shut", fix="open it")
+
+
+def _surprises(bed, quick):
+    return iter([{}["nothing"]])
+
+
+def _stopped(bed, quick):
+    yield [GOOD]
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    """Let groups be these functions, on a host that is not looked at; returns a function that sets them."""
+
+    def use(**functions):
+        monkeypatch.setattr(suite, "GROUPS", dict.fromkeys(functions, "made"))
+        for name, run in functions.items():
+            module = types.ModuleType(f"cmonlab.calibrate.{name}")
+            module.run = run
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    monkeypatch.setattr(suite, "testbed", lambda: nullcontext(BED))
+    monkeypatch.setattr(suite, "describe_host", lambda: dict(HOST))
+    monkeypatch.setattr(preflight, "require", lambda: None)
+    return use
+
+
+@pytest.fixture
+def cmonlab(monkeypatch, capsys):
+    """Return a function: arguments → exit code, standard output, standard error."""
+    monkeypatch.setattr(cli, "_catch_signals", lambda: None)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cmonlab", "calibrate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_every_group_has_a_module():
+    for name in suite.GROUPS:
+        assert callable(suite.import_module(f"cmonlab.calibrate.{name}").run)
+
+
+def test_groups_run_in_order_and_say_where_they_are(groups):
+    groups(first=_fine, second=_wrong)
+    told = []
+    result = suite.calibrate(progress=lambda phrase, done: told.append((phrase, done)))
+    assert [check.name for check in result.checks] == [check.name for check in (GOOD, EXACT, WIDE, NONE)]
+    assert result.unavailable == [LACKING] and not result.passed and result.failed == [WIDE, NONE]
+    assert [done for _, done in told] == sorted(done for _, done in told)
+    assert told[0] == ("first", 0.0) and ("second", 0.5) in told and any(GOOD.name in phrase for phrase, _ in told)
+    assert suite.calibrate(["first"], quick=True).checks == [GOOD]
+
+
+def test_an_error_ends_its_group_only(groups):
+    groups(first=_ends, second=_surprises, third=_fine)
+    result = suite.calibrate()
+    assert result.checks == [EXACT, GOOD, EXACT] and not result.failed and not result.passed
+    assert result.broken[0] == Broken("first", "no way in", "it is shut")
+    assert result.broken[1].what == "KeyError: 'nothing'" and "_surprises" in result.broken[1].why
+
+
+def test_what_checked_nothing_has_not_passed(groups):
+    groups(first=lambda bed, quick: iter([LACKING]))
+    assert not suite.calibrate().passed
+
+
+def test_an_unknown_group_is_told_before_anything_is_made(groups, monkeypatch):
+    groups(delay=_fine)
+    monkeypatch.setattr(suite, "testbed", lambda: pytest.fail("made"))
+    with pytest.raises(UnknownName, match="did you mean 'delay'"):
+        suite.calibrate(["dealy"])
+
+
+def test_the_file_holds_every_check(groups, tmp_path, cmonlab):
+    groups(first=_fine, second=_wrong)
+    out = tmp_path / "new" / "calibrate"
+    code, printed, told = cmonlab("--out", out, "--json")
+    stored = json.loads((out / page.RESULT).read_text())
+    assert code == 1
+    assert json.loads(printed) == stored["checks"]
+    assert stored["checks"][0] == {
+        "group": "delay", "name": GOOD.name, "truth": 30000.0, "measured": 30900.0, "error": 900.0, "unit": "ns",
+        "tolerance": 2000.0, "pass": True, "note": "computed", "blind_ns": 5, "attempts": 2,
+    }  # fmt: skip
+    assert [check["pass"] for check in stored["checks"]] == [True, True, False, False]
+    assert stored["checks"][3]["measured"] is None
+    assert stored["summary"] == {
+        "pass": False, "checks": 4, "passed": 2, "failed": 2, "unavailable": 1, "broken_groups": 0,
+        "repeated_for_blind_intervals": 1,
+    }  # fmt: skip
+    assert stored["unavailable"] == [{"group": "delay", "name": "delay: netem", "why": LACKING.why}]
+    assert {"machine", "kernel", "versions", "created", "quick", "seconds", "groups", "broken"} <= stored.keys()
+    assert f"failed: {WIDE.name}: error 7,000 ns, tolerance 4500" in told and f"failed: {NONE.name}" in told
+    assert "2 of 4 checks passed" in told
+
+
+def test_all_passed_is_exit_code_0_and_a_table_a_group(groups, tmp_path, cmonlab):
+    groups(first=_fine)
+    code, printed, told = cmonlab("--out", tmp_path / "c", "--only", "first")
+    assert code == 0 and "2 of 2 checks passed" in told and "failed" not in told
+    titles = ["delay", "loss", "cannot be made here"]
+    assert [line.strip() for line in printed.splitlines() if line.strip() in titles] == titles
+    assert GOOD.name in printed and EXACT.name in printed and LACKING.why in printed
+
+
+def test_a_broken_group_is_told_and_is_exit_code_1(groups, tmp_path, cmonlab):
+    groups(first=_ends)
+    code, _, told = cmonlab("--out", tmp_path / "c")
+    assert code == 1 and "the group first ended with an error: no way in" in told and "it is shut" in told
+
+
+def test_ctrl_c_writes_nothing(groups, tmp_path, cmonlab):
+    groups(first=_stopped)
+    code, printed, told = cmonlab("--out", tmp_path / "c")
+    assert code == 130 and printed == "" and "interrupted" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_older_calibration_is_replaced_whole_or_not(tmp_path, monkeypatch):
+    first = Calibration(dict(HOST), ["delay"], True, 1.0, [GOOD])
+    page.write(tmp_path / "c", first)
+    (tmp_path / "c" / "left").touch()
+    page.write(tmp_path / "c", Calibration(dict(HOST), ["delay"], False, 2.0, [WIDE]))
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {page.RESULT, page.REPORT}
+    monkeypatch.setattr(page, "write_report", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(SessionError, match="No space left"):
+        page.write(tmp_path / "c", first)
+    assert json.loads((tmp_path / "c" / page.RESULT).read_text())["quick"] is False
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / store.MANIFEST).touch()
+    with pytest.raises(SessionError, match="already holds a session"):
+        page.check_target(tmp_path / "c")
+
+
+def test_the_report_shows_failed_checks_first_and_marked(tmp_path):
+    result = Calibration(dict(HOST), ["delay", "loss"], True, 1.0, [GOOD, WIDE, EXACT, NONE], [LACKING],
+                         [Broken("loss", "broke <i>", "so")])  # fmt: skip
+    page.write(tmp_path / "c", result)
+    text = (tmp_path / "c" / page.REPORT).read_text()
+    body = text[text.index("<tbody>") :]
+    rows = body[: body.index("</tbody>")].split("<tr")[1:]
+    assert [row.startswith(" class='failed'") for row in rows] == [True, True, False, False]
+    assert "computed &lt;b&gt;" in rows[0] and "broke &lt;i&gt;" in text and "a &lt;cpu&gt;" in text
+    assert LACKING.why in text and "This calibration did not pass." in text
