@@ -1,0 +1,21 @@
+"""Known delays at known places: the error of the right segment, and what leaked into others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from . import delay_queues
+from .check import Check, Unavailable
+from .testbed import Testbed
+
+
+def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
+    """Yield the checks of each situation.
+
+    Parameters
+    ----------
+    bed : Testbed
+    quick : bool
+        Fewer packets.
+    """
+    yield from delay_queues.run(bed, quick)

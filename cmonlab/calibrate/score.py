@@ -1,0 +1,128 @@
+"""Delays that are known, packet by packet, beside what a session says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..session import Session
+from .check import Check
+from .traffic import hash_of
+
+#: A delay may be off by so much, whichever is greater.
+LEAST_NS, SHARE = 2_000.0, 0.05
+GROUP = "delay"
+
+
+def tolerance_ns(truth_ns):
+    """Return by how much a delay may be off."""
+    return np.maximum(LEAST_NS, SHARE * np.abs(truth_ns))
+
+
+def hops_of(session: Session, port: int, size: int, count: int) -> pd.DataFrame:
+    """Return the hops of the numbered datagrams to a port, with the column ``number``.
+
+    Parameters
+    ----------
+    session : Session
+    port, size, count : int
+        As `traffic.send_udp` sent them.
+    """
+    journeys = session.journeys()
+    journeys = journeys[(journeys["dport"] == port) & (journeys["proto"] == "udp") & (journeys["payload_bytes"] > 0)]
+    numbers = {hash_of(number, size): number for number in range(count)}
+    number = journeys["seq"].map(numbers)
+    known = dict(zip(journeys["journey"][number.notna()], number.dropna().astype(int), strict=True))
+    hops = session.hops(sorted(known))
+    return hops.assign(number=hops["journey"].map(known), hop=hops["hop"].astype(str),
+                       segment=hops["segment"].astype(str), kind=hops["kind"].astype(str))  # fmt: skip
+
+
+def queueing(hops: pd.DataFrame, place: str) -> pd.Series:
+    """Return how long each datagram queued at an interface: the segments of that kind that begin there, in ns."""
+    rows = hops[hops["segment"].str.startswith(f"{place} ") & (hops["kind"] == "queueing")]
+    return rows.groupby("number")["segment_ns"].sum()
+
+
+def between(hops: pd.DataFrame, first: str, last: str) -> pd.Series:
+    """Return the time of each datagram from one hop to another, in ns."""
+    times = [hops[hops["hop"] == name].set_index("number")["ts_ns"] for name in (first, last)]
+    return (times[1] - times[0]).dropna()
+
+
+def others(hops: pd.DataFrame, right: pd.Series, last: str) -> pd.Series:
+    """Return what all other segments up to a hop took, in ns."""
+    begin = hops.groupby("number")["ts_ns"].min()
+    end = hops[hops["hop"] == last].set_index("number")["ts_ns"]
+    return (end - begin - right.reindex(end.index).fillna(0)).dropna()
+
+
+def compared(
+    name: str, truth: Mapping[int, float], measured: pd.Series, *, sent: int, note: str, blind_ns: int
+) -> list[Check]:  # fmt: skip
+    """Compare delays packet by packet.
+
+    Parameters
+    ----------
+    name : str
+        The situation.
+    truth : mapping of int to float
+        The delay of each packet, in ns.
+    measured : Series
+        What the session says, by the same numbers.
+    sent : int
+        Packets whose truth should be known, and of which the session should tell.
+    note : str
+        How the truth is known.
+    blind_ns : int
+        Of the recording.
+
+    Returns
+    -------
+    list of Check
+        The median and the 99th percentile of the delays; the errors of single packets at those quantiles, in
+        tolerances of each; and how many packets were compared.
+    """
+    pairs = pd.DataFrame({"truth": pd.Series(truth, dtype=float), "measured": measured.astype(float)}).dropna()
+    checks = [Check(GROUP, f"delay: {name}, packets compared", sent, len(pairs), "packets", 0, note, blind_ns)]
+    if pairs.empty:
+        return checks
+    for word, share in (("p50", 0.5), ("p99", 0.99)):
+        right, told = (float(pairs[column].quantile(share)) for column in ("truth", "measured"))
+        checks.append(
+            Check(GROUP, f"delay: {name}, {word}", right, told, "ns", float(tolerance_ns(right)), note, blind_ns)
+        )
+    error = (pairs["measured"] - pairs["truth"]).abs() / tolerance_ns(pairs["truth"])
+    each = f"{note} Each packet by itself: |error| / its own tolerance."
+    for word, share in (("p50", 0.5), ("p99", 0.99)):
+        told = float(error.quantile(share))
+        checks.append(
+            Check(GROUP, f"delay: {name}, {word} of a packet's error", 0.0, told, "tolerances", 1.0, each, blind_ns)
+        )
+    return checks
+
+
+def leaked(
+    name: str, without: pd.Series, with_it: pd.Series, delay_ns: float, *, note: str = "", blind_ns: int
+) -> Check:  # fmt: skip
+    """Check that a delay is not found in other segments.
+
+    Parameters
+    ----------
+    name : str
+        The situation.
+    without, with_it : Series
+        What all other segments together took, of the same traffic without and with the delay, in ns.
+    delay_ns : float
+        The median delay; the tolerance follows from it.
+    note : str
+        What else there is to know.
+    blind_ns : int
+        Of both recordings.
+    """
+    change = float(with_it.median() - without.median())
+    told = f"Median sum of the other segments: {without.median():,.0f} ns without the delay. {note}".strip()
+    limit = float(tolerance_ns(delay_ns))
+    return Check(GROUP, f"delay: {name}, leaked into other segments", 0.0, change, "ns", limit, told, blind_ns)
