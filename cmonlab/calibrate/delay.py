@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import delay_queues
+from . import delay_clock, delay_queues, delay_sched, delay_waits
 from .check import Check, Unavailable
 from .testbed import Testbed
 
@@ -18,4 +18,5 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     quick : bool
         Fewer packets.
     """
-    yield from delay_queues.run(bed, quick)
+    for part in (delay_queues, delay_waits, delay_sched, delay_clock):
+        yield from part.run(bed, quick)

@@ -85,6 +85,7 @@ class Tap:
 
 def stamp_sent(sock: socket.socket) -> None:
     """Let the kernel stamp what a UDP socket sends: at the first device's queue, and at its driver."""
+    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)  # stamps wait in the socket
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_STAMPS)
 
 

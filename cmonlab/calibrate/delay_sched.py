@@ -1,0 +1,95 @@
+"""Waiting for a processor: a reader beside a process that never rests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import WorkloadError
+from ..session import Session
+from .check import Check, Unavailable, settled
+from .score import GROUP, compared, hops_of, leaked
+from .testbed import Testbed
+from .traffic import ADDRESS, free_port, payload, recording, udp_socket
+
+SIZE = 400
+_DEADLINE_S = 20
+# It ends when its parent has gone.
+_HOG = "import os\nwhile os.getppid() == {parent}: pass"
+
+
+def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
+    """Yield the checks."""
+    if not Path("/proc/self/schedstat").exists():
+        yield Unavailable(GROUP, "delay: a reader without a processor", "the kernel has no /proc/self/schedstat")
+        return
+    yield settled(partial(_beside_a_hog, bed, 60 if quick else 300))
+
+
+def _beside_a_hog(bed: Testbed, count: int) -> Iterator[Check]:
+    cpu = max(os.sched_getaffinity(0))
+    plain, _, _ = _read(bed, cpu, count, nullcontext())
+    session, truth, port = _read(bed, cpu, count, _hog(cpu))
+    hops = hops_of(session, port, SIZE, count)
+    rows = hops[hops["kind"] == "scheduling"].groupby("number")["segment_ns"].sum()
+    reported = rows.reindex(sorted(set(hops["number"]))).fillna(0)
+    note = (
+        "What the kernel's scheduler says of the reading task: how long it was ready and waited for a processor, from "
+        "one read to the next (/proc/self/schedstat). The reader shares one processor with a process that never rests."
+    )
+    name = "a reader without a processor"
+    yield from compared(name, truth, reported, sent=count, note=note, blind_ns=session.blind_ns)
+    yield leaked(name, _unscheduled(plain), _unscheduled(session), float(reported.median()),
+                 blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+
+
+def _unscheduled(session: Session) -> pd.Series:
+    """Return the one-way delay of each journey without its waiting for a processor, in ns."""
+    hops = session.hops()
+    spent = hops["segment_ns"].where(hops["kind"] != "scheduling", 0)
+    return spent.groupby(hops["journey"]).sum()
+
+
+def _read(bed: Testbed, cpu: int, count: int, beside) -> tuple[Session, dict[int, int], int]:
+    """Send each datagram when the reader waits for it; return the session, what the reader waited, and the port."""
+    port, sender = free_port(), udp_socket(bed, "c1")
+    words = ("-m", "cmonlab.calibrate.blocked", ADDRESS[4]["c0"], str(port), str(cpu), str(count))
+    with sender, beside, bed.popen("c0", sys.executable, *words) as reader:
+        try:
+            if reader.stdout.readline() != "ready\n":
+                raise WorkloadError("the reader did not start", why=f"it ended with {reader.wait()}")
+            with recording(bed, f"udp port {port}", points=["default", "sched"]) as done:
+                for number in range(count):
+                    _until_asleep(reader.pid)
+                    sender.sendto(payload(number, SIZE), (ADDRESS[4]["c0"], port))
+                told, _ = reader.communicate(timeout=_DEADLINE_S)
+        finally:
+            reader.kill()
+    return done.session, dict(json.loads(told)), port
+
+
+def _until_asleep(pid: int) -> None:
+    deadline, state = time.monotonic() + _DEADLINE_S, Path(f"/proc/{pid}/stat")
+    while state.read_text().rpartition(")")[2].split()[0] != "S":
+        if time.monotonic() > deadline:
+            raise WorkloadError("the reader does not wait for a packet", why=f"for {_DEADLINE_S} s it has not slept")
+
+
+@contextmanager
+def _hog(cpu: int) -> Iterator[None]:
+    """Keep one processor busy while the block lasts."""
+    with subprocess.Popen([sys.executable, "-c", _HOG.format(parent=os.getpid())]) as hog:
+        try:
+            os.sched_setaffinity(hog.pid, {cpu})
+            yield
+        finally:
+            hog.kill()

@@ -1,0 +1,170 @@
+"""Delays in user space: a reader that comes late, and a forwarder that keeps each packet for a while.
+
+One thread sends, waits and reads through sockets of all namespaces, so it knows the order of things without asking.
+It waits busily: a thread that sleeps wakes up late.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pandas as pd
+
+from ..session import Session
+from .check import Check, settled
+from .score import compared, hops_of, leaked, queueing, tolerance_ns
+from .stamps import received, sent_stamps, stamp_received, stamp_sent
+from .testbed import Testbed, ip
+from .traffic import ADDRESS, free_port, payload, recording, udp_socket
+
+SIZE = 400
+_HOST = "10.77.0.1"
+_WAITS_NS = (200_000, 2_000_000)
+
+
+def run(bed: Testbed, quick: bool) -> Iterator[list[Check]]:
+    """Yield the checks of each situation."""
+    count = 100 if quick else 400
+    yield settled(partial(_late_reader, bed, count))
+    with _address(bed):
+        yield settled(partial(_forwarder, bed, count))
+
+
+def _wait(wait_ns: int) -> None:
+    until = time.monotonic_ns() + wait_ns
+    while time.monotonic_ns() < until:
+        pass
+
+
+def _late_reader(bed: Testbed, count: int) -> Iterator[Check]:
+    plain, _, _ = _read_late(bed, 0, count)
+    for wait_ns in _WAITS_NS:
+        session, truth, port = _read_late(bed, wait_ns, count)
+        reported = queueing(hops_of(session, port, SIZE, count), "c0:eth0")
+        note = (
+            "From the kernel's stamp of the datagram at c0's device (SO_TIMESTAMPNS) to the middle of the reader's "
+            f"system call, by its own clock, read before and after. {_left_out(truth)}"
+        )
+        name, known = f"a reader {wait_ns / 1e6:g} ms late", _known(truth)
+        yield from compared(name, known, reported, sent=len(known), note=note, blind_ns=session.blind_ns)
+        yield leaked(name, _apart(plain, "c0:eth0"), _apart(session, "c0:eth0"), float(reported.median()),
+                     blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+
+
+def _known(truth: pd.DataFrame) -> dict[int, float]:
+    """Return the delays that are known to half their tolerance: not those where the clock's reader was kept waiting."""
+    return truth.loc[truth["half_ns"] <= tolerance_ns(truth["wait_ns"]) / 2, "wait_ns"].to_dict()
+
+
+def _left_out(truth: pd.DataFrame) -> str:
+    return (
+        f"Known to ±{truth['half_ns'].median():,.0f} ns (median); {len(truth) - len(_known(truth))} of {len(truth)} "
+        "packets are left out, whose delay is not known to half its tolerance."
+    )
+
+
+def _apart(session: Session, place: str) -> pd.Series:
+    """Return the one-way delay of each journey without its queueing at a place, in ns."""
+    journeys = session.journeys()
+    hops = session.hops(journeys["journey"].tolist())
+    rows = hops[hops["segment"].astype(str).str.startswith(f"{place} ") & (hops["kind"] == "queueing")]
+    spent = rows.groupby("journey")["segment_ns"].sum()
+    delay = journeys.set_index("journey")["one_way_delay_ns"]
+    return delay - spent.reindex(delay.index).fillna(0)
+
+
+def _read_late(bed: Testbed, wait_ns: int, count: int) -> tuple[Session, pd.DataFrame, int]:
+    """Send, wait, read, so many times; return the session, what the reader knows of each, and the port."""
+    port, rows = free_port(), []
+    receiver, sender = udp_socket(bed, "c0", port), udp_socket(bed, "c1")
+    stamp_received(receiver)
+
+    def exchange() -> None:
+        for number in range(count):
+            sender.sendto(payload(number, SIZE), (ADDRESS[4]["c0"], port))
+            _wait(wait_ns)
+            before = time.time_ns()
+            _, came = received(receiver, SIZE)
+            after = time.time_ns()
+            rows.append(((before + after) / 2 - came, (after - before) / 2))
+
+    with receiver, sender, recording(bed, f"udp port {port}") as done:
+        bed.call("c1", exchange)
+    return done.session, pd.DataFrame(rows, columns=["wait_ns", "half_ns"]), port
+
+
+def _forwarder(bed: Testbed, count: int) -> Iterator[Check]:
+    plain, _, _ = _forward(bed, 0, count)
+    for wait_ns in _WAITS_NS:
+        session, truth, ports = _forward(bed, wait_ns, count)
+        gap, known = _gap(session, ports, count), _known(truth)
+        note = (
+            "From the middle of the forwarder's receiving system call, by its own clock, read before and after, to the "
+            "kernel's stamp of the packet at the first device's queue (SO_TIMESTAMPING). Reported: from the end of the "
+            f"first journey to the beginning of the second. {_left_out(truth)}"
+        )
+        name = f"a forwarder that waits {wait_ns / 1e6:g} ms"
+        yield from compared(name, known, gap, sent=len(known), note=note, blind_ns=session.blind_ns)
+        yield leaked(name, _journeys_ns(plain), _journeys_ns(session), float(gap.median()),
+                     note="Both journeys together.", blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+
+
+def _gap(session: Session, ports: tuple[int, int], count: int) -> pd.Series:
+    """Return from the end of each packet's first journey to the beginning of its second, in ns."""
+    into, out = (hops_of(session, port, SIZE, count).groupby("number")["ts_ns"] for port in ports)
+    return (out.min() - into.max()).dropna()
+
+
+def _journeys_ns(session: Session) -> pd.Series:
+    """Return the one-way delays of a packet's two journeys together, in ns, packet by packet."""
+    delays = session.journeys().groupby("seq")["one_way_delay_ns"]
+    return delays.sum()[delays.count() == 2]
+
+
+def _forward(bed: Testbed, wait_ns: int, count: int) -> tuple[Session, pd.DataFrame, tuple[int, int]]:
+    """Send to the forwarder, which waits and sends on, so many times; return session, truth and ports."""
+    ports, rows = (free_port(), free_port()), []
+    inlet = bed.call("host", _bound, ports[0])
+    outlet = bed.call("host", _bound, 0)
+    receiver, sender = udp_socket(bed, "c0", ports[1]), udp_socket(bed, "c1")
+    stamp_sent(outlet)
+
+    def exchange() -> None:
+        for number in range(count):
+            sender.sendto(payload(number, SIZE), (_HOST, ports[0]))
+            before = time.time_ns()
+            data = inlet.recv(SIZE)
+            after = time.time_ns()
+            _wait(wait_ns)
+            outlet.sendto(data, (ADDRESS[4]["c0"], ports[1]))
+            receiver.recv(SIZE)
+            rows.append(((before + after) / 2, (after - before) / 2))
+
+    with inlet, outlet, receiver, sender:
+        with recording(bed, f"udp port {ports[0]} or udp port {ports[1]}") as done:
+            bed.call("c1", exchange)
+        queued, _ = sent_stamps(outlet)
+    truth = pd.DataFrame(rows, columns=["read_ns", "half_ns"])
+    return done.session, truth.assign(wait_ns=pd.Series(queued, dtype=float) - truth["read_ns"]), ports
+
+
+def _bound(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(20)
+    sock.bind((_HOST, port))
+    return sock
+
+
+@contextmanager
+def _address(bed: Testbed) -> Iterator[None]:
+    """Give the bridge an address while the block lasts: the forwarder's."""
+    words = ("addr", f"{_HOST}/24", "dev", "br0")
+    ip("-n", bed.namespaces["host"], words[0], "add", *words[1:])
+    try:
+        yield
+    finally:
+        ip("-n", bed.namespaces["host"], words[0], "del", *words[1:])
