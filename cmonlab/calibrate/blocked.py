@@ -24,12 +24,10 @@ def main(address: str, port: int, cpu: int, count: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((address, port))
         print("ready", flush=True)
-        before = _waited_ns(waited)
         for _ in range(count):
+            before = _waited_ns(waited)
             data = sock.recv(2048)
-            now = _waited_ns(waited)
-            delays.append((int.from_bytes(data[:4], "big"), now - before))
-            before = now
+            delays.append((int.from_bytes(data[:4], "big"), _waited_ns(waited) - before))
     print(json.dumps(delays))
 
 

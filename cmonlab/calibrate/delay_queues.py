@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pandas as pd
 
 from ..errors import NotTraceable
+from .bursts import LINK_BYTES, Sent, send_bursts
 from .check import Check, Unavailable, settled
-from .score import GROUP, between, compared, hops_of, leaked, others, queueing
-from .stamps import Tap, sent_stamps, stamp_sent
+from .score import GROUP, between, compared, known, leaked, others, queueing
 from .testbed import Testbed, command
-from .traffic import ADDRESS, free_port, payload, receive_udp, recording, udp_socket
 
-LINK_BYTES = 1000  # of a packet with its Ethernet header, as queueing disciplines count
-SIZE = LINK_BYTES - 14 - 20 - 8
 BURST = 4  # packets that the bucket holds: what a late timer costs one packet, the next ones do not wait for
-_SO_SNDBUFFORCE = 32
 ARRIVED = "c0:eth0 receive"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What is known of datagrams: their hops, the stamps at places, and how long tracepoints were silent."""
-
-    hops: pd.DataFrame
-    came: Mapping[int, int]
-    left: Mapping[int, int]
-    arrived: Mapping[int, int]
-    queued: Mapping[int, int]
-    driven: Mapping[int, int]
-    blind_ns: int
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
@@ -65,21 +46,21 @@ def _tbf(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Che
     reported = queueing(shaped.hops, "host:veth0")
     if bursts == 1:  # the queue is long enough for a late timer to make no difference
         waits = bucket_waits(shaped.came, rate_mbit / 8e3, BURST * LINK_BYTES)
-        held = {number: wait for number, wait in waits.items() if wait > 0}
         note = (
             f"Computed: the wait for tokens of a bucket of {BURST} packets of {LINK_BYTES} bytes, from when each came "
             "to the bridge (the kernel's stamps at a packet socket). The timer releases a packet late, never early."
         )
-        yield from compared(f"{name}, computed", held, reported, sent=len(held), note=note,
-                            blind_ns=shaped.blind_ns)[:3]  # fmt: skip
-    clock = {number: left - shaped.came[number] for number, left in shaped.left.items() if number in shaped.came}
+        held = known(waits[waits > 0])
+        yield from compared(f"{name}, computed", held, reported, note=note, blind_ns=shaped.blind_ns)[:3]
+    # Right after the stamp at the bridge comes one tracepoint, right after that at its port the other; the sender's
+    # call has come back after the first, and the packet is at c0 after the second.
+    clock = known(shaped.left - shaped.returned, shaped.arrived - shaped.came)
     note = (
         "The kernel's stamps of the same packets at packet sockets, where they came to the bridge and where they left "
         "its port, beside all segments between these places."
     )
     way = between(shaped.hops, "host:veth1 rx", "host:veth0 xmit")
-    yield from compared(f"{name}, by packet sockets", clock, way, sent=length * bursts, note=note,
-                        blind_ns=shaped.blind_ns)  # fmt: skip
+    yield from compared(f"{name}, by packet sockets", clock, way, note=note, blind_ns=shaped.blind_ns)
     yield _leak(name, plain, shaped, reported)
 
 
@@ -91,18 +72,15 @@ def _htb(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Che
         _tc(bed, "c1", "class", "add", "dev", "eth0", "parent", "1:", "classid", "1:1", "htb", *rate)
         shaped = send_bursts(bed, length, bursts, stamped=True)
     reported = queueing(shaped.hops, "c1:eth0")
-    # What the bucket lets pass at once has no delay that is known.
-    held = [number for number in shaped.queued if number % length > BURST and number in shaped.driven]
-    clock = {number: shaped.driven[number] - shaped.queued[number] for number in held}
-    way = between(shaped.hops, "c1:eth0 queue", "c1:eth0 xmit")
+    clock = known(shaped.leaves - shaped.returned, shaped.driven - shaped.queued)
     note = (
-        "The kernel's transmit stamps for the sending socket (SO_TIMESTAMPING): before a packet is queued, and when "
-        "the driver has it, beside all segments between, of the packets that the bucket held. The first stamp's own "
-        "work lies in the truth."
+        "The kernel's transmit stamps for the sending socket (SO_TIMESTAMPING), before a packet is queued and when the "
+        "driver has it, beside all segments between these places; the sender's call has come back after the first, and "
+        "a packet socket tells a time before the second."
     )
-    known = (length - BURST - 1) * bursts
     name = f"{bursts} x {length} packets, htb of {rate_mbit} Mbit/s at the sender's device"
-    yield from compared(name, clock, way, sent=known, note=note, blind_ns=shaped.blind_ns)
+    way = between(shaped.hops, "c1:eth0 queue", "c1:eth0 xmit")
+    yield from compared(name, clock, way, note=note, blind_ns=shaped.blind_ns)
     yield _leak(name, plain, shaped, reported)
 
 
@@ -113,8 +91,8 @@ def _netem(bed: Testbed, delay_ms: int, length: int, bursts: int) -> Iterator[Ch
         delayed = send_bursts(bed, length, bursts)
     name, reported = f"netem of {delay_ms} ms at the bridge's port", queueing(delayed.hops, "host:veth0")
     note = "As netem was told; its timer releases a packet late, never early."
-    told = dict.fromkeys(range(length * bursts), delay_ms * 1e6)
-    yield from compared(name, told, reported, sent=length * bursts, note=note, blind_ns=delayed.blind_ns)
+    told = known(pd.Series(delay_ms * 1e6, range(length * bursts)))
+    yield from compared(name, told, reported, note=note, blind_ns=delayed.blind_ns)
     yield _leak(name, plain, delayed, reported)
 
 
@@ -124,59 +102,26 @@ def _leak(name: str, plain: Sent, delayed: Sent, reported: pd.Series) -> Check:
                   float(reported.median()), note=note, blind_ns=plain.blind_ns + delayed.blind_ns)  # fmt: skip
 
 
-def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = False) -> Sent:
-    """Send bursts of datagrams from c1 to c0, each when the one before has been read; return what is known of them.
+def bucket_waits(came_ns: pd.Series, rate_bytes_ns: float, bucket_bytes: float) -> pd.Series:
+    """Return how long each packet waits for the tokens of a bucket that is full at first, in ns.
 
     Parameters
     ----------
-    bed : Testbed
-    length, bursts : int
-        Packets of a burst, and how many bursts.
-    stamped : bool
-        Let the kernel stamp for the sending socket as well.
-    """
-    port, count = free_port(), length * bursts
-    receiver, sender = udp_socket(bed, "c0", port), udp_socket(bed, "c1")
-
-    def exchange() -> None:
-        for first in range(0, count, length):
-            for number in range(first, first + length):
-                sender.sendto(payload(number, SIZE), (ADDRESS[4]["c0"], port))
-            receive_udp(receiver, length)
-
-    places = (("host", "veth1"), ("host", "veth0"), ("c0", "eth0"))
-    with receiver, sender, ExitStack() as stack:
-        taps = [stack.enter_context(Tap(bed, *place, port)) for place in places]
-        sender.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 16 << 20)
-        if stamped:
-            stamp_sent(sender)
-        with recording(bed, f"udp port {port}") as done:
-            bed.call("c1", exchange)
-        stamps = sent_stamps(sender) if stamped else ({}, {})
-        hops = hops_of(done.session, port, SIZE, count)
-        return Sent(hops, *(tap.stamps() for tap in taps), *stamps, done.session.blind_ns)
-
-
-def bucket_waits(came_ns: Mapping[int, int], rate_bytes_ns: float, bucket_bytes: float) -> dict[int, float]:
-    """Return how long each packet waits for the tokens of a bucket that is full at first.
-
-    Parameters
-    ----------
-    came_ns : mapping of int to int
-        When each packet of `LINK_BYTES` comes, by its number.
+    came_ns : Series
+        When each packet of `LINK_BYTES` comes, by its number, in order.
     rate_bytes_ns : float
         Bytes a nanosecond.
     bucket_bytes : float
         What the bucket holds.
     """
-    tokens, free, waits = float(bucket_bytes), 0.0, {}
-    for number, came in sorted(came_ns.items()):
+    tokens, free, waits = float(bucket_bytes), float(came_ns.iloc[0]), {}
+    for number, came in came_ns.items():
         start = max(float(came), free)
-        tokens = min(bucket_bytes, tokens + (start - free) * rate_bytes_ns) if free else tokens
+        tokens = min(bucket_bytes, tokens + (start - free) * rate_bytes_ns)
         free = start + max(0.0, (LINK_BYTES - tokens) / rate_bytes_ns)
         tokens = max(0.0, tokens - LINK_BYTES)
         waits[number] = free - came
-    return waits
+    return pd.Series(waits)
 
 
 @contextmanager

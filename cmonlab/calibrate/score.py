@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -14,6 +12,7 @@ from .traffic import hash_of
 #: A delay may be off by so much, whichever is greater.
 LEAST_NS, SHARE = 2_000.0, 0.05
 GROUP = "delay"
+_QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
 def tolerance_ns(truth_ns):
@@ -59,21 +58,23 @@ def others(hops: pd.DataFrame, right: pd.Series, last: str) -> pd.Series:
     return (end - begin - right.reindex(end.index).fillna(0)).dropna()
 
 
-def compared(
-    name: str, truth: Mapping[int, float], measured: pd.Series, *, sent: int, note: str, blind_ns: int
-) -> list[Check]:  # fmt: skip
+def known(low: pd.Series, high: pd.Series | None = None) -> pd.DataFrame:
+    """Return what is known of the delay of each packet: that it lies between two times, in ns, or is the first."""
+    return pd.DataFrame({"low": low, "high": low if high is None else high}).dropna()
+
+
+def compared(name: str, truth: pd.DataFrame, measured: pd.Series, *, note: str, blind_ns: int) -> list[Check]:
     """Compare delays packet by packet.
 
     Parameters
     ----------
     name : str
         The situation.
-    truth : mapping of int to float
-        The delay of each packet, in ns.
+    truth : DataFrame
+        From `known`, by the packets' numbers. The middle counts; packets whose delay is not known to half its
+        tolerance are left out, and the note says how many.
     measured : Series
         What the session says, by the same numbers.
-    sent : int
-        Packets whose truth should be known, and of which the session should tell.
     note : str
         How the truth is known.
     blind_ns : int
@@ -82,23 +83,29 @@ def compared(
     Returns
     -------
     list of Check
-        The median and the 99th percentile of the delays; the errors of single packets at those quantiles, in
-        tolerances of each; and how many packets were compared.
+        How many packets were compared, which must be all that are known; the median and the 99th percentile of the
+        delays; and the errors of single packets at those quantiles, in tolerances of each.
     """
-    pairs = pd.DataFrame({"truth": pd.Series(truth, dtype=float), "measured": measured.astype(float)}).dropna()
-    checks = [Check(GROUP, f"delay: {name}, packets compared", sent, len(pairs), "packets", 0, note, blind_ns)]
-    for word, share in (("p50", 0.5), ("p99", 0.99)):
+    middle, half = (truth["low"] + truth["high"]) / 2, (truth["high"] - truth["low"]) / 2
+    sure = half <= tolerance_ns(middle) / 2
+    pairs = pd.DataFrame({"truth": middle[sure], "measured": measured.reindex(middle[sure].index).astype(float)})
+    if half.max() > 0:
+        note += f" Known to ±{half[sure].median():,.0f} ns (median)"
+        note += f"; {int((~sure).sum())} of {len(truth)} packets are left out, known less well than half the tolerance."
+    checks = [
+        Check(GROUP, f"delay: {name}, packets compared", len(pairs), len(pairs.dropna()), "packets", 0, note, blind_ns)
+    ]
+    pairs = pairs.dropna()
+    for word, share in _QUANTILES.items():
         right, told = (float(pairs[column].quantile(share)) for column in ("truth", "measured"))
-        checks.append(
-            Check(GROUP, f"delay: {name}, {word}", right, told, "ns", float(tolerance_ns(right)), note, blind_ns)
-        )
+        limit = float(tolerance_ns(right))
+        checks.append(Check(GROUP, f"delay: {name}, {word}", right, told, "ns", limit, note, blind_ns))
     error = (pairs["measured"] - pairs["truth"]).abs() / tolerance_ns(pairs["truth"])
-    each = f"{note} Each packet by itself: |error| / its own tolerance."
-    for word, share in (("p50", 0.5), ("p99", 0.99)):
+    note += " Each packet by itself: |error| / its own tolerance."
+    for word, share in _QUANTILES.items():
         told = float(error.quantile(share))
-        checks.append(
-            Check(GROUP, f"delay: {name}, {word} of a packet's error", 0.0, told, "tolerances", 1.0, each, blind_ns)
-        )
+        quantity = f"delay: {name}, {word} of a packet's error"
+        checks.append(Check(GROUP, quantity, 0.0, told, "tolerances", 1.0, note, blind_ns))
     return checks
 
 

@@ -1,15 +1,18 @@
 """The kernel's own time stamps of packets: a second opinion that no tracepoint and no eBPF program has a part in.
 
-All are of CLOCK_REALTIME, which runs as fast as the events' CLOCK_MONOTONIC: only differences are compared. No step
-of the wall clock goes unseen: it makes every difference wrong.
+All are of CLOCK_REALTIME, which runs as fast as the events' CLOCK_MONOTONIC: only differences are compared. A step of
+the wall clock would not go unseen, as it makes the differences wrong.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+
+import pandas as pd
 
 from .testbed import Testbed
 
@@ -21,13 +24,19 @@ _UDP, _HEADERS_BYTES = 17, 20 + 8  # IPv4 without options, UDP
 _TX_STAMPS = 1 << 1 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 11
 _IP_RECVERR, _SENT, _QUEUED = 11, 0, 1  # linux/in.h; linux/errqueue.h, SCM_TSTAMP_SND and SCM_TSTAMP_SCHED
 _BUFFER_BYTES = 64 << 20
+_ZERO_NS = time.time_ns()  # times are counted from here: as floats they are exact for a hundred days
+
+
+def now_ns() -> int:
+    """Return the time of the same clock, in ns."""
+    return time.time_ns() - _ZERO_NS
 
 
 def nanoseconds(control: list[tuple[int, int, bytes]], kind: int) -> int:
     """Return the first time of a control message of this kind, in ns."""
     raw = next(data for level, which, data in control if (level, which) == (socket.SOL_SOCKET, kind))
     seconds, rest = struct.unpack_from("@ll", raw)
-    return seconds * 1_000_000_000 + rest
+    return seconds * 1_000_000_000 + rest - _ZERO_NS
 
 
 def drained(sock: socket.socket, flags: int = 0) -> Iterator[tuple[bytes, list]]:
@@ -72,15 +81,15 @@ class Tap:
     def __exit__(self, *_exc) -> None:
         self._socket.close()
 
-    def stamps(self) -> dict[int, int]:
+    def stamps(self) -> pd.Series:
         """Return the time (ns) of each datagram by its number; to be called when all have passed."""
-        found = {}
+        found: dict[int, int] = {}
         for packet, control in drained(self._socket):
             port = packet[22:24] if len(packet) >= _HEADERS_BYTES + 4 and packet[9] == _UDP else b""
             if port == self._port.to_bytes(2, "big"):
                 number = int.from_bytes(packet[_HEADERS_BYTES : _HEADERS_BYTES + 4], "big")
                 found[number] = nanoseconds(control, _SO_TIMESTAMPNS)
-        return found
+        return pd.Series(found, dtype="int64")
 
 
 def stamp_sent(sock: socket.socket) -> None:
@@ -89,14 +98,14 @@ def stamp_sent(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _TX_STAMPS)
 
 
-def sent_stamps(sock: socket.socket) -> tuple[dict[int, int], dict[int, int]]:
+def sent_stamps(sock: socket.socket) -> tuple[pd.Series, pd.Series]:
     """Return when each datagram came to the device's queue and when to its driver, in ns by number of the send."""
     found: dict[int, dict[int, int]] = {_QUEUED: {}, _SENT: {}}
     for _, control in drained(sock, socket.MSG_ERRQUEUE):
         told = next(data for level, which, data in control if (level, which) == (socket.SOL_IP, _IP_RECVERR))
         kind, number = struct.unpack_from("@8xII", told)
         found[kind][number] = nanoseconds(control, _SO_TIMESTAMPING)
-    return found[_QUEUED], found[_SENT]
+    return tuple(pd.Series(found[kind], dtype="int64") for kind in (_QUEUED, _SENT))
 
 
 def stamp_received(sock: socket.socket) -> None:
