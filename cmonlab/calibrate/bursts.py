@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..session import Session
 from .score import hops_of
 from .stamps import Tap, now_ns, sent_stamps, stamp_sent
 from .testbed import Testbed
@@ -24,8 +25,9 @@ class Sent:
 
     Attributes
     ----------
+    session : Session
     hops : DataFrame
-        Of the session, from `score.hops_of`.
+        From `score.hops_of`.
     called, returned : Series
         When the sender called the kernel, and when that came back.
     queued, driven : Series
@@ -36,10 +38,9 @@ class Sent:
         At packet sockets: where it came to the bridge, and before it was given to the driver of the bridge's port.
     arrived : Series
         At a packet socket: where it came to c0's device.
-    blind_ns : int
-        For how long tracepoints were silent.
     """
 
+    session: Session
     hops: pd.DataFrame
     called: pd.Series
     returned: pd.Series
@@ -49,7 +50,6 @@ class Sent:
     came: pd.Series
     left: pd.Series
     arrived: pd.Series
-    blind_ns: int
 
 
 def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = False) -> Sent:
@@ -86,6 +86,6 @@ def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = Fals
             bed.call("c1", exchange)
         own = pd.DataFrame.from_dict(times, "index")
         return Sent(
-            hops_of(done.session, port, SIZE, count), own[0], own[1], *sent_stamps(sender),
-            *(tap.stamps() for tap in taps), done.session.blind_ns,
+            done.session, hops_of(done.session, port, SIZE, count), own[0], own[1], *sent_stamps(sender),
+            *(tap.stamps() for tap in taps),
         )  # fmt: skip

@@ -51,7 +51,7 @@ def _tbf(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Che
             "to the bridge (the kernel's stamps at a packet socket). The timer releases a packet late, never early."
         )
         held = known(waits[waits > 0])
-        yield from compared(f"{name}, computed", held, reported, note=note, blind_ns=shaped.blind_ns)[:3]
+        yield from compared(f"{name}, computed", held, reported, shaped.session, shaped.hops, note=note)[:3]
     # Right after the stamp at the bridge comes one tracepoint, right after that at its port the other; the sender's
     # call has come back after the first, and the packet is at c0 after the second.
     clock = known(shaped.left - shaped.returned, shaped.arrived - shaped.came)
@@ -60,7 +60,7 @@ def _tbf(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Che
         "its port, beside all segments between these places."
     )
     way = between(shaped.hops, "host:veth1 rx", "host:veth0 xmit")
-    yield from compared(f"{name}, by packet sockets", clock, way, note=note, blind_ns=shaped.blind_ns)
+    yield from compared(f"{name}, by packet sockets", clock, way, shaped.session, shaped.hops, note=note)
     yield _leak(name, plain, shaped, reported)
 
 
@@ -80,7 +80,7 @@ def _htb(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Che
     )
     name = f"{bursts} x {length} packets, htb of {rate_mbit} Mbit/s at the sender's device"
     way = between(shaped.hops, "c1:eth0 queue", "c1:eth0 xmit")
-    yield from compared(name, clock, way, note=note, blind_ns=shaped.blind_ns)
+    yield from compared(name, clock, way, shaped.session, shaped.hops, note=note)
     yield _leak(name, plain, shaped, reported)
 
 
@@ -92,14 +92,15 @@ def _netem(bed: Testbed, delay_ms: int, length: int, bursts: int) -> Iterator[Ch
     name, reported = f"netem of {delay_ms} ms at the bridge's port", queueing(delayed.hops, "host:veth0")
     note = "As netem was told; its timer releases a packet late, never early."
     told = known(pd.Series(delay_ms * 1e6, range(length * bursts)))
-    yield from compared(name, told, reported, note=note, blind_ns=delayed.blind_ns)
+    yield from compared(name, told, reported, delayed.session, delayed.hops, note=note)
     yield _leak(name, plain, delayed, reported)
 
 
 def _leak(name: str, plain: Sent, delayed: Sent, reported: pd.Series) -> Check:
     note = "Up to the arrival in c0: a burst is read when all of it was sent, so packets wait in the socket until then."
-    return leaked(name, others(plain.hops, reported.iloc[:0], ARRIVED), others(delayed.hops, reported, ARRIVED),
-                  float(reported.median()), note=note, blind_ns=plain.blind_ns + delayed.blind_ns)  # fmt: skip
+    sums = others(plain.hops, reported.iloc[:0], ARRIVED), others(delayed.hops, reported, ARRIVED)
+    blind_ns = plain.session.blind_ns + delayed.session.blind_ns
+    return leaked(name, *sums, float(reported.median()), note=note, blind_ns=blind_ns)
 
 
 def bucket_waits(came_ns: pd.Series, rate_bytes_ns: float, bucket_bytes: float) -> pd.Series:

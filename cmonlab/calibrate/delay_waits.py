@@ -44,13 +44,14 @@ def _late_reader(bed: Testbed, times: int) -> Iterator[Check]:
     plain, _, _ = _read_late(bed, 0, 150 * times)
     for wait_ns, count in _WAITS.items():
         session, truth, port = _read_late(bed, wait_ns, count * times)
-        reported = queueing(hops_of(session, port, SIZE, count * times), "c0:eth0")
+        hops = hops_of(session, port, SIZE, count * times)
+        reported = queueing(hops, "c0:eth0")
         note = (
             "From the kernel's stamp of the datagram at c0's device (SO_TIMESTAMPNS) to the reader's system call, by "
             "its own clock, read before and after."
         )
         name = f"a reader {wait_ns / 1e6:g} ms late"
-        yield from compared(name, truth, reported, note=note, blind_ns=session.blind_ns)
+        yield from compared(name, truth, reported, session, hops, note=note)
         yield leaked(name, _apart(plain, "c0:eth0"), _apart(session, "c0:eth0"), float(reported.median()),
                      blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
 
@@ -88,22 +89,17 @@ def _forwarder(bed: Testbed, times: int) -> Iterator[Check]:
     plain, _, _ = _forward(bed, 0, 150 * times)
     for wait_ns, count in _WAITS.items():
         session, truth, ports = _forward(bed, wait_ns, count * times)
-        gap = _gap(session, ports, count * times)
+        into, out = (hops_of(session, port, SIZE, count * times) for port in ports)
+        gap = (out.groupby("number")["ts_ns"].min() - into.groupby("number")["ts_ns"].max()).dropna()
         note = (
             "From the forwarder's receiving system call, by its own clock, read before and after, to the kernel's "
             "stamps of what it sends: before the first device's queue, and when a driver has it (SO_TIMESTAMPING). "
             "Reported: from the end of the first journey to the beginning of the second."
         )
         name = f"a forwarder that waits {wait_ns / 1e6:g} ms"
-        yield from compared(name, truth, gap, note=note, blind_ns=session.blind_ns)
+        yield from compared(name, truth, gap, session, into, note=note)
         yield leaked(name, _journeys_ns(plain), _journeys_ns(session), float(gap.median()),
                      note="Both journeys together.", blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
-
-
-def _gap(session: Session, ports: tuple[int, int], count: int) -> pd.Series:
-    """Return from the end of each packet's first journey to the beginning of its second, in ns."""
-    into, out = (hops_of(session, port, SIZE, count).groupby("number")["ts_ns"] for port in ports)
-    return (out.min() - into.max()).dropna()
 
 
 def _journeys_ns(session: Session) -> pd.Series:

@@ -63,7 +63,22 @@ def known(low: pd.Series, high: pd.Series | None = None) -> pd.DataFrame:
     return pd.DataFrame({"low": low, "high": low if high is None else high}).dropna()
 
 
-def compared(name: str, truth: pd.DataFrame, measured: pd.Series, *, note: str, blind_ns: int) -> list[Check]:
+def unseen(session: Session, hops: pd.DataFrame, truth: pd.DataFrame) -> pd.Index:
+    """Return the numbers of packets that were under way while tracepoints were silent.
+
+    Of these the session does not claim to know everything: what was read is not told where another read may have
+    passed unseen.
+    """
+    begin = hops.groupby("number")["ts_ns"].min()
+    end = hops.groupby("number")["ts_ns"].max().combine(begin + truth["high"].reindex(begin.index).fillna(0), max)
+    silent = session.blind()
+    over = [((begin <= row.end_ns) & (end >= row.start_ns)) for row in silent.itertuples()]
+    return begin.index[np.any(over, axis=0)] if over else begin.index[:0]
+
+
+def compared(
+    name: str, truth: pd.DataFrame, measured: pd.Series, session: Session, hops: pd.DataFrame, *, note: str
+) -> list[Check]:
     """Compare delays packet by packet.
 
     Parameters
@@ -72,13 +87,14 @@ def compared(name: str, truth: pd.DataFrame, measured: pd.Series, *, note: str, 
         The situation.
     truth : DataFrame
         From `known`, by the packets' numbers. The middle counts; packets whose delay is not known to half its
-        tolerance are left out, and the note says how many.
+        tolerance, and `unseen` ones, are left out, and the note says how many.
     measured : Series
         What the session says, by the same numbers.
+    session : Session
+    hops : DataFrame
+        From `hops_of`.
     note : str
         How the truth is known.
-    blind_ns : int
-        Of the recording.
 
     Returns
     -------
@@ -87,11 +103,15 @@ def compared(name: str, truth: pd.DataFrame, measured: pd.Series, *, note: str, 
         delays; and the errors of single packets at those quantiles, in tolerances of each.
     """
     middle, half = (truth["low"] + truth["high"]) / 2, (truth["high"] - truth["low"]) / 2
-    sure = half <= tolerance_ns(middle) / 2
-    pairs = pd.DataFrame({"truth": middle[sure], "measured": measured.reindex(middle[sure].index).astype(float)})
+    sure, blind_ns = half <= tolerance_ns(middle) / 2, session.blind_ns
+    seen = ~middle.index.isin(unseen(session, hops, truth))
+    kept = middle[sure & seen]
+    pairs = pd.DataFrame({"truth": kept, "measured": measured.reindex(kept.index).astype(float)})
     if half.max() > 0:
         note += f" Known to ±{half[sure].median():,.0f} ns (median)"
         note += f"; {int((~sure).sum())} of {len(truth)} packets are left out, known less well than half the tolerance."
+    if len(kept) < sure.sum():
+        note += f" {int(sure.sum()) - len(kept)} are left out that were under way while tracepoints were silent."
     checks = [
         Check(GROUP, f"delay: {name}, packets compared", len(pairs), len(pairs.dropna()), "packets", 0, note, blind_ns)
     ]
