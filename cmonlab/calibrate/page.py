@@ -18,8 +18,8 @@ from .outcome import Calibration
 
 RESULT, REPORT = "calibrate.json", "report.html"
 _KNOWN = (
-    "How each truth is known stands in its note, in the table. A situation is made again only where it failed while "
-    "tracepoints were silent; the table tells how often."
+    "How each truth is known stands in a table of its own below. A situation is made again only where it failed while "
+    "tracepoints were silent; the table of checks tells how often."
 )
 
 
@@ -76,10 +76,10 @@ def strict(value):
 def section(result: Calibration) -> RunReport:
     """Return the report's section: every check, failed ones first, and the figures."""
     machine, kernel = result.host["machine"], result.host["kernel"]
-    told = result.summary
+    count = result.summary
     facts = [
-        ("checks", f"{told['checks']}, {told['failed']} failed"),
-        ("situations that cannot be made here", str(told["unavailable"])),
+        ("checks", f"{count['checks']}, {count['failed']} failed"),
+        ("situations that cannot be made here", str(count["unavailable"])),
         ("groups", ", ".join(result.groups)),
         ("took", f"{result.seconds:.0f} s{', the quick form' if result.quick else ''}"),
         ("kernel", f"{kernel['kernel']} ({machine['clocksource']})"),
@@ -97,7 +97,8 @@ def section(result: Calibration) -> RunReport:
     }
     if not (table["group"] == "delay").any():
         del figures["Delays, reported over true"]
-    tables = {"checks": table}
+    told = table[["name", "note"]].drop_duplicates("note", ignore_index=True)
+    tables = {"checks": table.drop(columns="note"), "how each truth is known": told}
     if result.unavailable:
         tables["cannot be made here"] = pd.DataFrame([asdict(one) for one in result.unavailable])
     return RunReport("calibration", facts, figures, tables, notes)

@@ -13,7 +13,7 @@ from .text import counted, digits, duration, fold, plain
 COLUMNS = ("group", "name", "truth", "measured", "error", "unit", "tolerance", "pass")
 EDGE = 3.0  # errors beyond so many tolerances are drawn at the edge
 _BAND = "rgba(138,147,163,0.18)"
-_NAME_WIDTH = 60
+_NAME_WIDTH = 48
 
 
 def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
@@ -29,8 +29,9 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Returns
     -------
     Figure
-        One row a check, in the order of the table, and the band that passes. What must be exact lies at 0 or at the
-        edge, as does an error above three tolerances; hovering tells the numbers.
+        One row a situation (a check's name up to its last comma), in the order of the table, and the band that passes.
+        What must be exact lies at 0 or at the edge, as does an error above three tolerances; hovering tells the
+        numbers, and a check that failed has its quantity beside it.
 
     Raises
     ------
@@ -41,24 +42,29 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     title = "Error of every check, in tolerances"
     if table.empty:
         return empty(title, "No check was made.", caption)
-    table = table.assign(_x=in_tolerances(table), _y=[f"{number}" for number in range(len(table))])
+    situations = table["name"].map(lambda name: _parted(name)[0])
+    names = list(dict.fromkeys(situations))
+    table = table.assign(_x=in_tolerances(table), _y=situations.map(names.index))
     figure = go.Figure()
     figure.add_vrect(x0=-1, x1=1, fillcolor=_BAND, line_width=0, layer="below")
-    for passed, word, marker in (
-        (True, "passed", {"color": color(0), "symbol": "circle", "size": 8}),
-        (False, "failed", {"color": FAILED, "symbol": "x", "size": 10}),
+    for passed, marker in (
+        (True, {"color": color(0), "symbol": "circle", "size": 9, "opacity": 0.7}),
+        (False, {"color": FAILED, "symbol": "x", "size": 10}),
     ):
         rows = table[table["pass"] == passed]
-        if len(rows):
-            figure.add_scatter(x=rows["_x"], y=rows["_y"], mode="markers", name=word, marker=marker,
-                               hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text")  # fmt: skip
-    labels = [fold(name, _NAME_WIDTH) for name in table["name"]]
+        figure.add_scatter(
+            x=rows["_x"], y=rows["_y"], mode="markers" if passed else "markers+text", marker=marker,
+            name="passed" if passed else "failed", text=[plain(_parted(name)[1]) for name in rows["name"]],
+            textposition=["middle left" if x > 0 else "middle right" for x in rows["_x"]],
+            hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text",
+        )  # fmt: skip
+    labels = [fold(name, _NAME_WIDTH) for name in names]
     figure.update_xaxes(title_text="Error / tolerance (1: the tolerance)", range=[-EDGE - 0.2, EDGE + 0.2], dtick=1)
-    figure.update_yaxes(title_text="", type="category", categoryarray=table["_y"].tolist()[::-1],
-                        categoryorder="array", tickvals=table["_y"], ticktext=labels)  # fmt: skip
+    figure.update_yaxes(title_text="", range=[len(names) - 0.4, -0.6], tickvals=list(range(len(names))),
+                        ticktext=labels)  # fmt: skip
     failed = int((~table["pass"]).sum())
     subtitle = f"{counted(len(table), 'check', 'checks')}, {failed} failed. The band is what passes."
-    height = rows_px(labels, 22)
+    height = rows_px(labels, 24)
     return frame(figure, title=title, subtitle=subtitle, caption=caption, labels=labels, legend=[["passed", "failed"]],
                  plot_px=height, least_px=height)  # fmt: skip
 
@@ -111,8 +117,8 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
                        marker={"size": 1, "color": NEUTRAL}, hoverinfo="skip",
                        error_y={"type": "data", "array": delays["tolerance"] / 1e3, "arrayminus": low / 1e3,
                                 "color": NEUTRAL, "width": 5, "thickness": 2})  # fmt: skip
-    names = ["equal", "tolerance"]
-    for index, (name, rows) in enumerate(delays.groupby(delays["name"].map(_situation), sort=False)):
+    names, situation = ["equal", "tolerance"], delays["name"].map(lambda name: _parted(name)[0])
+    for index, (name, rows) in enumerate(delays.groupby(situation, sort=False)):
         symbols = ["circle" if passed else "x" for passed in rows["pass"]]
         shades = [color(index) if passed else FAILED for passed in rows["pass"]]
         names.append(fold(name, LEGEND_WIDTH))
@@ -132,9 +138,10 @@ def _ends(delays: pd.DataFrame) -> list[float]:
     return [10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max() * 1.01))]
 
 
-def _situation(name: str) -> str:
-    """Return a check's name without its quantity, which stands behind the last comma."""
-    return name.rpartition(",")[0] or name
+def _parted(name: str) -> tuple[str, str]:
+    """Return a check's situation and its quantity, which stands behind the last comma."""
+    situation, _, quantity = name.rpartition(", ")
+    return (situation, quantity) if situation else (quantity, "")
 
 
 def _told(row: pd.Series) -> str:
