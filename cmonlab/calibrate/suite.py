@@ -17,6 +17,8 @@ from .testbed import Testbed, testbed
 #: The groups in the order in which they run; each is a module of this folder with a function ``run(bed, quick)``.
 GROUPS = {
     "delay": "a known delay at a known place: the right segment's error, and what leaked into others",
+    "loss": "so many packets dropped at a known place: place, reason and count",
+    "overload": "a reader that stands still: every lost event is counted, none is called packet loss",
 }
 
 Progress = Callable[[str, float], None]
