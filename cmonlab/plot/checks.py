@@ -29,9 +29,9 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Returns
     -------
     Figure
-        One row a situation (a check's name up to its last comma), in the order of the table, and the band that passes.
-        What must be exact lies at 0 or at the edge, as does an error above three tolerances; hovering tells the
-        numbers, and a check that failed has its quantity beside it.
+        One row a situation (a check's name up to its colon, else its last comma), in the order of the table, and the
+        band that passes. What must be exact lies at 0 or at the edge, as does an error above three tolerances;
+        hovering tells the numbers, and a check that failed has its quantity beside it.
 
     Raises
     ------
@@ -42,9 +42,9 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     title = "Error of every check, in tolerances"
     if table.empty:
         return empty(title, "No check was made.", caption)
-    situations = table["name"].map(lambda name: _parted(name)[0])
-    names = list(dict.fromkeys(situations))
-    table = table.assign(_x=in_tolerances(table), _y=situations.map(names.index))
+    table = _parted(table)
+    names = list(dict.fromkeys(table["_situation"]))
+    table = table.assign(_x=in_tolerances(table), _y=table["_situation"].map(names.index))
     figure = go.Figure()
     figure.add_vrect(x0=-1, x1=1, fillcolor=_BAND, line_width=0, layer="below")
     for passed, marker in (
@@ -54,7 +54,7 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         rows = table[table["pass"] == passed]
         figure.add_scatter(
             x=rows["_x"], y=rows["_y"], mode="markers" if passed else "markers+text", marker=marker,
-            name="passed" if passed else "failed", text=[plain(_parted(name)[1]) for name in rows["name"]],
+            name="passed" if passed else "failed", text=[*map(plain, rows["_quantity"])],
             textposition=["middle left" if x > 0 else "middle right" for x in rows["_x"]],
             hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text",
         )  # fmt: skip
@@ -117,8 +117,8 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
                        marker={"size": 1, "color": NEUTRAL}, hoverinfo="skip",
                        error_y={"type": "data", "array": delays["tolerance"] / 1e3, "arrayminus": low / 1e3,
                                 "color": NEUTRAL, "width": 5, "thickness": 2})  # fmt: skip
-    names, situation = ["equal", "tolerance"], delays["name"].map(lambda name: _parted(name)[0])
-    for index, (name, rows) in enumerate(delays.groupby(situation, sort=False)):
+    names = ["equal", "tolerance"]
+    for index, (name, rows) in enumerate(_parted(delays).groupby("_situation", sort=False)):
         symbols = ["circle" if passed else "x" for passed in rows["pass"]]
         shades = [color(index) if passed else FAILED for passed in rows["pass"]]
         names.append(fold(name, LEGEND_WIDTH))
@@ -138,10 +138,15 @@ def _ends(delays: pd.DataFrame) -> list[float]:
     return [10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max() * 1.01))]
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """Return a check's situation and its quantity, which stands behind the last comma."""
-    situation, _, quantity = name.rpartition(", ")
-    return (situation, quantity) if situation else (quantity, "")
+def _parted(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the columns ``_situation``, the group before it, and ``_quantity``."""
+    rows = []
+    for group, name in zip(table["group"], table["name"], strict=True):
+        rest = name.removeprefix(f"{group}: ")
+        parts = rest.partition(": ") if ": " in rest else rest.rpartition(", ")
+        rows.append((f"{group}: {parts[0] or rest}", parts[2] if parts[0] else ""))
+    situation, quantity = zip(*rows, strict=True)
+    return table.assign(_situation=situation, _quantity=quantity)
 
 
 def _told(row: pd.Series) -> str:

@@ -104,9 +104,9 @@ def test_a_bucket_makes_packets_wait():
 CHECKS = pd.DataFrame([
     Check("delay", "delay: a, p50", 30_000.0, 33_000.0, "ns", 2_000.0).describe(),
     Check("delay", "delay: a, leaked", 0.0, 500.0, "ns", 2_000.0).describe(),
-    Check("loss", "loss: <b>, dropped", 10.0, 10.0, "packets", 0.0).describe(),
-    Check("loss", "loss: <b>, named", 10.0, 9.0, "packets", 0.0).describe(),
-    Check("loss", "loss: <b>, share", 1.0, float("nan"), "", 0.1).describe(),
+    Check("loss", "<b>, IPv6: dropped", 10.0, 10.0, "packets", 0.0).describe(),
+    Check("loss", "<b>, IPv6: named, all", 10.0, 9.0, "packets", 0.0).describe(),
+    Check("loss", "<b>, IPv6: share", 1.0, float("nan"), "", 0.1).describe(),
 ])  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def test_a_figure_has_a_row_a_situation_and_marks_what_failed():
     figure = plot.check_errors(CHECKS, caption="how it is known")
     passed, failed = figure.data
     assert [list(passed.x), list(failed.x)] == [[0.25, 0.0], [1.5, -EDGE, EDGE]]
-    assert list(failed.text) == ["p50", "named", "share"] and list(failed.y) == [0, 1, 1]
-    assert list(figure.layout.yaxis.ticktext) == ["delay: a", "loss: &lt;b&gt;"]
+    assert list(failed.text) == ["p50", "named, all", "share"] and list(failed.y) == [0, 1, 1]
+    assert list(figure.layout.yaxis.ticktext) == ["delay: a", "loss: &lt;b&gt;, IPv6"]
     assert "5 checks, 3 failed" in figure.layout.title.subtitle.text
     assert passed.marker.symbol != failed.marker.symbol
 
