@@ -58,6 +58,8 @@ def _conclude(result: Calibration) -> None:
             console.say(f"  why: {one.why}")
     for check in result.failed:
         console.complain(f"failed: {check.name}: error {check.error:,.6g} {check.unit}, tolerance {check.tolerance:g}")
+    if not result.checks:
+        console.complain("nothing was checked, so nothing has passed")
     told = result.summary
     console.say(
         f"{told['passed']} of {told['checks']} checks passed, {told['unavailable']} situations cannot be made here, "

@@ -107,9 +107,10 @@ def test_an_error_ends_its_group_only(groups):
     assert result.broken[1].what == "KeyError: 'nothing'" and "_surprises" in result.broken[1].why
 
 
-def test_what_checked_nothing_has_not_passed(groups):
+def test_what_checked_nothing_has_not_passed(groups, tmp_path, cmonlab):
     groups(first=lambda bed, quick: iter([LACKING]))
-    assert not suite.calibrate().passed
+    code, _, told = cmonlab("--out", tmp_path / "c")
+    assert code == 1 and "nothing was checked" in told
 
 
 def test_an_unknown_group_is_told_before_anything_is_made(groups, monkeypatch):
