@@ -18,6 +18,7 @@ from .testbed import Testbed, testbed
 GROUPS = {
     "delay": "a known delay at a known place: the right segment's error, and what leaked into others",
     "loss": "so many packets dropped at a known place: place, reason and count",
+    "counts": "so many packets in, as many journeys out, none of them of two packets",
     "rates": "throughput and round trip times, beside iperf3's, sockperf's and the kernel's own",
     "sampling": "the estimate of a sample lies in its interval as often as stated",
     "overload": "a reader that stands still: every lost event is counted, none is called packet loss",
