@@ -44,7 +44,9 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
 def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
     """Return what makes each situation, by its name."""
     few, many = (2_003, 20_011) if quick else (20_011, 50_021)
-    made = [(f"reader stopped, rings of {size} B", few, size, BLOCKED_S) for size in _RINGS_BYTES]
+    # A packet makes nine events: as many packets as a ring has slots are too many, whichever CPUs they pass on.
+    counts = {size: max(few, size // SLOT_BYTES) for size in _RINGS_BYTES}
+    made = [(f"reader stopped, rings of {size} B", counts[size], size, BLOCKED_S) for size in _RINGS_BYTES]
     made.append((f"reader runs, rings of {_FAST_RING_BYTES} B", many, _FAST_RING_BYTES, _FAST_S))
     return {name: partial(_score, bed, name, *numbers) for name, *numbers in made}
 
