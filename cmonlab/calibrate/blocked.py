@@ -14,16 +14,19 @@ from pathlib import Path
 
 from .stamps import now_ns, received, stamp_received
 
+_NICE = 5
+
 
 def main(address: str, port: int, cpu: int, count: int) -> None:
     """Read datagrams on one processor; print ``ready``, and at the end a row for each.
 
     A row has the datagram's number, from when it came to the device until it was read (ns), how long its reader waited
     to run within the call that reads (ns), and how often it came to run. The reader is of the class that does not take
-    a processor from whoever runs there (SCHED_BATCH).
+    a processor from whoever runs there (SCHED_BATCH), and has the smaller share of it.
     """
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    os.nice(_NICE)
     schedule, rows = Path("/proc/self/schedstat"), []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((address, port))

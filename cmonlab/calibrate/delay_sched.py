@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from .traffic import ADDRESS, free_port, payload, recording, udp_socket
 
 SIZE = 400
 _DEADLINE_S = 20
+_BUSY_TICKS = 20  # of user time, 10 ms each
 # It ends when its parent has gone.
 _HOG = "import os\nwhile os.getppid() == {parent}: pass"
 
@@ -83,10 +84,24 @@ def _read(bed: Testbed, cpu: int, count: int, beside) -> tuple[Session, pd.DataF
 
 
 def _until_asleep(pid: int) -> None:
-    deadline, state = time.monotonic() + _DEADLINE_S, Path(f"/proc/{pid}/stat")
-    while state.read_text().rpartition(")")[2].split()[0] != "S":
+    _until(lambda: _stat(pid)[0] == "S", "the reader does not wait for a packet")
+
+
+def _until_busy(pid: int) -> None:
+    """Return when a process has used its processor for longer than an interpreter takes to start."""
+    _until(lambda: int(_stat(pid)[11]) >= _BUSY_TICKS, "the process that never rests does not run")
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc says of a process, from its state on (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not holds():
         if time.monotonic() > deadline:
-            raise WorkloadError("the reader does not wait for a packet", why=f"for {_DEADLINE_S} s it has not slept")
+            raise WorkloadError(what, why=f"not within {_DEADLINE_S} s")
 
 
 @contextmanager
@@ -95,6 +110,7 @@ def _hog(cpu: int) -> Iterator[None]:
     with subprocess.Popen([sys.executable, "-c", _HOG.format(parent=os.getpid())]) as hog:
         try:
             os.sched_setaffinity(hog.pid, {cpu})
+            _until_busy(hog.pid)
             yield
         finally:
             hog.kill()
