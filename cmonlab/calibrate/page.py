@@ -80,6 +80,7 @@ def section(result: Calibration) -> RunReport:
     facts = [
         ("checks", f"{count['checks']}, {count['failed']} failed"),
         ("situations that cannot be made here", str(count["unavailable"])),
+        ("checks of situations made again, as tracepoints were silent", str(count["repeated_for_blind_intervals"])),
         ("groups", ", ".join(result.groups)),
         ("took", f"{result.seconds:.0f} s{', the quick form' if result.quick else ''}"),
         ("kernel", f"{kernel['kernel']} ({machine['clocksource']})"),
