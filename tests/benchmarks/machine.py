@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 from cmonlab import manifest
 from cmonlab.errors import CmonlabError, NotTraceable
@@ -67,9 +66,3 @@ def _program_versions() -> dict[str, str | None]:
         except OSError:
             found[program] = None
     return found
-
-
-def leftovers() -> list[str]:
-    """Return the network namespaces of this process that are still there."""
-    prefix = f"cmonlab-test-{os.getpid()}-"
-    return [path.name for path in Path("/run/netns").glob(f"{prefix}*")]
