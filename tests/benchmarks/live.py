@@ -82,7 +82,7 @@ def run(rounds: int, budget_s: float, _quick: bool) -> Outcome:
 
 
 def largest_error() -> float:
-    """Return by how much of its value a time from 1 ns to 100 s is off at most, where its bucket's middle stands for it."""
+    """Return by what share a time from 1 ns to 100 s is off at most where its bucket's middle stands for it."""
     buckets = np.arange(1, int(bucket_of(np.array([100 * 10**9]))[0]) + 1)
     lower, upper = bounds(buckets)
     off = np.maximum(middle(buckets) - lower, upper - middle(buckets))

@@ -54,7 +54,7 @@ def namespaces(count: int) -> Iterator[str]:
 
 @contextmanager
 def messages(prefix: str, count: int) -> Iterator[None]:
-    """Let each pair of the namespaces exchange messages in turn; begins when each pair has, and addresses are resolved."""
+    """Let each pair of the namespaces exchange messages in turn; begins when each has, and addresses are resolved."""
     words = [sys.executable, "-S", manyping.__file__, prefix, str(count // 2), str(PORT)]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:

@@ -19,8 +19,8 @@ from cmonlab.kernel.compiler import bcc
 from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.tracer import Tracer
 
-from .programs import EVENTS_PAGES
 from .outcome import Outcome
+from .programs import EVENTS_PAGES
 
 BATCH = 10_000  # events a poll at a million events a second
 BATCHES = 12

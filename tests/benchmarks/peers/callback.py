@@ -26,9 +26,8 @@ EVENTS_PAGES = 4096  # 16 MiB, as much as cmonlab has for one CPU
 
 def program(protocol: str, port: int) -> Program:
     """Return the process that looks at the packets of one port."""
-    return Program(
-        [[sys.executable, "-m", __name__, protocol, str(port)]], lambda _, said: "ready" in said, lambda said: told(said[0])
-    )
+    command = [sys.executable, "-m", __name__, protocol, str(port)]
+    return Program([command], lambda _, said: "ready" in said, lambda said: told(said[0]))
 
 
 def told(said: str) -> tuple[int, int]:

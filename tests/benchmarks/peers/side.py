@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from cmonlab.overhead import Overhead, measure
+
 import cmonlab
 from cmonlab.analysis.stats import ratios
 from cmonlab.errors import CmonlabError
 from cmonlab.kernel.points import CATALOGUE
-from cmonlab.overhead import Overhead, measure
 
 from ..outcome import Outcome
-from . import callback, dump, join, ours, perf, script
+from . import callback, dump, ours, perf, script
 from .observer import Observer, Program
 
 POINTS = [point.name for point in CATALOGUE if "path" in point.groups]
