@@ -14,6 +14,7 @@ from pathlib import Path
 from cmonlab.overhead import Overhead, measure
 
 import cmonlab
+from cmonlab.analysis.overhead import UNTRACED
 from cmonlab.analysis.stats import ratios
 from cmonlab.errors import CmonlabError
 from cmonlab.kernel.points import CATALOGUE
@@ -34,7 +35,6 @@ WORKLOADS = {
 CAPTURE, ALL, AGGREGATE = "cmonlab capture", "cmonlab capture, all points", "cmonlab aggregate"
 ANY, EACH = "tcpdump -i any", "tcpdump on each interface"
 OURS = (CAPTURE, ALL, AGGREGATE)
-UNTRACED = "untraced"
 #: In a quick run every observer looks at these, and these look at everything.
 QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP", "iperf3 UDP, 64 B"), (ALL, AGGREGATE, ANY)
 Maker = Callable[[object, str, Path], Program]
@@ -170,15 +170,15 @@ def judged(name: str, found: Overhead) -> Outcome:
     peers = [way for way in samples if way not in (*OURS, UNTRACED)]
     changes = changed(samples)
     for metric, by_way in changes.items():
-        if metric == "throughput" and "p50" in changes:
-            continue  # of one message at a time, throughput is the delay's inverse
+        if metric == "throughput" and name.startswith("sockperf"):
+            continue  # of one message at a time it is the delay's inverse
         unit = {"throughput": "% of untraced", "CPU": found.units["CPU"]}.get(metric, "us")
         for way in OURS:
             if way in by_way and peers:
                 lowest = min(peers, key=lambda peer: statistics.median(by_way[peer]))
                 beyond = [own - other for own, other in zip(by_way[way], by_way[lowest], strict=True)]
                 outcome.judge("peers", beyond, f"{name} {metric}: {way} less {lowest}", unit)
-    if "p50" in changes and {ALL, AGGREGATE, ANY} <= samples.keys():
+    if name.startswith("sockperf") and {ALL, AGGREGATE, ANY} <= samples.keys():
         for key, way, share in (("capture adds", ALL, 1.0), ("aggregate adds", AGGREGATE, 0.5)):
             pairs = zip(changes["p50"][way], changes["p50"][ANY], strict=True)
             outcome.judge(key, [own - share * other for own, other in pairs], name)
