@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from cmonlab.overhead import Overhead, measure
-
 import cmonlab
 from cmonlab.analysis.overhead import UNTRACED
 from cmonlab.analysis.stats import ratios
 from cmonlab.errors import CmonlabError
 from cmonlab.kernel.points import CATALOGUE
+from cmonlab.overhead import Overhead, measure
 
 from ..outcome import Outcome
 from . import callback, dump, ours, perf, script
