@@ -18,7 +18,9 @@ GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 #: What the side-by-side table shows of each workload.
 COLUMNS = (*figures.METRICS, "observer CPU", "lost", "offline")
 _SCALES = {
-    "Containers": ("containers", "run time a packet, namespaces", "Run time of all programs for a packet", "namespaces"),
+    "Containers": (
+        "containers", "run time a packet, namespaces", "Run time of all programs for a packet", "namespaces",
+    ),
     "Flows": ("flows", "run time a packet, flows", "Run time of all programs for a packet", "flows"),
     "Flows without room": (
         "flows", "hops without room in the aggregate, flows", "Hops that found no room in the aggregate", "flows",
