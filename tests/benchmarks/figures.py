@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -56,7 +57,12 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
             )  # fmt: skip
         figure.add_vline(x=1, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, row=1, col=column)
         title = f"× untraced<br>({'more' if metric in _MORE else 'less'} is better)"
-        figure.update_xaxes(type="log", title_text=title, nticks=4, tickangle=0, row=1, col=column)
+        ends = [end for one in compared.values() for end in one.interval]
+        at = ticks(min(1, *ends), max(1, *ends))
+        figure.update_xaxes(
+            type="log", title_text=title, tickvals=at, ticktext=[f"{one:g}" for one in at], tickangle=0,
+            row=1, col=column,
+        )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=ways[::-1])
     figure.update_yaxes(range=[-0.6, len(ways) - 0.4])
     height = rows_px(ways, 30)
@@ -64,6 +70,20 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
         figure, title=f"What observing changes: {workload}", subtitle=f"{_ROUNDS} CPU: the machine's, a piece of work.",
         labels=ways, legend=[(_OWN, _PEER)], plot_px=height, least_px=height,
     )  # fmt: skip
+
+
+def ticks(low: float, high: float, most: int = 4) -> list[float]:
+    """Return a few round numbers around a range, for a logarithmic axis: of 1, 2 and 5 times powers of ten.
+
+    Where the range is narrower than such steps, its ends and 1, rounded.
+    """
+    if high / low < 3:
+        digits = 2 if high / low > 1.02 else 4
+        return sorted({round(low, digits), 1.0, round(high, digits)})
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    inside = [at for at in found if 0.9 * low <= at <= 1.1 * high]
+    return inside[:: -(-len(inside) // most)]
 
 
 def over_scale(samples: Sequence[Sample], part: str, measure: str, title: str, scale: str) -> go.Figure:

@@ -61,15 +61,23 @@ def section(result: dict) -> RunReport:
     count = len(result["targets"])
     summary = [
         ("targets", f"{count - len(missed)} of {count} met, {len(missed)} missed"),
-        ("made", f"{result['created']}, in {result['seconds']:.0f} s" + (", quick" if result["quick"] else "")),
+        ("took", f"{result['seconds']:.0f} s" + (", the quick form" if result["quick"] else "")),
+        ("made at", result["created"]),
         ("kernel", str(result["kernel"]["kernel"])),
-        ("machine", ", ".join(f"{key} {value}" for key, value in result["machine"].items())),
+        ("machine", _machine(result["machine"])),
         ("versions", ", ".join(f"{key} {value}" for key, value in result["versions"].items())),
     ]
     notes = ["A quick run: for a look, not for a claim."] if result["quick"] else []
     notes += [f"MISSED: {target['name']}" for target in missed]
     tables = {"targets": targets_table(result), **side_tables(samples), "samples": samples_table(samples)}
     return RunReport("benchmarks", summary, drawn(samples), tables, notes + result["notes"])
+
+
+def _machine(told: dict) -> str:
+    load = ", ".join(f"{one:.1f}" for one in told["load"])
+    others = [str(told[name]) for name in ("cpu", "distribution", "clocksource") if told.get(name)]
+    memory = f"{told['memory_bytes'] / 2**30:.0f} GiB"
+    return f"{', '.join(others)}, {told['cpus']} CPUs, {memory}; load before {load}"
 
 
 def drawn(samples: Sequence[Sample]) -> dict[str, go.Figure]:

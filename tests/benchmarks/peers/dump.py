@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .observer import Program
 
-_TOLD = re.compile(r"^(\d+) packets? (captured|dropped by kernel)", re.MULTILINE)
+_TOLD = re.compile(r"(\d+) packets? (captured|dropped by kernel)")
 
 
 def everywhere(lab, expression: str, scratch: Path) -> Program:

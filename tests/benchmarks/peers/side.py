@@ -176,7 +176,7 @@ def judged(name: str, found: Overhead) -> Outcome:
             if way in by_way and peers:
                 lowest = min(peers, key=lambda peer: statistics.median(by_way[peer]))
                 beyond = [own - other for own, other in zip(by_way[way], by_way[lowest], strict=True)]
-                outcome.judge("peers", beyond, f"{name} {metric}: {way} less {lowest}", unit)
+                outcome.judge("peers", beyond, f"{name} {metric}: {way.removeprefix('cmonlab ')} less {lowest}", unit)
     if name.startswith("sockperf") and {ALL, AGGREGATE, ANY} <= samples.keys():
         for key, way, share in (("capture adds", ALL, 1.0), ("aggregate adds", AGGREGATE, 0.5)):
             pairs = zip(changes["p50"][way], changes["p50"][ANY], strict=True)
