@@ -75,11 +75,12 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
 def ticks(low: float, high: float, most: int = 4) -> list[float]:
     """Return a few round numbers around a range, for a logarithmic axis: of 1, 2 and 5 times powers of ten.
 
-    Where the range is narrower than such steps, its ends and 1, rounded.
+    Where the range is narrower than such steps, 1 and the ends, rounded, that are not beside it.
     """
     if high / low < 3:
         digits = 2 if high / low > 1.02 else 4
-        return sorted({round(low, digits), 1.0, round(high, digits)})
+        ends = [end for end in (low, high) if abs(math.log(end)) > 0.3 * math.log(high / low)]
+        return sorted({1.0, *(round(end, digits) for end in ends)})
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [step * 10.0**power for power in powers for step in (1, 2, 5)]
     inside = [at for at in found if 0.9 * low <= at <= 1.1 * high]

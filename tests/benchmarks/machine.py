@@ -16,8 +16,10 @@ PROGRAMS = {
     "memcaslap": "libmemcached-tools",
     "iperf3": "iperf3",
     "tcpdump": "tcpdump",
-    "taskset": "util-linux",
+    "nsenter": "util-linux",
 }
+#: Others that are compared with where they are installed.
+PEERS = {"bpftrace": "bpftrace", "perf": "linux-perf"}
 
 
 def check() -> None:
@@ -58,7 +60,7 @@ def _program_versions() -> dict[str, str | None]:
     from cmonlab.kernel.build import check_bcc
 
     found: dict[str, str | None] = {"bcc": check_bcc()}
-    for program, package in PROGRAMS.items():
+    for program, package in (PROGRAMS | PEERS).items():
         query = ["dpkg-query", "-W", "-f", "${Version}", package]
         try:
             told = subprocess.run(query, capture_output=True, text=True, timeout=10)

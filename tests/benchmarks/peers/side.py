@@ -35,7 +35,7 @@ CAPTURE, ALL, AGGREGATE = "cmonlab capture", "cmonlab capture, all points", "cmo
 ANY, EACH = "tcpdump -i any", "tcpdump on each interface"
 OURS = (CAPTURE, ALL, AGGREGATE)
 #: In a quick run every observer looks at these, and these look at everything.
-QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP", "iperf3 UDP, 64 B"), (ALL, AGGREGATE, ANY)
+QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP",), (ALL, AGGREGATE, ANY)
 Maker = Callable[[object, str, Path], Program]
 
 
