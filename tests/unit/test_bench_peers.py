@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmonlab.overhead import Overhead
-from tests.benchmarks.peers import callback, dump, join, perf, script, side
+from tests.benchmarks.peers import callback, dump, join, perf, script, verdict
 
 
 def test_tcpdumps_counts_are_summed_over_processes():
@@ -97,12 +97,12 @@ def rounds(throughput, p50, cpu):
 def test_each_of_ours_is_judged_beside_the_peer_that_changes_least():
     samples = {
         "untraced": rounds(100.0, 10_000.0, 50.0),
-        side.ALL: rounds(80.0, 13_000.0, 60.0),
-        side.AGGREGATE: rounds(95.0, 10_500.0, 51.0),
-        side.ANY: rounds(90.0, 12_000.0, 55.0),
+        verdict.ALL: rounds(80.0, 13_000.0, 60.0),
+        verdict.AGGREGATE: rounds(95.0, 10_500.0, 51.0),
+        verdict.ANY: rounds(90.0, 12_000.0, 55.0),
         "bpftrace": rounds(10.0, 90_000.0, 500.0),
     }
-    found = side.judged("sockperf TCP", an_overhead(**samples))
+    found = verdict.judged("sockperf TCP", an_overhead(**samples))
     values = {(target.key, target.name.rpartition(": ")[2]): (target.value, target.met) for target in found.targets}
     assert values[("peers", "capture, all points less tcpdump -i any")] == (5.0, False)  # CPU comes last
     assert values[("peers", "aggregate less tcpdump -i any")] == (-4.0, True)
@@ -115,10 +115,10 @@ def test_each_of_ours_is_judged_beside_the_peer_that_changes_least():
 def test_throughput_is_judged_where_it_is_the_workloads_own_measure():
     samples = {
         "untraced": {"throughput": [1.0, 10.0], "CPU": [1.0, 1.0]},
-        side.AGGREGATE: {"throughput": [0.98, 9.8], "CPU": [1.0, 1.0]},
-        side.ANY: {"throughput": [0.9, 9.0], "CPU": [1.0, 1.0]},
+        verdict.AGGREGATE: {"throughput": [0.98, 9.8], "CPU": [1.0, 1.0]},
+        verdict.ANY: {"throughput": [0.9, 9.0], "CPU": [1.0, 1.0]},
     }
-    found = side.judged("iperf3 TCP", an_overhead(**samples))
+    found = verdict.judged("iperf3 TCP", an_overhead(**samples))
     by_name = {target.name: target for target in found.targets}
     assert by_name["throughput: aggregate / untraced, iperf3 TCP"].value == pytest.approx(0.98)
     beyond = by_name["overhead beyond the lowest peer's, iperf3 TCP throughput: aggregate less tcpdump -i any"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +47,7 @@ def read(file: Path, place: int) -> dict[str, np.ndarray]:
     begin, interface = _LINKS[link]
     at, ts_ns = _records(data, begin + 28)
     octets = np.frombuffer(data, np.uint8)
-
-    def number(offset: np.ndarray | int, size: int) -> np.ndarray:
-        """Return big-endian numbers of the packets."""
-        value = np.zeros(len(at), np.uint64)
-        for byte in range(size):
-            value = value << np.uint64(8) | octets[at + offset + byte]
-        return value
-
+    number = partial(_numbers, octets, at)
     ports = begin + 4 * (octets[at + begin] & 15).astype(np.int64)
     return {
         "ts_ns": ts_ns,
@@ -62,6 +56,14 @@ def read(file: Path, place: int) -> dict[str, np.ndarray]:
         "ident": number(begin + 4, 2) << np.uint64(16) | number(begin + 2, 2),
         "seq": number(ports + 4, 4),  # TCP: sequence number; UDP: length and checksum
     }
+
+
+def _numbers(octets: np.ndarray, at: np.ndarray, offset: np.ndarray | int, size: int) -> np.ndarray:
+    """Return a big-endian number of each packet."""
+    value = np.zeros(len(at), np.uint64)
+    for byte in range(size):
+        value = value << np.uint64(8) | octets[at + offset + byte]
+    return value
 
 
 def _records(data: bytes, least: int) -> tuple[np.ndarray, np.ndarray]:

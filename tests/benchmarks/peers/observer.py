@@ -23,9 +23,9 @@ class Account:
     Attributes
     ----------
     events : int or None
-        What it brought home, None where it does not tell.
+        What it brought home, None where it had to be killed.
     lost : int or None
-        What it lost, as far as it knows; None where it does not tell.
+        What it lost, as far as it knows; None where it had to be killed.
     """
 
     events: int | None
@@ -43,12 +43,12 @@ class Program:
     is_ready : callable
         Takes the process and what it has said so far, and tells whether it looks already.
     read : callable
-        Takes what each process said, and returns events and lost events (None: it does not tell).
+        Takes what each process said, and returns events and lost events.
     """
 
     commands: Sequence[Sequence[str]]
     is_ready: Callable[[subprocess.Popen, str], bool]
-    read: Callable[[list[str]], tuple[int | None, int | None]]
+    read: Callable[[list[str]], tuple[int, int]]
 
 
 class Observer:
@@ -101,6 +101,9 @@ class Observer:
                 process.send_signal(signal.SIGINT)
             for process in self._processes:
                 process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.account = Account(None, None)
+        else:
             said = [self._said(number).read_text(errors="replace") for number in range(len(self._processes))]
             self.account = Account(*self._program.read(said))
         finally:

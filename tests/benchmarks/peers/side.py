@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,15 +11,14 @@ from functools import partial
 from pathlib import Path
 
 import cmonlab
-from cmonlab.analysis.overhead import UNTRACED
-from cmonlab.analysis.stats import ratios
 from cmonlab.errors import CmonlabError
 from cmonlab.kernel.points import CATALOGUE
-from cmonlab.overhead import Overhead, measure
+from cmonlab.overhead import measure
 
 from ..outcome import Outcome
 from . import callback, dump, ours, perf, script
 from .observer import Observer, Program
+from .verdict import AGGREGATE, ALL, ANY, CAPTURE, OURS, judged
 
 POINTS = [point.name for point in CATALOGUE if "path" in point.groups]
 WORKLOADS = {
@@ -31,9 +29,7 @@ WORKLOADS = {
     # More than it can send: as fast as it goes.
     "iperf3 UDP, 64 B": partial(cmonlab.Iperf, protocol="udp", length_bytes=64, bitrate_bps=10_000_000_000),
 }
-CAPTURE, ALL, AGGREGATE = "cmonlab capture", "cmonlab capture, all points", "cmonlab aggregate"
-ANY, EACH = "tcpdump -i any", "tcpdump on each interface"
-OURS = (CAPTURE, ALL, AGGREGATE)
+EACH = "tcpdump on each interface"
 #: In a quick run every observer looks at these, and these look at everything.
 QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP",), (ALL, AGGREGATE, ANY)
 Maker = Callable[[object, str, Path], Program]
@@ -90,8 +86,9 @@ class Side:
             account = observer.account
             if account.events is not None:
                 self._tell(way, "events", account.events)
-            if account.lost is not None:
-                self._tell(way, "lost", 100 * account.lost / max(1, account.lost + (account.events or 0)))
+                self._tell(way, "lost", 100 * account.lost / max(1, account.lost + account.events))
+            elif way in OURS:
+                raise CmonlabError(f"{way} does not end")
             if way in (CAPTURE, ANY, EACH) and account.events:
                 self._tell(way, "offline", offline(scratch))
 
@@ -157,47 +154,3 @@ def available(lab) -> tuple[dict[str, Maker], dict[str, str]]:
                     raise
                 missing[way] = str(error).replace("\n", " ")
     return ways, missing
-
-
-#: Metric → what to judge of it: factor from a sample to what is shown (bad when it grows), and the unit.
-JUDGED = {"p50": (1e-3, "us"), "p99": (1e-3, "us"), "p99.9": (1e-3, "us"), "CPU": (1.0, "")}
-
-
-def judged(name: str, found: Overhead) -> Outcome:
-    """Judge what each of cmonlab's modes changes, beside the peer that changes least."""
-    outcome, samples = Outcome(), found.samples
-    peers = [way for way in samples if way not in (*OURS, UNTRACED)]
-    changes = changed(samples)
-    for metric, by_way in changes.items():
-        if metric == "throughput" and name.startswith("sockperf"):
-            continue  # of one message at a time it is the delay's inverse
-        unit = {"throughput": "% of untraced", "CPU": found.units["CPU"]}.get(metric, "us")
-        for way in OURS:
-            if way in by_way and peers:
-                lowest = min(peers, key=lambda peer: statistics.median(by_way[peer]))
-                beyond = [own - other for own, other in zip(by_way[way], by_way[lowest], strict=True)]
-                outcome.judge("peers", beyond, f"{name} {metric}: {way.removeprefix('cmonlab ')} less {lowest}", unit)
-    if name.startswith("sockperf") and {ALL, AGGREGATE, ANY} <= samples.keys():
-        for key, way, share in (("capture adds", ALL, 1.0), ("aggregate adds", AGGREGATE, 0.5)):
-            pairs = zip(changes["p50"][way], changes["p50"][ANY], strict=True)
-            outcome.judge(key, [own - share * other for own, other in pairs], name)
-    if name == "iperf3 TCP" and AGGREGATE in samples:
-        outcome.judge("throughput", ratios(samples[AGGREGATE]["throughput"], samples[UNTRACED]["throughput"]), name)
-    return outcome
-
-
-def changed(samples: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
-    """Return metric → observer → how much worse each round was than the untraced one.
-
-    Throughput in percent of the untraced one, delays in microseconds, CPU as it was measured.
-    """
-    base = samples[UNTRACED]
-    found: dict[str, dict[str, list[float]]] = {}
-    for way, metrics in samples.items():
-        for metric, values in metrics.items() if way != UNTRACED else ():
-            pairs = list(zip(values, base[metric], strict=True))
-            if metric == "throughput":
-                found.setdefault(metric, {})[way] = [100 * (1 - value / free) for value, free in pairs]
-            elif metric in JUDGED:
-                found.setdefault(metric, {})[way] = [JUDGED[metric][0] * (value - free) for value, free in pairs]
-    return found
