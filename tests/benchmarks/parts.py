@@ -28,19 +28,19 @@ def _reading(quick: bool) -> Outcome:
 def _kernel(quick: bool) -> Outcome:
     from . import kernelcost
 
-    return kernelcost.run(_rounds(quick), 15 if quick else 150, quick)
+    return kernelcost.run(_rounds(quick), 15 if quick else 120, quick)
 
 
 def _containers(quick: bool) -> Outcome:
     from . import scaling
 
-    return scaling.containers(1 if quick else _SCALE_ROUNDS, 5 if quick else 100, quick)
+    return scaling.containers(1 if quick else _SCALE_ROUNDS, 5 if quick else 80, quick)
 
 
 def _flows(quick: bool) -> Outcome:
     from . import flows, scaling
 
-    outcome = scaling.flows(1 if quick else _SCALE_ROUNDS, 5 if quick else 90, quick)
+    outcome = scaling.flows(1 if quick else _SCALE_ROUNDS, 5 if quick else 70, quick)
     counts = scaling.QUICK_FLOWS if quick else scaling.FLOWS
     outcome.merge(flows.correlator(QUICK_ROUNDS if quick else 5, counts, quick))
     return outcome
@@ -49,7 +49,7 @@ def _flows(quick: bool) -> Outcome:
 def _points(quick: bool) -> Outcome:
     from . import scaling
 
-    return scaling.points(1 if quick else _SCALE_ROUNDS, 5 if quick else 45, quick)
+    return scaling.points(1 if quick else _SCALE_ROUNDS, 5 if quick else 30, quick)
 
 
 def _live(quick: bool) -> Outcome:
@@ -67,7 +67,7 @@ def _peers(quick: bool) -> Outcome:
 def _agent(quick: bool) -> Outcome:
     from . import agentcost
 
-    return agentcost.run(_rounds(quick), 6 if quick else 60)
+    return agentcost.run(_rounds(quick), 6 if quick else 45)
 
 
 def _events(quick: bool) -> Outcome:
@@ -79,7 +79,7 @@ def _events(quick: bool) -> Outcome:
             print(f"cmonlab: recording {workload} …", file=sys.stderr)
             saved[workload] = recordings.record(workload, events[quick]).save(Path(scratch, str(number)))
         sizes = parquet.run(saved, Path(scratch))
-        sizes.merge(pipeline.run({name: saved[name] for name in SORTED}, _rounds(quick), 12 if quick else 90))
+        sizes.merge(pipeline.run({name: saved[name] for name in SORTED}, _rounds(quick), 12 if quick else 60))
     return sizes
 
 
