@@ -28,10 +28,10 @@ test-unit: ## run the unit tests: no root, no packages of the distribution
 	@tools/venv test
 	@$(PYTHON) -m pytest tests/unit $(ARGS); status=$$?; tools/give-back; exit $$status
 
-bench: ## set up, measure speed and memory, write runs/bench/bench.json
-	@tools/packages
+bench: ## set up, measure speed, memory and overhead beside others, write runs/bench/report.html
+	@tools/packages bench
 	@tools/venv test
-	@tools/as-root $(PYTHON) -m tests.benchmarks --out runs/bench
+	@tools/as-root $(PYTHON) -m tests.benchmarks --out runs/bench $(ARGS)
 
 lint: ## check style and forbidden imports
 	@tools/venv test

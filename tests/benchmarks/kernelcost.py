@@ -12,8 +12,9 @@ from cmonlab.kernel.addresses import address_key
 from cmonlab.rules import Rule
 from cmonlab.rules.engine import Plan, standardise
 
+from .outcome import Outcome
 from .programs import Programs
-from .targets import Outcome, Target, judge
+from .targets import GOALS
 from .traffic import CLIENT, PORT, SERVER, ping_pong
 
 #: Where the packets of small-message traffic pass, and the protocols that pass there.
@@ -21,12 +22,12 @@ CASES = {
     "udp": ("net_dev_queue", "netif_rx", "netif_receive_skb"),
     "tcp": ("net_dev_queue", "netif_rx", "netif_receive_skb", "sock_recv_length"),
 }
-#: What becomes of a packet: the ledger's column, what to compare with, and the goal.
+#: What becomes of a packet: the ledger's column, and what to compare with.
 ENDS = {
-    "unmatched": ("unmatched", "empty", 1.5),
-    "count": ("counted", "empty", None),
-    "aggregate": ("aggregated", "floor", 1.0),
-    "capture": ("recorded", "floor", 1.5),
+    "unmatched": ("unmatched", "empty"),
+    "count": ("counted", "empty"),
+    "aggregate": ("aggregated", "floor"),
+    "capture": ("recorded", "floor"),
 }
 #: The case in which variants of rules are compared, for information.
 VARIED = ("udp", "netif_receive_skb")
@@ -64,7 +65,7 @@ def _beside(programs: Programs, point: str, runs: int) -> dict[str, Callable[[],
 
 def _ends(programs: Programs, protocol: str, point: str, runs: int) -> dict[str, Callable[[], float]]:
     own, calls = f"{protocol} port {PORT}", {}
-    for name, (fate, _, _) in ENDS.items():
+    for name, (fate, _) in ENDS.items():
         match, mode = (OTHER_RULE, "capture") if name == "unmatched" else (own, name)
         plans = plans_of([Rule(name=name, match=match, mode=mode, points=[point])])
         calls[name] = partial(programs.rules, plans, {}, point, runs, fate)
@@ -96,26 +97,22 @@ def _variants(programs: Programs, runs: int) -> dict[str, Callable[[], float]]:
 
 
 def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome:
-    where = f"{protocol} {point}"
-    outcome = Outcome({f"kernel {where} {name} ns": values for name, values in found.items()})
-    for name, (_, beside, goal) in ENDS.items():
+    where, outcome = f"{protocol} {point}", Outcome()
+    for name, values in found.items():
+        outcome.add("kernel", f"run time, {where}", name, "ns", values)
+    for name, (_, beside) in ENDS.items():
         compared = ratios(found[name], found[beside])
-        if goal is None:
-            outcome.samples[f"kernel {where} {name} / {beside}"] = compared
-        else:
-            outcome.targets.append(_target(name, beside, where, goal, compared))
+        outcome.add("kernel", f"run time / {beside}", f"{name}, {where}", "", compared)
+        if name in GOALS:
+            outcome.judge(name, compared, where)
     return outcome
 
 
-def _target(name: str, beside: str, where: str, goal: float, compared: list[float]) -> Target:
-    return judge(f"kernel: {name} / {beside}, {where}", "at most", goal, compared)
-
-
 def _told(found: dict[str, list[float]]) -> Outcome:
-    where = "rules, " + " ".join(VARIED)
-    outcome = Outcome({f"kernel {where}: {name} ns": values for name, values in found.items()})
+    where, outcome = "rules, " + " ".join(VARIED), Outcome()
     for name, values in found.items():
+        outcome.add("kernel", f"run time of {where}", name, "ns", values)
         beside = "empty" if name.startswith("unmatched") else "floor"
         if name not in ("empty", "floor"):
-            outcome.samples[f"kernel {where}: {name} / {beside}"] = ratios(values, found[beside])
+            outcome.add("kernel", f"run time / {beside}, {where}", name, "", ratios(values, found[beside]))
     return outcome

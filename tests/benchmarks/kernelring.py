@@ -26,7 +26,7 @@ class KernelRing:
         self._written_to = np.frombuffer(mmap.mmap(self.fd, page, prot=mmap.PROT_READ, offset=page), np.uint64, 1)
 
     def empty(self) -> None:
-        """Let go of all records; no program may be writing."""
+        """Let go of all records, those that a program is writing too: nobody will look at them."""
         self._read_to[0] = self._written_to[0]
 
     def close(self) -> None:

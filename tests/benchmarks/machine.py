@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 from cmonlab import manifest
 from cmonlab.errors import CmonlabError, NotTraceable
@@ -17,8 +16,10 @@ PROGRAMS = {
     "memcaslap": "libmemcached-tools",
     "iperf3": "iperf3",
     "tcpdump": "tcpdump",
-    "taskset": "util-linux",
+    "nsenter": "util-linux",
 }
+#: Others that are compared with where they are installed.
+PEERS = {"bpftrace": "bpftrace", "perf": "linux-perf"}
 
 
 def check() -> None:
@@ -59,7 +60,7 @@ def _program_versions() -> dict[str, str | None]:
     from cmonlab.kernel.build import check_bcc
 
     found: dict[str, str | None] = {"bcc": check_bcc()}
-    for program, package in PROGRAMS.items():
+    for program, package in (PROGRAMS | PEERS).items():
         query = ["dpkg-query", "-W", "-f", "${Version}", package]
         try:
             told = subprocess.run(query, capture_output=True, text=True, timeout=10)
@@ -67,9 +68,3 @@ def _program_versions() -> dict[str, str | None]:
         except OSError:
             found[program] = None
     return found
-
-
-def leftovers() -> list[str]:
-    """Return the network namespaces of this process that are still there."""
-    prefix = f"cmonlab-test-{os.getpid()}-"
-    return [path.name for path in Path("/run/netns").glob(f"{prefix}*")]

@@ -6,6 +6,7 @@ nothing but the standard library, so that it starts at once.
 """
 
 import ctypes
+import itertools
 import os
 import socket
 import sys
@@ -33,13 +34,15 @@ def opened(prefix: str, number: int, port: int) -> socket.socket:
 
 
 def main() -> None:
-    """Let each pair exchange a message in turn, until killed."""
+    """Let each pair exchange a message in turn, until killed; says so when each has done it twice."""
     prefix, pairs, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     servers = [opened(prefix, 2 * n, port) for n in range(pairs)]
     clients = [opened(prefix, 2 * n + 1, port) for n in range(pairs)]
     for n, client in enumerate(clients):
         client.connect((address(2 * n), port))
-    while True:
+    for trip in itertools.count():
+        if trip == 2:
+            print("flowing", flush=True)
         for server, client in zip(servers, clients, strict=True):
             client.send(MESSAGE)
             try:

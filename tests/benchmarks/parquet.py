@@ -6,9 +6,8 @@ from pathlib import Path
 
 from cmonlab import store
 
-from .targets import Outcome, judge
+from .outcome import Outcome
 
-GOAL_BYTES = 16.0
 PARTS = 10
 
 
@@ -33,7 +32,7 @@ def run(recordings: dict[str, Path], scratch: Path) -> Outcome:
             piece = {name: values[cut] for name, values in columns.items()}
             store.write_events(scratch / "part.parquet", piece)
             parts.append((scratch / "part.parquet").stat().st_size / len(piece["ts_ns"]))
-        outcome.samples[f"parquet {workload} bytes"] = parts
-        outcome.targets.append(judge(f"parquet: bytes an event, {workload}", "at most", GOAL_BYTES, parts))
+        outcome.add("events", "size of an event in Parquet", workload, "bytes", parts)
+        outcome.judge("bytes", parts, workload)
         outcome.notes.append(f"parquet: {workload}, {events:,} events in one file take {whole:.2f} bytes an event")
     return outcome

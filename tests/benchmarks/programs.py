@@ -115,12 +115,16 @@ class Programs:
                 return cost_ns
         raise RuntimeError(f"at {point} only {row[fate]} of {row['seen']} packets were {fate}: other traffic disturbs")
 
-    def _empty(self) -> None:
-        """Take what was recorded and, as often as the tracer does, what was aggregated."""
+    def drain(self) -> None:
+        """Take what was recorded."""
         for ring in self._rings:
             ring.read()
         for ring in self._kernel_rings:
             ring.empty()
+
+    def _empty(self) -> None:
+        """Take what was recorded and, as often as the tracer does, what was aggregated."""
+        self.drain()
         if time.monotonic() - self._emptied_s > CELLS_S:
             self._emptied_s = time.monotonic()
             if self._taken_counts.any():

@@ -19,12 +19,11 @@ from cmonlab.kernel.compiler import bcc
 from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.tracer import Tracer
 
+from .outcome import Outcome
 from .programs import EVENTS_PAGES
-from .targets import Outcome, judge
 
 BATCH = 10_000  # events a poll at a million events a second
 BATCHES = 12
-GOAL = 15.0
 
 
 def repeat(program: int, times: int) -> None:
@@ -116,8 +115,8 @@ def run(rounds: int, budget_s: float) -> Outcome:
             )
     finally:
         bench.cleanup()
-    times_less = ratios(found["bcc callback"], found["numpy"])
-    return Outcome(
-        {f"reading {name} ns": values for name, values in found.items()},
-        [judge("reading: CPU of bcc's callback / of the numpy reader, an event", "at least", GOAL, times_less)],
-    )
+    outcome = Outcome()
+    for name, values in found.items():
+        outcome.add("reading", "CPU an event", name, "ns", values)
+    outcome.judge("reading", ratios(found["bcc callback"], found["numpy"]))
+    return outcome

@@ -2,111 +2,173 @@
 
 from __future__ import annotations
 
-import html
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
+import plotly.graph_objects as go
+
+from cmonlab.report import RunReport, write_report
+
+from . import figures
+from .outcome import Sample
+
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
-_STYLE = """
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1c2330; background: #fff;
-  font: 15px/1.5 system-ui, sans-serif }
-table { border-collapse: collapse; margin: 1rem 0 2rem } caption { text-align: left; font-weight: 600 }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid #dde2e9; text-align: left }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-.missed td { background: #fbe4dc; color: #8f2600; font-weight: 600 } pre { white-space: pre-wrap }
-"""
+#: What the side-by-side table shows of each workload.
+COLUMNS = (*figures.METRICS, "observer CPU", "lost", "offline")
+_SCALES = {
+    "Containers": (
+        "containers", "run time a packet, namespaces", "Run time of all programs for a packet", "namespaces",
+    ),
+    "Flows": ("flows", "run time a packet, flows", "Run time of all programs for a packet", "flows"),
+    "Flows without room": (
+        "flows", "hops without room in the aggregate, flows", "Hops that found no room in the aggregate", "flows",
+    ),
+    "Correlator": ("flows", "events to journeys, an event, flows", "Events to journeys: CPU an event", "flows"),
+}  # fmt: skip
+_DOTS = {
+    "Programs beside the floor": ("run time / floor", "Run time beside a timestamp and a ring record", "× floor", 1.0),
+    "Programs beside an empty one": ("run time / empty", "Run time beside an empty program", "× empty", 1.0),
+    "Points": ("run time a packet", "Run time of all programs for a packet, by points", "ns a packet", None),
+    "Live refresh": ("one refresh of live tables", "One refresh of live tables", "ms", None),
+}
 
 
 def write(directory: Path, result: dict) -> None:
-    """Write bench.json and report.html, each whole or not at all."""
+    """Write bench.json and report.html, each whole or not at all.
+
+    Raises
+    ------
+    SessionError
+        The page cannot be written.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    for name, text in (("bench.json", json.dumps(result, indent=1, ensure_ascii=False)), ("report.html", page(result))):
-        scratch = directory / f".{name}.part"
-        scratch.write_text(text + "\n", encoding="utf-8")
-        scratch.replace(directory / name)
+    part = directory / ".bench.json.part"
+    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(directory / "bench.json")
+    write_report(directory / "report.html", [section(result)], title="cmonlab benchmarks")
 
 
-def _verdict(target: dict) -> str:
+def samples_of(result: dict) -> list[Sample]:
+    """Return the samples of bench.json."""
+    return [Sample(**{name: row[name] for name in Sample.__dataclass_fields__}) for row in result["samples"]]
+
+
+def section(result: dict) -> RunReport:
+    """Return the page's only section."""
+    samples, missed = samples_of(result), [target for target in result["targets"] if not target["met"]]
+    count = len(result["targets"])
+    summary = [
+        ("targets", f"{count - len(missed)} of {count} met, {len(missed)} missed"),
+        ("took", f"{result['seconds']:.0f} s" + (", the quick form" if result["quick"] else "")),
+        ("made at", result["created"]),
+        ("kernel", str(result["kernel"]["kernel"])),
+        ("machine", _machine(result["machine"])),
+        ("versions", ", ".join(f"{key} {value}" for key, value in result["versions"].items())),
+    ]
+    notes = ["A quick run: for a look, not for a claim."] if result["quick"] else []
+    notes += [f"MISSED: {target['name']}" for target in missed]
+    tables = {"targets": targets_table(result), **side_tables(samples), "samples": samples_table(samples)}
+    return RunReport("benchmarks", summary, drawn(samples), tables, notes + result["notes"])
+
+
+def _machine(told: dict) -> str:
+    load = ", ".join(f"{one:.1f}" for one in told["load"])
+    others = [str(told[name]) for name in ("cpu", "distribution", "clocksource") if told.get(name)]
+    memory = f"{told['memory_bytes'] / 2**30:.0f} GiB"
+    return f"{', '.join(others)}, {told['cpus']} CPUs, {memory}; load before {load}"
+
+
+def drawn(samples: Sequence[Sample]) -> dict[str, go.Figure]:
+    """Return the figures of what was measured."""
+    found = figures.side_by_side(samples)
+    for name, (part, measure, title, scale) in _SCALES.items():
+        if any(sample.part == part and sample.measure == measure for sample in samples):
+            found[name] = figures.over_scale(samples, part, measure, title, scale)
+    for name, (measure, title, axis, line) in _DOTS.items():
+        chosen = [
+            s for s in samples if s.at is None and s.measure.startswith(measure) and s.part not in ("containers",)
+        ]
+        if chosen:
+            found[name] = figures.dots(chosen, title, axis, line)
+    return found
+
+
+def targets_table(result: dict) -> pd.DataFrame:
+    """Return a row a target; missed ones are marked by ``pass``."""
+    rows = [
+        {
+            "target": target["name"], "goal": f"{target['sense']} {target['goal']:g}", "value": target["value"],
+            "unit": target["unit"], "quartiles": _span(target["spread"]), "95% interval": _span(target["interval"]),
+            "rounds": target["rounds"], "verdict": verdict(target), "pass": target["met"],
+        }
+        for target in result["targets"]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def verdict(target: dict) -> str:
+    """Return met or MISSED, and whether the interval is on both sides of the goal."""
     return ("met" if target["met"] else "MISSED") + ("" if target["sure"] else ", not sure")
 
 
-def target_rows(result: dict) -> list[tuple[str, ...]]:
-    """Return name, goal, value, quartiles, rounds and verdict of every target as text."""
+def samples_table(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Return a row a sample."""
     rows = []
-    for target in result["targets"]:
-        goal, value = f"{target['sense']} {target['goal']:g}", f"{target['value']:.2f}"
-        spread, rounds = _span(target["spread"], ".2f"), str(target["rounds"])
-        rows.append((target["name"], goal, value, spread, rounds, _verdict(target)))
-    return rows
+    for sample in samples:
+        found = sample.described()["summary"]
+        at = "" if sample.at is None else f", {sample.at:,.0f}"
+        rows.append({
+            "part": sample.part, "measured": sample.measure, "of": sample.case + at, "median": found["median"],
+            "unit": sample.unit, "quartiles": _span(found["quartiles"]), "rounds": found["n"],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def sample_rows(result: dict) -> list[tuple[str, ...]]:
-    """Return name, median, quartiles and number of every sample as text."""
-    found = result["results"].items()
-    return [(name, f"{s['median']:.4g}", _span(s["quartiles"], ".4g"), str(s["n"])) for name, s in found]
+def side_tables(samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
+    """Return workload → a row an observer: the medians of `COLUMNS`, with their units in the headings."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for sample in samples:
+        workload, _, metric = sample.measure.rpartition(": ")
+        if sample.part == "peers" and metric in COLUMNS:
+            column = f"{metric} ({sample.unit})"
+            row = found.setdefault(workload, {}).setdefault(sample.case, {})
+            row[column] = sample.described()["summary"]["median"]
+    tables = {}
+    for workload, rows in found.items():
+        columns = sorted({name for row in rows.values() for name in row}, key=lambda n: COLUMNS.index(n.split(" (")[0]))
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+        tables[f"side by side: {workload}"] = table.rename_axis("observer").reset_index()
+    return tables
 
 
-def _span(ends: list[float], form: str) -> str:
-    return "–".join(format(end, form) for end in ends)
+def _span(ends: Sequence[float]) -> str:
+    return " to ".join(f"{end:.4g}" for end in ends)
 
 
 def text(result: dict, colour: bool = False) -> str:
-    """Return the tables of targets and samples as aligned text; a missed target is red."""
-    head = ("target", "goal", "median", "quartiles", "rounds", "")
-    lines = _aligned([head, *target_rows(result)])
+    """Return side by side, targets and samples as aligned text; a missed target is red."""
+    samples, lines = samples_of(result), []
+    for title, table in side_tables(samples).items():
+        lines += [title, *_aligned(table), ""]
+    targets = targets_table(result)
+    shown = _aligned(targets.drop(columns="pass")) if len(targets) else ["no target was judged"]
     for at, target in enumerate(result["targets"], 1):
         if colour:
-            lines[at] = f"{GREEN if target['met'] else RED}{lines[at]}{PLAIN}"
-    lines += [
-        "",
-        *_aligned([("measured", "median", "quartiles", "rounds"), *sample_rows(result)]),
-        "",
-        *result["notes"],
-    ]
-    missed = sum(not target["met"] for target in result["targets"])
-    return "\n".join([*lines, "", f"{len(result['targets']) - missed} of {len(result['targets'])} targets met"])
+            shown[at] = f"{GREEN if target['met'] else RED}{shown[at]}{PLAIN}"
+    others = [sample for sample in samples if sample.part != "peers"]
+    lines += [*shown, "", *(_aligned(samples_table(others)) if others else []), "", *result["notes"], ""]
+    met = sum(target["met"] for target in result["targets"])
+    return "\n".join([*lines, f"{met} of {len(result['targets'])} targets met"])
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(table: pd.DataFrame) -> list[str]:
+    words: Callable[[object], str] = lambda v: ("–" if v != v else f"{v:,.4g}") if isinstance(v, float) else str(v)  # noqa: E731
+    rows = [tuple(map(str, table.columns)), *(tuple(map(words, row)) for row in table.itertuples(index=False))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *rest in rows:
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def page(result: dict) -> str:
-    """Return a self-contained HTML page; a missed target is marked."""
-    missed = [not target["met"] for target in result["targets"]]
-    summary = f"{len(missed) - sum(missed)} of {len(missed)} targets met" + (
-        f", {sum(missed)} missed" if any(missed) else ""
-    )
-    targets = _table(
-        "Targets", ("target", "goal", "median", "quartiles", "rounds", "verdict"), target_rows(result), missed
-    )
-    samples = _table("Samples", ("measured", "median", "quartiles", "rounds"), sample_rows(result))
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in result["notes"])
-    about = json.dumps(
-        {key: result[key] for key in ("created", "machine", "kernel", "versions")}, indent=1, ensure_ascii=False
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>cmonlab benchmarks</title>'
-        f"<style>{_STYLE}</style><h1>Benchmarks</h1><p>{summary}. Each value is the median of ratios within one round;"
-        f" in a round every variant runs once, in random order.</p>{targets}<ul>{notes}</ul>{samples}"
-        f"<pre>{html.escape(about)}</pre></html>"
-    )
-
-
-def _table(caption: str, head: tuple[str, ...], rows: list[tuple[str, ...]], marked: list[bool] | None = None) -> str:
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        return "".join(
-            f"<{tag}{' class=number' if at else ''}>{html.escape(cell)}</{tag}>" for at, cell in enumerate(cells)
-        )
-
-    marks = marked or [False] * len(rows)
-    body = "".join(
-        f"<tr{' class=missed' if mark else ''}>{line(row, 'td')}</tr>" for mark, row in zip(marks, rows, strict=True)
-    )
-    top = f"<caption>{html.escape(caption)}</caption><thead><tr>{line(head, 'th')}</tr></thead>"
-    return f"<table>{top}<tbody>{body}</tbody></table>"

@@ -1,25 +1,81 @@
-"""Goals, and whether what was measured meets them."""
+"""Every goal that is set for speed, memory and observer overhead, and whether what was measured meets it."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 
 from cmonlab.analysis.stats import summarise
+from cmonlab.errors import UnknownName
 
 MEETS = {"at least": operator.ge, "at most": operator.le}
 
 
 @dataclass(frozen=True)
-class Target:
-    """A goal and what was measured.
+class Goal:
+    """A goal, which may be judged in several cases.
 
     Attributes
     ----------
+    key : str
+        What the code calls it.
+    part : str
+        The part of the benchmarks that judges it.
     name : str
     sense : {"at least", "at most"}
+    value : float
+    unit : str
+        Empty for a ratio.
+    """
+
+    key: str
+    part: str
+    name: str
+    sense: str
+    value: float
+    unit: str = ""
+
+
+GOALS = {
+    goal.key: goal
+    for goal in (
+        Goal("reading", "reading", "CPU an event: bcc's callback / cmonlab's reader", "at least", 25.0),
+        Goal("unmatched", "kernel", "run time: unmatched packet / empty program", "at most", 1.5),
+        Goal("aggregate", "kernel", "run time: aggregate / floor program", "at most", 1.0),
+        Goal("capture", "kernel", "run time: capture / floor program", "at most", 1.3),
+        Goal("containers", "containers", "run time: a packet with 200 namespaces / with 2", "at most", 1.1),
+        Goal("programs", "containers", "programs at each point with 200 namespaces", "at most", 1.0, "programs"),
+        Goal("capture adds", "peers", "p50 added: capture at all points, less tcpdump -i any", "at most", 0.0, "us"),
+        Goal("aggregate adds", "peers", "p50 added: aggregate, less half of tcpdump -i any", "at most", 0.0, "us"),
+        Goal("throughput", "peers", "throughput: aggregate / untraced", "at least", 0.97),
+        Goal("peers", "peers", "overhead beyond the lowest peer's", "at most", 0.0),
+        Goal("agent memory", "agent", "agent: resident memory", "at most", 150.0, "MiB"),
+        Goal("agent idle", "agent", "agent: share of one core when idle", "at most", 0.02),
+        Goal("agent first", "agent", "agent: from apply to the first event", "at most", 1.5, "s"),
+        Goal("agent change", "agent", "agent: a change of rules takes effect", "at most", 1.0, "s"),
+        Goal("histogram", "live", "histograms: largest relative error of a time", "at most", 0.03),
+        Goal("bytes", "events", "Parquet: size of an event", "at most", 16.0, "bytes"),
+        Goal("breakdown", "events", "events to breakdown on two cores / one stable argsort", "at most", 1.5),
+        Goal("memory", "events", "events to breakdown: peak of memory / size of the events", "at most", 3.0),
+        Goal("large", "large", "a session of 50 million events: peak of resident memory", "at most", 8.0, "GiB"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal and what was measured in one case.
+
+    Attributes
+    ----------
+    key : str
+        Of `GOALS`.
+    name : str
+        The goal's, and the case's.
+    sense : {"at least", "at most"}
     goal : float
+    unit : str
     value : float
         Median over the rounds.
     spread : (float, float)
@@ -33,9 +89,11 @@ class Target:
         Whether the whole interval lies on the same side of the goal as the median.
     """
 
+    key: str
     name: str
     sense: str
     goal: float
+    unit: str
     value: float
     spread: tuple[float, float]
     interval: tuple[float, float]
@@ -44,36 +102,40 @@ class Target:
     sure: bool
 
 
-def judge(name: str, sense: str, goal: float, samples: Sequence[float]) -> Target:
+def judge(key: str, samples: Sequence[float], case: str = "", unit: str = "") -> Target:
     """Compare the median of `samples` with a goal.
+
+    Parameters
+    ----------
+    key : str
+        Of `GOALS`.
+    samples : sequence of float
+        One a round.
+    case : str
+        What tells this judgement from others of the same goal.
+    unit : str
+        Of this case, where the goal's cases have several.
 
     Raises
     ------
+    UnknownName
+        There is no such goal.
     ValueError
-        No samples, or `sense` is neither ``at least`` nor ``at most``.
+        No samples.
     """
-    if sense not in MEETS:
-        raise ValueError(f"sense {sense!r} is none of {', '.join(MEETS)}")
-    meets, found = MEETS[sense], summarise(samples)
-    met = bool(meets(found.median, goal))
-    sure = all(bool(meets(end, goal)) == met for end in found.interval)
-    return Target(name, sense, goal, found.median, found.quartiles, found.interval, found.n, met, sure)
+    if key not in GOALS:
+        raise UnknownName("goal", key, GOALS)
+    goal = GOALS[key]
+    meets, found = MEETS[goal.sense], summarise(samples)
+    met = bool(meets(found.median, goal.value))
+    sure = all(bool(meets(end, goal.value)) == met for end in found.interval)
+    return Target(
+        key, f"{goal.name}, {case}" if case else goal.name, goal.sense, goal.value, unit or goal.unit,
+        found.median, found.quartiles, found.interval, found.n, met, sure,
+    )  # fmt: skip
 
 
-@dataclass
-class Outcome:
-    """What a benchmark found: raw samples by name, targets, and notes for the reader."""
-
-    samples: dict[str, list[float]] = field(default_factory=dict)
-    targets: list[Target] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def merge(self, other: Outcome) -> None:
-        """Take over another benchmark's findings."""
-        self.samples |= other.samples
-        self.targets += other.targets
-        self.notes += other.notes
-
-    def results(self) -> dict[str, dict]:
-        """Return each name's summary as plain values."""
-        return {name: asdict(summarise(values)) for name, values in self.samples.items()}
+def unjudged(targets: Sequence[Target], parts: Sequence[str]) -> list[Goal]:
+    """Return the goals of these parts that nothing was measured for."""
+    judged = {target.key for target in targets}
+    return [goal for goal in GOALS.values() if goal.part in parts and goal.key not in judged]

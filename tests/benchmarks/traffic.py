@@ -13,7 +13,6 @@ from . import pingpong
 
 PORT = 11311
 SERVER, CLIENT = "10.77.0.10", "10.77.0.11"
-PROTOCOLS = ("udp", "tcp")
 
 
 def until(condition: Callable[[], object], what: str, deadline_s: float = 10.0, every_s: float = 0.005):
@@ -70,11 +69,6 @@ def server(lab, protocol: str, port: int, *words: str) -> Iterator[None]:
         yield
 
 
-def sockperf(protocol: str, *words: str) -> list[str]:
-    """Return a sockperf command for this protocol."""
-    return ["sockperf", *words, "-i", SERVER, "-p", str(PORT), *(["--tcp"] if protocol == "tcp" else [])]
-
-
 @contextmanager
 def ping_pong(lab, protocol: str) -> Iterator[None]:
     """One message of 64 bytes there and back at a time, for as long as the block lasts."""
@@ -98,9 +92,9 @@ def memcached(lab) -> Iterator[str]:
 
 
 @contextmanager
-def iperf(lab, protocol: str) -> Iterator[str]:
-    """A bulk transfer, UDP in datagrams of 1,400 bytes at 1 Gbit/s; yields the rule that matches it."""
+def iperf(lab, protocol: str, length_bytes: int = 1400, rate: str = "1G") -> Iterator[str]:
+    """A bulk transfer, UDP in datagrams of a length and at a rate; yields the rule that matches it."""
     load = ["iperf3", "-c", SERVER, "-p", str(PORT), "-t", "600"]
-    load += ["-u", "-b", "1G", "-l", "1400"] if protocol == "udp" else []
+    load += ["-u", "-b", rate, "-l", str(length_bytes)] if protocol == "udp" else []
     with server(lab, "tcp", PORT, "iperf3", "-s", "-B", SERVER, "-p", str(PORT)), running(lab, "c1", *load):
         yield f"{protocol} port {PORT}"

@@ -1,5 +1,6 @@
 """The benchmarks' statistics, targets and reports, on samples that are known."""
 
+import ast
 import json
 import math
 import random
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 
 from cmonlab.analysis import stats
 from cmonlab.analysis.stats import interleave, ratios, summarise
-from tests.benchmarks import manyping, overhead, report
-from tests.benchmarks.targets import Outcome, judge
+from cmonlab.errors import UnknownName
+from tests.benchmarks import figures, live, manyflows, manyping, parts, report
+from tests.benchmarks.outcome import Outcome
+from tests.benchmarks.targets import GOALS, MEETS, judge, unjudged
 
 FINITE = st.floats(-1e9, 1e9)
 
@@ -61,25 +65,41 @@ def test_ratios_pair_the_rounds():
 
 
 @pytest.mark.parametrize(
-    ("sense", "goal", "met", "sure"),
+    ("key", "around", "met", "sure"),
     [
-        ("at most", 3.0, True, True),
-        ("at most", 2.0, True, False),  # the median is exactly the goal, the interval reaches beyond
-        ("at most", 1.95, False, False),
-        ("at most", 1.0, False, True),
-        ("at least", 1.0, True, True),
-        ("at least", 2.05, False, False),
-        ("at least", 3.0, False, True),
+        ("memory", 2.5, True, True),  # at most 3
+        ("memory", 3.0, True, False),  # the median is exactly the goal, the interval reaches beyond
+        ("memory", 3.05, False, False),
+        ("memory", 4.0, False, True),
+        ("reading", 30.0, True, True),  # at least 25
+        ("reading", 24.95, False, False),
+        ("reading", 20.0, False, True),
     ],
 )
-def test_targets_are_met_by_the_median_and_sure_by_the_interval(sense, goal, met, sure):
-    target = judge("x", sense, goal, [1.8, 1.9, 2.0, 2.1, 2.2])
-    assert (target.met, target.sure, target.value, target.rounds) == (met, sure, 2.0, 5)
+def test_targets_are_met_by_the_median_and_sure_by_the_interval(key, around, met, sure):
+    target = judge(key, [around + by for by in (-0.2, -0.1, 0.0, 0.1, 0.2)], "somewhere")
+    assert (target.met, target.sure, target.value, target.rounds) == (met, sure, around, 5)
+    assert target.name == f"{GOALS[key].name}, somewhere"
 
 
-def test_a_goal_needs_a_known_sense():
-    with pytest.raises(ValueError, match="at least"):
-        judge("x", "about", 1.0, [1.0])
+def test_what_is_no_goal_is_not_judged():
+    with pytest.raises(UnknownName, match="reading"):
+        judge("readin", [1.0])
+
+
+def test_every_goal_belongs_to_a_part_and_is_judged_in_the_code():
+    assert {goal.part for goal in GOALS.values()} <= set(parts.PARTS)
+    assert {goal.sense for goal in GOALS.values()} <= set(MEETS)
+    folder = Path(parts.__file__).parent
+    sources = [path.read_text() for path in folder.rglob("*.py") if path.name != "targets.py"]
+    words = {node.value for text in sources for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+    assert [key for key in GOALS if key not in words] == []
+
+
+def test_goals_that_nothing_was_measured_for_are_told():
+    assert {goal.key for goal in unjudged([], list(parts.PARTS))} == set(GOALS)
+    left = unjudged([judge("agent memory", [140.0])], ["agent"])
+    assert {goal.key for goal in left} == {"agent idle", "agent first", "agent change"}
 
 
 def test_interleave_measures_each_variant_once_a_round_in_changing_order():
@@ -98,42 +118,91 @@ def test_interleave_stops_at_its_budget_but_not_before_the_least(monkeypatch):
     assert len(interleave({"a": lambda: 1.0}, 50, budget_s=0, least=7)["a"]) == 7
 
 
-def a_result(**samples):
+def a_result(*, quick=False, **samples):
     outcome = Outcome()
     for name, values in samples.items():
-        outcome.merge(Outcome({name: values}, [judge(name, "at most", 3.0, values)], [f"<{name}> & more"]))
-    about = {"created": "now", "machine": {"cpu": "<b>"}, "kernel": {}, "versions": {}}
-    targets = [asdict(target) for target in outcome.targets]
-    return about | {
-        "samples": outcome.samples,
-        "results": outcome.results(),
-        "targets": targets,
-        "notes": outcome.notes,
-    }
+        outcome.judge("memory", values, name)
+        outcome.add("events", "something", name, "s", values)
+        outcome.notes.append(f"<{name}> & more")
+    machine = {"cpu": "<b>", "cpus": 2, "memory_bytes": 2**33, "load": (0.1, 0.2, 0.3)}
+    return {
+        "created": "now", "seconds": 1.0, "quick": quick, "machine": machine, "kernel": {"kernel": "6"}, "versions": {},
+        "targets": [asdict(target) for target in outcome.targets], "notes": outcome.notes,
+        "samples": [sample.described() for sample in outcome.samples],
+    }  # fmt: skip
 
 
-def test_a_missed_target_is_marked_everywhere():
-    result = a_result(good=[1.0, 2.0, 3.0], bad=[3.5, 4.0, 4.5])
-    rows = {line.split()[0]: line for line in report.text(result, colour=True).splitlines() if "at most" in line}
-    assert "MISSED" in next(line for name, line in rows.items() if "bad" in name)
-    assert next(line for name, line in rows.items() if "bad" in name).startswith(report.RED)
-    assert next(line for name, line in rows.items() if "good" in name).startswith(report.GREEN)
+def test_a_missed_target_is_marked_everywhere(tmp_path):
+    result = a_result(good=[1.0, 2.0, 2.5], bad=[3.5, 4.0, 4.5])
+    lines = [line for line in report.text(result, colour=True).splitlines() if "at most" in line]
+    bad, good = (next(line for line in lines if name in line) for name in ("bad", "good"))
+    assert bad.startswith(report.RED) and "MISSED" in bad
+    assert good.startswith(report.GREEN) and "MISSED" not in good
     assert "\033" not in report.text(result)
-    page = report.page(result)
-    assert page.count("class=missed") == 1
-    assert "1 of 2 targets met, 1 missed" in page
+    assert "1 of 2 targets met" in report.text(result)
+    report.write(tmp_path, result)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<tr class='failed'>") == 1
+    assert "1 of 2 met, 1 missed" in page
     assert "&lt;bad&gt; &amp; more" in page and "<b>" not in page
 
 
 def test_files_hold_every_sample(tmp_path):
-    result = a_result(good=[1.0, 2.0, 3.0])
+    result = a_result(good=[1.0, 2.0, 2.5])
     report.write(tmp_path / "bench", result)
     read = json.loads((tmp_path / "bench/bench.json").read_text())
-    assert read["samples"] == {"good": [1.0, 2.0, 3.0]}
+    assert [(sample["case"], sample["values"]) for sample in read["samples"]] == [("good", [1.0, 2.0, 2.5])]
     assert [{key: t[key] for key in ("name", "goal", "value", "met")} for t in read["targets"]] == [
-        {"name": "good", "goal": 3.0, "value": 2.0, "met": True}
+        {"name": f"{GOALS['memory'].name}, good", "goal": 3.0, "value": 2.0, "met": True}
     ]
     assert sorted(path.name for path in (tmp_path / "bench").iterdir()) == ["bench.json", "report.html"]
+
+
+def peers():
+    """Return samples of a workload with two observers."""
+    outcome = Outcome()
+    for way, p50 in (("untraced", [10.0, 10.0]), ("cmonlab capture", [11.0, 12.0]), ("tcpdump -i any", [20.0, 20.0])):
+        outcome.add("peers", "sockperf UDP, 64 B: p50", way, "us", p50)
+    outcome.add("peers", "sockperf UDP, 64 B: lost", "tcpdump -i any", "% of the events", [1.0, 3.0])
+    outcome.add("containers", "run time a packet, namespaces", "floor", "ns", [1.0], 2)
+    outcome.add("containers", "run time a packet, namespaces", "floor", "ns", [2.0], 200)
+    return outcome.samples
+
+
+def test_side_by_side_table_has_a_row_an_observer():
+    (table,) = report.side_tables(peers()).values()
+    assert table["observer"].tolist() == ["untraced", "cmonlab capture", "tcpdump -i any"]
+    assert table["p50 (us)"].tolist() == [10.0, 11.5, 20.0]
+    assert table["lost (% of the events)"].tolist()[2] == 2.0 and table["lost (% of the events)"].isna().sum() == 2
+
+
+def test_figures_show_ratios_to_untraced_and_the_scale():
+    found = report.drawn(peers())
+    assert list(found) == ["Side by side: sockperf UDP, 64 B", "Containers"]
+    ours, others = found["Side by side: sockperf UDP, 64 B"].data
+    assert (list(ours.y), list(ours.x)) == (["cmonlab capture"], [1.15])
+    assert (list(others.y), list(others.x)) == (["tcpdump -i any"], [2.0])
+    (line,) = found["Containers"].data
+    assert (list(line.x), list(line.y)) == ([2, 200], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [(0.01, 1.0, [0.01, 0.05, 0.2, 1.0]), (1.0, 250.0, [1, 5, 20, 100]), (0.8, 1.0, [0.8, 1.0]), (1, 1.4, [1.0, 1.4])],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_round(low, high, found):
+    assert figures.ticks(low, high) == pytest.approx(found)
+
+
+def test_histograms_are_off_by_less_than_they_say():
+    assert 0 < live.largest_error() < 0.03
+
+
+@pytest.mark.parametrize("flows", [1, 10, 50_000, 50_001, 100_000])
+def test_flows_are_as_many_pairs_of_ports(flows):
+    found = manyflows.ports(flows)
+    assert sum(map(len, found)) == flows
+    assert all(numbers[0] > 1024 and numbers[-1] < 65536 for numbers in found)
 
 
 def test_without_root_it_says_what_it_needs(tmp_path):
@@ -147,30 +216,6 @@ def test_without_root_it_says_what_it_needs(tmp_path):
     assert run.returncode == 1
     assert "root" in run.stderr and "fix: sudo make bench" in run.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_added_latency_is_compared_with_tcpdumps_in_the_same_round():
-    found = {
-        "untraced": [10.0, 20.0, 10.0],
-        "tcpdump": [14.0, 24.0, 14.0],
-        "capture": [15.0, 25.0, 15.0],
-        "aggregate": [11.0, 21.0, 11.0],
-    }
-    outcome = overhead.judged("udp", found)
-    values = {target.name: (target.value, target.met) for target in outcome.targets}
-    assert values == {
-        "round trip: us that capture adds, less tcpdump adds, udp": (1.0, False),
-        "round trip: us that aggregate adds, less 0.5 of what tcpdump adds, udp": (-1.0, True),
-    }
-    assert any("capture adds 5.00 us" in note for note in outcome.notes)
-
-
-def test_throughput_is_compared_within_its_round():
-    found = {"untraced": [1.0, 10.0, 2.0], "aggregate": [0.98, 9.8, 1.96], "capture": [0.5, 5.0, 1.0]}
-    outcome = overhead.judged_throughput(found)
-    (target,) = outcome.targets
-    assert target.value == pytest.approx(0.98) and target.met
-    assert outcome.samples["throughput tcp capture / untraced"] == [0.5, 0.5, 0.5]
 
 
 def test_each_namespace_has_an_address_of_its_own():

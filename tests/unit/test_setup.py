@@ -58,7 +58,7 @@ class Host:
     def read(self, name: str) -> str:
         return (self.path / name).read_text() if (self.path / name).exists() else ""
 
-    def run(self, **env: str) -> subprocess.CompletedProcess:
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess:
         env = (
             os.environ
             | {
@@ -68,7 +68,7 @@ class Host:
             }
             | env
         )
-        return subprocess.run([ROOT / "tools/packages"], env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run([ROOT / "tools/packages", *words], env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
@@ -167,3 +167,31 @@ def test_user_without_sudo_is_told_what_to_do(fresh):
     run = fresh.run(FAKE_UID="1000")
     assert run.returncode == 1
     assert "As root: apt-get install --no-install-recommends memcached tcpdump" in run.stderr
+
+
+@pytest.fixture
+def lacking(tmp_path):
+    """Return a host that has everything but what the benchmarks compare with."""
+    host = Host(tmp_path, ALL)
+    host.tool("apt-cache", 'case "$2" in bpftrace | linux-tools-generic) exit 0 ;; esac; exit 100')
+    for name in ("sed", "grep", "mktemp", "rm", "cat", "chmod", "tail", "touch", "cp", "dirname", "env", "bash", "sh"):
+        (host.path / "bin" / name).symlink_to(shutil.which(name))
+    return host
+
+
+def test_what_benchmarks_compare_with_is_installed_for_them_alone(lacking):
+    assert lacking.run().returncode == 0
+    assert lacking.read("calls") == ""
+    # Only these directories, so that this machine's own bpftrace and perf are not found.
+    run = lacking.run("bench", PATH=f"{lacking.path}/bin")
+    assert run.returncode == 0, run.stderr
+    installed = [call.rpartition(" ")[2] for call in lacking.read("calls").splitlines()]
+    assert installed == ["bpftrace", "linux-tools-generic"]
+
+
+def test_benchmarks_do_without_what_the_distribution_lacks(lacking):
+    lacking.write("broken")
+    run = lacking.run("bench", PATH=f"{lacking.path}/bin")
+    assert run.returncode == 0
+    assert "bpftrace is not to be had" in run.stderr
+    assert not lacking.policy.exists()

@@ -1,0 +1,89 @@
+"""What it takes to show live what rules of mode aggregate count: one window's tables, with many containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from cmonlab import store
+from cmonlab.analysis.histogram import bounds, bucket_of, middle
+from cmonlab.analysis.stats import interleave
+from cmonlab.calibrate.testbed import ip
+from cmonlab.recording import Capture
+from cmonlab.rules import Rule
+from cmonlab.session import Session
+
+from . import many
+from .outcome import Outcome
+from .traffic import until
+
+CONTAINERS = 200
+_WINDOW_S = 3.5  # in which there are two whole windows
+_INTERFACE = {"kind": "veth", "master": 0, "peer": 0}
+
+
+def links(prefix: str, count: int) -> list[dict]:
+    """Return the rows of the links table for the containers' interfaces."""
+    rows = []
+    for number in range(count):
+        name = f"{prefix}-{number}"
+        (link,) = [link for link in json.loads(ip("-n", name, "-j", "addr")) if link["ifname"] == "eth0"]
+        rows.append(_INTERFACE | {
+            "netns": os.stat(f"/run/netns/{name}").st_ino, "namespace": f"c{number}", "ifindex": link["ifindex"],
+            "name": "eth0", "mtu": link["mtu"], "mac": link["address"],
+            "addresses": [address["local"] for address in link["addr_info"]],
+        })  # fmt: skip
+    return rows
+
+
+def windows(count: int) -> list[Session]:
+    """Return a session for each whole window of traffic between so many containers, as a live view has it."""
+    rule = Rule(name="everyone", match="udp", mode="aggregate")
+    with many.namespaces(count) as prefix, many.messages(prefix, count):
+        rows = links(prefix, count)
+        with Capture([rule], lambda: rows) as capture:
+            began_s = time.monotonic()
+            until(lambda: time.monotonic() - began_s > _WINDOW_S, "a few windows", 2 * _WINDOW_S)
+            session = capture.session()
+    start_ns = session._cells["start_ns"]
+    found = []
+    for begin in np.unique(start_ns)[1:-1]:  # the first and the last are not whole
+        cells = {name: values[start_ns == begin] for name, values in session._cells.items()}
+        found.append(Session(store.empty_columns(), session.manifest, cells))
+    return found
+
+
+def _fresh_ms(window: Session, look: Callable[[Session], object]) -> float:
+    session = Session(store.empty_columns(), window.manifest, window._cells)
+    began_ns = time.perf_counter_ns()
+    look(session)
+    return (time.perf_counter_ns() - began_ns) / 1e6
+
+
+def run(rounds: int, budget_s: float, _quick: bool) -> Outcome:
+    """Time one refresh of each live table, and judge the histograms' buckets."""
+    outcome = Outcome()
+    window = windows(CONTAINERS)[-1]
+    tables = {name: lambda session, name=name: session.table(name) for name in ("pairs", "flows", "segments")}
+    looks = tables | {"all three": lambda session: [look(session) for look in tables.values()]}
+    calls = {name: lambda look=look: _fresh_ms(window, look) for name, look in looks.items()}
+    for name, values in interleave(calls, rounds, budget_s).items():
+        outcome.add("live", f"one refresh of live tables, {CONTAINERS} containers", name, "ms", values)
+    outcome.notes.append(
+        f"live: {CONTAINERS} containers, {len(window._cells['bucket']):,} cells and"
+        f" {len(window.pairs())} pairs in the window of a second"
+    )
+    outcome.judge("histogram", [largest_error()])
+    return outcome
+
+
+def largest_error() -> float:
+    """Return by what share a time from 1 ns to 100 s is off at most where its bucket's middle stands for it."""
+    buckets = np.arange(1, int(bucket_of(np.array([100 * 10**9]))[0]) + 1)
+    lower, upper = bounds(buckets)
+    off = np.maximum(middle(buckets) - lower, upper - middle(buckets))
+    return float((off / lower).max())

@@ -1,0 +1,1 @@
+"""What a user would look at packets with instead, beside cmonlab, on the same traffic."""

@@ -1,0 +1,73 @@
+"""bcc's own way: a callback in Python for each record, in a process of its own.
+
+``python -m tests.benchmarks.peers.callback PROTOCOL PORT`` looks until SIGINT, then prints what it got.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from cmonlab.kernel import headers, loader
+from cmonlab.kernel.btf import vmlinux
+from cmonlab.kernel.compiler import bcc
+
+from .observer import Program
+
+SOURCE = Path(__file__).with_name("same_points.c")
+_POLL_MS = 100  # how long it waits for an event at most
+EVENTS_PAGES = 4096  # 16 MiB, as much as cmonlab has for one CPU
+
+
+def program(protocol: str, port: int) -> Program:
+    """Return the process that looks at the packets of one port."""
+    command = [sys.executable, "-m", __name__, protocol, str(port)]
+    return Program([command], lambda _, said: "ready" in said, lambda said: told(said[0]))
+
+
+def told(said: str) -> tuple[int, int]:
+    """Return events and lost events from what such a process printed last."""
+    found = json.loads(said.strip().splitlines()[-1])
+    return found["events"], found["lost"]
+
+
+def compiled(protocol: str, port: int):
+    """Return bcc's object, loaded and attached."""
+    macros = {"RULES": 16, "EVENTS_PAGES": EVENTS_PAGES, "PORT": port, "PROTOCOL": {"tcp": 6, "udp": 17}[protocol]}
+    with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
+        tree = Path(folder, "tree")
+        headers.write_tree(tree)
+        Path(folder, "kernel.h").write_text(headers.kernel_header(vmlinux()))
+        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
+        flags = [f"-I{folder}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in macros.items())]
+        return bcc().BPF(text=loader.expand(SOURCE).encode(), cflags=flags)
+
+
+def main(protocol: str, port: int) -> None:
+    """Look until SIGINT; the callback decodes each record and keeps nothing of it, which is the least one can do."""
+    module, count = compiled(protocol, port), 0
+    table = module[b"events"]
+
+    def on_event(_cpu, data, _size) -> None:
+        nonlocal count
+        table.event(data)
+        count += 1
+
+    # KeyboardInterrupt would be raised in the callback, where it is swallowed.
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    table.open_ring_buffer(on_event)
+    print("ready", flush=True)
+    while not stopping.is_set():
+        module.ring_buffer_poll(_POLL_MS)
+    module.ring_buffer_consume()
+    print(json.dumps({"events": count, "lost": int(module[b"lost"][0].value)}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

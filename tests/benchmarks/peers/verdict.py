@@ -1,0 +1,57 @@
+"""What each of cmonlab's modes changes, beside the peer that changes least."""
+
+from __future__ import annotations
+
+import statistics
+
+from cmonlab.analysis.overhead import UNTRACED
+from cmonlab.analysis.stats import ratios
+from cmonlab.overhead import Overhead
+
+from ..outcome import Outcome
+
+CAPTURE, ALL, AGGREGATE = "cmonlab capture", "cmonlab capture, all points", "cmonlab aggregate"
+ANY = "tcpdump -i any"
+OURS = (CAPTURE, ALL, AGGREGATE)
+#: Metric → what to judge of it: factor from a sample to what is shown (bad when it grows), and the unit.
+JUDGED = {"p50": (1e-3, "us"), "p99": (1e-3, "us"), "p99.9": (1e-3, "us"), "CPU": (1.0, "")}
+
+
+def judged(name: str, found: Overhead) -> Outcome:
+    """Judge what each of cmonlab's modes changes, beside the peer that changes least."""
+    outcome, samples = Outcome(), found.samples
+    peers = [way for way in samples if way not in (*OURS, UNTRACED)]
+    changes = changed(samples)
+    for metric, by_way in changes.items():
+        if metric == "throughput" and name.startswith("sockperf"):
+            continue  # of one message at a time it is the delay's inverse
+        unit = {"throughput": "% of untraced", "CPU": found.units["CPU"]}.get(metric, "us")
+        for way in OURS:
+            if way in by_way and peers:
+                lowest = min(peers, key=lambda peer: statistics.median(by_way[peer]))
+                beyond = [own - other for own, other in zip(by_way[way], by_way[lowest], strict=True)]
+                outcome.judge("peers", beyond, f"{name} {metric}: {way.removeprefix('cmonlab ')} less {lowest}", unit)
+    if name.startswith("sockperf") and {ALL, AGGREGATE, ANY} <= samples.keys():
+        for key, way, share in (("capture adds", ALL, 1.0), ("aggregate adds", AGGREGATE, 0.5)):
+            pairs = zip(changes["p50"][way], changes["p50"][ANY], strict=True)
+            outcome.judge(key, [own - share * other for own, other in pairs], name)
+    if name == "iperf3 TCP" and AGGREGATE in samples:
+        outcome.judge("throughput", ratios(samples[AGGREGATE]["throughput"], samples[UNTRACED]["throughput"]), name)
+    return outcome
+
+
+def changed(samples: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
+    """Return metric → observer → how much worse each round was than the untraced one.
+
+    Throughput in percent of the untraced one, delays in microseconds, CPU as it was measured.
+    """
+    base = samples[UNTRACED]
+    found: dict[str, dict[str, list[float]]] = {}
+    for way, metrics in samples.items():
+        for metric, values in metrics.items() if way != UNTRACED else ():
+            pairs = list(zip(values, base[metric], strict=True))
+            if metric == "throughput":
+                found.setdefault(metric, {})[way] = [100 * (1 - value / free) for value, free in pairs]
+            elif metric in JUDGED:
+                found.setdefault(metric, {})[way] = [JUDGED[metric][0] * (value - free) for value, free in pairs]
+    return found
