@@ -8,6 +8,9 @@ import socket
 import struct
 from contextlib import contextmanager
 
+import numpy as np
+import pandas as pd
+
 from ..errors import WorkloadError
 from ..kernel.addresses import mix
 from ..recording import Capture, rules_of
@@ -129,11 +132,12 @@ def new_bytes(segments) -> tuple[int, bool]:
 
     On a busy machine TCP repeats segments that were only late; the repetition is dropped.
     """
-    origin = int(segments["seq"].iloc[0])
-    begin = (segments["seq"].astype("int64") - origin + 2**31) % 2**32 - 2**31
+    steps = np.diff(segments["seq"].to_numpy(np.uint32), prepend=segments["seq"].iloc[:1].to_numpy(np.uint32))
+    begin = steps.astype(np.int32).cumsum(dtype=np.int64)  # however often the numbers begin anew
+    begin = pd.Series(begin, segments.index)
     covered = {}
     for which, rows in (("sent", segments.index), ("delivered", segments.index[segments["outcome"] == "delivered"])):
-        total, end = 0, -(2**31)
+        total, end = 0, -(2**62)
         for start, size in sorted(zip(begin[rows], segments["payload_bytes"][rows].astype("int64"), strict=True)):
             total += max(0, start + size - max(start, end))
             end = max(end, start + size)

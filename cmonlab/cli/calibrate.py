@@ -62,7 +62,7 @@ def _conclude(result: Calibration) -> None:
         console.complain("nothing was checked, so nothing has passed")
     told = result.summary
     console.say(
-        f"{told['passed']} of {told['checks']} checks passed, {told['repeated_for_blind_intervals']} of them in situations "
-        f"made again as tracepoints were silent; {told['unavailable']} situations cannot be made here, "
+        f"{told['passed']} of {told['checks']} checks passed, {told['repeated_for_blind_intervals']} of them in "
+        f"situations made again as tracepoints were silent; {told['unavailable']} situations cannot be made here, "
         f"{result.seconds:.0f} s"
     )

@@ -1,0 +1,25 @@
+"""What a calibration counts of a byte stream."""
+
+import numpy as np
+import pandas as pd
+
+from cmonlab.calibrate.traffic import new_bytes
+
+
+def segments(begin, sizes, outcomes):
+    return pd.DataFrame({
+        "seq": (np.array(begin, np.int64) % 2**32).astype(np.uint32), "payload_bytes": np.array(sizes, np.uint32),
+        "outcome": outcomes,
+    })  # fmt: skip
+
+
+def test_bytes_count_once_however_often_the_numbers_begin_anew():
+    size, count = 2**31 - 1, 9
+    begin = [2**32 - 10 + size * n for n in range(count)]
+    assert new_bytes(segments(begin, [size] * count, ["delivered"] * count)) == (size * count, True)
+
+
+def test_repeated_and_late_segments_add_nothing():
+    rows = segments([0, 100, 300, 200, 100], [100] * 5, ["delivered", "dropped", *["delivered"] * 3])
+    assert new_bytes(rows) == (400, True)
+    assert new_bytes(rows.iloc[:4]) == (400, False)
