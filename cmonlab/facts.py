@@ -157,12 +157,12 @@ class Facts:
         found = {share for _, share in shares}
         return found.pop() if len(found) == 1 else math.nan
 
-    def in_all(self, journeys: pd.DataFrame) -> str:
-        """Return how many journeys there were, for reading, given the table of those that were sampled."""
-        share = self.share(journeys["rules"].to_numpy())
+    def in_all(self, taken: np.ndarray) -> str:
+        """Return how many journeys there were, for reading, given the column ``rules`` of those that were sampled."""
+        share = self.share(taken)
         if not share < 1:
             return ""
-        every, around = estimated_total(len(journeys), share)
+        every, around = estimated_total(len(taken), share)
         return f", about {every:,.0f} ± {around:,.0f} in all"
 
     def taken_by(self, name: str, rules: np.ndarray, epoch: np.ndarray) -> tuple[list[Mapping], np.ndarray]:

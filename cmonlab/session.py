@@ -106,13 +106,12 @@ class Session:
         return len(self._columns["ts_ns"])
 
     def __repr__(self) -> str:
-        table = self.journeys()
+        ends = self._ends
         workload = (self.manifest.get("workload") or {}).get("name", "no workload")
-        complete, dropped = int(table["complete"].sum()), int((table["outcome"] == "dropped").sum())
         lines = [
             f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
-            f"  {len(table):,} journeys, {complete:,} complete, {dropped:,} dropped"
-            f"{self.sampled and f' ({self.sampled}{self._facts.in_all(table)})'}",
+            f"  {len(self._found):,} journeys, {ends.complete.sum():,} complete, {ends.dropped.sum():,} dropped"
+            f"{self.sampled and f' ({self.sampled}{self._facts.in_all(ends.rules)})'}",
             f"  {len(self):,} events, {self.lost_events:,} lost events, blind for {self.blind_ns / 1e6:.1f} ms",
             f"  observer overhead: {_overhead.told(self._facts.overhead)}; one clock, no clock error>",
         ]
@@ -129,15 +128,17 @@ class Session:
         columns = self._columns
         names = {p["id"]: p["name"] for p in self.manifest["points"]}
         place = columns["netns"].astype(np.uint64) << np.uint64(32) | columns["ifindex"]
-        frame = dict(columns)
-        frame["point"] = labelled(columns["point"], lambda number: names.get(number, str(number)))
+        frame = {**columns, "point": labelled(columns["point"], lambda number: names.get(number, str(number)))}
         frame["place"] = labelled(place, lambda word: self._facts.names.place(word >> 32, word & 0xFFFFFFFF))
         return pd.DataFrame({name: frame[name] for name in schema.columns("events")}, copy=False)
 
     @cached_property
+    def _ends(self) -> _journeys.Ends:
+        return _journeys.ends_of(self._columns, self._found, self._facts.names, self._facts.stages)
+
+    @cached_property
     def _journeys(self) -> pd.DataFrame:
-        facts = self._facts
-        return _journeys.table(self._columns, self._found, facts.names, facts.stages, facts.reasons)
+        return _journeys.table(self._columns, self._found, self._ends, self._facts.names, self._facts.reasons)
 
     def journeys(self) -> pd.DataFrame:
         """One row a packet; columns of ``schema.describe("journeys")``."""
@@ -157,7 +158,7 @@ class Session:
             There is no such journey.
         """
         if journeys is None:
-            wanted = self._journeys["journey"].to_numpy()[self._journeys["complete"].to_numpy()]
+            wanted = np.flatnonzero(self._ends.complete)
         else:
             wanted = np.unique(np.atleast_1d(np.asarray(journeys, np.int64)))
             for number in wanted:
@@ -185,9 +186,9 @@ class Session:
         """
         if by not in ("segment", "kind"):
             raise UnknownName("part of a breakdown", by, ("segment", "kind"))
-        complete = np.flatnonzero(self._journeys["complete"])
-        direction = self._journeys["direction"].array[complete].remove_unused_categories()
-        share = self._facts.share(self._journeys["rules"].to_numpy()[complete])
+        complete = np.flatnonzero(self._ends.complete)
+        direction = self._ends.direction[complete].remove_unused_categories()
+        share = self._facts.share(self._ends.rules[complete])
         if by == "kind":
             return latency.by_kind(self._walk, complete, direction, share)
         sent_ns = self._columns["ts_ns"][self._found.departure[complete]]
@@ -201,9 +202,8 @@ class Session:
         UnknownName
             No capture rule has this name.
         """
-        columns = self._columns
-        entries, taken = self._facts.taken_by(name, columns["rules"], columns["epoch"])
-        return Session({key: values[taken] for key, values in columns.items()}, {**self.manifest, "rules": entries})
+        entries, taken = self._facts.taken_by(name, self._columns["rules"], self._columns["epoch"])
+        return Session({n: of[taken] for n, of in self._columns.items()}, {**self.manifest, "rules": entries})
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:
         """What reached its destination per window; columns of ``schema.describe("throughput")``."""

@@ -221,12 +221,10 @@ def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
         The directory holds no session, a damaged one, or one of a newer format.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         manifest = _read_manifest(path)
-        table = pq.read_table(path / EVENTS, memory_map=False, page_checksum_verification=True)
-        stored = {name: table[name].to_numpy() for name in table.column_names}
+        stored = _read_events(path / EVENTS)
         if manifest["format"] == 1:
             stored, manifest = _from_format_1(stored, manifest)
         missing = [name for name in _DTYPES if name not in stored]
@@ -247,6 +245,22 @@ def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
             f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy"
         ) from error
     return columns, manifest, aggregates, notes
+
+
+def _read_events(path: Path) -> Columns:
+    """Read the stored columns, group of rows after group of rows, so that nothing lies in memory twice."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
+        count = file.metadata.num_rows
+        columns = {field.name: np.empty(count, field.type.to_pandas_dtype()) for field in file.schema_arrow}
+        at = 0
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number)
+            for name, values in columns.items():
+                values[at : at + len(rows)] = rows[name]
+            at += len(rows)
+    return columns
 
 
 def _read_manifest(path: Path) -> dict:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..engine.correlate import Journeys, Stages, payload_bytes
 from ..engine.order import PART, Columns
+from ..engine.threads import both, processors
 from ..errors import SessionError
 from ..schema import columns
 from .category import labelled, relabelled
@@ -17,8 +19,34 @@ from .names import Names, protocol
 OUTCOMES = ["delivered", "arrived", "merged", "split", "dropped", "unfinished"]
 
 
-def table(events: Columns, found: Journeys, names: Names, stages: Stages, reasons: Mapping[int, str]) -> pd.DataFrame:
-    """Return one row a journey; columns of ``schema.TABLES["journeys"]``.
+class Ends(NamedTuple):
+    """Where journeys began and how they ended, one value a journey.
+
+    Attributes
+    ----------
+    src, dst, direction : pandas.Categorical
+        See ``schema.TABLES["journeys"]``, and so the others.
+    outcome : numpy.ndarray of int8
+        Index in `OUTCOMES`.
+    complete : numpy.ndarray of bool
+    rules : numpy.ndarray of uint16
+    """
+
+    src: pd.Categorical
+    dst: pd.Categorical
+    direction: pd.Categorical
+    outcome: np.ndarray
+    complete: np.ndarray
+    rules: np.ndarray
+
+    @property
+    def dropped(self) -> np.ndarray:
+        """Tell which ended as dropped."""
+        return self.outcome == OUTCOMES.index("dropped")
+
+
+def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, threads: int | None = None) -> Ends:
+    """Return where journeys began and how they ended.
 
     Parameters
     ----------
@@ -30,8 +58,8 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
         Of this recording.
     stages : Stages
         What each point means.
-    reasons : mapping of int to str
-        Drop reasons by their number in the events.
+    threads : int, optional
+        That work at a time; by default as many as processors may be used.
 
     Notes
     -----
@@ -40,45 +68,63 @@ def table(events: Columns, found: Journeys, names: Names, stages: Stages, reason
     packet that was split is complete in its parts, one that was merged is if its bytes were read, and
     otherwise in the packet that took it up. A part begins where it was cut.
     """
-    first, last = found.first.astype(np.int64), found.last.astype(np.int64)
-    departure, arrival = found.departure.astype(np.int64), found.arrival.astype(np.int64)
-    point = events["point"][last]
-    dropped = stages.of("drop", point)
+
+    def begin() -> tuple[pd.Categorical, np.ndarray]:
+        return _endpoint(events, found.departure, "saddr", names), _owns(names, events, found.departure, "saddr")
+
+    def end() -> tuple[pd.Categorical, np.ndarray]:
+        return _endpoint(events, found.arrival, "daddr", names), _owns(names, events, found.arrival, "daddr")
+
+    (src, left), (dst, came) = both(begin, end, threads or processors())
+    point = events["point"].take(found.last)
     delivered = stages.of("read", point) | stages.of("deliver", point)
-    at_home = found.received & _owns(names, events, arrival, "daddr")
+    at_home = found.received & came
     outcome = np.select(
-        [dropped, delivered, found.merged, found.split, at_home], [np.int8(OUTCOMES.index(name)) for name in
-        ("dropped", "delivered", "merged", "split", "arrived")], np.int8(OUTCOMES.index("unfinished")),
+        [stages.of("drop", point), delivered, found.merged, found.split, at_home], [np.int8(OUTCOMES.index(name)) for
+        name in ("dropped", "delivered", "merged", "split", "arrived")], np.int8(OUTCOMES.index("unfinished")),
     )  # fmt: skip
-    complete = at_home & found.sent & _owns(names, events, departure, "saddr") & (outcome < OUTCOMES.index("merged"))
-    reason = np.where(dropped, events["detail"][last].astype(np.int32), -1)
-    src, dst, direction = endpoints(events, departure, arrival, names)
+    complete = at_home & found.sent & left & (outcome < OUTCOMES.index("merged"))
+    return Ends(src, dst, directions(src, dst), outcome, complete, events["rules"].take(found.departure))
+
+
+def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: Mapping[int, str]) -> pd.DataFrame:
+    """Return one row a journey; columns of ``schema.TABLES["journeys"]``.
+
+    Parameters
+    ----------
+    events, found, names
+        As for `ends_of`.
+    ends : Ends
+    reasons : mapping of int to str
+        Drop reasons by their number in the events.
+    """
+    first, last, departure = found.first.astype(np.int64), found.last.astype(np.int64), found.departure
+    reason = np.where(ends.dropped, events["detail"][last].astype(np.int32), -1)
     ts = events["ts_ns"]
     return pd.DataFrame({
         "journey": np.arange(len(found), dtype=np.int64),
         "start_ns": ts[first],
         "one_way_delay_ns": ts[last] - ts[first],
-        "src": src,
-        "dst": dst,
-        "direction": direction,
+        **{name: getattr(ends, name) for name in ("src", "dst", "direction")},
         "proto": labelled(events["proto"][departure], protocol),
         **{name: events[name][departure] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
         "payload_bytes": payload_bytes(events, departure).astype(np.uint32),
         "gso_segs": events["detail"][departure],
         "hops": found.length.astype(np.uint16),
         "path": paths(found, names),
-        "outcome": pd.Categorical.from_codes(outcome, OUTCOMES),
-        "complete": complete,
+        "outcome": pd.Categorical.from_codes(ends.outcome, OUTCOMES),
+        "complete": ends.complete,
         "drop_reason": labelled(reason, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""),
         "repeats": found.repeats,
         "parent": found.parent,
-        **{name: events[name][departure] for name in ("rules", "epoch")},
+        "rules": ends.rules,
+        "epoch": events["epoch"][departure],
     }, copy=False)[columns("journeys")]  # fmt: skip
 
 
 def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
     """Tell which journeys began at their source, parts of a packet that did so among them."""
-    mine = found.sent & _owns(names, events, found.departure.astype(np.int64), "saddr")
+    mine = found.sent & _owns(names, events, found.departure, "saddr")
     part = np.flatnonzero(found.cut_from >= 0)
     while True:
         late = part[mine[found.cut_from[part]] & ~mine[part]]
@@ -99,10 +145,12 @@ def endpoints(
     events: Columns, first: np.ndarray, last: np.ndarray, names: Names
 ) -> tuple[pd.Categorical, pd.Categorical, pd.Categorical]:
     """Return source, destination and direction; NAT on the way is seen through."""
-    ipv6, ts_ns = events["shape"] & 1, events["ts_ns"]
-    src = names.endpoints(events["saddr"][first], ipv6[first], ts_ns[first])
-    dst = names.endpoints(events["daddr"][last], ipv6[last], ts_ns[last])
+    src, dst = _endpoint(events, first, "saddr", names), _endpoint(events, last, "daddr", names)
     return src, dst, directions(src, dst)
+
+
+def _endpoint(events: Columns, at: np.ndarray, address: str, names: Names) -> pd.Categorical:
+    return names.endpoints(events[address].take(at), events["shape"].take(at) & 1, events["ts_ns"].take(at))
 
 
 def directions(src: pd.Categorical, dst: pd.Categorical) -> pd.Categorical:

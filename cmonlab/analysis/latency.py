@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import chain
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from ..engine.order import PART, Numbering
+from ..engine.threads import processors, sorted_words, spread
 from ..schema import columns
 from .category import relabelled
 from .kinds import KINDS
 from .stats import quantile_ranks
-from .walk import Walk
+from .walk import Segments, Walk
+
+T = TypeVar("T")
 
 QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
 #: Those whose interval is told.
@@ -46,7 +52,12 @@ def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
 
 
 def breakdown(
-    walk: Walk, journeys: np.ndarray, sent_ns: np.ndarray, direction: pd.Categorical, share: float
+    walk: Walk,
+    journeys: np.ndarray,
+    sent_ns: np.ndarray,
+    direction: pd.Categorical,
+    share: float,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Return quantiles and share of each segment; columns of ``schema.TABLES["breakdown"]``.
 
@@ -61,93 +72,110 @@ def breakdown(
         Direction of each of them.
     share : float
         Of the packets that were in the sample; NaN where that is not one number.
+    threads : int, optional
+        That work at a time; by default as many as processors may be used.
 
     Notes
     -----
     The mean of a segment times its n, summed over a direction, is the sum of the
     one-way delays of that direction, so shares add up to one.
     """
-    wide, groups, times = len(walk.labels), Numbering(), _Times(walk.most(journeys))
-    since = np.zeros(0)
-    for part in _parts(len(journeys)):
-        way = walk.of(journeys[part])
-        inner, took = _segments(way)
-        key = walk.pairs(way)[inner] + np.repeat(direction.codes[part].astype(np.int64) * wide**2, way.length)[inner]
-        group = groups.of(key)
-        times.add(group, took, len(groups))
-        end = (way.ts_ns - np.repeat(sent_ns[part], way.length))[inner]
-        since = np.pad(since, (0, len(groups) - len(since))) + np.bincount(group, end, len(groups))
-    keys = groups.values(np.int64)
-    rows = times.table(keys // wide**2, direction, share)
-    rows["_at"] = since / np.maximum(rows["n"].to_numpy(), 1)
-    rows["segment"] = relabelled(np.arange(len(keys)), [walk.segment(key % wide**2) for key in keys])
-    rows["kind"] = relabelled(np.arange(len(keys)), [walk.kind(key % wide**2) for key in keys])
-    rows = rows.sort_values(["_direction", "_at"], kind="stable", ignore_index=True)
-    return rows[columns("breakdown")]
+    wide, times = len(walk.labels) ** 2, _Times(threads)
+
+    def account(part: slice, found: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        key = (direction.codes[part].astype(np.int64) * wide).take(found.journey) + found.pair
+        end = found.end_ns - sent_ns[part].take(found.journey)
+        local, group = times.add(key, found.took_ns)
+        first = np.empty(len(group), np.int64)
+        first[local[::-1]] = found.place[::-1]
+        return group, np.bincount(local, end, len(group)), (part.start << 32) + first
+
+    found = times.collected(lambda part: [account(part, some) for some in walk.segments(journeys[part])], len(journeys))
+    keys, since, first = times.keys, np.zeros(len(times.keys)), np.full(len(times.keys), np.iinfo(np.int64).max)
+    for group, ends, places in chain.from_iterable(found):
+        since[group] += ends
+        first[group] = np.minimum(first[group], places)
+    rows, seen = times.table(keys // wide, direction, share), np.argsort(first)
+    rows, keys, since = rows.iloc[seen], keys[seen], since[seen]
+    rows["segment"] = relabelled(np.arange(len(keys)), [walk.segment(key % wide) for key in keys])
+    rows["kind"] = relabelled(np.arange(len(keys)), [walk.kind(key % wide) for key in keys])
+    order = np.lexsort((since / np.maximum(rows["n"].to_numpy(), 1), keys // wide))
+    return rows.iloc[order][columns("breakdown")].reset_index(drop=True)
 
 
-def by_kind(walk: Walk, journeys: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
+def by_kind(
+    walk: Walk, journeys: np.ndarray, direction: pd.Categorical, share: float, threads: int | None = None
+) -> pd.DataFrame:
     """Return what each journey's time is spent on; columns of ``schema.TABLES["breakdown_by_kind"]``.
 
     Parameters
     ----------
-    walk, journeys, direction, share
+    walk, journeys, direction, share, threads
         As for `breakdown`.
 
     Notes
     -----
     Quantiles are those of a journey's segments of one kind together, over the journeys that have any.
     """
-    kinds, pairs = len(KINDS), Numbering()
-    times = _Times(kinds * len(journeys))
-    for part in _parts(len(journeys)):
-        way = walk.of(journeys[part])
-        inner, took = _segments(way)
-        pair = pairs.of(walk.pairs(way)[inner])
-        kind = np.array([KINDS.index(walk.kind(pair)) for pair in pairs.values(np.int64)], np.int64)[pair]
-        cell = np.repeat(np.arange(len(way.length)), way.length)[inner] * kinds + kind
-        there = np.flatnonzero(np.bincount(cell))
-        group = direction.codes[part].astype(np.int64)[there // kinds] * kinds + there % kinds
-        times.add(group, np.bincount(cell, took)[there].astype(np.int64), len(direction.categories) * kinds)
-    keys = np.arange(len(direction.categories) * kinds)
+    kinds, times = len(KINDS), _Times(threads)
+
+    def collect(part: slice) -> None:
+        found = walk.segments(journeys[part])
+        cells = (part.stop - part.start) * kinds
+        n, took = np.zeros(cells, np.int64), np.zeros(cells)
+        for some in found:
+            local, pairs = pd.factorize(some.pair)
+            kind = np.array([KINDS.index(walk.kind(pair)) for pair in pairs.tolist()], np.int64)
+            cell = some.journey * kinds + kind.take(local)
+            n += np.bincount(cell, minlength=cells)
+            took += np.bincount(cell, some.took_ns, cells)
+        there = np.flatnonzero(n)
+        key = direction.codes[part].astype(np.int64)[there // kinds] * kinds + there % kinds
+        times.add(key, took[there].astype(np.int64))
+
+    times.collected(collect, len(journeys))
+    keys = times.keys
     rows = times.table(keys // kinds, direction, share)
     rows["kind"] = pd.Categorical.from_codes(keys % kinds, pd.Index(KINDS, dtype="str"))
-    return rows.loc[rows["n"] > 0, columns("breakdown_by_kind")].reset_index(drop=True)
-
-
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(at, at + PART // 8) for at in range(0, count, PART // 8))
-
-
-def _segments(way) -> tuple[np.ndarray, np.ndarray]:
-    """Return which hops end a segment, and how long each of those took."""
-    inner = np.ones(len(way.ts_ns), bool)
-    inner[way.opens] = False
-    return inner, np.diff(way.ts_ns, prepend=0)[inner]
+    return rows.loc[np.argsort(keys), columns("breakdown_by_kind")].reset_index(drop=True)
 
 
 class _Times:
-    """Durations by group, collected part by part in one array of known size."""
+    """Durations by group, collected part by part by several threads."""
 
-    def __init__(self, most: int):
-        self._packed, self._filled = np.empty(most, np.uint64), 0
-        self._sums = np.zeros(0)
+    def __init__(self, threads: int | None):
+        self._threads, self._lock = threads or processors(), Lock()
+        self._groups, self._packed, self._sums = Numbering(), [], []
 
-    def add(self, group: np.ndarray, took: np.ndarray, groups: int) -> None:
-        """Add durations (ns) of groups, of which there are so many by now."""
-        end = self._filled + len(took)
-        self._packed[self._filled : end] = group.astype(np.uint64) << _TIME_BITS | np.minimum(
-            took.astype(np.uint64), _LONGEST_NS
-        )
-        self._filled = end
-        self._sums = np.pad(self._sums, (0, groups - len(self._sums))) + np.bincount(group, took, groups)
+    @property
+    def keys(self) -> np.ndarray:
+        """The key of each group, int64."""
+        return self._groups.values(np.int64)
+
+    def collected(self, collect: Callable[[slice], T], journeys: int) -> list[T]:
+        """Call `collect`, which adds its durations, for each part of so many journeys."""
+        step = PART // 8
+        return spread(collect, [slice(at, at + step) for at in range(0, journeys, step)], threads=self._threads)
+
+    def add(self, key: np.ndarray, took: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add durations (ns) by the key of their group; return which distinct key each has, and those keys' groups."""
+        local, distinct = pd.factorize(key)
+        sums = np.bincount(local, took, len(distinct))
+        with self._lock:
+            group = self._groups.of_distinct(distinct)
+            self._sums.append((group, sums))
+        packed = np.minimum(took.view(np.uint64), _LONGEST_NS)
+        packed |= (group.astype(np.uint64) << _TIME_BITS).take(local)
+        self._packed.append(packed)
+        return local, group
 
     def table(self, which: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
         """Return n, quantiles, mean and share in its direction of each group, given the direction of each."""
-        sums = np.pad(self._sums, (0, len(which) - len(self._sums)))
-        rows = _quantiles(self._packed[: self._filled], len(which), share)
+        sums = np.zeros(len(which))
+        for group, of_part in self._sums:
+            sums[group] += of_part
+        rows = _quantiles(sorted_words(self._packed, self._threads), len(which), share)
         rows["mean_ns"] = sums / np.maximum(rows["n"].to_numpy(), 1)
-        rows["_direction"] = which
         rows["direction"] = relabelled(which, list(direction.categories))
         whole = np.bincount(which, sums)[which]
         rows["share"] = np.divide(sums, whole, out=np.full(len(sums), np.nan), where=whole > 0)
@@ -159,12 +187,11 @@ def _quantiles(packed: np.ndarray, groups: int, share: float) -> pd.DataFrame:
 
     Parameters
     ----------
-    packed : numpy.ndarray of uint64
-        Group in the upper 24 bits, duration below; sorted in place.
+    packed : numpy.ndarray of uint64, ascending
+        Group in the upper 24 bits, duration below.
     share : float
         As for `breakdown`.
     """
-    packed.sort()
     begins = np.searchsorted(packed, np.arange(groups + 1, dtype=np.uint64) << _TIME_BITS)
     begins, n = begins[:-1], np.diff(begins)
     rows = {"n": n}

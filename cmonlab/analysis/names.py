@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -48,42 +49,48 @@ class Names:
     def _keys(self) -> dict[str, int]:
         """Address in its usual text form → its number in the events."""
         keys = {str(ipaddress.IPv6Address(raw)): key for key, raw in self.addresses6.items()}
-        for address in self.links["addresses"].explode().dropna().unique():
-            if ":" not in address:
-                keys[address] = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
+        for address in {address for address, *_ in self._carried if ":" not in address}:
+            keys[address] = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
         return keys
+
+    @cached_property
+    def _carried(self) -> list[tuple[str, int, str, int]]:
+        """Address, namespace (inode and name) and since when (ns), of each address of each link."""
+        since = self.links["from_ns"].fillna(0)  # older sessions do not say
+        rows = zip(self.links["addresses"], self.links["netns"], self.links["namespace"], since, strict=True)
+        return [
+            (address, int(netns), name, int(from_ns))
+            for addresses, netns, name, from_ns in rows
+            for address in addresses
+        ]
 
     @cached_property
     def owners(self) -> dict[tuple[bool, int], str]:
         """Namespace name of each (is IPv6, address number) that a link carries."""
-        table = self.links[["namespace", "addresses"]].explode("addresses").dropna()
-        rows = zip(table["addresses"], table["namespace"], strict=True)
         return {
-            (":" in a, self._keys[a]): name for a, name in rows if a in self._keys and a not in ("127.0.0.1", "::1")
+            (":" in a, self._keys[a]): name
+            for a, _, name, _ in self._carried
+            if a in self._keys and a not in ("127.0.0.1", "::1")
         }
 
     @cached_property
     def _tenures(self) -> dict[tuple[bool, int], tuple[np.ndarray, list[str]]]:
         """Addresses that several namespaces carried, one after the other: when each began to, and their names."""
-        table = self.links[["netns", "namespace", "addresses", "from_ns"]].explode("addresses")
-        table["from_ns"] = table["from_ns"].fillna(0).astype(np.int64)  # older sessions do not say
+        carriers: dict[tuple[bool, int], list[tuple[int, int, str]]] = {}
+        for address, netns, name, from_ns in self._carried:
+            if (key := (":" in address, self._keys.get(address, -1))) in self.owners:
+                carriers.setdefault(key, []).append((from_ns, netns, name))
         found = {}
-        for address, rows in table[table["addresses"].isin(self._keys)].groupby("addresses"):
-            if rows["netns"].nunique() > 1:
-                rows = rows.sort_values("from_ns", kind="stable")
-                key = ":" in address, self._keys[address]
-                found[key] = rows["from_ns"].to_numpy(np.int64), rows["namespace"].tolist()
-        return {key: tenure for key, tenure in found.items() if key in self.owners}
+        for key, rows in carriers.items():
+            if len({netns for _, netns, _ in rows}) > 1:
+                rows.sort(key=itemgetter(0))
+                found[key] = np.array([from_ns for from_ns, *_ in rows]), [name for *_, name in rows]
+        return found
 
     @cached_property
     def local(self) -> np.ndarray:
         """Sorted uint64 words ``netns << 32 | address number``: which namespace owns which address."""
-        table = self.links[["netns", "addresses"]].explode("addresses").dropna()
-        words = [
-            int(n) << 32 | self._keys[a]
-            for n, a in zip(table["netns"], table["addresses"], strict=True)
-            if a in self._keys
-        ]
+        words = [netns << 32 | self._keys[a] for a, netns, *_ in self._carried if a in self._keys]
         return np.unique(np.array(words, np.uint64))
 
     def namespace(self, netns: int) -> str:

@@ -41,6 +41,28 @@ class Hops(NamedTuple):
         return np.cumsum(self.length) - self.length
 
 
+class Segments(NamedTuple):
+    """Segments of journeys, in no order.
+
+    Attributes
+    ----------
+    journey : numpy.ndarray of int64, shape (segments,)
+        Index among the journeys that were asked for.
+    pair : numpy.ndarray of int64, shape (segments,)
+        Number of each (see `Walk.segment`).
+    took_ns, end_ns : numpy.ndarray of int64, shape (segments,)
+        Its duration, and when it ended.
+    place : numpy.ndarray of int64, shape (segments,)
+        Ascending in the order of journeys and their hops.
+    """
+
+    journey: np.ndarray
+    pair: np.ndarray
+    took_ns: np.ndarray
+    end_ns: np.ndarray
+    place: np.ndarray
+
+
 class Walk:
     """Go through journeys hop by hop.
 
@@ -70,7 +92,7 @@ class Walk:
         begins = [f"{names.place(netns, ifindex)} {_SOFTIRQ}" for netns, ifindex, _ in hops]
         number, labels = pd.factorize(np.array(ways + begins, object))
         self.labels: list[str] = labels.tolist()
-        self._label, self._begin = number[: len(hops)], number[len(hops) :]
+        self._label, self._begin = np.split(number.astype(np.int64), [len(hops)])
         device = [hop[:2] for hop in hops]
         last = dict(zip(number.tolist(), zip([*words, *[_SOFTIRQ] * len(hops)], device * 2, strict=True), strict=True))
         self._word = [last[label][0] for label in range(len(labels))]
@@ -78,36 +100,54 @@ class Walk:
 
     def of(self, journeys: np.ndarray) -> Hops:
         """Return the hops of these journeys."""
-        found, length = self._found, self._found.length[journeys]
-        event = found.event[runs(found.start[journeys], length)].astype(np.int64)
-        code, ts = found.hops.code[event], self._events["ts_ns"][event]
-        label = self._label[code].astype(np.int64)
-        at, began = self._softirqs(event, code, ts, np.cumsum(length) - length)
+        length = self._length(journeys)
+        label, ts, at, begin, began = self._passed(journeys, length)
         if len(at) == 0:
             return Hops(label, ts, length)
-        new = np.zeros(len(event), np.int64)
+        new = np.zeros(len(label), np.int64)
         new[at] = 1
-        place = np.arange(len(event)) + np.cumsum(new)
-        whole = Hops(np.empty(len(event) + len(at), np.int64), np.empty(len(event) + len(at), np.int64),
+        place = np.arange(len(label)) + np.cumsum(new)
+        whole = Hops(np.empty(len(label) + len(at), np.int64), np.empty(len(label) + len(at), np.int64),
                      length + np.add.reduceat(new, np.cumsum(length) - length))  # fmt: skip
-        for values, hops, inserted in ((whole.label, label, self._begin[code[at]]), (whole.ts_ns, ts, began)):
+        for values, hops, inserted in ((whole.label, label, begin), (whole.ts_ns, ts, began)):
             values[place] = hops
             values[place[at] - 1] = inserted
         return whole
 
-    def most(self, journeys: np.ndarray) -> int:
-        """Return how many hops these journeys have at most, begins of softirqs included."""
-        length = self._found.length[journeys]
-        codes = self._found.hops.code
-        received = sum(int(np.count_nonzero(codes == code)) for code in np.flatnonzero(self._received))
-        return int(length.sum()) + received
+    def segments(self, journeys: np.ndarray) -> tuple[Segments, Segments]:
+        """Return the segments of these journeys: the same as between the hops `of` them, in less time.
+
+        Those that end where a softirq begins come apart from the others.
+        """
+        length = self._length(journeys)
+        label, ts, at, begin, began = self._passed(journeys, length)
+        wide, journey = len(self.labels), np.repeat(np.arange(len(length)), length)
+        took, pair = np.diff(ts, prepend=0), self._pairs(label)
+        waits = Segments(journey[at], label[at - 1] * wide + begin, began - ts[at - 1], began, 2 * at)
+        pair[at], took[at] = begin * wide + label[at], ts[at] - began
+        inner = np.ones(len(label), bool)
+        inner[np.cumsum(length) - length] = False
+        hop = np.flatnonzero(inner)
+        return Segments(*(values.take(hop) for values in (journey, pair, took, ts)), 2 * hop + 1), waits
+
+    def _length(self, journeys):
+        start = self._found.start
+        return start[1:].take(journeys) - start.take(journeys)
+
+    def _passed(self, journeys, length):
+        """Return label and time of each hop; before which of them a softirq began, with what label, and when."""
+        found = self._found
+        event = found.event.take(runs(found.start.take(journeys), length)).astype(np.int64)
+        code, ts = found.hops.code.take(event).astype(np.int64), self._events["ts_ns"].take(event)
+        at, began = self._softirqs(event, code, ts, np.cumsum(length) - length)
+        return self._label.take(code), ts, at, self._begin.take(code[at]), began
 
     def _softirqs(self, event, code, ts, opens):
         """Return before which hops a softirq began, and when.
 
         A hop out of a polled device's ring is in the softirq of the reception that comes next.
         """
-        got = np.flatnonzero(self._received[code])
+        got = np.flatnonzero(self._received.take(code))
         ran = self._events["aux"][event[got]].astype(np.int64)
         got, ran = got[ran > 0], ran[ran > 0]
         inner = np.ones(len(event) + 1, bool)
@@ -120,8 +160,11 @@ class Walk:
 
     def pairs(self, hops: Hops) -> np.ndarray:
         """Number the segment that ends at each hop: its two labels (meaningless at a first hop)."""
-        pair = hops.label.copy()
-        pair[1:] += hops.label[:-1] * len(self.labels)
+        return self._pairs(hops.label)
+
+    def _pairs(self, label: np.ndarray) -> np.ndarray:
+        pair = label.copy()
+        pair[1:] += label[:-1] * len(self.labels)
         return pair
 
     def segment(self, pair: int) -> str:

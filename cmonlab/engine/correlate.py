@@ -14,14 +14,17 @@ from .packets import Stages, packets
 from .repeats import repeats
 from .retransmit import retransmissions
 from .sending import sends_of
+from .stream import flow_numbers
+from .threads import both, processors, spread
 from .ways import Ways, payload_bytes, ways_of
 
 __all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"]
 
 
 def correlate(
-    events: Columns, stages: Stages, lost: Collection[int] = (), blind: Collection[int] = (), sampled: bool = False
-) -> Journeys:
+    events: Columns, stages: Stages, lost: Collection[int] = (), blind: Collection[int] = (), sampled: bool = False,
+    threads: int | None = None,
+) -> Journeys:  # fmt: skip
     """Group events into journeys.
 
     Parameters
@@ -40,6 +43,8 @@ def correlate(
         without being counted as lost.
     sampled : bool
         Packets were sampled out, so that datagrams cannot be counted.
+    threads : int, optional
+        That work at a time; by default as many as processors may be used.
 
     Returns
     -------
@@ -52,23 +57,33 @@ def correlate(
     send and delivery are found by its place in the byte stream (`sending`, `stream`),
     a UDP datagram's delivery by its place in the socket's queue (`datagram`).
     """
-    hops, gaps = hop_codes(events), set(lost)
-    found = packets(events, hops, stages, whole=not (gaps & stages.buffers or len(blind) or sampled))
+    threads, gaps = threads or processors(), set(lost)
+    hops = hop_codes(events, threads)
+    found = packets(events, hops, stages, not (gaps & stages.buffers or len(blind) or sampled), threads)
     ways = ways_of(events, found, hops, stages)
-    read = np.full(len(ways), -1, np.int64)
-    join_segments(events, found, ways, stages, gaps, read)
-    if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
-        join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), read)
-    cut_from, merged_into = parents(events, ways, hops, stages)
-    again, fresh = repeats(events, ways, cut_from >= 0)
-    send = sends_of(events, found, ways, stages, fresh)
-    event, start = _with_sockets(ways, send, *scheduled(events, found, ways, stages, read), read)
+
+    def deliveries() -> tuple[np.ndarray, ...]:
+        read = np.full(len(ways), -1, np.int64)
+        join_segments(events, found, ways, stages, gaps, read)
+        if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
+            join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), read)
+        return *scheduled(events, found, ways, stages, read), read
+
+    def relations() -> tuple[np.ndarray, ...]:
+        cut_from, merged_into = parents(events, ways, hops, stages)
+        send = found.socket[stages.of("send", events["point"][found.socket])]
+        flow = flow_numbers(events, np.concatenate([ways.departure, send]))
+        again, fresh = repeats(events, ways, hops, flow[: len(ways)], cut_from >= 0)
+        return sends_of(events, ways, hops, send, flow, fresh), again, cut_from, merged_into
+
+    behind, (send, *related) = both(deliveries, relations, threads)
+    event, start = _with_sockets(ways, send, *behind, threads)
     ends = ways.departure, ways.arrival, ways.sent, ways.received
-    return Journeys(event, start, hops, found.orphans, *ends, again, cut_from, merged_into)
+    return Journeys(event, start, hops, found.orphans, *ends, *related)
 
 
 def _with_sockets(
-    ways: Ways, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray
+    ways: Ways, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put before each way its send, and behind it wake-up, run and read; there is no wake-up without a run.
 
@@ -82,11 +97,13 @@ def _with_sockets(
     start = np.zeros(len(ways) + 1, np.int64)
     np.cumsum(before + ways.length + sum(behind), out=start[1:])
     event = np.empty(start[-1], ways.event.dtype)
-    for at in range(0, len(ways), PART // 8):
-        part = slice(at, at + PART // 8)
-        to = runs((start[:-1] + before)[part], ways.length[part])
+
+    def place(part: slice) -> None:
+        to = runs(start[:-1][part] + before[part], ways.length[part])
         event[to] = ways.event[runs(ways.begin[part], ways.length[part])]
+
+    spread(place, [slice(at, at + PART // 8) for at in range(0, len(ways), PART // 8)], threads=threads)
     event[start[:-1][send >= 0]] = send[send >= 0]
-    for place, (at, there) in enumerate(zip((read, run, wake), behind, strict=True)):
-        event[start[1:][there] - 1 - place] = at[there]
+    for back, (at, there) in enumerate(zip((read, run, wake), behind, strict=True)):
+        event[start[1:][there] - 1 - back] = at[there]
     return event, start

@@ -72,7 +72,8 @@ def reads_of(
     found = np.full(len(arrival), -1, np.int64)
     queues = _Queues(events, read)
     queue = queues.of(_queue(events, arrival, True))
-    queue = np.where(queue >= 0, queue, queues.of(_queue(events, arrival, False)))
+    other = np.flatnonzero(queue < 0)
+    queue[other] = queues.of(_queue(events, arrival[other], False))
     known = np.flatnonzero(queue >= 0)
     if len(known) == 0:
         return found
@@ -141,8 +142,10 @@ def _taken(arrivals, reads, width, left):
     and its place in the queue.
     """
     queue, left = reads // width, left[reads % width]
-    begin = np.searchsorted(reads, queue * width)
-    origin, end = np.searchsorted(arrivals, queue * width), np.searchsorted(arrivals, (queue + 1) * width)
+    heads = np.append(0, np.flatnonzero(queue[1:] != queue[:-1]) + 1)
+    length = np.diff(heads, append=len(reads))
+    edges = np.searchsorted(arrivals, [queue[heads] * width, (queue[heads] + 1) * width])
+    begin, final, origin, end = (np.repeat(of, length) for of in (heads, heads + length - 1, *edges))
     count = np.arange(len(reads)) - begin
     surplus = np.searchsorted(arrivals, reads) - origin - left.astype(np.int64) - count - 1
     empty = np.flatnonzero(left == 0)
@@ -150,14 +153,15 @@ def _taken(arrivals, reads, width, left):
     lowest = np.minimum(np.minimum.accumulate(surplus - far) + far, 0)
     empty = empty[surplus[empty] == lowest[empty]]
     # What was surplus when the queue was last empty (nothing, before the first read) …
-    number = np.searchsorted(empty, np.arange(len(reads)))
+    number = np.zeros(len(reads), np.int64)
+    number[empty] = 1
+    number = np.cumsum(number) - number
     around = np.concatenate([[-1], empty, [len(reads)]])
     last, following = around[number], around[number + 1]
     known = last >= begin
     before = np.where(known, surplus[last], 0)
     # … is so when it is empty again, or in the end and never less until then.
     period = np.where(known, last + 1, begin)
-    final = np.searchsorted(reads, (queue + 1) * width) - 1
     ended = (surplus[final] == before) & (lowest[final] == before)
     closed = (following < len(reads)) & (queue[np.minimum(following, len(reads) - 1)] == queue)
     sure = np.where(closed, surplus[np.minimum(following, len(reads) - 1)] == before, ended)

@@ -78,11 +78,14 @@ def scheduled(
     by_read = np.flatnonzero((delivery >= 0) & stages.of("read", events["point"][delivery]))
     read, arrival = delivery[by_read], ways.arrival[by_read]
     key = _key(events["skb"][read], events["ts_ns"][read].astype(np.uint32))  # its lower half
-    came, woke = _told(events, ran, key), _told(events, woken, key)
+    came = _told(events, ran, key)
     ts = events["ts_ns"]
-    good = (came >= 0) & (ts[came] >= ts[arrival]) & (ts[came] <= ts[read])
-    run[by_read[good]] = came[good]
-    good &= (woke >= 0) & (ts[woke] >= ts[arrival]) & (ts[woke] <= ts[came])
+    good = np.flatnonzero(came >= 0)
+    good = good[(ts[came[good]] >= ts[arrival[good]]) & (ts[came[good]] <= ts[read[good]])]
+    came, arrival, by_read = came[good], arrival[good], by_read[good]
+    run[by_read] = came
+    woke = _told(events, woken, key[good])
+    good = (woke >= 0) & (ts[woke] >= ts[arrival]) & (ts[woke] <= ts[came])
     wake[by_read[good]] = woke[good]
     return wake, run
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from .order import Columns, HopCodes, runs
 from .packets import UDP, Stages
@@ -38,11 +37,11 @@ class _Large:
     until: np.ndarray
     size: np.ndarray
 
-    def of(self, events: Columns, small: np.ndarray) -> np.ndarray:
+    def of(self, events: Columns, hops: HopCodes, small: np.ndarray) -> np.ndarray:
         """Return which of them holds the bytes of each of the events `small`, -1 none."""
         n = len(self.way)
         at = np.concatenate([self.since, small])
-        flow = flow_numbers(events, at, "netns", "ifindex")
+        flow = flow_numbers(events, at, hops.device[hops.code[at]])
         begin = places(flow, first_byte(events, at), at)
         order = np.lexsort((self.since, begin[:n]))
         since, until, size, own = self.since[order], self.until[order], self.size[order], flow[order]
@@ -73,25 +72,24 @@ def parents(events: Columns, ways: Ways, hops: HopCodes, stages: Stages) -> tupl
         Way of the larger segment, -1 none.
     """
     cut_from, merged_into = (np.full(len(ways), -1, np.int64) for _ in range(2))
-    device, _ = pd.factorize(hops.netns.astype(np.uint64) << np.uint64(32) | hops.ifindex)
     data, _ = segments(events, ways)
     datagrams = np.flatnonzero(events["proto"][ways.departure] == UDP)
     for packets, holder in ((data, _by_place), (datagrams, _by_turn)):
-        child, whole = _cut(events, ways, hops, stages, device, packets, holder)
+        child, whole = _cut(events, ways, hops, stages, packets, holder)
         cut_from[child] = whole
-    child, whole = _merged(events, ways, hops, stages, device, data)
+    child, whole = _merged(events, ways, hops, stages, data)
     merged_into[child] = whole
     return cut_from, merged_into
 
 
-def _cut(events, ways, hops, stages, device, data, holder):
+def _cut(events, ways, hops, stages, data, holder):
     """Return packets, and what they were cut from: it came to the device where they begin, but not to that hop."""
     none = np.empty(0, np.int64)
     tail = ways.tail[data]
     large = data[(events["detail"][tail] > 1) & stages.of("transmit", events["point"][tail])]
     if len(large) == 0:
         return none, none
-    tail, codes = ways.tail[large], len(hops.point)
+    tail, codes, device = ways.tail[large], len(hops.point), hops.device
     number = np.repeat(np.arange(len(large)), ways.length[large])
     passed = hops.code[ways.event[runs(ways.begin[large], ways.length[large])]]
     here = device[passed] == device[hops.code[tail]][number]
@@ -100,25 +98,25 @@ def _cut(events, ways, hops, stages, device, data, holder):
     opens = stages.of("transmit", hops.point) & (np.bincount(passed % codes, minlength=codes) < came[device])
     small = data[ways.sent[data] & opens[hops.code[ways.departure[data]]]]
     at = ways.departure[small]
-    whole = holder(events, tail, at)
+    whole = holder(events, hops, tail, at)
     good = (whole >= 0) & ~np.isin(whole * codes + hops.code[at], passed)
     return small[good], large[whole[good]]
 
 
-def _by_place(events, tail, small):
+def _by_place(events, hops, tail, small):
     """Return which of the larger segments that end in `tail` holds the bytes of each of the events `small`, -1 none."""
     until = np.full(len(tail), len(events["point"]))
-    return _Large(tail, tail, until, payload_bytes(events, tail)).of(events, small)
+    return _Large(tail, tail, until, payload_bytes(events, tail)).of(events, hops, small)
 
 
-def _by_turn(events, tail, small):
+def _by_turn(events, hops, tail, small):
     """Return which packet of datagrams each of the events `small` was cut from, -1 where it is not certain.
 
     The kernel cuts one after the other, so it is the last of its flow at the device; together they are as long as it.
     """
     number, width = len(tail), len(events["point"])
     at = np.concatenate([tail, small])
-    turn = flow_numbers(events, at, "netns", "ifindex") * width + at
+    turn = flow_numbers(events, at, hops.device[hops.code[at]]) * width + at
     order = np.argsort(turn[:number])
     last = np.searchsorted(turn[:number][order], turn[number:]) - 1
     whole = np.where(last >= 0, order[last], -1)
@@ -128,13 +126,13 @@ def _by_turn(events, tail, small):
     return whole
 
 
-def _merged(events, ways, hops, stages, device, data):
+def _merged(events, ways, hops, stages, data):
     """Return segments that end at a hop behind which another buffer of the flow, while they came, grew by them."""
     none = np.empty(0, np.int64)
     grown = data[events["len_bytes"][ways.tail[data]] > events["len_bytes"][ways.departure[data]]]
     if len(grown) == 0:
         return none, none
-    number = np.repeat(grown, ways.length[grown])
+    number, device = np.repeat(grown, ways.length[grown]), hops.device
     at = ways.event[runs(ways.begin[grown], ways.length[grown])].astype(np.int64)
     own = ~stages.of("function", events["point"][at])
     number, at = number[own], at[own]
@@ -145,5 +143,5 @@ def _merged(events, ways, hops, stages, device, data):
     ends[code[grows]] = True
     small = data[ends[hops.code[ways.tail[data]]]]
     size = payload_bytes(events, at[grows + 1])
-    whole = _Large(number[grows], at[grows], at[grows + 1], size).of(events, ways.tail[small])
+    whole = _Large(number[grows], at[grows], at[grows + 1], size).of(events, hops, ways.tail[small])
     return small[whole >= 0], number[grows[whole[whole >= 0]]]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .threads import sorted_words, spread
+
 Columns = Mapping[str, np.ndarray]
 
 PART = 1 << 17
@@ -33,8 +35,12 @@ class Numbering:
     def of(self, values: np.ndarray) -> np.ndarray:
         """Return the number of each value, int32."""
         local, distinct = pd.factorize(values)
-        numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in distinct.tolist()]
-        return np.array(numbers, np.int32)[local]
+        return self.of_distinct(distinct)[local]
+
+    def of_distinct(self, values: np.ndarray) -> np.ndarray:
+        """Return the number of each of a few values, int32."""
+        numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in values.tolist()]
+        return np.array(numbers, np.int32)
 
     def values(self, dtype: type) -> np.ndarray:
         """Return the distinct values in order of their numbers."""
@@ -58,17 +64,39 @@ class HopCodes:
     ifindex: np.ndarray
     point: np.ndarray
 
+    @property
+    def namespace(self) -> np.ndarray:
+        """A small number for the namespace of each distinct hop, int64."""
+        return np.unique(self.netns, return_inverse=True)[1]
 
-def hop_codes(events: Columns) -> HopCodes:
+    @property
+    def device(self) -> np.ndarray:
+        """A small number for the interface of each distinct hop, int64."""
+        return pd.factorize(self.netns.astype(np.uint64) << np.uint64(32) | self.ifindex)[0]
+
+
+def hop_codes(events: Columns, threads: int = 1) -> HopCodes:
     """Number the distinct hops of `events`, in order of first appearance."""
     n = len(events["point"])
     code, numbering = np.empty(n, np.int32), Numbering()
-    for at in range(0, n, PART):
-        part = slice(at, at + PART)
-        key = events["netns"][part].astype(np.uint64) << np.uint64(32)
-        key |= events["ifindex"][part].astype(np.uint64) << np.uint64(8)
+    every = [slice(at, at + PART) for at in range(0, n, PART)]
+
+    def number(part: slice) -> np.ndarray:
+        key = events["netns"][part].astype(np.uint64)
+        key <<= np.uint64(24)
+        key |= events["ifindex"][part]
+        key <<= np.uint64(8)
         key |= events["point"][part]
-        code[part] = numbering.of(key)
+        code[part], distinct = pd.factorize(key)
+        return distinct
+
+    def settle(part: slice, final: np.ndarray) -> None:
+        code[part] = final.take(code[part])
+
+    numbers = [numbering.of_distinct(distinct) for distinct in spread(number, every, threads=threads)]
+    # A part that has met all the hops before it in their order is numbered already.
+    other = [i for i, final in enumerate(numbers) if (final != np.arange(len(final))).any()]
+    spread(settle, [every[i] for i in other], [numbers[i] for i in other], threads=threads)
     known = numbering.values(np.uint64)
     return HopCodes(
         code,
@@ -78,7 +106,7 @@ def hop_codes(events: Columns) -> HopCodes:
     )
 
 
-def by_buffer(skb: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def by_buffer(skb: np.ndarray, wanted: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Sort events by buffer, events of one buffer staying in order.
 
     Parameters
@@ -87,6 +115,8 @@ def by_buffer(skb: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
         Buffers in order of time.
     wanted : numpy.ndarray of bool, shape (n,)
         Which events to sort; the others are left out.
+    threads : int
+        That work at a time.
 
     Returns
     -------
@@ -100,15 +130,15 @@ def by_buffer(skb: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarr
     Buffer and position are packed into one 64-bit word each, so that a plain sort
     (vectorised in numpy) does the work of a stable argsort.
     """
-    key, filled = np.empty(np.count_nonzero(wanted), np.uint64), 0
-    for begin in range(0, len(skb), PART):
+
+    def packed(begin: int) -> np.ndarray:
         at = np.flatnonzero(wanted[begin : begin + PART]) + begin
-        part = key[filled : filled + len(at)]
-        part[:] = skb[at]
-        part <<= np.uint64(32)
-        part |= at.astype(np.uint64)
-        filled += len(at)
-    key.sort()
+        key = skb.take(at).astype(np.uint64)
+        key <<= np.uint64(32)
+        key |= at.view(np.uint64)
+        return key
+
+    key = sorted_words(spread(packed, range(0, len(skb), PART), threads=threads), threads)
     order = key.astype(np.uint32)  # the lower half
     key >>= np.uint64(32)
     changes = np.ones(len(key), bool)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .order import Columns, HopCodes, by_buffer, parts, runs
+from .order import PART, Columns, HopCodes, by_buffer, parts, runs
+from .threads import spread
 
 TCP, UDP = 6, 17
 
@@ -95,7 +96,7 @@ class Packets:
     orphans: int
 
 
-def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Packets:
+def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool, threads: int = 1) -> Packets:
     """Find the packets among the events.
 
     Parameters
@@ -109,31 +110,58 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool) -> Pac
     whole : bool
         Every packet was seen at every point; otherwise any hop that comes again
         begins a packet, not only the first one.
+    threads : int
     """
-    of_buffer = stages.of("buffers", events["point"])
-    order, changes = by_buffer(events["skb"], of_buffer)
+    of_buffer = np.empty(len(hops.code), bool)
+    own = stages.of("buffers", hops.point)
+
+    def tell(at: int) -> None:
+        of_buffer[at : at + PART] = own.take(hops.code[at : at + PART])
+
+    spread(tell, range(0, len(of_buffer), PART), threads=threads)
+    order, changes = by_buffer(events["skb"], of_buffer, threads)
     socket = np.flatnonzero(np.logical_not(of_buffer, out=of_buffer))
-    kind = {field.name: stages.of(field.name, hops.point) for field in fields(stages)}
-    filled, found = 0, []
-    for part in parts(changes):
+    traits = _traits(hops, stages)
+
+    def find(part: slice) -> tuple:
         at = order[part].astype(np.int64)
-        hop = hops.code[at]
-        starts = _starts(events, hops, kind, at, hop, changes[part])
+        hop = hops.code.take(at).astype(np.int64)
+        trait = traits.take(hop)
+        starts = _starts(events, at, hop, trait, changes[part])
         if not whole:
-            starts = _split_repeats(hop, starts, kind["transmit"] | kind["receive"])
-        kept, *rest = _trim(events, kind, at, hop, starts)
+            starts = _split_repeats(hop, starts, trait & (_TRANSMIT | _RECEIVE) != 0, len(traits))
+        kept, *rest = _trim(events, at, trait, starts)
         # What was kept is never longer than what was read: `order` becomes the result.
-        order[filled : filled + len(kept)] = kept
-        filled += len(kept)
-        found.append(rest)
-    lengths, copies, ends, orphans = zip(*found, strict=True) if found else ([], [], [], [])
+        order[part.start : part.start + len(kept)] = kept
+        return slice(part.start, part.start + len(kept)), *rest
+
+    found = spread(find, parts(changes), threads=threads)
+    filled = 0
+    for part, *_ in found:
+        order[filled : filled + part.stop - part.start] = order[part]
+        filled += part.stop - part.start
+    _, lengths, copies, ends, orphans = zip(*found, strict=True) if found else ((),) * 5
     length = np.concatenate([*lengths, np.empty(0, np.int64)])
     copy, end = np.concatenate([*copies, np.empty(0, np.int64)]), np.concatenate([*ends, np.empty(0, np.uint32)])
     by_time = np.argsort(copy)
     return Packets(order[:filled], length, copy[by_time], end[by_time], socket, sum(orphans))
 
 
-def _starts(events, hops, kind, at, hop, changes):
+_TRANSMIT, _RECEIVE, _FUNCTION, _DELIVER, _CONSUME, _DROP = (np.uint32(1 << bit) for bit in range(6))
+_NAMESPACE = 6  # the bits above: a number of the namespace
+
+
+def _traits(hops: HopCodes, stages: Stages) -> np.ndarray:
+    """Return what counts of each hop as one word: its stage, one bit, and its namespace."""
+    traits = hops.namespace.astype(np.uint32) << np.uint32(_NAMESPACE)
+    stage_of = {"transmit": _TRANSMIT, "receive": _RECEIVE, "function": _FUNCTION,
+                "deliver": _DELIVER, "consume": _CONSUME, "drop": _DROP}  # fmt: skip
+    for stage, bit in stage_of.items():
+        traits[stages.of(stage, hops.point)] |= bit
+    return traits
+
+
+def _starts(events, at, hop, trait, changes):
     """Mark where, among events sorted by buffer, the hops of a new packet begin.
 
     A new packet begins with a new address; after the buffer was freed; where
@@ -145,67 +173,69 @@ def _starts(events, hops, kind, at, hop, changes):
     starts = changes.copy()
     later = starts[1:]
     for name in ("seq", "ident", "proto"):
-        value = events[name][at]
+        value = events[name].take(at)
         later |= value[1:] != value[:-1]
-    later |= (kind["consume"] | kind["drop"])[hop[:-1]]
-    _other_flow(events, hops, kind, at, hop, later)
-    first = hop[np.flatnonzero(starts)]
-    again = hop == first[np.cumsum(starts, dtype=np.int32) - 1]
-    if kind["function"].any():
-        called = np.flatnonzero(again & kind["function"][hop])
-        others = np.cumsum(~kind["function"][hop])[called]
+    later |= trait[:-1] & (_CONSUME | _DROP) != 0
+    _other_flow(events, at, trait, later)
+    begins = np.flatnonzero(starts)
+    again = hop == _of_each(begins, len(hop), hop[begins])
+    called = np.flatnonzero(again & (trait & _FUNCTION != 0))
+    if len(called):
+        others = np.cumsum(trait & _FUNCTION == 0)[called]
         again[called[1:]] = others[1:] > others[:-1]
     starts |= again
     return starts
 
 
-def _other_flow(events, hops, kind, at, hop, later):
+def _of_each(begins, count, value):
+    """Return the value of the packet, of which the hops begin there, for each of `count` hops."""
+    return np.repeat(value, np.diff(begins, append=count))
+
+
+def _other_flow(events, at, trait, later):
     """Mark a change of addresses between namespaces, and an answer within one.
 
     Any other change of addresses within a namespace is NAT.
     """
-    _, namespace = np.unique(hops.netns, return_inverse=True)
-    here = namespace.astype(np.int32)[hop]
-    moved = here[1:] != here[:-1]
-    outward = kind["transmit"] | kind["function"]
-    turned = outward[hop[1:]] & ~kind["transmit"][hop[:-1]]
-    look = np.flatnonzero((moved | turned) & ~later)
-    old, new = at[look], at[look + 1]
+    outward = trait[1:] & (_TRANSMIT | _FUNCTION) != 0
+    moved = (trait[1:] ^ trait[:-1]) >> np.uint32(_NAMESPACE) != 0
+    look = np.flatnonzero((moved | (outward & (trait[:-1] & _TRANSMIT == 0))) & ~later)
+    old, new = at.take(look), at.take(look + 1)
     saddr, daddr, sport, dport = (events[name] for name in ("saddr", "daddr", "sport", "dport"))
-    moved = moved[look]
-    same = (
-        (saddr[old] == saddr[new])
-        & (daddr[old] == daddr[new])
-        & (sport[old] == sport[new])
-        & (dport[old] == dport[new])
-    )
-    answer = (saddr[old] == daddr[new]) & (daddr[old] == saddr[new]) & ~same
+    same = np.ones(len(look), bool)
+    for value in (saddr, daddr, sport, dport):
+        same &= value.take(old) == value.take(new)
+    look, old, new = (which[~same] for which in (look, old, new))
+    answer = (saddr[old] == daddr[new]) & (daddr[old] == saddr[new])
     ports = (events["proto"][old] == TCP) | (events["proto"][old] == UDP)
     answer &= ~ports | ((sport[old] == dport[new]) & (dport[old] == sport[new]))
-    later[look] = (moved & ~same) | answer
+    later[look] = moved[look] | answer
 
 
-def _split_repeats(hop, starts, way):
+def _split_repeats(hop, starts, way, codes):
     """Begin a packet also where any hop of its way comes again; what was between was not seen."""
-    starts = starts.copy()
-    bit = np.where(way, np.uint64(1) << (np.arange(len(way), dtype=np.uint64) & np.uint64(63)), np.uint64(0))
+    bit = np.uint64(1) << (np.arange(codes, dtype=np.uint64) & np.uint64(63))
+    passed = bit.take(hop)
+    passed *= way
     begins = np.flatnonzero(starts)
-    ends = np.append(begins[1:], len(starts))
-    distinct = np.bitwise_count(np.bitwise_or.reduceat(bit[hop], begins))
-    repeats = distinct < np.add.reduceat(way[hop], begins, dtype=np.int64)
+    distinct = np.bitwise_count(np.bitwise_or.reduceat(passed, begins))
+    if int(distinct.sum(dtype=np.int64)) == np.count_nonzero(way):
+        return starts
+    starts, ends = starts.copy(), np.append(begins[1:], len(starts))
+    repeats = distinct < np.add.reduceat(way, begins, dtype=np.int64)
     begins, ends = begins[repeats], ends[repeats]
     while len(begins):
-        again = _first_repeat(hop, begins, ends - begins, way)
+        again = _first_repeat(hop, begins, ends - begins, way, codes)
         starts[again[again < ends]] = True
         begins, ends = again[again < ends], ends[again < ends]
     return starts
 
 
-def _first_repeat(hop, begins, length, way):
+def _first_repeat(hop, begins, length, way, codes):
     """Return where a hop of the way comes for the second time in each of these runs; behind it all where none does."""
     at, packet = runs(begins, length), np.repeat(np.arange(len(begins)), length)
-    at, packet = at[way[hop[at]]], packet[way[hop[at]]]
-    key = packet * len(way) + hop[at]
+    at, packet = at[way[at]], packet[way[at]]
+    key = packet * codes + hop[at]
     by_key = np.argsort(key, kind="stable")
     again = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
     first = np.full(len(begins), len(hop), np.int64)
@@ -213,7 +243,7 @@ def _first_repeat(hop, begins, length, way):
     return first
 
 
-def _trim(events, kind, at, hop, starts):
+def _trim(events, at, trait, starts):
     """Leave out what is no hop: frees after use, copies of TCP data, what follows a delivery.
 
     Returns
@@ -222,19 +252,17 @@ def _trim(events, kind, at, hop, starts):
         See `Packets`.
     """
     begins = np.flatnonzero(starts)
-    group = np.cumsum(starts, dtype=np.int32) - 1
-    first = hop[begins]
-    on_the_way = (kind["transmit"] | kind["receive"] | kind["function"])[first]
-    rooted = on_the_way[group]
-    copied = kind["deliver"][hop]
-    keep = rooted & ~kind["consume"][hop]
-    keep[1:] &= ~copied[:-1] | starts[1:]
-    copies = np.flatnonzero(copied)
-    tcp = events["proto"][at[copies]] == TCP
-    keep[copies[tcp]] = False
-    copies = copies[tcp & rooted[copies]]  # a capture tool's copies are of clones
-    copy, end = _copied_to(events, at[copies], group[copies])
-    length = np.bincount(group[keep], minlength=len(begins))[on_the_way]
+    on_the_way = trait[begins] & (_TRANSMIT | _RECEIVE | _FUNCTION) != 0
+    keep = _of_each(begins, len(at), on_the_way)
+    copies = np.flatnonzero(trait & _DELIVER)
+    group = np.searchsorted(begins, copies, side="right") - 1
+    known = (events["proto"][at[copies]] == TCP) & keep[copies]  # a capture tool's copies are of clones
+    keep &= trait & _CONSUME == 0
+    behind = copies[copies < len(at) - 1] + 1
+    keep[behind[~starts[behind]]] = False
+    keep[copies[events["proto"][at[copies]] == TCP]] = False
+    copy, end = _copied_to(events, at[copies[known]], group[known])
+    length = np.add.reduceat(keep, begins, dtype=np.int64)[on_the_way]
     return at[keep], length, copy, end, int((~on_the_way).sum())
 
 

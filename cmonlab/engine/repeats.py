@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .order import Columns
+from .order import Columns, HopCodes
 from .packets import TCP
-from .stream import by_flow, flow_numbers, positions
+from .stream import by_flow, numbered, positions
 from .ways import FIN, SYN, Ways, payload_bytes
 
 
@@ -54,9 +54,8 @@ class _Stream:
         return first
 
 
-def _stream(events: Columns, at: np.ndarray, size: np.ndarray, *also: str) -> _Stream:
-    """Lay the events `at` (ascending), each of `size` sequence numbers, out in their streams."""
-    flow = flow_numbers(events, at, *also)
+def _stream(events: Columns, flow: np.ndarray, at: np.ndarray, size: np.ndarray) -> _Stream:
+    """Lay the events `at` (ascending), each of `size` sequence numbers, out in the streams of their flows."""
     order = by_flow(flow)
     at, size = at[order], size[order]
     flow = _connections(flow[order], events["seq"][at], events["tcp_flags"][at] & SYN != 0)
@@ -103,11 +102,15 @@ def _first_over(left: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
     return lowest
 
 
-def repeats(events: Columns, ways: Ways, cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def repeats(
+    events: Columns, ways: Ways, hops: HopCodes, flow: np.ndarray, cut: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Find for each segment the one that first carried its first byte.
 
     Parameters
     ----------
+    flow : numpy.ndarray of int64, shape (ways,)
+        Number of the flow of each departure.
     cut : numpy.ndarray of bool, shape (ways,)
         Segments that were cut from a larger one on their way; that one stands for them.
 
@@ -131,7 +134,8 @@ def repeats(events: Columns, ways: Ways, cut: np.ndarray) -> tuple[np.ndarray, n
     size = payload + (flags & SYN != 0) + (flags & FIN != 0)
     by_time = np.flatnonzero(size > 0)
     by_time = by_time[np.argsort(at[by_time])]
-    stream = _stream(events, at[by_time], size[by_time], "netns", "ifindex")
+    own = numbered(flow[number[by_time]], hops.device.take(hops.code.take(at[by_time])))
+    stream = _stream(events, own, at[by_time], size[by_time])
     order = by_time[stream.order]
     number, payload, flags, size = number[order], payload[order], flags[order], size[order]
     item = np.arange(len(number))

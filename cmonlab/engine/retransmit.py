@@ -47,7 +47,8 @@ def retransmissions(events: Columns, found: Journeys, stages: Stages) -> tuple[n
 def _nearest(events: Columns, said: np.ndarray, departure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for each event which departure of the same first byte is nearest, -1 none, and how far it is (ns)."""
     ts, width = events["ts_ns"], len(events["ts_ns"])
-    byte = flow_numbers(events, np.concatenate([departure, said]), "netns", "seq")
+    at = np.concatenate([departure, said])
+    byte = flow_numbers(events, at, events["netns"][at], events["seq"][at])
     out = byte[: len(departure)] * width + departure
     order = np.argsort(out)
     after = np.searchsorted(out[order], byte[len(departure) :] * width + said)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from .order import Columns
-from .packets import Packets, Stages
-from .stream import flow_numbers, places
+from .order import Columns, HopCodes
+from .stream import by_place, look_up, numbered, places
 from .ways import Ways, first_byte, segments
 
 
-def sends_of(events: Columns, found: Packets, ways: Ways, stages: Stages, fresh: np.ndarray) -> np.ndarray:
+def sends_of(
+    events: Columns, ways: Ways, hops: HopCodes, send: np.ndarray, flow: np.ndarray, fresh: np.ndarray
+) -> np.ndarray:
     """Find the send call whose data the last byte of each segment is.
 
     Parameters
     ----------
+    send : numpy.ndarray of int64, ascending
+        Events of send calls.
+    flow : numpy.ndarray of int64, shape (ways + sends,)
+        Number of the flow of each departure, then of each of those events.
     fresh : numpy.ndarray of bool, shape (ways,)
         Segments that carry their last byte for the first time; the others have no send.
 
@@ -28,24 +33,26 @@ def sends_of(events: Columns, found: Packets, ways: Ways, stages: Stages, fresh:
         The first event of that call, -1 where it was not seen.
     """
     joined = np.full(len(ways), -1, np.int64)
-    send = found.socket[stages.of("send", events["point"][found.socket])]
     number, size = segments(events, ways)
     number, size = number[fresh[number]], size[fresh[number]]
     if len(send) == 0 or len(number) == 0:
         return joined
     departure = ways.departure[number]
     at = np.concatenate([departure, send])
-    flow = flow_numbers(events, at, "netns")
+    flow = np.concatenate([flow[number], flow[len(ways) :]])
+    flow = numbered(flow, hops.namespace.take(hops.code.take(at)))
     last_byte = first_byte(events, departure) + (size - 1).astype(np.uint32)
-    place = places(flow, np.concatenate([last_byte, events["seq"][send]]), at)
-    order = len(number) + np.argsort(place[len(number) :], kind="stable")  # of one place in order of time
-    begin, end = place[order], place[order] + events["aux"][at[order]]
+    place = places(flow, np.concatenate([last_byte, events["seq"].take(send)]), at)
+    (wanted, place), (own, flow) = (np.split(values, [len(number)]) for values in (place, flow))
+    order = by_place(flow, place)  # of one place in order of time
+    send, flow, begin = send[order], flow[order], place[order]
+    end = begin + events["aux"].take(send)
     # The last event not behind the byte: what a call could not send, another one may have sent instead.
-    last = np.searchsorted(begin, place[: len(number)], side="right") - 1
+    last = look_up(begin, own, wanted, "right") - 1
     calls = np.ones(len(order), bool)
-    calls[1:] = (end[1:] != end[:-1]) | (flow[order][1:] != flow[order][:-1])
-    first = np.maximum.accumulate(np.where(calls, np.arange(len(order)), 0))[last]
-    good = (last >= 0) & (place[: len(number)] < end[last]) & (flow[order[last]] == flow[: len(number)])
-    good &= at[order[last]] < departure
-    joined[number[good]] = at[order[first[good]]]
+    calls[1:] = (end[1:] != end[:-1]) | (flow[1:] != flow[:-1])
+    first = np.maximum.accumulate(np.where(calls, np.arange(len(order)), 0)).take(last, mode="clip")
+    good = (last >= 0) & (wanted < end.take(last, mode="clip")) & (flow.take(last, mode="clip") == own)
+    good &= send.take(last, mode="clip") < departure
+    joined[number[good]] = send[first[good]]
     return joined

@@ -12,18 +12,32 @@ import pandas as pd
 
 from .order import Columns
 
+_NEAR = 1 << 30
 
-def flow_numbers(events: Columns, at: np.ndarray, *also: str) -> np.ndarray:
+
+def flow_numbers(events: Columns, at: np.ndarray, *also: np.ndarray) -> np.ndarray:
     """Number the flows (addresses and ports, one direction) of the events at positions `at`, int64.
 
-    `also` names columns of integers of 32 bits or less, in which the events of a flow must agree as well.
+    `also` are integers of 32 bits or less, one an event, in which the events of a flow must agree as well.
     """
-    addresses = events["saddr"][at].astype(np.uint64) << np.uint64(32) | events["daddr"][at]
-    ports = events["sport"][at].astype(np.int64) << 16 | events["dport"][at]
-    flow, _ = pd.factorize(addresses)
-    for value in (ports, *(events[name][at] for name in also)):
-        flow, _ = pd.factorize(flow.astype(np.int64) << 32 | value)
-    return flow.astype(np.int64)
+    addresses = events["saddr"].take(at).astype(np.uint64) << np.uint64(32) | events["daddr"].take(at)
+    ports = events["sport"].take(at).astype(np.int64) << 16 | events["dport"].take(at)
+    flow = pd.factorize(addresses)[0].astype(np.int64)
+    for value in (ports, *also):
+        flow = numbered(flow, value)
+    return flow
+
+
+def numbered(flow: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Number the distinct pairs of a flow's number and another value of 32 bits or less, int64."""
+    width = int(value.max(initial=0)) + 1
+    pairs = (int(flow.max(initial=0)) + 1) * width
+    key = flow * width + value
+    if pairs > len(key):
+        return pd.factorize(key)[0].astype(np.int64)
+    there = np.zeros(pairs, bool)
+    there[key] = True
+    return (np.cumsum(there) - 1).take(key)
 
 
 def by_flow(flow: np.ndarray) -> np.ndarray:
@@ -32,19 +46,57 @@ def by_flow(flow: np.ndarray) -> np.ndarray:
     return np.argsort(small, kind="stable")
 
 
+def by_place(flow: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return the stable order by place; within a flow most are in order already."""
+    order = by_flow(flow)
+    return order[np.argsort(place[order], kind="stable")]
+
+
+def look_up(known: np.ndarray, flow: np.ndarray, place: np.ndarray, side: str) -> np.ndarray:
+    """Return numpy's ``searchsorted(known, place, side)``; flow after flow, so that neighbours are looked up together.
+
+    Parameters
+    ----------
+    known : numpy.ndarray of int64, ascending
+    flow, place : numpy.ndarray of int64, shape (n,)
+    side : {"left", "right"}
+    """
+    order, found = by_flow(flow), np.empty(len(flow), np.int64)
+    found[order] = np.searchsorted(known, place[order], side)
+    return found
+
+
 def places(flow: np.ndarray, seq: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Return `positions` of items in any order.
+    """Turn the 32-bit sequence numbers of items in any order into places that do not wrap.
 
     Parameters
     ----------
     flow, time : numpy.ndarray of int64, shape (n,)
         Flow and place in time of each item.
     seq : numpy.ndarray of uint32, shape (n,)
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (n,)
+        The place within its flow, plus an offset that keeps flows apart.
+
+    Notes
+    -----
+    Numbers of a flow that all lie within 2**30 of one of them cannot wrap, whatever their order in time;
+    only the others are followed through time (`positions`).
     """
-    order = np.argsort(time, kind="stable")  # a few runs that are in order: this is a merge
-    order = order[by_flow(flow[order])]
-    place = np.empty(len(order), np.int64)
-    place[order] = positions(flow[order], seq[order])
+    flows = int(flow.max(initial=-1)) + 1
+    one = np.zeros(flows, np.uint32)
+    one[flow] = seq
+    away = (seq - one.take(flow)).view(np.int32)
+    place = (flow << 32) + away
+    wide = np.zeros(flows, bool)
+    wide[flow[(away > _NEAR) | (away < -_NEAR)]] = True
+    if wide.any():
+        look = np.flatnonzero(wide.take(flow))
+        look = look[np.argsort(time[look], kind="stable")]  # a few runs that are in order: this is a merge
+        look = look[by_flow(flow[look])]
+        place[look] = (flows << 32) + positions(flow[look], seq[look])
     return place
 
 
@@ -107,11 +159,11 @@ def delivered_by(
         return found
     segments = len(segment_flow)
     place = places(*map(np.concatenate, ((segment_flow, copy_flow), (segment_end, copy_end), (arrival, copy))))
-    copies = np.argsort(place[segments:], kind="stable")
-    sorted_copies = place[segments:][copies]
-    at = np.searchsorted(sorted_copies, place[:segments], side="left")
-    candidate = copies[np.minimum(at, len(copies) - 1)]
-    good = (at < len(copies)) & (copy_flow[candidate] == segment_flow) & (copy[candidate] > arrival)
-    good &= sorted_copies[np.minimum(at, len(copies) - 1)] - copy_bytes[candidate] < place[:segments]
+    wanted, place = place[:segments], place[segments:]
+    order = by_place(copy_flow, place)
+    at = look_up(place[order], segment_flow, wanted, "left")
+    candidate = order.take(at, mode="clip")
+    good = (at < len(order)) & (copy_flow[candidate] == segment_flow) & (copy[candidate] > arrival)
+    good &= place[candidate] - copy_bytes[candidate] < wanted
     found[good] = candidate[good]
     return found

@@ -75,7 +75,8 @@ def test_a_flow_of_one_namespace():
     table = {name: np.ones(3, np.uint32) for name in ("saddr", "daddr", "sport", "dport")}
     table["netns"] = np.array([2**32 - 1, 7, 2**32 - 1], np.uint32)
     assert flow_numbers(table, np.arange(3)).tolist() == [0, 0, 0]
-    assert flow_numbers(table, np.arange(3), "netns").tolist() == [0, 1, 0]
+    assert flow_numbers(table, np.arange(3), table["netns"]).tolist() == [0, 1, 0]
+    assert flow_numbers(table, np.arange(3), np.array([1, 0, 1])).tolist() == [1, 0, 1]
 
 
 def test_more_flows_than_16_bits_can_number():
