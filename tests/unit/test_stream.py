@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.engine.stream import by_flow, delivered_by, flow_numbers, positions
+from cmonlab.engine.stream import by_flow, delivered_by, flow_numbers, places, positions
 
 
 @given(
@@ -21,6 +23,32 @@ def test_positions_undo_the_wrap(flows, first):
         assert (mine - mine.min()).tolist() == (at - at.min()).tolist()
         assert mine.min() == end + 1
         end = mine.max()
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.integers(-2000, 2000), st.integers(-(2**31) + 1, 2**31 - 1)), min_size=1, max_size=20),
+        min_size=1, max_size=4,
+    ),
+    st.integers(0, 2**32 - 1),
+    st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_places_undo_the_wrap_in_any_order(flows, first, random):
+    """Flows that are far longer than others are followed through time, and those that are not are not."""
+    truth = [np.cumsum([0, *steps]) for steps in flows]
+    flow = np.repeat(np.arange(len(flows)), [len(at) for at in truth])
+    seq = np.concatenate([(first + at) % 2**32 for at in truth]).astype(np.uint32)
+    time = np.array(random.sample(range(1000), len(flow)))
+    for number in range(len(flows)):
+        time[flow == number] = np.sort(time[flow == number])
+    mixed = np.array(random.sample(range(len(flow)), len(flow)))
+    found = np.empty(len(flow), np.int64)
+    found[mixed] = places(flow[mixed], seq[mixed], time[mixed])
+    spans = sorted((found[flow == number].min(), found[flow == number].max()) for number in range(len(flows)))
+    assert all(end < begin for (_, end), (begin, _) in pairwise(spans))
+    for number, at in enumerate(truth):
+        mine = found[flow == number]
+        assert (mine - mine.min()).tolist() == (at - at.min()).tolist()
 
 
 def test_no_positions():

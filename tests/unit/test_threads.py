@@ -1,0 +1,76 @@
+"""Work spread over threads gives what one of them would."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmonlab.analysis import latency
+from cmonlab.analysis.walk import Walk
+from cmonlab.engine import correlate as correlation
+from cmonlab.engine import order, packets
+from cmonlab.engine.correlate import correlate
+from cmonlab.engine.threads import both, sorted_words, spread
+from cmonlab.session import Session
+
+from .events import STAGES, manifest
+from .network import Network
+
+WORDS = st.lists(st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**64 - 1)), max_size=20), max_size=6)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_stand_in_the_order_of_the_items(threads):
+    assert spread(lambda a, b: a * b, range(40), range(1, 41), threads=threads) == [i * (i + 1) for i in range(40)]
+
+
+def test_one_thread_is_the_caller():
+    assert spread(lambda _: threading.get_ident(), range(3), threads=1) == [threading.get_ident()] * 3
+
+
+def test_two_are_done_at_the_same_time():
+    meet = threading.Barrier(2, timeout=10)
+    assert sorted(both(meet.wait, meet.wait, 2)) == [0, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_comes_through(threads):
+    with pytest.raises(ZeroDivisionError):
+        spread(lambda number: 1 // number, [1, 0, 1], threads=threads)
+
+
+@given(WORDS, st.integers(1, 4))
+def test_sorted_words(pieces, threads):
+    found = sorted_words([np.array(piece, np.uint64) for piece in pieces], threads)
+    assert found.dtype == np.uint64
+    assert found.tolist() == sorted(word for piece in pieces for word in piece)
+
+
+def results(session, threads):
+    """Return what correlation finds with so many threads, and the breakdown of it."""
+    found = correlate(session._columns, STAGES, threads=threads)
+    walk = Walk(session._columns, found, session._facts.names, session._facts.kinds)
+    complete = np.flatnonzero(session._ends.complete)
+    sent_ns, direction = session._columns["ts_ns"][found.departure[complete]], session._ends.direction[complete]
+    arrays = [
+        *(getattr(found, name) for name in ("event", "start", "repeats", "cut_from", "merged_into")),
+        found.hops.code,
+    ]
+    table = latency.breakdown(walk, complete, sent_ns, direction, 1.0, threads)
+    return arrays, table, latency.by_kind(walk, complete, direction, 1.0, threads)
+
+
+def test_journeys_and_breakdown_are_those_of_one_thread(monkeypatch):
+    network = Network(np.random.default_rng(3), 6, gro=True)
+    network.run(300)
+    session = Session(network.columns(), manifest())
+    alone, *alone_tables = results(session, 1)
+    assert len(alone_tables[0]) > 5
+    for module, part in ((order, 37), (packets, 41), (correlation, 80), (latency, 64)):
+        monkeypatch.setattr(module, "PART", part)
+    for threads in (1, 3):
+        arrays, *tables = results(session, threads)
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, alone, strict=True))
+        assert all(a.equals(b) for a, b in zip(tables, alone_tables, strict=True))
