@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..engine.order import PART, Numbering
-from ..engine.threads import processors, sorted_words, spread
+from ..engine.threads import processors, spread
 from ..schema import columns
 from .category import relabelled
 from .kinds import KINDS
@@ -174,7 +174,10 @@ class _Times:
         sums = np.zeros(len(which))
         for group, of_part in self._sums:
             sums[group] += of_part
-        rows = _quantiles(sorted_words(self._packed, self._threads), len(which), share)
+        packed = np.concatenate([np.empty(0, np.uint64), *self._packed])
+        self._packed.clear()
+        packed.sort()
+        rows = _quantiles(packed, len(which), share)
         rows["mean_ns"] = sums / np.maximum(rows["n"].to_numpy(), 1)
         rows["direction"] = relabelled(which, list(direction.categories))
         whole = np.bincount(which, sums)[which]

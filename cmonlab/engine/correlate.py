@@ -99,8 +99,9 @@ def _with_sockets(
     event = np.empty(start[-1], ways.event.dtype)
 
     def place(part: slice) -> None:
-        to = runs(start[:-1][part] + before[part], ways.length[part])
-        event[to] = ways.event[runs(ways.begin[part], ways.length[part])]
+        first, end = start[:-1][part], start[1:][part]
+        own = runs(ways.begin[part] - before[part], end - first)  # what is not of the way is set below
+        event[first[0] : end[-1]] = ways.event.take(own, mode="clip")
 
     spread(place, [slice(at, at + PART // 8) for at in range(0, len(ways), PART // 8)], threads=threads)
     event[start[:-1][send >= 0]] = send[send >= 0]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .threads import sorted_words, spread
+from .threads import spread
 
 Columns = Mapping[str, np.ndarray]
 
@@ -138,7 +138,8 @@ def by_buffer(skb: np.ndarray, wanted: np.ndarray, threads: int = 1) -> tuple[np
         key |= at.view(np.uint64)
         return key
 
-    key = sorted_words(spread(packed, range(0, len(skb), PART), threads=threads), threads)
+    key = np.concatenate([np.empty(0, np.uint64), *spread(packed, range(0, len(skb), PART), threads=threads)])
+    key.sort()
     order = key.astype(np.uint32)  # the lower half
     key >>= np.uint64(32)
     changes = np.ones(len(key), bool)

@@ -4,21 +4,17 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cmonlab.analysis import latency
 from cmonlab.analysis.walk import Walk
 from cmonlab.engine import correlate as correlation
 from cmonlab.engine import order, packets
 from cmonlab.engine.correlate import correlate
-from cmonlab.engine.threads import both, sorted_words, spread
+from cmonlab.engine.threads import both, spread
 from cmonlab.session import Session
 
 from .events import STAGES, manifest
 from .network import Network
-
-WORDS = st.lists(st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**64 - 1)), max_size=20), max_size=6)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -39,13 +35,6 @@ def test_two_are_done_at_the_same_time():
 def test_an_error_comes_through(threads):
     with pytest.raises(ZeroDivisionError):
         spread(lambda number: 1 // number, [1, 0, 1], threads=threads)
-
-
-@given(WORDS, st.integers(1, 4))
-def test_sorted_words(pieces, threads):
-    found = sorted_words([np.array(piece, np.uint64) for piece in pieces], threads)
-    assert found.dtype == np.uint64
-    assert found.tolist() == sorted(word for piece in pieces for word in piece)
 
 
 def results(session, threads):
