@@ -166,7 +166,6 @@ class Capture:
         self._budgets.close()
         recording = self._tracer.stop()
         columns = store.columns_of(recording.chunks)
-        recording.chunks.clear()
         if self.full and ended == "finished":
             ended = "memory limit reached"
         points = self._tracer.points

@@ -48,22 +48,27 @@ def columns_of(chunks: list[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
     Parameters
     ----------
     chunks : list of (int, numpy.ndarray)
-        CPU and records with the fields of ``struct hop``.
+        CPU and records with the fields of ``struct hop``; emptied on the way, so that
+        they do not lie in memory twice.
 
     Returns
     -------
     dict of str to numpy.ndarray
         The stored columns.
     """
-    if not chunks:
-        return empty_columns()
-    cpu = np.repeat(np.array([cpu for cpu, _ in chunks], np.uint16), [len(records) for _, records in chunks])
-    records = np.concatenate([records for _, records in chunks])
-    order = np.argsort(records["ts_ns"], kind="stable")  # nearly sorted runs: this is a merge
-    return {
-        name: (cpu if name == "cpu" else records[name])[order].astype(dtype, copy=False)
-        for name, dtype in _DTYPES.items()
-    }
+    total = sum(len(records) for _, records in chunks)
+    columns = {name: np.empty(total, dtype) for name, dtype in _DTYPES.items()}
+    end = total
+    while chunks:
+        cpu, records = chunks.pop()
+        part = slice(end - len(records), end)
+        for name, values in columns.items():
+            values[part] = cpu if name == "cpu" else records[name]
+        end = part.start
+    order = np.argsort(columns["ts_ns"], kind="stable")  # nearly sorted runs: this is a merge
+    for name in columns:
+        columns[name] = columns[name][order]
+    return columns
 
 
 def check_target(path: Path) -> None:

@@ -26,7 +26,9 @@ def test_columns_are_in_order_of_time(chunks):
         records["seq"] = np.arange(number, number + len(times))
         number += len(times)
         made.append((cpu, records))
-    columns = store.columns_of(made)
+    handed = list(made)
+    columns = store.columns_of(handed)
+    assert not handed  # their memory is free again
     assert list(columns) == list(store._DTYPES)
     assert (np.diff(columns["ts_ns"]) >= 0).all()
     assert sorted(columns["seq"].tolist()) == list(range(number))
