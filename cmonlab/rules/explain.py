@@ -18,7 +18,7 @@ from .model import ContainerFacts, Rule
 #: Nanoseconds that a packet costs at a point. Medians of one machine (docs/performance.md);
 #: `make bench` measures them. "unmatched" is what every packet of the host pays, up to
 #: where a rule is done with it; the modes include it.
-COST_NS = {"unmatched": 30, "capture": 200, "aggregate": 190, "count": 85}
+COST_NS = {"unmatched": 25, "capture": 120, "aggregate": 140, "count": 55}
 
 #: How often a TCP or UDP packet between two containers on one bridge passes a point, where
 #: that is not once: two veth pairs are crossed, they have no queueing discipline and no

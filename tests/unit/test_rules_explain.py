@@ -115,7 +115,7 @@ def test_explain(cmonlab, file, monkeypatch):
         "not here: net_dev_start_xmit",
         "  web-1 (nginx): eth0",
         "an estimate",
-        "400 ns",
+        f"{2 * COST_NS['capture']} ns",
         "no selectors",
     ):
         assert text in out
