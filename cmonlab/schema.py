@@ -39,6 +39,22 @@ def _table(text: str) -> tuple[Column, ...]:
     return tuple(Column(*(cell.strip() for cell in row)) for row in rows)
 
 
+# Of times, beside their median. The interval of a quantile is that of an order statistic
+# (`analysis.stats.quantile_ranks`): as wide as nothing where no packet was sampled out, from 0 or to
+# infinity where the sample is too small, NaN where it is not one share of the packets.
+_QUANTILES = _table("""
+    p90_ns      | float64  | ns | 90th percentile
+    p99_ns      | float64  | ns | 99th percentile
+    p999_ns     | float64  | ns | 99.9th percentile
+    mean_ns     | float64  | ns | mean
+    share       | float64  |    | of the sum of the direction's one-way delays
+    p50_low_ns  | float64  | ns | 95% interval of the median of all packets, those sampled out among them
+    p50_high_ns | float64  | ns | its upper end
+    p99_low_ns  | float64  | ns | 95% interval of the 99th percentile
+    p99_high_ns | float64  | ns | its upper end
+""")
+
+
 TABLES: dict[str, tuple[Column, ...]] = {
     # One row a hop, in order of time.
     "events": _table("""
@@ -100,41 +116,23 @@ TABLES: dict[str, tuple[Column, ...]] = {
         kind       | category |    | what that segment's time is: processing, queueing, softirq or scheduling
         segment_ns | int64    | ns | duration of that segment, 0 at the first hop
     """),
-    # One row a segment and direction, in order of the path.  The interval of a quantile is that of an order
-    # statistic (`analysis.stats.quantile_ranks`): as wide as nothing where no packet was sampled out, from 0 or to
-    # infinity where the sample is too small, NaN where it is not one share of the packets.
+    # One row a segment and direction, in order of the path.
     "breakdown": _table("""
         direction   | category |    | src → dst
         segment     | category |    | from hop to hop
         kind        | category |    | what its time is: processing, queueing, softirq or scheduling
         n           | int64    |    | complete journeys that passed it
         p50_ns      | float64  | ns | median
-        p90_ns      | float64  | ns | 90th percentile
-        p99_ns      | float64  | ns | 99th percentile
-        p999_ns     | float64  | ns | 99.9th percentile
-        mean_ns     | float64  | ns | mean
-        share       | float64  |    | of the sum of the direction's one-way delays
-        p50_low_ns  | float64  | ns | 95% interval of the median of all packets, those sampled out among them
-        p50_high_ns | float64  | ns | its upper end
-        p99_low_ns  | float64  | ns | 95% interval of the 99th percentile
-        p99_high_ns | float64  | ns | its upper end
-    """),
+    """)
+    + _QUANTILES,
     # One row a kind of segment and direction: the breakdown that says why.
     "breakdown_by_kind": _table("""
         direction   | category |    | src → dst
         kind        | category |    | processing, queueing, softirq (waiting for it to begin) or scheduling
         n           | int64    |    | complete journeys with a segment of that kind
         p50_ns      | float64  | ns | median of what a journey's segments of that kind take together
-        p90_ns      | float64  | ns | 90th percentile
-        p99_ns      | float64  | ns | 99th percentile
-        p999_ns     | float64  | ns | 99.9th percentile
-        mean_ns     | float64  | ns | mean
-        share       | float64  |    | of the sum of the direction's one-way delays
-        p50_low_ns  | float64  | ns | 95% interval of the median of all packets, those sampled out among them
-        p50_high_ns | float64  | ns | its upper end
-        p99_low_ns  | float64  | ns | 95% interval of the 99th percentile
-        p99_high_ns | float64  | ns | its upper end
-    """),
+    """)
+    + _QUANTILES,
     "throughput": _table("""
         time_s         | float64  | s   | start of the window, since the first event
         direction      | category |     | src → dst
