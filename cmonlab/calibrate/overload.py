@@ -1,4 +1,4 @@
-"""Overload: more events than the ring buffers hold. Every lost event is counted, and what is left is true."""
+"""Overload: more events than the rings hold. Every lost event is counted, and what is left is true."""
 
 from __future__ import annotations
 

@@ -10,9 +10,27 @@ import mmap
 
 import numpy as np
 
+from ..errors import NotTraceable
 from .maps import Map
 
 SLOT_BYTES = 64  # bpf/records.h, struct slot
+
+
+def slots_in(ring_bytes: int) -> int:
+    """Return how many slots a ring of so many bytes has.
+
+    Raises
+    ------
+    NotTraceable
+        They are no power of two, or less than a page.
+    """
+    if ring_bytes < mmap.PAGESIZE or ring_bytes & (ring_bytes - 1):
+        raise NotTraceable(
+            f"a ring of {ring_bytes} bytes cannot be made",
+            why="its slots are counted through by a mask",
+            fix=f"give ring_bytes a power of two of at least {mmap.PAGESIZE}",
+        )
+    return ring_bytes // SLOT_BYTES
 
 
 class Ring:

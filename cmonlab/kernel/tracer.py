@@ -21,7 +21,7 @@ from . import bpf, custom, loader, programs, splice
 from .cells import CellReader
 from .maps import possible_cpus
 from .points import BY_NAME, CATALOGUE, Point
-from .ring import SLOT_BYTES, Ring, per_cpu
+from .ring import Ring, per_cpu, slots_in
 from .ruleset import ActiveRules, Ledger, Rule, places
 
 _BLIND = 255  # POINT_BLIND of records.h
@@ -112,7 +112,7 @@ class Tracer:
         self._note_rings: list[Ring] = []
         self._turns = self.turns_program = -1
         self.probes, self.own = list(probes), custom.points(probes)
-        self._module = custom.compiled(self.probes, self.own, cpus, ring_bytes // SLOT_BYTES)
+        self._module = custom.compiled(self.probes, self.own, cpus, slots_in(ring_bytes))
         self.record = self._module.maps["slots"].value["hop"]
         self._poll_s, self._max_bytes = poll_s, max_bytes or MOST_BYTES
         self.full, self.events = False, 0

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from cmonlab.analysis.stats import interleave, ratios
-from cmonlab.kernel import bpf, headers, loader, programs
-from cmonlab.kernel.btf import vmlinux
-from cmonlab.kernel.compiler import bcc
+from cmonlab.kernel import bpf, loader, programs
 from cmonlab.kernel.maps import possible_cpus
 from cmonlab.kernel.tracer import Tracer
 
+from .bccobject import compiled
 from .outcome import Outcome
 from .programs import EVENTS_PAGES
 
@@ -31,18 +27,6 @@ def repeat(program: int, times: int) -> None:
     packet = ctypes.create_string_buffer(64)
     attr = struct.pack("<IIIIQQII", program, 0, len(packet), 0, ctypes.addressof(packet), 0, times, 0)
     bpf.call(bpf.PROG_TEST_RUN, attr)
-
-
-def compiled():
-    """Return bcc's own object for ``bench.c``, in this process: its callback needs one."""
-    macros = programs.macros(possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES}
-    with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
-        tree = Path(folder, "tree")
-        headers.write_tree(tree)
-        Path(folder, "kernel.h").write_text(headers.kernel_header(vmlinux()))
-        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
-        flags = [f"-I{folder}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in macros.items())]
-        return bcc().BPF(text=loader.expand(loader.SOURCES / "bench.c").encode(), cflags=flags)
 
 
 def _cpu_ns(read: Callable[[], None]) -> int:
@@ -106,7 +90,8 @@ class Callbacks:
 
 def run(rounds: int, budget_s: float) -> Outcome:
     """Fill both rings with as many equal records and read them."""
-    bench = compiled()
+    macros = programs.macros(possible_cpus()) | {"EVENTS_PAGES": EVENTS_PAGES}
+    bench = compiled(loader.SOURCES / "bench.c", macros)
     try:
         with Tracer() as tracer:
             readers = {"numpy": Batches(tracer), "bcc callback": Callbacks(bench)}

@@ -1,10 +1,12 @@
 """The reader of a ring against memory that is written as the programs write it."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab.kernel.ring import Ring
+from cmonlab.errors import NotTraceable
+from cmonlab.kernel.ring import Ring, slots_in
 
 RECORD = np.dtype([("number", "<u8"), ("more", "<u4"), ("last", "<u4")])
 SLOT = np.dtype([("hop", RECORD), ("turn", "<u8")])
@@ -72,3 +74,13 @@ def test_nothing_new_is_an_empty_array():
     programs.write(programs.take(), 7)
     programs.ring.read()
     assert programs.ring.read().dtype == RECORD
+
+
+@pytest.mark.parametrize("size", [0, 1000, 2048, 4097, 3 * 4096])
+def test_sizes_that_no_mask_counts_through_are_refused(size):
+    with pytest.raises(NotTraceable, match=str(size)):
+        slots_in(size)
+
+
+def test_slots_are_cache_lines():
+    assert slots_in(4096) == 64

@@ -6,17 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
-from cmonlab.kernel import headers, loader
-from cmonlab.kernel.btf import vmlinux
-from cmonlab.kernel.compiler import bcc
-
+from ..bccobject import compiled
 from .observer import Program
 
 SOURCE = Path(__file__).with_name("same_points.c")
@@ -36,21 +31,10 @@ def told(said: str) -> tuple[int, int]:
     return found["events"], found["lost"]
 
 
-def compiled(protocol: str, port: int):
-    """Return bcc's object, loaded and attached."""
-    macros = {"RULES": 16, "EVENTS_PAGES": EVENTS_PAGES, "PORT": port, "PROTOCOL": {"tcp": 6, "udp": 17}[protocol]}
-    with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
-        tree = Path(folder, "tree")
-        headers.write_tree(tree)
-        Path(folder, "kernel.h").write_text(headers.kernel_header(vmlinux()))
-        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
-        flags = [f"-I{folder}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in macros.items())]
-        return bcc().BPF(text=loader.expand(SOURCE).encode(), cflags=flags)
-
-
 def main(protocol: str, port: int) -> None:
     """Look until SIGINT; the callback decodes each record and keeps nothing of it, which is the least one can do."""
-    module, count = compiled(protocol, port), 0
+    macros = {"RULES": 16, "EVENTS_PAGES": EVENTS_PAGES, "PORT": port, "PROTOCOL": {"tcp": 6, "udp": 17}[protocol]}
+    module, count = compiled(SOURCE, macros), 0
     table = module[b"events"]
 
     def on_event(_cpu, data, _size) -> None:
