@@ -1,0 +1,33 @@
+"""What documents one column of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+        Unit included, for instance ``one_way_delay_ns``.
+    dtype : str
+        numpy or pandas dtype.
+    unit : str
+        ``"ns"``, ``"bytes"``, … or ``""``.
+    meaning : str
+        One sentence.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+def read(text: str) -> tuple[Column, ...]:
+    """Read columns from lines of ``name | dtype | unit | meaning``."""
+    rows = (line.split("|", 3) for line in text.strip().splitlines())
+    return tuple(Column(*(cell.strip() for cell in row)) for row in rows)

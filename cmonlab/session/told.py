@@ -1,0 +1,35 @@
+"""The tables that stand in the manifest."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from .base import Base
+
+
+class Told(Base):
+    """Rules, ledger, interfaces, overhead: what surrounds the events."""
+
+    def rules(self) -> pd.DataFrame:
+        """One row a rule; columns of ``schema.describe("rules")``."""
+        return self._facts.rules()
+
+    def budget(self) -> pd.DataFrame:
+        """One row a change that a rule's budget made; columns of ``schema.describe("budget")``."""
+        return self._facts.budget()
+
+    def ledger(self) -> pd.DataFrame:
+        """What became of the packets at each point; columns of ``schema.describe("ledger")``."""
+        return self._facts.table("ledger")
+
+    def blind(self) -> pd.DataFrame:
+        """When tracepoints were silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
+        return self._facts.table("blind")
+
+    def links(self) -> pd.DataFrame:
+        """Every interface that was there; columns of ``schema.describe("links")``."""
+        return self._facts.table("links")
+
+    def overhead(self) -> pd.DataFrame:
+        """What tracing cost the workload, where it was measured; columns of ``schema.describe("overhead")``."""
+        return self._facts.overhead.copy()
