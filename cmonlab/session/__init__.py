@@ -128,7 +128,7 @@ class Session(Captured, Counted, Told):
     @property
     def plot(self):
         """Figures of this session's tables: ``session.plot.breakdown()`` and so on."""
-        from .figures import Figures
+        from ..figures import Figures
 
         return Figures(self)
 
