@@ -14,8 +14,8 @@ from .category import labelled, relabelled
 from .histogram import quantiles
 from .journeys import directions
 from .kinds import Kinds
-from .latency import QUANTILES
 from .names import Names
+from .times import QUANTILES
 
 Cells = Mapping[str, np.ndarray]
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
-from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from ..engine.order import PART, Numbering
-from ..engine.threads import processors, spread
 from ..schema import columns
 from .category import relabelled
 from .kinds import KINDS
-from .stats import quantile_ranks
+from .times import Times
 from .walk import Segments, Walk
-
-T = TypeVar("T")
-
-QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
-#: Those whose interval is told.
-BOUNDED = ("p50_ns", "p99_ns")
-
-_TIME_BITS, _LONGEST_NS = np.uint64(40), np.uint64((1 << 40) - 1)
 
 
 def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
@@ -80,7 +67,7 @@ def breakdown(
     The mean of a segment times its n, summed over a direction, is the sum of the
     one-way delays of that direction, so shares add up to one.
     """
-    wide, times = len(walk.labels) ** 2, _Times(threads)
+    wide, times = len(walk.labels) ** 2, Times(threads)
 
     def account(part: slice, found: Segments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         key = (direction.codes[part].astype(np.int64) * wide).take(found.journey) + found.pair
@@ -117,7 +104,7 @@ def by_kind(
     -----
     Quantiles are those of a journey's segments of one kind together, over the journeys that have any.
     """
-    kinds, times = len(KINDS), _Times(threads)
+    kinds, times = len(KINDS), Times(threads)
 
     def collect(part: slice) -> None:
         found = walk.segments(journeys[part])
@@ -138,90 +125,3 @@ def by_kind(
     rows = times.table(keys // kinds, direction, share)
     rows["kind"] = pd.Categorical.from_codes(keys % kinds, pd.Index(KINDS, dtype="str"))
     return rows.loc[np.argsort(keys), columns("breakdown_by_kind")].reset_index(drop=True)
-
-
-class _Times:
-    """Durations by group, collected part by part by several threads."""
-
-    def __init__(self, threads: int | None):
-        self._threads, self._lock = threads or processors(), Lock()
-        self._groups, self._packed, self._sums = Numbering(), [], []
-
-    @property
-    def keys(self) -> np.ndarray:
-        """The key of each group, int64."""
-        return self._groups.values(np.int64)
-
-    def collected(self, collect: Callable[[slice], T], journeys: int) -> list[T]:
-        """Call `collect`, which adds its durations, for each part of so many journeys."""
-        step = PART // 8
-        return spread(collect, [slice(at, at + step) for at in range(0, journeys, step)], threads=self._threads)
-
-    def add(self, key: np.ndarray, took: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Add durations (ns) by the key of their group; return which distinct key each has, and those keys' groups."""
-        local, distinct = pd.factorize(key)
-        sums = np.bincount(local, took, len(distinct))
-        with self._lock:
-            group = self._groups.of_distinct(distinct)
-            self._sums.append((group, sums))
-        packed = np.minimum(took.view(np.uint64), _LONGEST_NS)
-        packed |= (group.astype(np.uint64) << _TIME_BITS).take(local)
-        self._packed.append(packed)
-        return local, group
-
-    def table(self, which: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
-        """Return n, quantiles, mean and share in its direction of each group, given the direction of each."""
-        sums = np.zeros(len(which))
-        for group, of_part in self._sums:
-            sums[group] += of_part
-        packed = np.concatenate([np.empty(0, np.uint64), *self._packed])
-        self._packed.clear()
-        packed.sort()
-        rows = _quantiles(packed, len(which), share)
-        rows["mean_ns"] = sums / np.maximum(rows["n"].to_numpy(), 1)
-        rows["direction"] = relabelled(which, list(direction.categories))
-        whole = np.bincount(which, sums)[which]
-        rows["share"] = np.divide(sums, whole, out=np.full(len(sums), np.nan), where=whole > 0)
-        return rows
-
-
-def _quantiles(packed: np.ndarray, groups: int, share: float) -> pd.DataFrame:
-    """Return n and quantiles (linear interpolation, as numpy's) per group.
-
-    Parameters
-    ----------
-    packed : numpy.ndarray of uint64, ascending
-        Group in the upper 24 bits, duration below.
-    share : float
-        As for `breakdown`.
-    """
-    begins = np.searchsorted(packed, np.arange(groups + 1, dtype=np.uint64) << _TIME_BITS)
-    begins, n = begins[:-1], np.diff(begins)
-    rows = {"n": n}
-    for name, quantile in QUANTILES.items():
-        value = np.full(groups, np.nan)
-        some = np.flatnonzero(n)
-        place = (n[some] - 1) * quantile
-        low = np.floor(place).astype(np.int64)
-        high = np.minimum(low + 1, n[some] - 1)
-        a, b = ((packed[begins[some] + at] & _LONGEST_NS).astype(float) for at in (low, high))
-        value[some] = a + (b - a) * (place - low)
-        rows[name] = value
-        if name in BOUNDED:
-            bounds = _bounds(packed, begins, n, quantile, share) if share < 1 else (value, value)
-            rows |= dict(zip(bounds_of(name), bounds if share <= 1 else np.full((2, groups), np.nan), strict=True))
-    return pd.DataFrame(rows)
-
-
-def bounds_of(name: str) -> tuple[str, str]:
-    """Return the names of the columns with the ends of a quantile's interval."""
-    return name.replace("_ns", "_low_ns"), name.replace("_ns", "_high_ns")
-
-
-def _bounds(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, quantile: float, share: float) -> np.ndarray:
-    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity where there is none."""
-    low, high = np.array([quantile_ranks(size, quantile, share) for size in n.tolist()], np.int64).reshape(-1, 2).T
-    ends = np.array([np.zeros(len(n)), np.full(len(n), np.inf)])
-    for end, at, known in zip(ends, (low, high), (low >= 0, high < n), strict=True):
-        end[known] = packed[(begins + at)[known]] & _LONGEST_NS
-    return ends

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cmonlab
-from cmonlab.analysis.latency import QUANTILES
+from cmonlab.analysis.times import QUANTILES
 from cmonlab.calibrate.traffic import exchange_udp, free_port, recording, send_tcp
 
 TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cmonlab import cells, schema, store
 from cmonlab.analysis import aggregate as tables
-from cmonlab.analysis.latency import QUANTILES
 from cmonlab.analysis.pairs import balance
+from cmonlab.analysis.times import QUANTILES
 from cmonlab.session import Session
 from cmonlab.summary import _aggregated
 

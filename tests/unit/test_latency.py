@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmonlab import schema, store
-from cmonlab.analysis import latency
-from cmonlab.analysis.latency import QUANTILES
+from cmonlab.analysis import times
+from cmonlab.analysis.times import QUANTILES
 from cmonlab.engine import order
 from cmonlab.session import Session
 
@@ -46,7 +46,7 @@ def test_segments_add_up(seed, packets):
 
 def test_in_small_parts_too(monkeypatch):
     session = Session(bulk(400), manifest())
-    monkeypatch.setattr(latency, "PART", 40)
+    monkeypatch.setattr(times, "PART", 40)
     monkeypatch.setattr(order, "PART", 33)
     check(session)
     whole = Session(bulk(400), manifest())

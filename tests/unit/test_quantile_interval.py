@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cmonlab.analysis.latency import bounds_of
 from cmonlab.analysis.stats import CONFIDENCE, estimated_total, quantile_ranks
+from cmonlab.analysis.times import bounds_of
 from cmonlab.errors import UnknownName
 from cmonlab.session import Session
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from cmonlab.analysis import latency
+from cmonlab.analysis import latency, times
 from cmonlab.analysis.walk import Walk
 from cmonlab.engine import correlate as correlation
 from cmonlab.engine import order, packets
@@ -57,7 +57,7 @@ def test_journeys_and_breakdown_are_those_of_one_thread(monkeypatch):
     session = Session(network.columns(), manifest())
     alone, *alone_tables = results(session, 1)
     assert len(alone_tables[0]) > 5
-    for module, part in ((order, 37), (packets, 41), (correlation, 80), (latency, 64)):
+    for module, part in ((order, 37), (packets, 41), (correlation, 80), (times, 64)):
         monkeypatch.setattr(module, "PART", part)
     for threads in (1, 3):
         arrays, *tables = results(session, threads)
