@@ -74,6 +74,11 @@ class Facts:
         slots = {rule["slot"]: rule["name"] for rule in self._manifest["rules"]}
         return Context(self.names, self.stages, self.kinds, self.points, slots)
 
+    @property
+    def clock_error_ns(self) -> int:
+        """By how much (ns) the clocks of two events may differ: a session is of one host, whose clock is one."""
+        return 0
+
     @cached_property
     def overhead(self) -> pd.DataFrame:
         """Observer overhead, where it was measured; columns of ``schema.TABLES["overhead"]``."""

@@ -99,9 +99,13 @@ def _figures(session: Session) -> dict:
             figures[f"Tail of the segments, {direction}"] = draw.ecdf(direction, tail=True)
     for direction in list(directions)[:1]:
         figures[f"A typical journey, {direction}"] = draw.waterfall(session.typical(direction))
-        figures[f"The slowest journey, {direction}"] = draw.waterfall(session.slowest(direction))
+        figures[f"The slowest journey, {direction}"] = draw.waterfall(_slowest(session, direction))
     figures |= {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
     return figures | ({"Observer overhead": draw.overhead()} if len(session.overhead()) else {})
+
+
+def _slowest(session: Session, direction: str) -> int:
+    return int(session.slowest(1, direction)["journey"].iloc[0])
 
 
 def _tables(session: Session) -> dict:

@@ -11,9 +11,7 @@ from .. import store
 from ..analysis import journeys as _journeys
 from ..analysis import overhead as _overhead
 from ..errors import UnknownName
-from .captured import Captured
-from .counted import Counted
-from .told import Told
+from .delays import Delays
 
 __all__ = ["TABLES", "Session", "open"]
 
@@ -21,6 +19,7 @@ __all__ = ["TABLES", "Session", "open"]
 TABLES = (
     "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
     "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
+    "one_way_delay", "delay_variation", "timeline", "slowest", "where_is_the_tail",
 )  # fmt: skip
 
 
@@ -40,7 +39,7 @@ def open(path: str | Path) -> Session:
     return Session(*store.load(Path(path)))
 
 
-class Session(Captured, Counted, Told):
+class Session(Delays):
     """One run's events and manifest.
 
     Parameters
@@ -142,16 +141,6 @@ class Session(Captured, Counted, Told):
         """
         store.save(Path(path), self._columns, self.manifest, self._cells, self._notes)
         return Path(path)
-
-    def slowest(self, direction: str | None = None) -> int:
-        """Return the number of the complete journey with the greatest one-way delay.
-
-        Raises
-        ------
-        SessionError
-            No journey is complete.
-        """
-        return _journeys.at_quantile(self._journeys, 1.0, direction)
 
     def typical(self, direction: str | None = None) -> int:
         """Return the number of the complete journey with the median one-way delay.
