@@ -21,7 +21,8 @@ class Names:
     Parameters
     ----------
     links : pandas.DataFrame
-        Columns of ``schema.TABLES["links"]``.
+        Columns of ``schema.TABLES["links"]``. A namespace is called what its first row says;
+        later rows may give some of its addresses to others, who share it.
     addresses6 : mapping of int to bytes
         IPv6 addresses (16 bytes) by their key in the events.
     points : mapping of int to str
@@ -33,7 +34,8 @@ class Names:
 
     @cached_property
     def _namespaces(self) -> dict[int, str]:
-        return dict(zip(self.links["netns"].astype(int), self.links["namespace"], strict=True))
+        rows = zip(self.links["netns"].astype(int), self.links["namespace"], strict=True)
+        return dict(reversed(list(rows)))
 
     @cached_property
     def _interfaces(self) -> dict[tuple[int, int], str]:
