@@ -34,8 +34,9 @@ class Facts:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table that stands in the manifest: ``ledger``, ``blind`` or ``links``."""
         table = pd.DataFrame(self._manifest[name], columns=schema.columns(name))
-        # Sessions of older versions know interfaces without the time at which they came.
-        return table.assign(**table[["from_ns", "to_ns"]].fillna(0).astype("int64")) if name == "links" else table
+        # Sessions of older versions know interfaces without the time at which they came, nor what is below them.
+        late = ["lower", "from_ns", "to_ns"]
+        return table.assign(**table[late].fillna(0).astype("int64")) if name == "links" else table
 
     @cached_property
     def stages(self) -> Stages:

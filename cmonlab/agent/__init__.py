@@ -61,7 +61,7 @@ def start(client: Any = None, names: Mapping[str, str] | None = None):
     from .service import Service
 
     if hasattr(client, "containers") and hasattr(client, "topology"):
-        names = {container.id: name for name, container in client.containers.items()} | dict(names or {})
+        names = client.names | dict(names or {})
         client = client.client
     client = client or connect_docker() or HERE.connect()
     transport = LocalTransport()

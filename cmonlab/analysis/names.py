@@ -21,7 +21,8 @@ class Names:
     Parameters
     ----------
     links : pandas.DataFrame
-        Columns of ``schema.TABLES["links"]``.
+        Columns of ``schema.TABLES["links"]``. A namespace is called what its first row says;
+        later rows may give some of its addresses to others, who share it.
     addresses6 : mapping of int to bytes
         IPv6 addresses (16 bytes) by their key in the events.
     points : mapping of int to str
@@ -33,7 +34,8 @@ class Names:
 
     @cached_property
     def _namespaces(self) -> dict[int, str]:
-        return dict(zip(self.links["netns"].astype(int), self.links["namespace"], strict=True))
+        rows = zip(self.links["netns"].astype(int), self.links["namespace"], strict=True)
+        return dict(reversed(list(rows)))
 
     @cached_property
     def _interfaces(self) -> dict[tuple[int, int], str]:
@@ -89,9 +91,25 @@ class Names:
 
     @cached_property
     def local(self) -> np.ndarray:
-        """Sorted uint64 words ``netns << 32 | address number``: which namespace owns which address."""
+        """Sorted uint64 words ``netns << 32 | address number``: in which namespace an address is at home.
+
+        A macvlan's address is so in the host's namespace too: the interface below hands
+        packets over to the macvlan behind the last point.
+        """
         words = [netns << 32 | self._keys[a] for a, netns, *_ in self._carried if a in self._keys]
-        return np.unique(np.array(words, np.uint64))
+        return np.unique(np.array([*words, *self.macvlans], np.uint64))
+
+    @cached_property
+    def macvlans(self) -> dict[int, int]:
+        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below: the host's."""
+        host = next((netns for netns, name in self._namespaces.items() if name == "host"), 0)
+        on_host = self.links[self.links["lower"] > 0] if "lower" in self.links else self.links[:0]
+        return {
+            host << 32 | self._keys[address]: int(netns)
+            for addresses, netns in zip(on_host["addresses"], on_host["netns"], strict=True)
+            for address in addresses
+            if address in self._keys
+        }
 
     def namespace(self, netns: int) -> str:
         """Return a namespace's name, ``ns-<inode>`` when it was never seen."""

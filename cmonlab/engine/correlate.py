@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -23,7 +23,7 @@ __all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"
 
 def correlate(
     events: Columns, stages: Stages, lost: Collection[int] = (), blind: Collection[int] = (), sampled: bool = False,
-    threads: int | None = None,
+    threads: int | None = None, handed_to: Mapping[int, int] | None = None,
 ) -> Journeys:  # fmt: skip
     """Group events into journeys.
 
@@ -45,6 +45,9 @@ def correlate(
         Packets were sampled out, so that datagrams cannot be counted.
     threads : int, optional
         That work at a time; by default as many as processors may be used.
+    handed_to : mapping of int to int, optional
+        Namespaces whose packets arrive in another one, by ``netns << 32 | daddr``, netns
+        being that one: macvlan interfaces get them without passing a point.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def correlate(
         read = np.full(len(ways), -1, np.int64)
         join_segments(events, found, ways, stages, gaps, read)
         if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
-            join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), read)
+            join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), handed_to or {}, read)
         return *scheduled(events, found, ways, stages, read), read
 
     def relations() -> tuple[np.ndarray, ...]:

@@ -13,9 +13,9 @@ import pandas as pd
 from .order import Columns
 
 
-def _queue(events: Columns, at: np.ndarray, connected: bool) -> np.ndarray:
+def _queue(events: Columns, at: np.ndarray, netns: np.ndarray, connected: bool) -> np.ndarray:
     """Name the queue of each event: namespace, local port, and the peer's port of a connected socket."""
-    key = events["netns"][at].astype(np.uint64) << np.uint64(32)
+    key = netns.astype(np.uint64) << np.uint64(32)
     key |= events["dport"][at].astype(np.uint64) << np.uint64(16)
     return key | events["sport"][at] if connected else key
 
@@ -28,7 +28,7 @@ class _Queues:
     """
 
     def __init__(self, events: Columns, read: np.ndarray):
-        name, self.names = pd.factorize(_queue(events, read, True), sort=True)
+        name, self.names = pd.factorize(_queue(events, read, events["netns"][read], True), sort=True)
         self.number = pd.factorize(events["skb"][read])[0].astype(np.int64)
         self.socket = np.empty(len(self.names), np.int64)
         self.socket[name] = self.number
@@ -42,8 +42,9 @@ class _Queues:
 
 
 def reads_of(
-    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray, breaks: np.ndarray
-) -> np.ndarray:
+    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray,
+    breaks: np.ndarray, home: np.ndarray,
+) -> np.ndarray:  # fmt: skip
     """Find for each datagram the read that took it.
 
     Parameters
@@ -60,6 +61,8 @@ def reads_of(
     breaks : numpy.ndarray of int64, ascending
         Times around which packets and reads may have passed unseen; the count begins
         anew at each, and no pair reaches across one.
+    home : numpy.ndarray of integers, shape (arrivals,)
+        Namespace of the socket that each is for.
 
     Returns
     -------
@@ -71,9 +74,9 @@ def reads_of(
     """
     found = np.full(len(arrival), -1, np.int64)
     queues = _Queues(events, read)
-    queue = queues.of(_queue(events, arrival, True))
+    queue = queues.of(_queue(events, arrival, home, True))
     other = np.flatnonzero(queue < 0)
-    queue[other] = queues.of(_queue(events, arrival[other], False))
+    queue[other] = queues.of(_queue(events, arrival[other], home[other], False))
     known = np.flatnonzero(queue >= 0)
     if len(known) == 0:
         return found

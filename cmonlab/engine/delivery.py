@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -41,8 +41,9 @@ def join_segments(
 
 
 def join_datagrams(
-    events: Columns, found: Packets, ways: Ways, stages: Stages, breaks: np.ndarray, delivery: np.ndarray
-) -> None:
+    events: Columns, found: Packets, ways: Ways, stages: Stages, breaks: np.ndarray, handed_to: Mapping[int, int],
+    delivery: np.ndarray,
+) -> None:  # fmt: skip
     """Set the delivery of each UDP datagram that arrived: the read that took it."""
     read = found.socket[stages.of("read", events["point"][found.socket])]
     read = read[events["proto"][read] == UDP]
@@ -54,9 +55,22 @@ def join_datagrams(
     arrival = ways.event[(ways.begin + ways.length - 1)[data] - copied[data]].astype(np.int64)
     by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
     data, arrival = data[by_arrival], arrival[by_arrival]
-    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks)
+    home = _homes(events, arrival, handed_to)
+    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks, home)
     hit = joined >= 0
     delivery[data[hit]] = joined[hit]
+
+
+def _homes(events: Columns, arrival: np.ndarray, handed_to: Mapping[int, int]) -> np.ndarray:
+    """Return the namespace whose socket gets each arrival."""
+    netns = events["netns"][arrival]
+    if not handed_to:
+        return netns
+    words = np.array(sorted(handed_to), np.uint64)
+    word = netns.astype(np.uint64) << np.uint64(32) | events["daddr"][arrival]
+    at = np.minimum(np.searchsorted(words, word), len(words) - 1)
+    homes = np.array([handed_to[word] for word in words.tolist()], netns.dtype)
+    return np.where(words[at] == word, homes[at], netns)
 
 
 def scheduled(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 
 import numpy as np
+
+from ..bpfcall import call, call_with
 
 MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, PROG_TEST_RUN = 0, 1, 2, 3, 5, 10
 OBJ_GET_INFO_BY_FD, RAW_TRACEPOINT_OPEN = 15, 17
@@ -24,29 +25,6 @@ MAPS_OF_MAPS = (12, 13)  # BPF_MAP_TYPE_ARRAY_OF_MAPS, _HASH_OF_MAPS
 PER_CPU_MAPS = (5, 6, 10)  # BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH
 PROG_TYPE_SCHED_CLS, PROG_TYPE_TRACING = 3, 26
 TRACE_RAW_TP, TRACE_FENTRY = 23, 24
-
-_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(command: int, attr: bytes) -> int:
-    """Call bpf(2) and return its result.
-
-    Raises
-    ------
-    OSError
-        With the kernel's errno.
-    """
-    return _call(command, ctypes.create_string_buffer(attr, len(attr)))
-
-
-def _call(command: int, buffer: ctypes.Array) -> int:
-    number = _SYSCALL[platform.machine()]
-    result = _libc.syscall(number, command, buffer, len(buffer))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
 
 
 def create_map(
@@ -102,7 +80,7 @@ def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
         0, ctypes.addressof(position), keys.ctypes.data, values.ctypes.data, len(keys), map_fd, 0, 0,
     )  # fmt: skip
     try:
-        _call(MAP_LOOKUP_BATCH, attr)
+        call_with(MAP_LOOKUP_BATCH, attr)
     except OSError as error:
         if error.errno != errno.ENOENT:  # which tells that this was the end
             raise
@@ -181,7 +159,7 @@ def module_btf(name: str) -> int:
     """
     attr, text = ctypes.create_string_buffer(12), ctypes.create_string_buffer(64)
     while True:
-        _call(BTF_GET_NEXT_ID, attr)  # from one id to the next; ENOENT behind the last one
+        call_with(BTF_GET_NEXT_ID, attr)  # from one id to the next; ENOENT behind the last one
         number = struct.unpack_from("<I", attr, 4)[0]
         try:
             handle = call(BTF_GET_FD_BY_ID, struct.pack("<III", number, 0, 0))

@@ -66,12 +66,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
     # address, in order of time.
     "links": read("""
         netns     | int64  |  | inode number of the namespace
-        namespace | object |  | container's name, or host
+        namespace | object |  | container's name, or host; of a loopback address in the host's namespace, who uses it
         ifindex   | int64  |  | number within the namespace
         name      | object |  | interface's name
         kind      | object |  | veth, bridge, vxlan, …, empty for a physical one
         master    | int64  |  | ifindex of the bridge it is a port of, 0 none
         peer      | int64  |  | ifindex of a veth's other end, 0 none
+        lower     | int64  |  | ifindex, in the host's namespace, of the interface that a macvlan is on, 0 none
         mtu       | int64  | bytes | largest packet
         mac       | object |  | link address
         addresses | object |  | list of IP addresses

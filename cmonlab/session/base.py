@@ -44,7 +44,8 @@ class Base:
     def _found(self) -> Journeys:
         facts, columns = self._facts, self._columns
         breaks = facts.breaks(columns["epoch"], columns["ts_ns"])
-        return correlate(columns, facts.stages, facts.lost_points(), breaks, sampled=facts.partial())
+        macvlans = facts.names.macvlans
+        return correlate(columns, facts.stages, facts.lost_points(), breaks, facts.partial(), handed_to=macvlans)
 
     @cached_property
     def _ends(self) -> _journeys.Ends:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .owner import ADDRESS_LABEL
+
 
 @dataclass(frozen=True)
 class Container:
@@ -23,8 +25,8 @@ class Container:
     networks : tuple of str
         Names of the networks it is attached to.
     addresses : tuple of str
-        IP addresses, IPv4 and IPv6; none of loopback, and none when it runs in the
-        host's namespace, whose addresses are the host's.
+        IP addresses, IPv4 and IPv6; none of loopback. The addresses of the host's
+        namespace are the host's: a container there has those that a lab gave it, or none.
     netns : int
         Inode number of its network namespace, 0 while that is not known.
     pid : int
@@ -60,6 +62,7 @@ def inspected(data: Mapping[str, Any], name: str) -> Container:
     networks = data["NetworkSettings"]["Networks"] or {}
     config, state = data["Config"], data["State"]
     addresses = [network.get(key) for network in networks.values() for key in ("IPAddress", "GlobalIPv6Address")]
+    addresses += (config["Labels"] or {}).get(ADDRESS_LABEL, "").split()
     return Container(
         data["Id"],
         name or _plain([data["Name"]]),

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import atexit
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 from ..errors import DockerError, UnknownName
 from ..interrupt import uninterrupted
 from . import image as images
-from . import owner, remove
+from . import overlay, remove
 from .client import docker_errors
 from .engine import clean_host, docker_engine
-from .model import Container, Network, Topology
+from .loopback import bind_connections
+from .maker import Maker
+from .model import Topology
 from .process import Process
 from .remove import clean
-from .running import Running, describe_network, inspect
+from .running import Running
 
 __all__ = ["Lab", "Process", "Running", "clean", "clean_host"]
 
 _WORKERS = 8
-# pid 1 of a container: reaps what is left to it and ends at once on SIGTERM.
-_IDLE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"]
 
 
 class Lab:
@@ -45,6 +46,8 @@ class Lab:
         Part of the name of everything this lab makes.
     containers : dict of str to Running
         By short name.
+    hosts : dict of str to Running
+        What holds the namespaces that play hosts, by name; commands run there too.
     client : docker.DockerClient
 
     Raises
@@ -57,6 +60,7 @@ class Lab:
         self.topology = topology
         self.run_id = secrets.token_hex(4)
         self.containers: dict[str, Running] = {}
+        self.hosts: dict[str, Running] = {}
         self._processes: dict[tuple[str, str], Process] = {}
         self._stack = ExitStack()
         # For a notebook whose kernel is shut down without close().
@@ -78,58 +82,61 @@ class Lab:
         else:
             self.image = images.find_image(self.client, topology.image)
         notify(f"deploying {len(topology.containers)} containers")
-        labels = {owner.RUN_LABEL: self.run_id, owner.OWNER_LABEL: owner.me()}
+        self._maker = maker = Maker(self.client, topology, self.image.tag, self.run_id)
         # An interrupt in the middle of a request would leave what the engine makes of it,
         # so it is put off until the requests under way have been answered.
         with uninterrupted() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
 
-            def unless_ended(make: Callable[[Any, dict[str, str]], Any], member: Any) -> Any:
+            def unless_ended(make: Callable[[Any], Any], member: Any) -> Any:
                 try:
-                    return None if interrupted or failed else make(member, labels)
+                    return None if interrupted or failed else make(member)
                 except BaseException:
                     failed.append(member)
                     raise
 
             failed: list[Any] = []
-            list(pool.map(partial(unless_ended, self._make), topology.networks))
-            started = list(pool.map(partial(unless_ended, self._start), topology.containers))
-            self.containers = {container.name: container for container in started if container}
+            list(pool.map(partial(unless_ended, maker.network), topology.networks))
+            hosts = pool.map(partial(unless_ended, maker.host), topology.hosts)
+            containers = pool.map(partial(unless_ended, maker.container), topology.containers)
+            self.hosts = {host.name: host for host in hosts if host}
+            self.containers = {container.name: container for container in containers if container}
+            if not interrupted:
+                self._wire()
 
-    def _make(self, network: Network, labels: dict[str, str]) -> None:
-        with docker_errors(f"network {network.name} cannot be made"):
-            # The engine chooses a subnet that no route of the host covers.
-            self.client.api.create_network(self._docker_name(network.name), driver=network.driver, labels=labels)
-
-    def _docker_name(self, name: str) -> str:
-        return f"cmonlab-{self.run_id}-{name}"
-
-    def _start(self, container: Container, labels: dict[str, str]) -> Running:
-        api = self.client.api
-        networks = [self._docker_name(name) for name in container.networks]
-        with docker_errors(f"container {container.name} cannot be started"):
-            endpoint = api.create_endpoint_config(aliases=[container.name])
-            first = api.create_networking_config({networks[0]: endpoint}) if networks else None
-            created = api.create_container(
-                self.image.tag,
-                _IDLE,
-                name=self._docker_name(container.name),
-                hostname=container.name,
-                labels=labels | {owner.NAME_LABEL: container.name},
-                host_config=api.create_host_config(
-                    network_mode=networks[0] if networks else "none", log_config={"Type": "none"}
-                ),
-                networking_config=first,
-            )
-            for network in networks[1:]:
-                api.connect_container_to_network(created["Id"], network, aliases=[container.name])
-            # The engine answers once the process runs and its networks are set up.
-            api.start(created["Id"])
-            return inspect(container.name, api.inspect_container(created["Id"]), networks)
+    def _wire(self) -> None:
+        """Make what the engine does not."""
+        overlay.wire(self.topology, self._maker.plan, self.containers | self.hosts)
+        for network in self.topology.networks:
+            for container in self.topology.on(network.name) if network.driver == "host" else ():
+                running = self.containers[container.name]
+                self._stack.callback(os.close, bind_connections(running, running.addresses[0]))
 
     def _known(self, name: str) -> Running:
-        if name not in self.containers:
-            raise UnknownName("container", name, self.containers)
-        return self.containers[name]
+        machines = self.containers | self.hosts
+        if name not in machines:
+            raise UnknownName("container", name, machines)
+        for machine in (machines[name], *self.hosts.values()):
+            machine.check_wiring()
+        return machines[name]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Short names by the engine's ids, of containers and of what plays hosts."""
+        return {machine.id: name for name, machine in (self.hosts | self.containers).items()}
+
+    def source(self, name: str) -> str | None:
+        """Return the address that a container's programs have to send from, None where they have no choice.
+
+        Containers in the host's namespace share it, so that only addresses tell them apart.
+        Connections are taken care of; a socket that sends without one should be bound to it.
+
+        Raises
+        ------
+        UnknownName
+            The lab has no such container.
+        """
+        first = next(iter(self._known(name).addresses), None)
+        return first if first and ip_address(first).is_loopback else None
 
     def address(self, name: str) -> str:
         """Return a container's first IP address.
@@ -223,8 +230,6 @@ class Lab:
         DockerError
             The engine does not answer.
         """
-        with docker_errors("the networks cannot be read"):
-            networks = self.client.api.networks(filters={"label": f"{owner.RUN_LABEL}={self.run_id}"})
         components = {part["Name"]: part["Version"] for part in self._version.get("Components", [])}
         return {
             "run_id": self.run_id,
@@ -234,10 +239,9 @@ class Lab:
                 "components": components,
             },
             "image": self.image.describe(),
-            "networks": [describe_network(network, self._docker_name("")) for network in networks],
-            "containers": [
-                asdict(container) | {"addresses": list(container.addresses)} for container in self.containers.values()
-            ],
+            "networks": self._maker.describe_networks(),
+            "hosts": [host.describe() for host in self.hosts.values()],
+            "containers": [container.describe() for container in self.containers.values()],
         }
 
     def close(self) -> None:

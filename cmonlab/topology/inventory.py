@@ -71,7 +71,7 @@ class Inventory:
     @classmethod
     def of(cls, lab: Lab) -> Inventory:
         """Return the inventory of a lab's engine, with the lab's short names."""
-        return cls(lab.client, {container.id: name for name, container in lab.containers.items()})
+        return cls(lab.client, lab.names)
 
     def __enter__(self) -> Inventory:
         try:
@@ -117,16 +117,28 @@ class Inventory:
         list of dict
             See `cmonlab.schema`; namespace by namespace, then by ifindex and time.
             Interfaces that have gone are there as they were, unless they were never up.
+        Last come containers in the host's namespace that have a loopback address of their
+        own: the loopback interface again, with their names and addresses.
         """
         if not self._closed:
             self._finder.wait()
             self._watch.sync()
         with self._lock:
-            return [
+            rows = [
                 row
                 for netns, followed in self._watch.followed.items()
                 for row in followed.interfaces.rows(self._name(netns))
             ]
+        return rows + self._shares(rows)
+
+    def _shares(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows that give loopback addresses in the host's namespace to the containers that were given them."""
+        loopback = [row for row in rows if row["netns"] == self._host and "127.0.0.1" in row["addresses"]][-1:]
+        return [
+            row | {"namespace": one.name, "addresses": list(one.addresses)}
+            for one in self._roster
+            for row in (loopback if one.netns == self._host and one.addresses else ())
+        ]
 
     def _name(self, netns: int) -> str:
         if netns == self._host:

@@ -199,6 +199,7 @@ def _row(netns: int, link: Any) -> dict[str, Any]:
         "master": link.get_attr("IFLA_MASTER") or 0,
         # For other kinds IFLA_LINK is the device below, not an other end.
         "peer": (link.get_attr("IFLA_LINK") or 0) if kind == "veth" else 0,
+        "lower": (link.get_attr("IFLA_LINK") or 0) if kind == "macvlan" else 0,
         "mtu": link.get_attr("IFLA_MTU") or 0,
         "mac": link.get_attr("IFLA_ADDRESS") or "",
     }

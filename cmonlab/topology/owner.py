@@ -7,5 +7,7 @@ from ..owner import alive, me
 RUN_LABEL = "cmonlab"
 NAME_LABEL = "cmonlab.name"
 OWNER_LABEL = "cmonlab.owner"
+# Addresses that a lab gave, where the engine gives none.
+ADDRESS_LABEL = "cmonlab.address"
 
-__all__ = ["NAME_LABEL", "OWNER_LABEL", "RUN_LABEL", "alive", "me"]
+__all__ = ["ADDRESS_LABEL", "NAME_LABEL", "OWNER_LABEL", "RUN_LABEL", "alive", "me"]

@@ -1,21 +1,21 @@
-"""Remove containers and networks: of one run, or what crashed runs left."""
+"""Remove containers, networks and interfaces: of one run, or what crashed runs left."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from . import owner
+from . import owner, parent
 from .client import docker_errors, unless_gone
 
 
 def remove_run(client, run_id: str) -> list[str]:
-    """Remove all containers and networks of one run; return their names."""
+    """Remove all containers, networks and interfaces of one run; return their names."""
     return _remove(client, lambda labels: labels.get(owner.RUN_LABEL) == run_id)
 
 
 def clean(client, all: bool = False) -> list[str]:
-    """Remove containers and networks of runs whose process is gone.
+    """Remove containers, networks and interfaces of runs whose process is gone.
 
     Parameters
     ----------
@@ -47,8 +47,11 @@ def _remove(client, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
         networks = [found for found in api.networks(filters=filters) if wanted(found["Labels"])]
         for network in networks:
             _remove_network(api, network["Id"])
+    interfaces = parent.remove(wanted)
     names = [found["Names"][0].lstrip("/") if found["Names"] else found["Id"] for found in containers]
-    return [f"container {name}" for name in names] + [f"network {network['Name']}" for network in networks]
+    return [
+        *(f"container {name}" for name in names), *(f"network {network['Name']}" for network in networks), *interfaces,
+    ]  # fmt: skip
 
 
 def _remove_container(api, container: str) -> None:

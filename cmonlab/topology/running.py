@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import DockerError
@@ -27,6 +27,8 @@ class Running:
         Inode number of its network namespace.
     addresses : tuple of str
         IP addresses, in the order of its networks.
+    wired : bool
+        Whether its interfaces are of the lab's making, so that they go when it is started again.
     """
 
     name: str
@@ -35,17 +37,42 @@ class Running:
     pid: int
     netns: int
     addresses: tuple[str, ...]
+    wired: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return what JSON can hold, for a manifest."""
+        return asdict(self) | {"addresses": list(self.addresses)}
+
+    def check_wiring(self) -> None:
+        """Refuse to go on when its interfaces have gone.
+
+        Raises
+        ------
+        DockerError
+            It ended, or was started again.
+        """
+        try:
+            intact = not self.wired or os.stat(f"/proc/{self.pid}/ns/net").st_ino == self.netns
+        except OSError:
+            intact = False
+        if not intact:
+            raise DockerError(
+                f"{self.name} has lost its interfaces",
+                why="it ended or was started again, and they went with its network namespace",
+                fix="deploy the topology again",
+            )
 
 
 def describe_network(network: dict, prefix: str) -> dict[str, Any]:
     """Return what a manifest says about a network; ``prefix`` is left out of its name."""
     options = network.get("Options") or {}
+    bridge = options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}")
     return {
         "name": network["Name"].removeprefix(prefix),
         "docker_name": network["Name"],
         "id": network["Id"],
         "driver": network["Driver"],
-        "bridge": options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}"),
+        **({"parent": options["parent"]} if "parent" in options else {"bridge": bridge}),
         "subnets": [config.get("Subnet", "") for config in network["IPAM"].get("Config") or []],
     }
 

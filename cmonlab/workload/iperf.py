@@ -91,7 +91,8 @@ class Iperf(ClientServer):
             The server does not come up.
         """
         check_containers(lab, self.containers)
-        serve(lab, self.server, ["iperf3", "--server", "--port", str(self.port)], self.port)
+        argv = ["iperf3", "--server", "--port", str(self.port), "--bind", lab.address(self.server)]
+        serve(lab, self.server, argv, self.port)
 
     def run(self, lab: Any, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
         """Send from the client to the server.

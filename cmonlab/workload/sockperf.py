@@ -133,6 +133,8 @@ class Sockperf(ClientServer):
         whole_s = seconds(duration_s)
         argv = [*self._argv(lab, "ping-pong"), "-m", str(self.message_bytes), "-t", str(whole_s)]
         argv += ["--full-rtt"] if self.full_rtt else []
+        source = lab.source(self.client)
+        argv += ["--client_ip", source] if source else []
         client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
         check_serving(lab, self.server, "sockperf", self.port, self.protocol)
         metrics = parse(client.stdout)
