@@ -10,6 +10,8 @@
     ├── TopologyError     a description that cannot be
     ├── UnknownName       no template, workload, container, point or column of that name
     ├── SessionError      a session directory is missing, damaged or in the way
+    ├── ExportError       a session cannot be written in another format
+    ├── ArtifactError     an archive of a project is damaged, unsafe or cannot be made
     ├── TransportError    messages between processes do not get through
     └── WorkloadError     a workload could not run or failed
 
@@ -59,6 +61,14 @@ class ProbeError(CmonlabError):
 
 class SessionError(CmonlabError):
     """A session directory is missing, damaged or in the way."""
+
+
+class ExportError(CmonlabError):
+    """A session, or a table of it, cannot be written in another format."""
+
+
+class ArtifactError(CmonlabError):
+    """An artifact is damaged, unsafe to unpack, or cannot be made."""
 
 
 class TopologyError(CmonlabError):

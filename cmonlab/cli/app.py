@@ -141,6 +141,22 @@ def report(
 
 
 @app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
+    to: Annotated[Path, typer.Option(help="New file: .pcapng, .perfetto-trace, .csv, .arrow or .tex.")],
+    table: Annotated[str | None, typer.Option(help="Which table, of .csv, .arrow, .tex: by default breakdown.")] = None,
+    journeys: Annotated[
+        int | None, typer.Option(help="How many, of .pcapng and .perfetto-trace: half of them the slowest.")
+    ] = None,
+    packets: Annotated[str | None, typer.Option(help="What a packet of .pcapng is: journeys or hops.")] = None,
+) -> None:
+    """Write a session, or a table of it, for other programs."""
+    from ..session import open
+
+    typer.echo(open(directory).export(to, table=table, journeys=journeys, packets=packets))
+
+
+@app.command()
 def agent(
     url: Annotated[
         str | None, typer.Option(help="A NATS server (token in CMONLAB_NATS_TOKEN); by default one is started.")

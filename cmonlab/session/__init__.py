@@ -142,6 +142,23 @@ class Session(Delays):
         store.save(Path(path), self._columns, self.manifest, self._cells, self._notes)
         return Path(path)
 
+    def export(
+        self, path: str | Path, *, table: str | None = None, journeys: int | list[int] | None = None,
+        packets: str | None = None,
+    ) -> Path:  # fmt: skip
+        """Write the session, or a table of it, for other programs; see `cmonlab.export.export`.
+
+        Raises
+        ------
+        UnknownName
+            There is no format of this suffix, no such table or journey.
+        ExportError
+            The file exists or cannot be written, or the session has no journey.
+        """
+        from ..export import export
+
+        return export(self, path, table=table, journeys=journeys, packets=packets)
+
     def typical(self, direction: str | None = None) -> int:
         """Return the number of the complete journey with the median one-way delay.
 

@@ -53,7 +53,9 @@ OWNERS = {
     "bcc": ("kernel/compiler.py",),
     "nats": ("transport/",),
     "docker": ("topology/",),
-    "scapy": ("calibrate/packets.py",),
+    "scapy": ("calibrate/packets.py", "export/headers.py"),
+    "pcapng": ("export/pcapng.py",),
+    "perfetto": ("export/trace.py",),
     "plotly": ("plot/", "widgets/", "report.py"),
 }
 #: Tables and figures know nothing of the live path.
