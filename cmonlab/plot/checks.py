@@ -7,12 +7,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px
-from .style import FAILED, NEUTRAL, color
+from .style import FAILED, FAINT, NEUTRAL, color
 from .text import counted, digits, duration, fold, plain
 
 COLUMNS = ("group", "name", "truth", "measured", "error", "unit", "tolerance", "pass")
 EDGE = 3.0  # errors beyond so many tolerances are drawn at the edge
-_BAND = "rgba(138,147,163,0.18)"
 _NAME_WIDTH = 48
 
 
@@ -46,7 +45,7 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     names = list(dict.fromkeys(table["_situation"]))
     table = table.assign(_x=in_tolerances(table), _y=table["_situation"].map(names.index))
     figure = go.Figure()
-    figure.add_vrect(x0=-1, x1=1, fillcolor=_BAND, line_width=0, layer="below")
+    figure.add_vrect(x0=-1, x1=1, fillcolor=FAINT, line_width=0, layer="below")
     for passed, marker in (
         (True, {"color": color(0), "symbol": "circle", "size": 9, "opacity": 0.7}),
         (False, {"color": FAILED, "symbol": "x", "size": 10}),

@@ -42,7 +42,7 @@ def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, mos
     """
     need(hops_table, ("segment", "segment_ns"))
     title = "Tail of each segment's time" if tail else "Distribution of each segment's time"
-    times = _by_segment(hops_table)
+    times = times_by_segment(hops_table)
     if not times:
         return empty(title, "No segment was passed, so there is no time to draw.", caption)
     keep = set(sorted(times, key=lambda name: times[name].sum(dtype=float), reverse=True)[:most])
@@ -87,7 +87,7 @@ def points(ordered: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndar
     return x, np.searchsorted(ordered, x, "right") / n, 1 - np.searchsorted(ordered, x, "left") / n
 
 
-def _by_segment(table: pd.DataFrame) -> dict[str, np.ndarray]:
+def times_by_segment(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the times of each segment, in the order in which the table first names them."""
     segments = table["segment"].astype("category").cat
     names, codes = segments.categories.astype(str), segments.codes.to_numpy()
@@ -116,13 +116,17 @@ def _add(figure: go.Figure, name: str, index: int, ordered: np.ndarray, tail: bo
     return entry
 
 
-def _axes(figure: go.Figure, ranges: list[tuple], tail: bool) -> None:
-    low, high = (math.log10(pick(row[i] for row in ranges) / 1e3) for pick, i in ((min, 0), (max, 1)))
+def log_axis(low_ns: float, high_ns: float) -> dict:
+    """Return a logarithmic axis in µs that holds times from one to the other, whole powers of ten at its ends."""
+    low, high = (math.log10(ns / 1e3) for ns in (low_ns, high_ns))
     low, high = math.floor(low + 1e-9), max(math.ceil(high - 1e-9), math.floor(low) + 1)
-    figure.update_xaxes(
-        title_text="Time in the segment (µs, logarithmic)", type="log", range=[low - 0.02, high + 0.02],
-        dtick="D2" if high - low <= 2 else 1, exponentformat="none", separatethousands=True,
-    )  # fmt: skip
+    return {"type": "log", "range": [low - 0.02, high + 0.02], "dtick": "D2" if high - low <= 2 else 1,
+            "exponentformat": "none", "separatethousands": True}  # fmt: skip
+
+
+def _axes(figure: go.Figure, ranges: list[tuple], tail: bool) -> None:
+    low, high = (pick(row[i] for row in ranges) for pick, i in ((min, 0), (max, 1)))
+    figure.update_xaxes(title_text="Time in the segment (µs, logarithmic)", **log_axis(low, high))
     if not tail:
         figure.update_yaxes(title_text="Share of packets, F (%)", range=[-0.01, 1.02], tickvals=np.linspace(0, 1, 6),
                             ticktext=["0", "20", "40", "60", "80", "100"])  # fmt: skip

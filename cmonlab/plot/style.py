@@ -7,6 +7,7 @@ from functools import cache
 import plotly.graph_objects as go
 
 from ..errors import UnknownName
+from .scale import colors
 
 # Six colours that stay apart for every kind of colour blindness and on both backgrounds: five of Okabe and Ito's
 # eight (https://jfly.uni-koeln.de/color/, 2008) and Tol's olive in place of yellow and black, which vanish on white
@@ -21,6 +22,7 @@ FAILED = "#B3123A"
 # What a segment's time is spent on looks the same in every figure.
 KINDS = ("processing", "queueing", "softirq", "scheduling")
 NEUTRAL = "#8A93A3"
+FAINT = "rgba(138,147,163,0.18)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 
 _THEMES = {
@@ -49,6 +51,14 @@ def kind_fill(kind: str) -> dict:
 def stroke(index: int, width: float = 2.0) -> dict:
     """Return the line at this index: colour, and beyond the palette a dash (30 differ)."""
     return {"color": color(index), "dash": DASHES[index // len(PALETTE) % len(DASHES)], "width": width}
+
+
+def loss_color(share: float) -> str:
+    """Return the colour of packet loss, from little to much: a warning's, its transparency fits both papers."""
+    return f"rgba(213,94,0,{0.25 + 0.75 * share:.3g})"
+
+
+LOSS = [[share, loss_color(share)] for share in (0.0, 1.0)]
 
 
 @cache
@@ -85,5 +95,30 @@ def template(theme: str = "light") -> go.layout.Template:
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": hue["line"], "activecolor": hue["ink"]},
         "bargap": 0.28, "separators": ".,",
     }  # fmt: skip
+    layout |= _scale(theme, hue)
     bar = go.Bar(marker={"line": {"color": hue["paper"], "width": 1}})
-    return go.layout.Template(layout=layout, data={"bar": [bar]})
+    sankey = go.Sankey(node={"line": {"color": hue["paper"], "width": 1}}, textfont={"shadow": "none"})
+    return go.layout.Template(layout=layout, data={"bar": [bar], "sankey": [sankey]})
+
+
+def _scale(theme: str, hue: dict) -> dict:
+    """Return the colours of values: of the colour axes, and of lines that name their step (``step(i)``)."""
+    shades = colors(theme)
+    scale = [[i / (len(shades) - 1), shade] for i, shade in enumerate(shades)]
+    bar = {"outlinewidth": 0, "thickness": 14, "tickfont": {"size": 11, "color": hue["ink"]},
+           "title": {"side": "right", "font": {"size": 12, "color": hue["quiet"]}}}  # fmt: skip
+    lines = [{"name": f"step {i}", "visible": False, "line": {"color": shade}} for i, shade in enumerate(shades)]
+    return {"coloraxis": {"colorscale": scale, "colorbar": bar}, "shapes": lines}
+
+
+def light(figure: go.Figure) -> go.Figure:
+    """Make a figure light, for paper; return the same figure."""
+    return figure.update_layout(template=template("light"))
+
+
+def dark(figure: go.Figure) -> go.Figure:
+    """Make a figure dark: text, grid, colour scales and all; return the same figure.
+
+    It works for any figure of this package, whenever it was made, a ``FigureWidget`` on display too.
+    """
+    return figure.update_layout(template=template("dark"))

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import textwrap
 
 
 def plain(value: object) -> str:
     """Return text that plotly draws as it stands, markup included."""
     return html.escape(str(value), quote=False)
+
+
+def natural(name: object) -> list[tuple[bool, int, str]]:
+    """Return the key that sorts names as people do: c2 before c10."""
+    return [
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", str(name))
+    ]
 
 
 def duration(ns: float) -> str:

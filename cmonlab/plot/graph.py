@@ -1,0 +1,272 @@
+"""The topology as a graph: what is connected to what, and how each edge fares."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..errors import UnknownName
+from .frame import empty, frame, need
+from .places import Block, Node, Places, blocks, nodes
+from .places import places as place_nodes
+from .scale import STEPS, bar, span, step_of
+from .style import FAINT, LOSS, NEUTRAL, PALETTE, WARNING, loss_color
+from .text import count, counted, digits, duration, percent, plain
+
+TITLE = "Topology"
+EDGES = ("src", "dst", "packets", "throughput_bps", "delay_p50_ns", "delay_p99_ns", "dropped", "loss")
+#: What an edge's colour means: title of the colour bar, and of both ways' values the one that is drawn.
+MEANINGS = {
+    "delay": "Delay, p50 of the slower way (µs, logarithmic)",
+    "throughput": "Throughput, both ways (Mbit/s, logarithmic)",
+    "loss": "Loss, the worse way (%, logarithmic)",
+}
+SYMBOLS = {
+    "container": ("circle", PALETTE[0], 9),
+    "bridge": ("square", PALETTE[2], 15),
+    "tunnel": ("diamond", PALETTE[3], 14),
+    "interface": ("triangle-up", NEUTRAL, 12),
+    "host": ("hexagon", PALETTE[1], 17),
+}
+_MOST_LABELS = 32
+CROWD = 64  # nodes and edges beyond which they are drawn smaller
+
+
+def topology(
+    links: pd.DataFrame, edges: pd.DataFrame | None = None, *, by: str = "delay", places: Places | None = None,
+    caption: str = "",
+) -> go.Figure:  # fmt: skip
+    """Draw a topology; each edge coloured by what crossing it took, how much passed, or what was lost.
+
+    Parameters
+    ----------
+    links : DataFrame
+        Columns of ``schema.TABLES["topology"]``.
+    edges : DataFrame, optional
+        Columns of ``schema.TABLES["edges"]``; of several windows the last one is drawn. An edge without a row, or
+        without packets, is grey.
+    by : {"delay", "throughput", "loss"}
+        What colours mean; a cross marks an edge on which packets were dropped, whatever they mean.
+    places : mapping of str to (float, float), optional
+        From `places`; by default those of this topology alone.
+    caption : str
+        Drawn below.
+
+    Returns
+    -------
+    Figure
+        Nodes carry ``customdata`` rows ``("node", name, "")``, edges ``("edge", a, b)`` at an invisible marker in
+        their middle. `topology_update` gives what changes; it is the same traces, in the same order.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing, or colours cannot mean that.
+    """
+    if by not in MEANINGS:
+        raise UnknownName("meaning of colours", by, MEANINGS)
+    known = nodes(links)
+    if not known:
+        return empty(TITLE, "No interface is known, so there is no topology to draw.", caption)
+    figure = go.Figure()
+    figure.add_scatter(mode="markers", hoverinfo="text", showlegend=False,
+                       marker={"size": 16, "opacity": 0, "coloraxis": "coloraxis"})  # fmt: skip
+    figure.add_scatter(mode="markers", hoverinfo="skip", name="packets dropped", showlegend=True,
+                       marker={"symbol": "x", "size": 10, "color": WARNING})  # fmt: skip
+    figure.add_scatter(mode="text", hoverinfo="skip", showlegend=False, textposition="bottom right")
+    for kind, (symbol, color, size) in SYMBOLS.items():
+        figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False,
+                           marker={"symbol": symbol, "size": size, "color": color})  # fmt: skip
+    update = topology_update(links, edges, by=by, places=places)
+    figure.update_layout(shapes=[{"type": "path", "path": "M0,0Z"} for _ in update["layout"]["shapes"]])
+    figure.update(update)
+    rows = len({block.top for block in blocks(links, known)})
+    contents = ", ".join(counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
+                         for kind in SYMBOLS if any(n.kind == kind for n in known.values()))  # fmt: skip
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    return frame(figure, title=TITLE, subtitle=f"{contents}. Grey: no traffic was seen.", caption=caption,
+                 legend=[["packets dropped", *SYMBOLS]], plot_px=max(430, 330 * rows))  # fmt: skip
+
+
+def topology_update(
+    links: pd.DataFrame, edges: pd.DataFrame | None = None, *, by: str = "delay", places: Places | None = None,
+) -> dict:  # fmt: skip
+    """Return what changes in a figure of `topology`: ``figure.update(topology_update(…))`` draws it in place.
+
+    Parameters
+    ----------
+    links, edges, by, places
+        As for `topology`. Keep the places: ``now = places(links, before)``.
+
+    Returns
+    -------
+    dict
+        ``data``, one entry a trace, and ``layout``; it fits any figure that `topology` made, a ``FigureWidget`` too.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing, or colours cannot mean that.
+    """
+    known = nodes(links)
+    hosts = blocks(links, known)
+    at = places if places is not None else place_nodes(links)
+    ways = _ways(edges)
+    ends = [(str(a), str(b)) for a, b in zip(links["a"], links["b"], strict=True)]
+    value = _values(ends, ways, by)
+    low, high = span(value)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(value > 0, np.log10(value), np.where(value == 0, low, np.nan))
+    lines = np.array([(*at[a], *at[b]) for a, b in ends]).reshape(-1, 4)
+    axis = bar(MEANINGS[by], low, high) | {"colorscale": LOSS if by == "loss" else None}
+    # Without a value there is nothing to read off a colour bar.
+    axis["showscale"] = bool((value > 0).any())
+    ranges = {"xaxis": (min(b.left for b in hosts), max(b.right for b in hosts)),
+              "yaxis": (min(b.bottom for b in hosts), max(b.top for b in hosts))} if hosts else {}  # fmt: skip
+    # No loss is no little loss.
+    logs = np.where((value == 0) & (by == "loss"), np.nan, logs)
+    return {
+        "data": [*_edge_traces(links, ends, lines, np.nan_to_num(logs, nan=low), ways), _names(hosts, at),
+                 *_node_traces(known, hosts, at, ends)],
+        "layout": {"coloraxis": axis, "shapes": _shapes(hosts, lines, logs, (low, high), by),
+                   **{name: {"range": [low - 0.05, high + 0.05]} for name, (low, high) in ranges.items()}},
+    }  # fmt: skip
+
+
+def _ways(edges: pd.DataFrame | None) -> dict[tuple[str, str], dict]:
+    """Return the last row of each way."""
+    if edges is None:
+        return {}
+    need(edges, EDGES)
+    columns = [edges[name].tolist() for name in EDGES]
+    return {(str(row[0]), str(row[1])): dict(zip(EDGES, row, strict=True)) for row in zip(*columns, strict=True)}
+
+
+def _values(ends: list[tuple[str, str]], ways: Mapping, by: str) -> np.ndarray:
+    """Return each edge's value in the unit of the colour bar, NaN without traffic."""
+    if by not in MEANINGS:
+        raise UnknownName("meaning of colours", by, MEANINGS)
+    column, unit = {"delay": ("delay_p50_ns", 1e-3), "throughput": ("throughput_bps", 1e-6), "loss": ("loss", 100.0)}[
+        by
+    ]
+    found = np.full(len(ends), np.nan)
+    for number, (a, b) in enumerate(ends):
+        rows = [ways[way] for way in ((a, b), (b, a)) if way in ways]
+        values = [row[column] * unit for row in rows if _busy(row) and math.isfinite(row[column])]
+        if values:
+            found[number] = sum(values) if by == "throughput" else max(values)
+    return found
+
+
+def _busy(row: Mapping | None) -> bool:
+    """Tell whether anything passed, or should have."""
+    return row is not None and (row["packets"] > 0 or row["dropped"] > 0)
+
+
+def _shapes(hosts: list[Block], lines: np.ndarray, logs: np.ndarray, ends: tuple[float, float], by: str) -> list[dict]:
+    """Return the hosts' ground, the edges without a value, and those of each step of the scale."""
+    ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
+    width = 2.5 if len(lines) <= CROWD else 1.5
+    step = np.where(np.isfinite(logs), step_of(np.nan_to_num(logs), *ends), -1)
+    found = [_path("".join(ground) if len(hosts) > 1 else "", fillcolor=FAINT, line={"width": 0})]
+    found.append(_path(_lines(lines[step < 0]), line={"color": NEUTRAL, "width": width / 2}))
+    for number in range(STEPS):
+        color = loss_color(number / (STEPS - 1)) if by == "loss" else None
+        found.append(_path(_lines(lines[step == number]), templateitemname=f"step {number}",
+                           line={"width": width, "color": color}))  # fmt: skip
+    return found
+
+
+def _path(path: str, **style) -> dict:
+    return {"type": "path", "path": path or "M0,0Z", "visible": bool(path), "layer": "below", **style}
+
+
+def _lines(lines: np.ndarray) -> str:
+    return "".join(f"M{ax:.4g},{ay:.4g}L{bx:.4g},{by:.4g}" for ax, ay, bx, by in lines)
+
+
+def _edge_traces(links: pd.DataFrame, ends: list, lines: np.ndarray, colors: np.ndarray, ways: Mapping) -> list[dict]:
+    """Return the invisible middles of the edges, and the crosses on those with dropped packets."""
+    middle = (lines[:, :2] + lines[:, 2:]) / 2
+    lost = np.array([any(_busy(ways.get(way)) and ways[way]["dropped"] > 0 for way in ((a, b), (b, a)))
+                     for a, b in ends], bool)  # fmt: skip
+    kinds = links["kind"].astype(str)
+    return [
+        {"x": middle[:, 0], "y": middle[:, 1], "marker": {"color": colors},
+         "customdata": [["edge", a, b] for a, b in ends],
+         "hovertext": [_told(a, b, kind, ways) for (a, b), kind in zip(ends, kinds, strict=True)]},
+        {"x": middle[lost, 0], "y": middle[lost, 1]},
+    ]  # fmt: skip
+
+
+def _told(a: str, b: str, kind: str, ways: Mapping) -> str:
+    """Return what there is to know of an edge, way by way."""
+    text = [f"<b>{plain(a)} – {plain(b)}</b> ({plain(kind)})"]
+    for src, dst in ((a, b), (b, a)):
+        row = ways.get((src, dst))
+        if not _busy(row):
+            text.append(f"→ {plain(dst)}: no traffic was seen")
+            continue
+        text.append(
+            f"→ {plain(dst)}: {counted(row['packets'], 'packet', 'packets')}, "
+            f"{digits(row['throughput_bps'] / 1e6)} Mbit/s<br>   p50 {duration(row['delay_p50_ns'])}, "
+            f"p99 {duration(row['delay_p99_ns'])}, dropped {count(row['dropped'])} ({percent(row['loss'])})"
+        )
+    return "<br>".join(text)
+
+
+def _names(hosts: list[Block], at: Places) -> dict:
+    """Return the names of hosts, where there is more than one, and of what containers stand around."""
+    shown = [(b.left, b.top, f"<b>{plain(b.host or 'elsewhere')}</b>", "bottom right") for b in hosts if len(hosts) > 1]
+    for block in hosts:
+        # Between many spokes a name has room only further down, where the ring is open.
+        shown += [(x, y - (0.6 if len(names) > 24 else 0.1), plain(hub), "bottom center")
+                  for hub, x, y, names in block.rings if hub]  # fmt: skip
+    x, y, text, position = zip(*shown, strict=True) if shown else ((), (), (), ())
+    return {"x": x, "y": y, "text": text, "textposition": position}
+
+
+def _node_traces(known: Mapping[str, Node], hosts: list[Block], at: Places, ends: list) -> list[dict]:
+    """Return the nodes of each kind, with labels as far as there is room."""
+    centre = {name: (x, y) for block in hosts for _, x, y, names in block.rings for name in names}
+    shown = _labelled(known, hosts)
+    edges = Counter(name for pair in ends for name in pair)
+    found = []
+    for kind, (_, _, size) in SYMBOLS.items():
+        names = [name for name, node in known.items() if node.kind == kind]
+        found.append({
+            "x": [at[name][0] for name in names], "y": [at[name][1] for name in names],
+            "text": [plain(name) if name in shown else "" for name in names],
+            "textposition": [_beside(at[name], centre.get(name)) for name in names],
+            "marker": {"size": size if len(names) <= CROWD else 0.65 * size},
+            "customdata": [["node", name, ""] for name in names],
+            "hovertext": [f"<b>{plain(name)}</b><br>{kind}{known[name].host and f' on {plain(known[name].host)}'}"
+                          f"<br>{counted(edges[name], 'edge', 'edges')}" for name in names],
+            "showlegend": bool(names),
+        })  # fmt: skip
+    return found
+
+
+def _labelled(known: Mapping[str, Node], hosts: list[Block]) -> set[str]:
+    """Return the nodes whose names stand beside them: of a crowded ring each so-manyth."""
+    rings = [(hub, names) for block in hosts for hub, _, _, names in block.rings]
+    found = {name for name, node in known.items() if node.kind != "container"} - {hub for hub, _ in rings}
+    for _, names in rings:
+        room = min(_MOST_LABELS, 1400 / (7 * max(map(len, names)) + 14)) / math.sqrt(len(rings))
+        found.update(names[:: math.ceil(len(names) / max(room, 1))])
+    return found
+
+
+def _beside(place: tuple[float, float], centre: tuple[float, float] | None) -> str:
+    """Return on which side of a node its name stands: away from the centre of its ring, below what has none."""
+    if centre is None:
+        return "bottom center"
+    x, y = place[0] - centre[0], place[1] - centre[1]
+    if abs(x) < 0.35:
+        return "top center" if y > 0 else "bottom center"
+    return "middle right" if x > 0 else "middle left"

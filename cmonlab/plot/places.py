@@ -1,0 +1,175 @@
+"""Where the nodes of a topology are drawn: the same for the same names, and steady when others come and go."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import pandas as pd
+
+from .frame import need
+from .text import natural
+
+COLUMNS = ("a", "b", "a_kind", "b_kind", "a_host", "b_host")
+KINDS = {"container": "container", "bridge": "bridge", "vxlan": "tunnel", "geneve": "tunnel", "tunnel": "tunnel",
+         "host": "host", "namespace": "host"}  # fmt: skip
+# What a ring with its hub takes, and the row below it; the ring's radius is 1. The ring is open at the bottom, where
+# the hub's name stands and what leads away from it.
+WIDE, HIGH, BELOW, OPEN = 2.9, 2.4, 0.75, math.radians(60)
+_APART = 0.15
+Places = dict[str, tuple[float, float]]
+
+
+class Node(NamedTuple):
+    """One node of a topology.
+
+    Attributes
+    ----------
+    kind : str
+        container, bridge, tunnel, host or interface.
+    host : str
+    """
+
+    kind: str
+    host: str
+
+
+class Block(NamedTuple):
+    """The part of the drawing that belongs to a host.
+
+    Attributes
+    ----------
+    host : str
+    left, bottom, right, top : float
+    rings : list of (str, float, float, list of str)
+        Hub (empty where containers have none), its place and its containers.
+    """
+
+    host: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    rings: list[tuple[str, float, float, list[str]]]
+
+
+def nodes(links: pd.DataFrame) -> dict[str, Node]:
+    """Return the nodes of a topology by name, in natural order.
+
+    Raises
+    ------
+    UnknownName
+        A column of ``schema.TABLES["topology"]`` is missing.
+    """
+    need(links, COLUMNS)
+    found = {}
+    for end in ("a", "b"):
+        for name, kind, host in zip(*(links[end + rest].astype(str) for rest in ("", "_kind", "_host")), strict=True):
+            found.setdefault(name, Node(KINDS.get(kind, "interface"), host))
+    return {name: found[name] for name in sorted(found, key=natural)}
+
+
+def places(links: pd.DataFrame, before: Mapping[str, tuple[float, float]] | None = None) -> Places:
+    """Return where to draw each node of a topology.
+
+    Parameters
+    ----------
+    links : DataFrame
+        Columns of ``schema.TABLES["topology"]``.
+    before : mapping of str to (float, float), optional
+        What this function returned for the topology as it was: a container that is still at its bridge keeps its
+        place on the ring, and a new one goes to where there is most room.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        x and y of each node, in units of a ring's radius.
+    """
+    known = nodes(links)
+    found: Places = {}
+    for block in blocks(links, known):
+        for hub, x, y, members in block.rings:
+            if hub:
+                found[hub] = (x, y)
+            for name, angle in _angles(members, _kept(members, hub, before or {})).items():
+                found[name] = (x + math.cos(angle), y + math.sin(angle))
+        rest = [name for name, node in known.items() if node.host == block.host and name not in found]
+        rest.sort(key=lambda name: (known[name].kind, natural(name)))
+        step = (block.right - block.left) / max(len(rest), 1)
+        for number, name in enumerate(rest):
+            found[name] = (block.left + (number + 0.5) * step, block.bottom + BELOW / 2)
+    return found
+
+
+def blocks(links: pd.DataFrame, known: Mapping[str, Node]) -> list[Block]:
+    """Return what each host takes of the drawing, in rows from left to right and from top to bottom."""
+    rings: dict[str, dict[str, list[str]]] = {
+        host: {} for host in sorted({n.host for n in known.values()}, key=natural)
+    }
+    hubs = _hubs(links, known)
+    for name, node in known.items():
+        if node.kind == "container":
+            rings[node.host].setdefault(hubs[name], []).append(name)
+    widest = math.ceil(math.sqrt(1.8 * sum(max(1, len(each)) for each in rings.values())))
+    lower = any(_has_rest(known, host, each) for host, each in rings.items())
+    found, column, left, top = [], 0, 0.0, 0.0
+    for host, each in rings.items():
+        columns = max(1, len(each))
+        if column and column + columns > widest:
+            column, left, top = 0, 0.0, top - HIGH - BELOW * lower - _APART
+        placed = [(hub, left + WIDE * (number + 0.5), top - HIGH / 2, each[hub])
+                  for number, hub in enumerate(sorted(each, key=natural))]  # fmt: skip
+        right, bottom = left + WIDE * columns, top - HIGH - BELOW * lower
+        found.append(Block(host, left, bottom, right, top, placed))
+        column, left = column + columns, right + _APART
+    return found
+
+
+def _has_rest(known: Mapping[str, Node], host: str, rings: Mapping[str, list[str]]) -> bool:
+    """Tell whether a host has nodes that are neither containers nor what containers stand around."""
+    return any(n.host == host and n.kind != "container" and name not in rings for name, n in known.items())
+
+
+def _hubs(links: pd.DataFrame, known: Mapping[str, Node]) -> dict[str, str]:
+    """Return what each container stands around: the first neighbour on its host that is none, empty without one."""
+    beside = defaultdict(set)
+    for a, b in zip(links["a"].astype(str), links["b"].astype(str), strict=True):
+        beside[a].add(b)
+        beside[b].add(a)
+    return {
+        name: min((n for n in beside[name] if known[n].kind != "container" and known[n].host == node.host),
+                  key=natural, default="")
+        for name, node in known.items() if node.kind == "container"
+    }  # fmt: skip
+
+
+def _kept(members: list[str], hub: str, before: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Return the angles of those that stood on a ring around this hub."""
+    x, y = before.get(hub, (math.nan, math.nan))
+    return {
+        name: math.atan2(before[name][1] - y, before[name][0] - x) % math.tau
+        for name in members
+        if name in before and abs(math.hypot(before[name][0] - x, before[name][1] - y) - 1) < 1e-6
+    }
+
+
+def _angles(members: list[str], kept: Mapping[str, float]) -> dict[str, float]:
+    """Return the angle of each container on a ring, clockwise from the lower left."""
+    begin, whole = 1.5 * math.pi - OPEN / 2, math.tau - OPEN
+    if not kept:
+        step = whole / max(len(members), 1)
+        return {name: begin - (number + 0.5) * step for number, name in enumerate(members)}
+    turned = {name: (begin - angle) % math.tau for name, angle in kept.items()}
+    for name in members:
+        if name not in turned:
+            turned[name] = _widest(sorted(turned.values()), whole)
+    return {name: begin - turn for name, turn in turned.items()}
+
+
+def _widest(turns: list[float], whole: float) -> float:
+    """Return the middle of the widest gap that these leave between 0 and the whole."""
+    bounds = [0.0, *turns, whole]
+    return max(((b - a, (a + b) / 2) for a, b in pairwise(bounds)), key=lambda gap: gap[0])[1]

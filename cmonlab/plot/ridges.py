@@ -1,0 +1,128 @@
+"""The density of each segment's time, row by row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from .distribution import log_axis, times_by_segment
+from .frame import empty, frame, need, tick_labels
+from .style import KINDS, NEUTRAL, kind_fill
+from .text import count, counted, duration, plain
+
+TITLE = "Density of each segment's time"
+_POINTS = 256
+_HIGH = 1.5  # rows that a peak reaches over
+
+
+def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figure:
+    """Draw the density of each segment's time, a row a segment in the order of the path.
+
+    Parameters
+    ----------
+    hops_table : DataFrame
+        Columns ``segment``, ``kind`` and ``segment_ns`` of ``schema.TABLES["hops"]``; rows without a segment are
+        left out.
+    caption : str
+        Drawn below.
+    most : int
+        Segments drawn at most, those with the most time in all; the subtitle says what is left out.
+
+    Returns
+    -------
+    Figure
+        x in µs, logarithmic and shared; a density is of the logarithm, smoothed with a Gaussian of Silverman's width
+        (Density Estimation for Statistics and Data Analysis, 1986), and every row is as high as the others. The mark
+        is the median.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(hops_table, ("segment", "kind", "segment_ns"))
+    times = times_by_segment(hops_table)
+    if not times:
+        return empty(TITLE, "No segment was passed, so there is no time to draw.", caption)
+    kinds = hops_table.drop_duplicates("segment").set_index("segment")["kind"].astype(str).to_dict()
+    keep = set(sorted(times, key=lambda name: times[name].sum(dtype=float), reverse=True)[:most])
+    shown = [name for name in times if name in keep]
+    figure, medians = go.Figure(), []
+    low = min(max(int(times[name].min()), 1) for name in shown)
+    high = max(max(int(times[name].max()), 1) for name in shown)
+    # The upper rows first, so that a peak stands before the row above it.
+    for row, name in enumerate(shown):
+        values = np.maximum(times[name], 1)
+        medians.append(float(np.median(values)))
+        _add(figure, len(shown) - 1 - row, name, kinds[name], values, medians[-1])
+    present = [kind for kind in KINDS if kind in {kinds[name] for name in shown}]
+    for kind in present:
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=kind, hoverinfo="skip",
+                           marker={**kind_fill(kind), "symbol": "square", "size": 11})  # fmt: skip
+    labels = tick_labels(shown, (f"p50 {duration(ns)}, n {count(times[name].size)}"
+                                 for name, ns in zip(shown, medians, strict=True)))  # fmt: skip
+    figure.update_xaxes(title_text="Time in the segment (µs, logarithmic)", **log_axis(low, high))
+    figure.update_yaxes(title_text="", tickvals=list(range(len(shown) - 1, -1, -1)), ticktext=labels, showgrid=False,
+                        range=[-0.25, len(shown) - 1 + _HIGH + 0.1])  # fmt: skip
+    subtitle = "Every row is as high as the others; the mark is its median. Colours tell what the time is spent on."
+    if len(times) > len(shown):
+        subtitle += f" Not drawn: {counted(len(times) - len(shown), 'segment', 'segments')} with less time."
+    height = int(54 * (len(shown) + _HIGH))
+    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, legend=[present],
+                 plot_px=height, least_px=height)  # fmt: skip
+
+
+def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the density of the decimal logarithm of these times.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Nanoseconds, at least 1.
+
+    Returns
+    -------
+    x : ndarray of float64, shape (256,)
+        Logarithms, three widths of the kernel beyond the least and the greatest.
+    y : ndarray of float64, shape (256,)
+        Their density; its integral is 1.
+    """
+    logs = np.log10(values)
+    spread = min(float(logs.std()), float(np.subtract(*np.percentile(logs, [75, 25]))) / 1.34 or math.inf)
+    # Equal times have no spread; then the kernel alone is drawn, 2% wide.
+    width = max(0.9 * spread * logs.size**-0.2, 0.01)
+    x = np.linspace(logs.min() - 3 * width, logs.max() + 3 * width, _POINTS)
+    step = x[1] - x[0]
+    counts = np.bincount(np.rint((logs - x[0]) / step).astype(int), minlength=_POINTS)[:_POINTS]
+    reach = math.ceil(4 * width / step)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
+    y = np.convolve(counts, kernel)[reach : reach + _POINTS]
+    return x, y / (y.sum() * step)
+
+
+def _add(figure: go.Figure, base: int, name: str, kind: str, values: np.ndarray, median: float) -> None:
+    x, y = density(values)
+    color = kind_fill(kind)["color"]
+    top = base + y / y.max() * _HIGH
+    p90, p99 = np.percentile(values, [90, 99])
+    hover = (
+        f"<b>{plain(name)}</b><br>{plain(kind)}<br>p50 {duration(median)}, p90 {duration(p90)}, "
+        f"p99 {duration(p99)}<br>from {duration(values.min())} to {duration(values.max())}, n {count(values.size)}"
+    )
+    us = 10**x / 1e3
+    figure.add_scatter(
+        x=np.concatenate([us, us[::-1]]), y=np.concatenate([top, np.full(us.size, float(base))]), mode="lines",
+        fill="toself", fillcolor=_clear(color), line={"color": color, "width": 1.5}, name=plain(name),
+        hoveron="fills+points", hoverinfo="text", text=hover, showlegend=False,
+    )  # fmt: skip
+    at = np.interp(math.log10(median), x, top)
+    figure.add_scatter(x=[median / 1e3] * 2, y=[base, at], mode="lines", line={"color": color, "width": 3},
+                       hoverinfo="skip", showlegend=False)  # fmt: skip
+
+
+def _clear(color: str) -> str:
+    red, green, blue = (int((color if color.startswith("#") else NEUTRAL)[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.45)"
