@@ -10,6 +10,7 @@
     ├── TopologyError     a description that cannot be
     ├── UnknownName       no template, workload, container, point or column of that name
     ├── SessionError      a session directory is missing, damaged or in the way
+    ├── PageError         the dashboard's page cannot be served
     ├── TransportError    messages between processes do not get through
     └── WorkloadError     a workload could not run or failed
 
@@ -63,6 +64,10 @@ class SessionError(CmonlabError):
 
 class TopologyError(CmonlabError):
     """A topology is described in a way that cannot be."""
+
+
+class PageError(CmonlabError):
+    """The dashboard's page cannot be served."""
 
 
 class TransportError(CmonlabError):
