@@ -10,7 +10,13 @@ from importlib import metadata as _metadata
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from . import agent, errors, export, plot, schema
+    from . import (
+        agent,
+        errors,
+        export,
+        plot,
+        schema,
+    )
     from .errors import CmonlabError
     from .probe import Probe
     from .recording import record
@@ -23,10 +29,23 @@ __version__ = _metadata.version("cmonlab")
 
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
-    "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
-    "Session": "session", "Sockperf": "workload", "agent": "", "errors": "", "export": "", "load_rules": "rules",
-    "open": "session", "plot": "", "record": "recording", "schema": "", "templates": "topology",
-}  # fmt: skip
+    "CmonlabError": "errors",
+    "Iperf": "workload",
+    "Memcached": "workload",
+    "Probe": "probe",
+    "Rule": "rules",
+    "Session": "session",
+    "Sockperf": "workload",
+    "agent": "",
+    "errors": "",
+    "export": "",
+    "load_rules": "rules",
+    "open": "session",
+    "plot": "",
+    "record": "recording",
+    "schema": "",
+    "templates": "topology",
+}
 
 __all__ = [
     "CmonlabError",

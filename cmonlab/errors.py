@@ -12,6 +12,7 @@
     ├── SessionError      a session directory is missing, damaged or in the way
     ├── ExportError       a session cannot be written in another format
     ├── ArtifactError     an archive of a project is damaged, unsafe or cannot be made
+    ├── PageError         the dashboard's page cannot be served
     ├── TransportError    messages between processes do not get through
     └── WorkloadError     a workload could not run or failed
 
@@ -73,6 +74,10 @@ class ArtifactError(CmonlabError):
 
 class TopologyError(CmonlabError):
     """A topology is described in a way that cannot be."""
+
+
+class PageError(CmonlabError):
+    """The dashboard's page cannot be served."""
 
 
 class TransportError(CmonlabError):

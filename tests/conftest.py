@@ -1,13 +1,14 @@
-"""Tiers of tests: unit, and what a host must be able to do for kernel and docker.
+"""Tiers of tests: unit, and what a host must be able to do for kernel, docker and browser.
 
 The tier is the folder under ``tests/`` (or the marker).  Where a host lacks the
 capability its tests are skipped, and the summary says so.  ``CMONLAB_REQUIRE``
-(``kernel,docker``, set by ``make test`` where root and BTF are there) turns such
+(``kernel,docker``, set by ``make test`` where root and BTF are there, and ``browser``) turns such
 skips into failures, and so is a required tier of which nothing ran.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections import Counter
@@ -43,8 +44,19 @@ def _docker_lacks() -> str:
     return ""
 
 
+#: Names of Chromium, and of what is built from it.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def _browser_lacks() -> str:
+    if not any(map(shutil.which, BROWSERS)):
+        return f"no {', '.join(BROWSERS)} on PATH: use `make setup`"
+    missing = [name for name in ("playwright", "jupyterlab", "voila") if not importlib.util.find_spec(name)]
+    return f"Python packages are missing ({', '.join(missing)}): use `make setup`" if missing else ""
+
+
 #: Tier → function that names what this host lacks, empty if nothing.
-LACKS = {"kernel": _kernel_lacks, "docker": _docker_lacks}
+LACKS = {"kernel": _kernel_lacks, "docker": _docker_lacks, "browser": _browser_lacks}
 
 
 class Tiers:
@@ -89,8 +101,9 @@ class Tiers:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item):
-        if reason := self.lacks.get(_tier_of(item)):
-            pytest.skip(reason)
+        for tier in _tiers_of(item):
+            if reason := self.lacks.get(tier):
+                pytest.skip(reason)
 
     def pytest_sessionfinish(self, session, exitstatus):
         collect_only = session.config.getoption("collectonly")
@@ -122,9 +135,13 @@ def _folder_tier(path: Path) -> str:
     return parts[0] if parts and parts[0] in LACKS else "unit"
 
 
+def _tiers_of(item) -> list[str]:
+    """Return the tiers whose capabilities a test needs; the last one is its own."""
+    return [tier for tier in LACKS if item.get_closest_marker(tier)] or [_folder_tier(item.path)]
+
+
 def _tier_of(item) -> str:
-    marked = [tier for tier in LACKS if item.get_closest_marker(tier)]
-    return marked[-1] if marked else _folder_tier(item.path)
+    return _tiers_of(item)[-1]
 
 
 def pytest_configure(config):

@@ -189,6 +189,31 @@ def live(
 
 
 @app.command()
+def dashboard(
+    url: Annotated[
+        str | None, typer.Option(help="NATS server of an agent (token in CMONLAB_NATS_TOKEN); by default this host's.")
+    ] = None,
+    host: agents.Host = "",
+    template: Annotated[str | None, typer.Option(help="Deploy containers of this template, and watch them.")] = None,
+    containers: Annotated[int, typer.Option(help="How many containers the template has.")] = 4,
+    workload: Annotated[str, typer.Option(help="What runs between them, as with `cmonlab record`.")] = "memcached",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for a free one.")] = 0,
+    theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+) -> None:
+    """Serve the live dashboard as a page of its own, on loopback.
+
+    Of the agent that runs here (or elsewhere: --url), or with --template of a lab and an agent made for it, until
+    Ctrl-C. The address holds a random token; a fixed one is taken from CMONLAB_DASHBOARD_TOKEN.
+    """
+    from .dashboard import THEMES, Request, run
+
+    if theme not in THEMES:
+        raise UnknownName("theme", theme, THEMES)
+    run(Request(url, host, template, containers, workload, port, theme, browser))
+
+
+@app.command()
 def collect(
     out: Annotated[Path, typer.Option(help="New directory for the session.")],
     seconds: Annotated[float, typer.Option(help="How long.")] = 10.0,

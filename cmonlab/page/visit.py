@@ -1,0 +1,27 @@
+"""What the kernel of a visit runs: a dashboard of the agent that its environment names."""
+
+from __future__ import annotations
+
+import html
+import os
+
+from ..errors import CmonlabError
+
+HOST_VARIABLE = "CMONLAB_DASHBOARD_HOST"
+
+
+def show() -> None:
+    """Connect to the agent and display its dashboard; an error is shown in words."""
+    from IPython.display import HTML, display
+
+    import cmonlab as cm
+
+    try:
+        display(cm.dashboard(cm.agent.connect(os.environ.get(HOST_VARIABLE, ""))))
+    except CmonlabError as error:
+        display(HTML(_told(error)))
+
+
+def _told(error: CmonlabError) -> str:
+    rows = [("", error.what), ("why: ", error.why), ("fix: ", error.fix)]
+    return "".join(f"<p>{word}{html.escape(text)}</p>" for word, text in rows if text)

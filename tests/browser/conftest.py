@@ -1,0 +1,46 @@
+"""A browser, and the servers it looks at, each started once."""
+
+
+import pytest
+
+from .servers import JupyterLab
+from .watch import chromium, open_pages, picture, visited
+
+
+# Not for the session: while Playwright runs, nothing else can run an event loop in this thread.
+@pytest.fixture(scope="package")
+def browser():
+    """The host's Chromium."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser):
+    """Return a function that opens a page in the browser; see `watch.visited`."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda url, **context: stack.enter_context(visited(browser, url, **context))
+
+
+@pytest.fixture(scope="package")
+def jupyterlab(tmp_path_factory):
+    """A JupyterLab server over an empty directory."""
+    with JupyterLab(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Add pictures of the open pages to the report of a failure."""
+    report = yield
+    if report.failed and open_pages:
+        try:
+            files = picture(f"{item.name}-{report.when}")
+            report.sections.append(("pictures", "\n".join(map(str, files))))
+        except Exception as error:  # of the browser, which may be why the test failed
+            report.sections.append(("pictures", f"none: {error}"))
+        told = [line for page in open_pages for line in page.told[-30:]]
+        report.sections.append(("consoles", "\n".join(told)))
+    return report

@@ -1,0 +1,107 @@
+"""Servers that the browser looks at, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+_START_S, _STOP_S = 60.0, 30.0
+
+
+def wait_until(condition, seconds: float, what: str):
+    """Poll a condition until it is true; return what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.02)
+    return found
+
+
+class Server:
+    """A process that prints to a file; a context manager."""
+
+    def __init__(self, argv: list[str], log: Path, cwd: Path, env: dict[str, str]):
+        self.log = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                argv, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)} | env, stdin=subprocess.DEVNULL,
+                stdout=stream, stderr=subprocess.STDOUT,
+                # A background shell ignores Ctrl-C, and its children would inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )  # fmt: skip
+
+    def wait_for(self, condition, what: str):
+        """Wait until a condition is true, while the process runs."""
+
+        def runs():
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log.read_text()}"
+            return condition()
+
+        return wait_until(runs, _START_S, what)
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGTERM)
+
+
+class JupyterLab(Server):
+    """JupyterLab with directories of its own, so that no configuration of the user's is read or changed.
+
+    Attributes
+    ----------
+    directory : Path
+        What its file browser shows.
+    url : str
+        With the token.
+    """
+
+    def __init__(self, path: Path):
+        self.directory = path / "notebooks"
+        self.directory.mkdir()
+        settings = path / "settings/@jupyterlab/apputils-extension"
+        settings.mkdir(parents=True)
+        # Else it asks whether it may fetch news, over the notebook.
+        news = {"fetchNews": "false", "checkForUpdates": False}
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
+        names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
+        env = {f"JUPYTER_{name}_DIR": str(path / folder) for name, folder in names.items()}
+        env |= {"JUPYTERLAB_SETTINGS_DIR": str(path / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(path / "spaces")}
+        token = secrets.token_urlsafe(24)
+        env |= {"IPYTHONDIR": str(path / "ipython"), "JUPYTER_TOKEN": token}
+        argv = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
+        super().__init__(argv, path / "lab.log", self.directory, env)
+        file = path / "runtime" / f"jpserver-{self.process.pid}.json"
+        told = self.wait_for(lambda: _json(file), "JupyterLab")
+        self.url = f"http://127.0.0.1:{told['port']}/lab/tree/{{}}?token={token}"
+
+    def notebook(self, name: str) -> str:
+        """Return the address at which a notebook is opened."""
+        return self.url.format(name)
+
+
+def _json(file: Path):
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
