@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from . import agent, errors, plot, schema
+    from .comparison import compare
     from .errors import CmonlabError
     from .probe import Probe
     from .recording import record
@@ -23,7 +24,7 @@ __version__ = _metadata.version("cmonlab")
 
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
-    "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
+    "CmonlabError": "errors", "compare": "comparison", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
     "Session": "session", "Sockperf": "workload", "agent": "", "errors": "", "load_rules": "rules",
     "open": "session", "plot": "", "record": "recording", "schema": "", "templates": "topology",
 }  # fmt: skip
@@ -37,6 +38,7 @@ __all__ = [
     "Session",
     "Sockperf",
     "agent",
+    "compare",
     "errors",
     "load_ipython_extension",
     "load_rules",
