@@ -24,8 +24,9 @@ __version__ = _metadata.version("cmonlab")
 
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
-    "CmonlabError": "errors", "compare": "comparison", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
-    "Session": "session", "Sockperf": "workload", "agent": "", "errors": "", "load_rules": "rules",
+    "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
+    "Session": "session", "Sockperf": "workload", "agent": "", "compare": "comparison", "errors": "",
+    "load_rules": "rules",
     "open": "session", "plot": "", "record": "recording", "schema": "", "templates": "topology",
 }  # fmt: skip
 

@@ -241,7 +241,7 @@ def _few_beyond(row, where: str) -> list[str]:
 
 def _none_dropped(row, where: str) -> list[str]:
     """Tell what an interval from 0 to 0 hides: of n packets none was dropped (Hanley and Lippman-Hand 1983, JAMA)."""
-    if row.metric != "loss" or row.value > 0 and row.baseline_value > 0:
+    if row.metric != "loss" or (row.value > 0 and row.baseline_value > 0):
         return []
     most = 3 / min(row.n if row.value == 0 else row.baseline_n, row.baseline_n if row.baseline_value == 0 else row.n)
     return [f"{where}: a side dropped no packet, so no interval tells its loss; it may be up to {most:.2g} (3 / n)"]

@@ -19,8 +19,6 @@ from .errors import SessionError, UnknownName
 from .session import Session, open
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     One = Session | str | os.PathLike
 _SHOWN = ("direction", "name", "statistic", "value", "difference", "low", "high", "verdict")
 
@@ -235,7 +233,7 @@ class Comparison:
         other = next(pair.name for pair in self.pairs)
         return [pair for pair in self.pairs if pair.name == (other if name == self.baseline else name)]
 
-    def plot(self, kind: str | None = None) -> go.Figure:
+    def plot(self, kind: str | None = None):
         """Draw the comparison.
 
         Parameters
@@ -243,6 +241,10 @@ class Comparison:
         kind : {"shift", "dots"}, optional
             The difference at every quantile, or the chosen statistics as dots with intervals; by default
             the first where there are distributions, the second where each run has a single value.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
 
         Raises
         ------

@@ -15,7 +15,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if 
 #: A module may import those of earlier lines, and its own folder. The last two lines
 #: put everything together and may import along the line.
 LAYERS = [
-    {"errors", "interrupt", "owner", "scratch"},
+    {"errors", "interrupt", "owner", "progress", "scratch"},
     {"probe", "schema"},
     {"kernel", "topology", "engine"},
     {"rules"},
