@@ -17,6 +17,7 @@ if _TYPE_CHECKING:
         plot,
         schema,
     )
+    from .comparison import compare
     from .errors import CmonlabError
     from .probe import Probe
     from .recording import record
@@ -37,6 +38,7 @@ _PLACES = {
     "Session": "session",
     "Sockperf": "workload",
     "agent": "",
+    "compare": "comparison",
     "errors": "",
     "export": "",
     "load_rules": "rules",
@@ -56,6 +58,7 @@ __all__ = [
     "Session",
     "Sockperf",
     "agent",
+    "compare",
     "errors",
     "export",
     "load_ipython_extension",

@@ -18,6 +18,7 @@ from .analysis import overhead as _overhead
 from .analysis.overhead import OBSERVER_CPU, UNTRACED
 from .analysis.stats import interleave
 from .errors import UnknownName, WorkloadError
+from .progress import Progress, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 #: A context manager that looks on while its block runs; it yields the ids of the processes that do so beside this
 #: one, or None.
 Observer = Callable[[], AbstractContextManager[Iterable[int] | None]]
-Progress = Callable[[str, float], None]
 
 #: With fewer than five there are no intervals.
 ROUNDS = 6
@@ -103,7 +103,7 @@ def traced(rules: Sequence[Rule], containers: Callable[[], Sequence] = tuple, pr
 
 def measure(
     lab, workload, observers: Mapping[str, Observer], rounds: int = ROUNDS, round_s: float = ROUND_S,
-    warmup: int = 1, progress: Progress | None = None,
+    warmup: int = 1, progress: Progress = None,
 ) -> Overhead:  # fmt: skip
     """Run a workload again and again, in each round once untraced and once for each observer, in random order.
 
@@ -123,8 +123,9 @@ def measure(
         How long the workload runs each time.
     warmup : int
         Rounds before the first that is measured.
-    progress : callable, optional
-        Called with a phrase and a fraction from 0 to 1.
+    progress : callable or False, optional
+        Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+        terminal and in a notebook.
 
     Returns
     -------
@@ -141,7 +142,6 @@ def measure(
     check_rounds(rounds, warmup)
     if not observers or UNTRACED in observers:
         raise UnknownName("observer", UNTRACED if observers else "", ["any other name"])
-    say = progress or (lambda phrase, fraction: None)
     ways: dict[str, Observer] = {UNTRACED: nullcontext, **observers}
     order: list[str] = []
 
@@ -150,10 +150,11 @@ def measure(
         order.append(name)
         return _run(lab, workload, ways[name], round_s)
 
-    workload.prepare(lab)
     calls = {name: partial(run, name) for name in ways}
-    interleave(calls, warmup)
-    found = interleave(calls, rounds)
+    with shown(progress, workload.name) as say:
+        workload.prepare(lab)
+        interleave(calls, warmup)
+        found = interleave(calls, rounds)
     turns = np.reshape(order, (-1, len(ways)))[warmup:].tolist()
     samples = {name: {metric: [r[metric] for r in runs] for metric in runs[0]} for name, runs in found.items()}
     units = {metric: _units(workload)[metric] for metric in samples[UNTRACED]}

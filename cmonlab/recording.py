@@ -14,13 +14,12 @@ import numpy as np
 from . import cells, extras, provenance, store
 from .errors import NotTraceable, RuleError, UnknownName, WorkloadError
 from .interrupt import interruptible, uninterrupted
+from .progress import Progress, Tell, shown
 from .session import Session
 
 if TYPE_CHECKING:
     from .probe import Probe
     from .rules import Rule
-
-Progress = Callable[[str, float], None]
 
 _QUIET_S, _QUIET_DEADLINE_S = 0.03, 0.5
 
@@ -219,7 +218,7 @@ class Capture:
 def record(
     lab, workload, rule: str | Path | Rule | Sequence[Rule] | None = None, *, duration_s: float = 10.0,
     points: Sequence[str] | None = None, probes: Sequence[Probe] = (), overhead: bool | int = False,
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> Session:  # fmt: skip
     """Run a workload in a lab and record its packets.
 
@@ -241,8 +240,9 @@ def record(
     overhead : bool or int
         Measure observer overhead before: `cmonlab.overhead.measure` with these rules, in
         so many rounds, or in its own number of them; see ``session.overhead()``.
-    progress : callable, optional
-        Called with a phrase and a fraction from 0 to 1.
+    progress : callable or False, optional
+        Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+        terminal and in a notebook.
 
     Returns
     -------
@@ -260,7 +260,6 @@ def record(
     from .topology.inventory import Inventory
     from .topology.recipe import versions
 
-    say = progress or (lambda phrase, fraction: None)
     for name in workload.containers:
         if name not in lab.containers:
             raise UnknownName("container", name, lab.containers)
@@ -269,7 +268,7 @@ def record(
     if rounds:
         check_rounds(rounds)
     rules = rules_of(workload.default_rule if rule is None else rule, points)
-    with uninterrupted() as pending:
+    with shown(progress, workload.name) as say, uninterrupted() as pending:
         with ExitStack() as stack:
             with interruptible():
                 inventory = stack.enter_context(Inventory.of(lab))
@@ -305,7 +304,7 @@ def check_duration(duration_s: float) -> None:
         raise WorkloadError(f"a duration of {duration_s} s cannot be run", fix="give a number of seconds above 0")
 
 
-def _run(capture: Capture, workload, lab, duration_s: float, say: Progress) -> Session:
+def _run(capture: Capture, workload, lab, duration_s: float, say: Tell) -> Session:
     """Run the workload; whatever ends it, what was recorded becomes a session."""
     account, ended = workload.describe(), "finished"
     try:

@@ -13,6 +13,7 @@ import pandas as pd
 from .. import cells as _cells
 from .. import store
 from ..errors import SessionError, TransportError
+from ..progress import Progress, shown
 from ..rules import Rule
 from ..session import Session
 from ..transport import Message, Transport
@@ -112,14 +113,15 @@ class Client:
 
     # ---- data ------------------------------------------------------------------
 
-    def record(self, seconds: float, progress: Callable[[str, float], None] | None = None) -> Session:
+    def record(self, seconds: float, progress: Progress = None) -> Session:
         """Bring home what the agent's rules take in the next seconds.
 
         Parameters
         ----------
         seconds : float
-        progress : callable, optional
-            Called with a phrase and a fraction from 0 to 1.
+        progress : callable or False, optional
+            Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+            terminal and in a notebook.
 
         Returns
         -------
@@ -133,10 +135,10 @@ class Client:
         """
         begin, started_ns = self._ask("mark"), time.monotonic_ns()
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if progress:
-                progress(f"recording on {self.host}", 1 - left / seconds)
-            time.sleep(min(left, 0.2))
+        with shown(progress, f"agent of {self.host}") as say:
+            while (left := deadline - time.monotonic()) > 0:
+                say("recording", 1 - left / seconds)
+                time.sleep(min(left, 0.2))
         end, ended_ns = self._ask("mark"), time.monotonic_ns()
         return self._session(begin, end, started_ns, ended_ns)
 

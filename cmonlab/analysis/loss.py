@@ -128,17 +128,15 @@ def by_direction(
     A filter of the source's own (tc, netfilter) may drop a packet before a device takes it: then
     there is no journey, and the drop is all that is seen of it.
     """
-    mine = began(events, found, names)
-    sent = journeys.loc[mine, ["journey", "direction", "outcome"]].astype({"direction": str, "outcome": str})
-    refused = _refused(events, names, stages, drops)
-    every = pd.concat([sent, refused])
+    every = fates(events, found, names, stages, journeys, drops)
     counts = pd.crosstab(every["direction"], every["outcome"]).reindex(columns=OUTCOMES, fill_value=0)
     counts["packets"] = counts[OUTCOMES].sum(axis=1)
     whole = counts["packets"] - counts["merged"] - counts["split"]
     counts["loss"] = counts["dropped"] / whole.where(whole > 0)
     again = repeated["direction"].astype(str).value_counts()
     counts["retransmissions"] = again.reindex(counts.index, fill_value=0)
-    lost = sent[sent["outcome"].isin(["dropped", "unfinished"])]
+    gone = every[every["outcome"].isin(["dropped", "unfinished"])]
+    lost, refused = gone[gone["journey"] >= 0], gone[gone["journey"] < 0]
     places = _ends(events, found, names, drops, lost["journey"].to_numpy())
     reasons = journeys["drop_reason"].astype(str).to_numpy()[lost["journey"]]
     lost = lost.assign(place=np.asarray(places, object), why=np.where(reasons == "", "not seen to end", reasons))
@@ -149,13 +147,25 @@ def by_direction(
     return counts.astype({"direction": "category"})[columns("loss")]
 
 
+def fates(
+    events: Columns, found: Journeys, names: Names, stages: Stages, journeys: pd.DataFrame, drops: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row a packet that `by_direction` counts: journey (-1 none), start_ns, direction and outcome.
+
+    Those that their source dropped before they had a journey stand at the end, with place and why.
+    """
+    sent = journeys.loc[began(events, found, names), ["journey", "start_ns", "direction", "outcome"]]
+    return pd.concat([sent.astype({"direction": str, "outcome": str}), _refused(events, names, stages, drops)])
+
+
 def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame) -> pd.DataFrame:
-    """Return direction, outcome, place and why of packets that their source dropped and that have no journey."""
+    """Return those rows of `fates` that have no journey."""
     at = np.flatnonzero(stages.of("drop", events["point"]))
     home = np.isin(events["netns"][at].astype(np.uint64) << np.uint64(32) | events["saddr"][at], names.local)
     rows = drops[home & (drops["journey"].to_numpy() < 0)]
     words = {"direction": rows["direction"], "place": rows["place"], "why": rows["reason"]}
-    return pd.DataFrame({name: column.astype(str) for name, column in words.items()} | {"outcome": "dropped"})
+    frame = {name: column.astype(str) for name, column in words.items()}
+    return pd.DataFrame({"journey": rows["journey"], "start_ns": rows["ts_ns"], **frame, "outcome": "dropped"})
 
 
 def _told(lost: pd.DataFrame) -> str:

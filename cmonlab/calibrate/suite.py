@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import manifest, provenance
 from ..errors import CmonlabError, UnknownName
+from ..progress import Progress, Tell, shown
 from .check import Unavailable
 from .outcome import Broken, Calibration
 from .testbed import Testbed, testbed
@@ -24,10 +25,8 @@ GROUPS = {
     "overload": "a reader that stands still: every lost event is counted, none is called packet loss",
 }
 
-Progress = Callable[[str, float], None]
 
-
-def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress | None = None) -> Calibration:
+def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress = None) -> Calibration:
     """Make the known situations of all groups, or of some, and score what cmonlab reports of them.
 
     Parameters
@@ -36,8 +35,9 @@ def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress 
         Names of groups; by default all.
     quick : bool
         Fewer packets and rounds in each situation.
-    progress : callable, optional
-        Called with a phrase and a fraction from 0 to 1.
+    progress : callable or False, optional
+        Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+        terminal and in a notebook.
 
     Returns
     -------
@@ -51,16 +51,16 @@ def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress 
     NotTraceable
         The testbed cannot be made here.
     """
-    groups, say = chosen(only), progress or (lambda phrase, fraction: None)
+    groups = chosen(only)
     result, began = Calibration(describe_host(), groups, quick), time.monotonic()
-    with testbed() as bed:
+    with shown(progress, "calibrate") as say, testbed() as bed:
         for number, group in enumerate(groups):
             _run(bed, group, result, partial(_tell, say, number / len(groups)))
     result.seconds = time.monotonic() - began
     return result
 
 
-def _tell(say: Progress, done: float, phrase: str) -> None:
+def _tell(say: Tell, done: float, phrase: str) -> None:
     say(phrase, done)
 
 

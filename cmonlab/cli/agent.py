@@ -168,8 +168,8 @@ def collect(out: Path, seconds: float, host: str) -> None:
 
     store.check_target(out)
     check_duration(seconds)
-    with connect(host) as agent, console.progress(str(agent)) as progress:
-        session = agent.record(seconds, progress)
+    with connect(host) as agent:
+        session = agent.record(seconds)
     save_somewhere(session, out)
     print_session(session)
     console.say(f"saved to {out}; look at it with: cmonlab report {out}")

@@ -29,8 +29,7 @@ def run(out: Path, only: Sequence[str], quick: bool, as_json: bool) -> bool:
     suite.chosen(only)
     page.check_target(out)
     preflight.require()
-    with console.progress("calibrate") as progress:
-        result = suite.calibrate(only, quick, progress)
+    result = suite.calibrate(only, quick)
     page.write(out, result)
     if as_json:
         typer.echo(json.dumps(page.strict([check.describe() for check in result.checks]), ensure_ascii=False))

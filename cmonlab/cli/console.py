@@ -1,14 +1,11 @@
-"""What the terminal shows: messages and progress on stderr, results on stdout."""
+"""What the terminal shows: messages on stderr, results on stdout; progress is `cmonlab.progress`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -51,25 +48,6 @@ def complain(error: CmonlabError | str) -> None:
     for word, text in (("why", error.why), ("fix", error.fix)):
         if text:
             console.print(f"  {word}: {text}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a progress bar where there is a terminal; yields a function of a phrase and a fraction."""
-    console = err()
-    if not console.is_terminal:
-        yield lambda phrase, fraction: None
-        return
-    columns = (
-        TextColumn("{task.fields[title]}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, title=title)
-        yield lambda phrase, fraction: bar.update(task, description=phrase, completed=fraction)
 
 
 def _cell(value: object, name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import SessionError
 from ..kernel import preflight
+from ..progress import shown
 from ..recording import check_duration
 from ..report import write_report
 from ..summary import run_report
@@ -37,7 +38,7 @@ def run(out: Path, duration_s: float) -> None:
     sections = []
     with template("bridge", containers=2).deploy(notify=console.say) as lab:
         for name in _TITLES:
-            with console.progress(name) as progress:
+            with shown(title=name) as progress:
                 session = run_in(lab, workload(name), None, duration_s, out / name, progress, replace=True)
             print_session(session)
             if session.manifest["recording"]["ended"] == "interrupted":

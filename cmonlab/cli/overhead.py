@@ -13,6 +13,7 @@ from ..kernel import preflight
 from ..kernel.points import BY_NAME
 from ..manifest import host, now
 from ..overhead import Overhead, check_rounds, measure, traced
+from ..progress import shown
 from ..recording import check_duration, rules_of
 from ..report import write_report
 from ..rules import Rule, standardise
@@ -53,7 +54,7 @@ def run(request: Request, as_json: bool) -> None:
     check_rounds(request.rounds)
     preflight.require()
     with (
-        console.progress(request.workload) as progress,
+        shown(title=request.workload) as progress,
         template("bridge", containers=2).deploy(notify=lambda text: progress(text, 0.0)) as lab,
         Inventory.of(lab) as inventory,
     ):

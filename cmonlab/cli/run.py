@@ -15,6 +15,7 @@ from ..errors import SessionError
 from ..interrupt import uninterrupted
 from ..kernel import preflight
 from ..kernel.points import BY_NAME
+from ..progress import shown
 from ..recording import check_duration, record, rules_of
 from ..rescue import save_somewhere
 from ..rules import standardise
@@ -53,7 +54,7 @@ def record_one(request: Request, as_json: bool) -> None:
     check_duration(request.duration_s)
     preflight.require()
     with (
-        console.progress(request.workload) as progress,
+        shown(title=request.workload) as progress,
         topology.deploy(notify=lambda text: progress(text, 0.0)) as lab,
     ):
         session = run_in(

@@ -8,6 +8,7 @@ A Figure is light; ``figure.update_layout(template=plot.template("dark"))`` make
 """
 
 from .checks import check_delays, check_errors
+from .compare import differences, shift
 from .counts import drops, ledger
 from .distribution import ecdf
 from .journey import waterfall
@@ -17,6 +18,6 @@ from .segments import breakdown
 from .style import template
 
 __all__ = [
-    "breakdown", "check_delays", "check_errors", "drops", "ecdf", "ledger", "overhead", "template", "throughput",
-    "waterfall",
+    "breakdown", "check_delays", "check_errors", "differences", "drops", "ecdf", "ledger", "overhead", "shift",
+    "template", "throughput", "waterfall",
 ]  # fmt: skip

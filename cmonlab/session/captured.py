@@ -104,6 +104,11 @@ class Captured(Base):
             self._columns, self._found, facts.names, facts.stages, self._journeys, self.drops(), self.retransmissions()
         )
 
+    def _fates(self) -> pd.DataFrame:
+        """One row a packet that `loss` counts, with its outcome."""
+        facts = self._facts
+        return _loss.fates(self._columns, self._found, facts.names, facts.stages, self._journeys, self.drops())
+
     def probe(self, name: str) -> pd.DataFrame:
         """One row a hop of a custom point (`cmonlab.Probe`), with its fields.
 

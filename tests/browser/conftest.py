@@ -1,6 +1,5 @@
 """A browser, and the servers it looks at, each started once."""
 
-
 import pytest
 
 from .servers import JupyterLab

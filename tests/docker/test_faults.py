@@ -23,11 +23,12 @@ pytestmark = pytest.mark.docker
 # The command, telling line by line what its progress bar would show.
 TOLD = """
 import contextlib, sys
-from cmonlab.cli import console, main
+from cmonlab import progress
 @contextlib.contextmanager
-def progress(title):
-    yield lambda phrase, fraction: print("tell", phrase, flush=True)
-console.progress = progress
+def shown(told=None, title=""):
+    yield told or (lambda phrase, fraction: print("tell", phrase, flush=True))
+progress.shown = shown
+from cmonlab.cli import main
 sys.argv = ["cmonlab", *{arguments!r}]
 main()
 """

@@ -80,12 +80,6 @@ def test_on_a_narrow_terminal_no_number_and_no_name_is_cut(capsys, monkeypatch):
     assert max(map(len, text.splitlines())) <= 40
 
 
-def test_progress_is_silent_where_there_is_no_terminal(capsys):
-    with console.progress("title") as tell:
-        tell("phrase", 0.5)
-    assert capsys.readouterr() == ("", "")
-
-
 def test_an_error_is_told_with_why_and_fix_on_lines_of_their_own(capsys):
     console.complain(CmonlabError("what", why="w" * 200, fix="[bold]fix[/bold]"))
     assert capsys.readouterr().err == f"error: what\n  why: {'w' * 200}\n  fix: [bold]fix[/bold]\n"

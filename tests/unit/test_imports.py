@@ -15,7 +15,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if 
 #: A module may import those of earlier lines, and its own folder. The last two lines
 #: put everything together and may import along the line.
 LAYERS = [
-    {"bpfcall", "errors", "interrupt", "owner", "scratch"},
+    {"bpfcall", "errors", "interrupt", "owner", "progress", "scratch"},
     {"probe", "schema"},
     {"kernel", "topology", "engine"},
     {"rules"},
@@ -39,7 +39,10 @@ LAYERS = [
         "summary",
         "export",
         "datasets",
+        "caveats",
+        "comparison",
         "experiment",
+        "metrics",
         "agent",
         "transport",
     },
