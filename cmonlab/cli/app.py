@@ -10,7 +10,7 @@ import typer
 
 from ..errors import UnknownName
 from . import agent as agents
-from . import console, rules
+from . import artifact, console, rules
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -26,6 +26,7 @@ Points = Annotated[str | None, typer.Option(help="Points or groups, separated by
 RulesFile = Annotated[Path | None, typer.Option("--rules", help="A file of rules, in place of --rule and --points.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 app.add_typer(rules.app, name="rules")
+app.add_typer(artifact.app, name="artifact")
 
 
 def _version(wanted: bool) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import schema
 from ..errors import ExportError
+from ..schema.column import unit_of
 
 LONGEST = 200  # rows: more is no table that one reads
 _MOMENTS = {"ts_ns", "start_ns", "end_ns", "from_ns", "to_ns"}  # a time of the clock, not a duration
@@ -90,7 +91,7 @@ def _column(values: pd.Series, name: str, unit: str | None) -> tuple[str, str, l
         return "l", escape(words), ["yes" if value else "no" for value in values]
     if not pd.api.types.is_numeric_dtype(values):
         return "l", escape(words), [escape(_plain(value)) for value in values]
-    unit = _unit(name) if unit is None else unit
+    unit = unit_of(name) if unit is None else unit
     number, (size, shown) = values.to_numpy(float), _scale(values, name, unit)
     header = escape(_without(words, unit)) + (f" ({escape(shown)})" if shown else "")
     if pd.api.types.is_integer_dtype(values) and size == 1:
@@ -101,11 +102,6 @@ def _column(values: pd.Series, name: str, unit: str | None) -> tuple[str, str, l
 
 def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple, np.ndarray)) else str(value)
-
-
-def _unit(name: str) -> str:
-    return next((unit for end, unit in (("_ns", "ns"), ("_bps", "bit/s"), ("_bytes", "bytes"), ("_s", "s"))
-                 if name.endswith(end)), "")  # fmt: skip
 
 
 def _without(words: str, unit: str) -> str:

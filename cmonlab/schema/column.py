@@ -31,3 +31,9 @@ def read(text: str) -> tuple[Column, ...]:
     """Read columns from lines of ``name | dtype | unit | meaning``."""
     rows = (line.split("|", 3) for line in text.strip().splitlines())
     return tuple(Column(*(cell.strip() for cell in row)) for row in rows)
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that stands in a column's name: ``"ns"`` of ``one_way_delay_ns``; empty where none does."""
+    units = {"_ns": "ns", "_bps": "bit/s", "_bytes": "bytes", "_s": "s"}
+    return next((unit for end, unit in units.items() if name.endswith(end)), "")

@@ -38,6 +38,8 @@ LAYERS = [
         "figures",
         "summary",
         "export",
+        "artifact",
+        "compare",
         "datasets",
         "caveats",
         "comparison",

@@ -1,0 +1,105 @@
+"""What a check of an artifact found: what agrees, what differs, and by how much."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+from .difference import Difference
+
+AGREES, DIFFERS, FAILED, TOLD = "agrees", "differs", "failed", "told"
+#: Headings in their order. What is told is no verdict.
+PARTS = {
+    "file": "files", "session": "sessions", "notebook": "notebooks", "result": "results",
+    "live": "recorded anew", "environment": "environment",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    part : str
+        Key of `PARTS`.
+    name : str
+        A file, a session and its table, a notebook, a result, a package.
+    verdict : {"agrees", "differs", "failed", "told"}
+    note : str
+        Why, in words.
+    differences : tuple of Difference
+        By how much, column by column.
+    """
+
+    part: str
+    name: str
+    verdict: str
+    note: str = ""
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes
+    ----------
+    name : str
+        Of the artifact.
+    sha256 : str
+        Of the archive, empty for a folder.
+    findings : list of Finding
+    """
+
+    name: str
+    sha256: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that has a verdict agrees, and something has."""
+        verdicts = [finding.verdict for finding in self.findings if finding.verdict != TOLD]
+        return bool(verdicts) and all(verdict == AGREES for verdict in verdicts)
+
+    def add(self, part: str, name: str, verdict: str, note: str = "", differences: list[Difference] | None = None):
+        """Add a finding."""
+        self.findings.append(Finding(part, name, verdict, note, tuple(differences or ())))
+
+    def text(self) -> str:
+        """Return it for reading: what agrees is counted, what does not is listed."""
+        lines = [f"artifact {self.name}" + (f", sha256 {self.sha256}" if self.sha256 else "")]
+        for part, heading in PARTS.items():
+            mine = [finding for finding in self.findings if finding.part == part]
+            if not mine:
+                continue
+            counts = Counter(finding.verdict for finding in mine)
+            told = ", ".join(
+                f"{counts[verdict]:,} {verdict}" for verdict in (AGREES, DIFFERS, FAILED) if counts[verdict]
+            )
+            lines.append(f"{heading}: {told or f'{len(mine):,} to know'}")
+            for finding in mine:
+                if finding.verdict != AGREES or finding.note:
+                    lines.append(f"  {finding.name}: {finding.note or finding.verdict}")
+                lines += [f"    {difference}" for difference in finding.differences]
+        return "\n".join([*lines, self.verdict()])
+
+    def verdict(self) -> str:
+        """Return the conclusion in a sentence."""
+        judged = [finding for finding in self.findings if finding.verdict != TOLD]
+        wrong = sum(finding.verdict != AGREES for finding in judged)
+        return f"everything agrees ({len(judged):,} checks)" if self.ok else f"{wrong:,} of {len(judged):,} checks fail"
+
+    def to_json(self) -> str:
+        """Return it as one JSON object."""
+        findings = [asdict(finding) for finding in self.findings]
+        for finding in findings:
+            for one in finding["differences"]:
+                one["relative"] = one["relative"] if math.isfinite(one["relative"]) else None
+        content = {"name": self.name, "sha256": self.sha256, "ok": self.ok, "findings": findings}
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+
+    def __repr__(self) -> str:
+        return self.text()
