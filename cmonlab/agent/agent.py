@@ -15,11 +15,13 @@ import numpy as np
 from .. import provenance
 from ..budgets import Budgets
 from ..errors import CmonlabError, UnknownName
+from ..kernel.meter import Meter
 from ..kernel.programs import available
 from ..kernel.tracer import Tracer
 from ..rules import Plan, Rule, RuleSet, standardise
 from ..topology.inventory import Inventory
 from .members import Members
+from .pace import Pace
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
@@ -36,7 +38,7 @@ class Agent:
     on_events : callable
         Takes ``(cpu, records)``, the kernel's records as they are read.
     on_cells : callable
-        Takes ``(start_ns, end_ns, cells)`` once a second.
+        Takes ``(start_ns, end_ns, cells)`` of each window, once a second unless `pace` is asked for more.
     client : docker.DockerClient, optional
         Of the engine whose containers are followed; without one, only interfaces are.
     names : mapping of str to str, optional
@@ -63,12 +65,14 @@ class Agent:
         self._code: set[int] = set()
         self._on_events = on_events
         self.started_ns = time.monotonic_ns()
+        self.pace = Pace()
         try:
             self.inventory = self._stack.enter_context(Inventory(client, names))
             self._members = Members(self.inventory.containers)
             self.tracer = self._stack.enter_context(
                 Tracer(ring_bytes=_RING_BYTES, on_records=self._take_events, on_cells=on_cells)
             )
+            self.tracer.cells_s = lambda: self.pace.window_s
             self.tracer.start()
             self.budgets = Budgets(self.tracer, self._reactivate, self._available)
             self._stack.callback(self.budgets.close)
@@ -214,6 +218,14 @@ class Agent:
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
             }  # fmt: skip
 
+    def cost(self) -> dict[str, float] | None:
+        """Return what the programs cost now: ``share`` of the kernel's time, ``packet_ns``; None without traffic.
+
+        It takes half a second, for a tenth of which the kernel counts the time that programs run.
+        """
+        cost = Meter(self.tracer).measure(threading.Event().wait)
+        return None if cost is None else {"share": cost.share, "packet_ns": cost.packet_ns}
+
     def status(self) -> dict[str, Any]:
         """Return how the agent fares: epoch, events, lost events, memory and CPU time of this process."""
         ledgers = self.tracer.ledgers().values()
@@ -222,6 +234,7 @@ class Agent:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return {
             "epoch": self.tracer.active.epoch,
+            "window_s": self.pace.window_s,
             "rules": len(self._rules),
             "events": self.tracer.events,
             "lost_events": sum(row["lost"] for row in fates),

@@ -111,6 +111,16 @@ class Client:
         """Return how the agent fares: epoch, events, lost events, whether the ledger balances, memory, CPU time."""
         return self._ask("status")
 
+    def cost(self) -> dict[str, float] | None:
+        """Return what the programs cost now, None without traffic; it takes half a second.
+
+        Returns
+        -------
+        dict of str to float, or None
+            ``share``: of the time that the kernel's CPUs spend in the kernel, ``packet_ns``: ns a packet.
+        """
+        return self._ask("cost")
+
     # ---- data ------------------------------------------------------------------
 
     def record(self, seconds: float, progress: Progress = None) -> Session:
@@ -196,9 +206,17 @@ class Client:
             row["lost"] += row["recorded"] - int(held[ids[row["point"]]])
             row["recorded"] = int(held[ids[row["point"]]])
 
-    def windows(self) -> Windows:
-        """Follow what rules of mode aggregate measure, second by second; see `Windows`."""
-        return Windows(self._transport, self.host, lambda: self._ask("manifest"))
+    def windows(self, every_s: float | None = None) -> Windows:
+        """Follow what rules of mode aggregate measure, window by window; see `Windows`.
+
+        Parameters
+        ----------
+        every_s : float, optional
+            Have the agent hand out windows of this length, from 0.1 to 1 s, for as long as these are
+            followed; where others ask for shorter ones, they are shorter. By default no matter which: a
+            second unless others ask.
+        """
+        return Windows(self._transport, self.host, self._ask, every_s)
 
     def close(self) -> None:
         """Leave the agent alone; may be called twice."""

@@ -55,6 +55,8 @@ class Service:
             "remove": lambda asked: {"epoch": self.agent.remove(list(asked["names"]))},
             "rules": lambda _: self.agent.rules(),
             "status": lambda _: self._status(),
+            "cost": lambda _: self.agent.cost(),
+            "window": lambda asked: {"window_s": self.agent.pace.ask(str(asked["who"]), asked["seconds"])},
             "mark": self._mark,
             "manifest": lambda asked: self._manifest(**(asked or {})),
         }

@@ -1,7 +1,4 @@
-"""Trace with rules that may change: compile once, then attach and read until stopped.
-
-The tracer hands out what the kernel recorded and the ledger of what it did not.
-"""
+"""Trace with rules that may change: compile once, then attach and read until stopped; and account for what was lost."""
 
 from __future__ import annotations
 
@@ -92,7 +89,7 @@ class Tracer:
     on_records : callable, optional
         Takes ``(cpu, records)`` as they are read, in place of the recording.
     on_cells : callable, optional
-        Takes ``(start_ns, end_ns, cells)`` once a second, in place of the recording.
+        Takes ``(start_ns, end_ns, cells)`` of each window, in place of the recording.
 
     Raises
     ------
@@ -121,6 +118,7 @@ class Tracer:
         self._held: dict[int, np.ndarray] = {}
         self._on_records = on_records or self._keep_records
         self._on_cells = on_cells or (lambda *window: self.recording.cells.append(window))
+        self.cells_s: Callable[[], float] = lambda: CELLS_S  # the length of the next window
         self._stopping = threading.Event()
         self._drained, self._drains = threading.Condition(), 0
         self._threads = [
@@ -241,8 +239,10 @@ class Tracer:
         self.recording.reader_cpu_s = time.thread_time()
 
     def _read_cells(self) -> None:
+        due_s = time.monotonic()
         try:
-            while not self._stopping.wait(CELLS_S):
+            while not self._stopping.wait(max(0.0, due_s + self.cells_s() - time.monotonic())):
+                due_s = time.monotonic()  # taking them takes a while, too
                 if any(rule.plan.mode == "aggregate" for rule in self.active.history):
                     self._cells.take(self._on_cells)
         except BaseException as error:

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from cmonlab import agent as agents
@@ -212,3 +213,25 @@ def test_what_a_killed_agent_leaves_is_found(tmp_path):
         process.wait()
     removed = json.loads(run("clean", "--json", home=tmp_path).stdout)["removed"]
     assert any("agent.json" in name for name in removed)
+
+
+def test_windows_are_as_short_as_the_one_asks_who_wants_the_shortest(lab, agent):
+    client, service = agent
+    port = free_port()
+    client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))
+    pace = service.agent.pace
+    with client.windows(0.5), client.windows(0.2) as windows:
+        assert client.status()["window_s"] == pace.window_s == 0.2
+        lengths = []
+        for _ in range(4):
+            exchange_udp(lab, port, 8)
+            window = windows.get(5.0)
+            lengths += (np.unique(window._counted["end_ns"] - window._counted["start_ns"]) / 1e9).tolist()
+        assert min(lengths) < 0.6
+        exchange_udp(lab, port, 8)
+        joined = windows.joined(least_s=0.3, timeout_s=0.5)
+        assert joined._counted["packets"].sum() >= 8
+        assert len(joined.pairs()["start_ns"].unique()) == 1
+    assert pace.window_s == 1.0
+    cost = client.cost()
+    assert cost is None or 0 < cost["share"] and 0 < cost["packet_ns"] < 1e6
