@@ -153,6 +153,8 @@ static __always_inline void tell_fate(u32 mask, int fits, struct counters *count
 		count->overflowed++;
 }
 
+#define MACVLAN_PORT (1 << 8) /* enum netdev_priv_flags (include/linux/netdevice.h) */
+
 /* What tells this packet from the next one in the same buffer. */
 static __always_inline u32 tag_of(const struct hop *hop, u32 salt)
 {
@@ -192,8 +194,11 @@ static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 s
 	}
 	tell_fate(mask, add_for_rules(mask & AGGREGATE, hop, what, count), count);
 	/* The whole way: where the packet leaves the devices, if the namespace is its
-	 * destination's, which user space knows. Ports of bridges pass it on. */
-	if (hop->point != POINT_NETIF_RECEIVE_SKB || what.kind != CELL_SEGMENT || !dev || dev->rx_handler)
+	 * destination's, which user space knows. Ports of bridges pass it on; what is below a macvlan hands it
+	 * over without another point. */
+	if (hop->point != POINT_NETIF_RECEIVE_SKB || what.kind != CELL_SEGMENT || !dev)
+		return;
+	if (dev->rx_handler && !(dev->priv_flags & MACVLAN_PORT))
 		return;
 	what.kind = CELL_TOTAL;
 	what.from = 0;

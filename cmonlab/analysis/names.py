@@ -101,7 +101,7 @@ class Names:
 
     @cached_property
     def macvlans(self) -> dict[int, int]:
-        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below: the host's."""
+        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below it."""
         host = next((netns for netns, name in self._namespaces.items() if name == "host"), 0)
         on_host = self.links[self.links["lower"] > 0] if "lower" in self.links else self.links[:0]
         return {

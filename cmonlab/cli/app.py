@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UnknownName
+from ..errors import TopologyError, UnknownName
 from . import agent as agents
 from . import artifact, console, rules
 
@@ -58,8 +58,14 @@ def doctor(as_json: Json = False) -> None:
 @app.command()
 def record(
     out: Annotated[Path, typer.Option(help="New directory for the session.")],
-    template: Annotated[str, typer.Option(help="Network template.")] = "bridge",
+    template: Annotated[str, typer.Option(help="Network template: bridge, host, macvlan or vxlan.")] = "bridge",
     containers: Annotated[int, typer.Option(help="How many containers.")] = 2,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Another parameter of the template, say hosts=3; may be given again."
+        ),
+    ] = None,
     workload: Workload = "memcached",
     rule: Expression = None,
     duration: Annotated[float, typer.Option(help="Seconds that the workload runs.")] = 10.0,
@@ -73,8 +79,16 @@ def record(
     """Deploy containers, run a workload, record its packets."""
     from .run import Request, record_one
 
-    request = Request(out, template, containers, workload, rules_file or rule, duration, _names(points), overhead)
+    parameters = {"containers": containers} | dict(map(_parameter, settings or []))
+    request = Request(out, template, parameters, workload, rules_file or rule, duration, _names(points), overhead)
     record_one(request, as_json)
+
+
+def _parameter(text: str) -> tuple[str, str | int]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise TopologyError(f"--set {text!r} sets nothing", fix="write --set NAME=VALUE, for instance --set hosts=3")
+    return name, int(value) if value.lstrip("-").isdecimal() else value
 
 
 @app.command()

@@ -31,7 +31,7 @@ class Request:
 
     out: Path
     template: str
-    containers: int
+    parameters: dict[str, str | int]
     workload: str
     rule: str | Path | None
     duration_s: float
@@ -48,7 +48,7 @@ def record_one(request: Request, as_json: bool) -> None:
         Any of its kinds; nothing is left behind, and what was recorded is saved.
     """
     store.check_target(request.out)
-    topology = template(request.template, containers=request.containers)
+    topology = template(request.template, **request.parameters)
     load = workload(request.workload)
     standardise(rules_of(load.default_rule if request.rule is None else request.rule, request.points), list(BY_NAME))
     check_duration(request.duration_s)

@@ -193,18 +193,20 @@ class Btf:
         name, kind, _, _ = self._head(self.resolve(target))
         return name if kind == STRUCT else None
 
-    def fields(self, struct_name: str) -> dict[str, Field]:
+    def fields(self, struct_name: str, whole_bytes: bool = False) -> dict[str, Field]:
         """Return a struct's named members, those of anonymous members included.
 
         Parameters
         ----------
         struct_name : str
             For instance ``"sk_buff"``.
+        whole_bytes : bool
+            Also those bit fields that are whole bytes; their size is told as that of their type.
 
         Returns
         -------
         dict of str to Field
-            Bit fields are left out: they have no byte offset.
+            Other bit fields are left out: they have no byte offset.
 
         Raises
         ------
@@ -218,23 +220,24 @@ class Btf:
                 why="its type information does not name it",
                 fix="use a kernel that has the network stack built in",
             )
-        return self.fields_of(type_id)
+        return self.fields_of(type_id, whole_bytes)
 
-    def fields_of(self, type_id: int) -> dict[str, Field]:
-        """Return the members of the struct or union that `type_id` resolves to."""
-        return dict(self._walk(self.resolve(type_id), 0))
+    def fields_of(self, type_id: int, whole_bytes: bool = False) -> dict[str, Field]:
+        """Return the members of the struct or union that `type_id` resolves to; see `fields`."""
+        return dict(self._walk(self.resolve(type_id), 0, whole_bytes))
 
-    def _walk(self, type_id: int, base: int):
+    def _walk(self, type_id: int, base: int, whole_bytes: bool):
         vlen = self._head(type_id)[2]
         bitfields = self._info_flag(type_id)
         for name_off, member, offset in self._members(type_id, vlen, "<III"):
-            if bitfields and offset >> 24:
+            bits = offset >> 24 if bitfields else 0
+            if bits and not (whole_bytes and bits % 8 == 0 and offset % 8 == 0):
                 continue
             at = base + (offset & 0xFFFFFF if bitfields else offset) // 8
             if name_off:
                 yield self._string(name_off), Field(at, self.size_of(member), member)
             else:
-                yield from self._walk(self.resolve(member), at)
+                yield from self._walk(self.resolve(member), at, whole_bytes)
 
     def _info_flag(self, type_id: int) -> bool:
         raw, at = self._place(type_id)

@@ -21,7 +21,12 @@ from .btf import Btf
 #: is as many bytes behind its beginning; both are written with an underscore.
 STRUCTS: dict[str, dict[str, str]] = {
     "net": {"ns.inum": "unsigned int"},
-    "net_device": {"ifindex": "int", "nd_net.net": "struct net *", "rx_handler": "void *"},
+    "net_device": {
+        "ifindex": "int",
+        "nd_net.net": "struct net *",
+        "priv_flags": "unsigned int",  # 32 bits; a bit field since 6.12
+        "rx_handler": "void *",
+    },
     "nsproxy": {"net_ns": "struct net *"},
     "task_struct": {"nsproxy": "struct nsproxy *"},
     "sock": {
@@ -170,7 +175,7 @@ def kernel_header(btf: Btf, members: Members = NO_MEMBERS) -> str:
 def offset_of(btf: Btf, struct: str, member: str) -> int:
     """Return the offset in bytes of a member, dotted for embedded structs, "+n" for n bytes behind."""
     path, _, behind = member.partition("+")
-    fields, base = btf.fields(struct), int(behind or 0)
+    fields, base = btf.fields(struct, whole_bytes=True), int(behind or 0)
     *outer, last = path.split(".")
     for name in outer:
         field = fields.get(name)

@@ -134,10 +134,13 @@ class Inventory:
     def _shares(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows that give loopback addresses in the host's namespace to the containers that were given them."""
         loopback = [row for row in rows if row["netns"] == self._host and "127.0.0.1" in row["addresses"]][-1:]
-        return [
-            row | {"namespace": one.name, "addresses": list(one.addresses)}
+        own = {
+            one.name: [a for a in one.addresses if a.startswith("127.")]
             for one in self._roster
-            for row in (loopback if one.netns == self._host and one.addresses else ())
+            if one.netns == self._host
+        }
+        return [
+            row | {"namespace": name, "addresses": given} for name, given in own.items() if given for row in loopback
         ]
 
     def _name(self, netns: int) -> str:

@@ -86,7 +86,7 @@ def _instructions(address: str) -> bytes:
         _insn(0x61, 2, 1, 4),  # r2 = ctx->user_ip4
         first_byte,
         _insn(0x55, 2, 0, 7, 127),  # if r2 != 127 goto the last two
-        _insn(0x62, 10, 0, -16, socket.AF_INET if _LITTLE else socket.AF_INET << 16),  # family, port 0: the kernel's choice
+        _insn(0x62, 10, 0, -16, socket.AF_INET if _LITTLE else socket.AF_INET << 16),  # port 0: the kernel's choice
         _insn(0x62, 10, 0, -12, number - (number >> 31 << 32)),
         _insn(0x7A, 10, 0, -8, 0),
         _insn(0xBF, 2, 10) + _insn(0x07, 2, imm=-16),  # r2 = address of it

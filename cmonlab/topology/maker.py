@@ -15,10 +15,8 @@ from .running import Running, describe_network, inspect
 # pid 1 of a container: reaps what is left to it and ends at once on SIGTERM.
 _IDLE = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"]
 # What the interfaces that we make would send by themselves.
-_IPV6, _QUIET = (
-    Path("/proc/sys/net/ipv6"),
-    {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1},
-)
+_IPV6 = Path("/proc/sys/net/ipv6")
+_QUIET = {"net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
 
 
 class Maker:

@@ -45,7 +45,8 @@ def found(events, arrivals, copied=None, payload=40, breaks=()):
     if len(read) == 0:
         return {}
     payload = np.broadcast_to(payload, len(arrivals))
-    taken = reads_of(events, arrivals, payload, copied, read, np.array(breaks, np.int64))
+    breaks, home = np.array(breaks, np.int64), events["netns"][arrivals]
+    taken = reads_of(events, arrivals, payload, copied, read, breaks, home)
     return {int(a): int(r) for a, r in zip(arrivals, taken, strict=True) if r >= 0}
 
 

@@ -58,7 +58,7 @@ class Engine:
 
     def __init__(self, *streams, state="running", pid=0):
         self.streams, self.since = list(streams), []
-        self.pid, self.state, self.name = pid, state, "web"
+        self.pid, self.state, self.name, self.labels = pid, state, "web", {"app": "shop"}
 
     @property
     def api(self):
@@ -77,7 +77,7 @@ class Engine:
 
     def inspect_container(self, container):
         return {
-            "Id": ID, "Name": f"/{self.name}", "Config": {"Image": "nginx:1", "Labels": {"app": "shop"}},
+            "Id": ID, "Name": f"/{self.name}", "Config": {"Image": "nginx:1", "Labels": self.labels},
             "State": {"Pid": self.pid if self.state == "running" else 0, "Running": self.state == "running"},
             "NetworkSettings": {"Networks": {"front": {"IPAddress": "10.9.0.2", "GlobalIPv6Address": "fd00::2"}}},
         }  # fmt: skip
@@ -167,6 +167,18 @@ def test_a_container_in_the_hosts_namespace_has_no_addresses_of_its_own():
         (container,) = inventory.containers()
         assert (container.name, container.netns, container.pid) == ("c0", HERE, os.getpid())
         assert {row["namespace"] for row in inventory.links()} == {"host"}
+
+
+def test_a_container_in_the_hosts_namespace_has_the_loopback_address_that_a_lab_gave_it():
+    engine = Engine(Stream(), pid=os.getpid())
+    engine.labels = {"cmonlab.address": "127.66.0.2"}
+    with Inventory(engine, {ID: "c0"}) as inventory:
+        (container,) = inventory.containers()
+        assert "127.66.0.2" in container.addresses
+        *host, own = inventory.links()
+    assert {row["namespace"] for row in host} == {"host"}
+    loopback = next(row for row in host if row["name"] == "lo")
+    assert own == loopback | {"namespace": "c0", "addresses": ["127.66.0.2"]}
 
 
 def test_a_callback_that_fails_is_told_and_stops_nothing():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmonlab.errors import CmonlabError, UnknownName
-from cmonlab.topology import TEMPLATES, Container, Network, Topology, TopologyError, bridge, template
+from cmonlab.topology import TEMPLATES, Container, Network, Topology, TopologyError, bridge, template, vxlan
 
 
 @given(st.integers(2, 1000))
@@ -31,8 +31,10 @@ def test_description_is_json_and_complete():
     described = json.loads(json.dumps(bridge(3, image="mine:1").describe()))
     assert described == {
         "template": "bridge",
+        "parameters": {"containers": 3, "image": "mine:1"},
         "image": "mine:1",
-        "containers": [{"name": name, "networks": ["net0"]} for name in ("c0", "c1", "c2")],
+        "hosts": [],
+        "containers": [{"name": name, "networks": ["net0"], "host": ""} for name in ("c0", "c1", "c2")],
         "networks": [{"name": "net0", "driver": "bridge"}],
     }
 
@@ -51,7 +53,54 @@ def test_unknown_names_suggest_the_nearest():
         template("bridge", container=3)
     with pytest.raises(UnknownName, match="did you mean 'net0'"):
         Topology("custom", (Container("a", ("nett0",)),), (Network("net0"),))
-    assert set(TEMPLATES) == {"bridge"}
+    with pytest.raises(UnknownName, match="did you mean 'macvlan'"):
+        Network("net0", "mcvlan")
+    assert set(TEMPLATES) == {"bridge", "host", "macvlan", "vxlan"}
+
+
+@given(st.sampled_from(sorted(TEMPLATES)), st.integers(2, 16), st.integers(16, 250), st.sampled_from([None, "mine:1"]))
+def test_a_template_comes_back_from_its_description(name, hosts, containers, image):
+    params = {"containers": containers} | ({"hosts": hosts} if name == "vxlan" else {})
+    topology = template(name, **params, image=image)
+    described = json.loads(json.dumps(topology.describe()))
+    assert template(described["template"], **described["parameters"]) == topology
+    assert {network["driver"] for network in described["networks"]} == {name}
+
+
+def test_containers_are_dealt_out_to_hosts_in_turn():
+    topology = vxlan(hosts=3, containers=7)
+    assert topology.hosts == ("h0", "h1", "h2")
+    assert [container.host for container in topology.containers] == ["h0", "h1", "h2", "h0", "h1", "h2", "h0"]
+    assert topology.on("net0") == topology.containers and topology.on("net1") == ()
+    assert bridge(2).hosts == ()
+
+
+@pytest.mark.parametrize("hosts, containers", [(1, 2), (17, 20), (3, 2), (2, 1001), (2.0, 2), (True, 2)])
+def test_vxlan_refuses_counts_that_cannot_be(hosts, containers):
+    with pytest.raises(TopologyError, match="choose|whole number"):
+        vxlan(hosts, containers)
+
+
+@pytest.mark.parametrize(
+    "networks, host, why",
+    [
+        (("h", "b"), "", "host network and on others"),
+        (("v",), "", "needs a host"),
+        (("v", "b"), "h0", "all its networks must be VXLAN"),
+        (("b",), "h0", "only containers on VXLAN"),
+        ((), "h0", "only containers on VXLAN"),
+        (("b", "b"), "", "twice"),
+    ],
+)
+def test_networks_that_do_not_go_together_are_refused(networks, host, why):
+    known = (Network("h", "host"), Network("b"), Network("v", "vxlan"))
+    with pytest.raises(TopologyError, match=why):
+        Topology("custom", (Container("a", networks, host),), known)
+
+
+def test_a_host_and_a_container_have_different_names():
+    with pytest.raises(TopologyError, match="two containers are called 'h0'"):
+        Topology("custom", (Container("h0", ("v",), "h0"),), (Network("v", "vxlan"),))
 
 
 @pytest.mark.parametrize("name", ["", "C0", "0c", "c_0", "a" * 32, "c0\n", "../x", 7])

@@ -106,6 +106,9 @@ class FakeLab:
     def address(self, name):
         return {"c0": "10.0.0.2", "c1": "10.0.0.3"}[name]
 
+    def source(self, name):
+        return None
+
     def exec(self, name, argv, user=None):
         return 0, self.table if self.started or self.taken else ""
 
