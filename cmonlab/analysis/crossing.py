@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import CHILDREN, Device, Graph
+from .graph import CHILDREN, Device, Graph, is_loopback
 
 NOWHERE = -1
 
@@ -24,8 +24,7 @@ class Crossing:
     Parameters
     ----------
     graph : Graph
-    devices : numpy.ndarray of uint64
-        Distinct words ``netns << 32 | ifindex`` of the devices that packets passed.
+        Of the devices that packets passed; positions are in its list of them.
 
     Attributes
     ----------
@@ -49,10 +48,10 @@ class Crossing:
         Device → owner → the way from there, where that is a device which sits on it.
     """
 
-    def __init__(self, graph: Graph, devices: np.ndarray):
+    def __init__(self, graph: Graph):
         self._graph, self._numbers = graph, {}
-        self.devices: list[Device] = [(word >> 32, word & 0xFFFFFFFF) for word in devices.tolist()]
-        n = len(devices)
+        self.devices = graph.passed
+        n = len(self.devices)
         self.into, self.out = np.full((2, n), NOWHERE, np.int64)
         self.counts_out, self.timed, self.tunnel, self.child, self.port = np.zeros((5, n), bool)
         self.given: dict[int, dict[str, int]] = {}
@@ -97,7 +96,7 @@ class Crossing:
         elif row.kind in CHILDREN:
             below = next((parent for parent, sons in graph.parents.items() if device in sons), device)
             self._join(at, graph.device(below).name, graph.inside(device).name, True)
-        elif row.ifindex == 1 and not row.kind:
+        elif is_loopback(row):
             self._loopback(at, device)
         else:
             inner = graph.inside(device) if row.master else graph.space(device[0])

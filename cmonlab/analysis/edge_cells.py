@@ -10,7 +10,7 @@ import pandas as pd
 
 from .aggregate import DROP, HOP, SEGMENT, Cells, Context, device, number, take, total
 from .crossing import NOWHERE, Crossing
-from .edges import finished, looped
+from .edges import finished
 from .graph import Graph
 from .histogram import quantiles
 
@@ -44,9 +44,7 @@ class _Passed:
     def __init__(self, cells: Cells, context: Context):
         self.cells = cells = take(cells, np.isin(cells["kind"], (HOP, SEGMENT, DROP)) & (cells["ifindex"] > 0))
         self.at, devices = pd.factorize(device(cells))
-        netns, ifindex = devices >> np.uint64(32), devices & np.uint64(0xFFFFFFFF)
-        self.graph = Graph(context.names, looped(context.names, netns, ifindex))
-        self.crossing = Crossing(self.graph, devices)
+        self.crossing = Crossing(Graph(context.names, devices))
         self.dropped = cells["kind"] == DROP
         self.came = ~self.dropped & context.stages.of("receive", cells["point"])
         self.sent = ~self.dropped & context.stages.of("transmit", cells["point"])

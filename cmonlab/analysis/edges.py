@@ -18,13 +18,6 @@ _QUANTILES = {"delay_p50_ns": 0.5, "delay_p99_ns": 0.99}
 WINDOW_NS = 10**9
 
 
-def looped(names: Names, netns: np.ndarray, ifindex: np.ndarray) -> frozenset[int]:
-    """Return the namespaces in which packets passed the loopback device."""
-    loopback = {(row.netns, row.ifindex) for row in names.links.itertuples(index=False) if row.name == "lo"}
-    passed = set(zip(netns.tolist(), ifindex.tolist(), strict=True))
-    return frozenset(space for space, _ in passed & loopback)
-
-
 class _Visits:
     """Devices that packets passed, one after the other: a visit is what a packet sent, or received, at one.
 
@@ -86,7 +79,7 @@ def captured(events: Columns, found: Journeys, names: Names, stages: Stages, win
     hops = found.hops
     words = hops.netns.astype(np.uint64) << np.uint64(32) | hops.ifindex
     device_of, devices = pd.factorize(words)
-    crossing = Crossing(Graph(names, looped(names, hops.netns, hops.ifindex)), devices)
+    crossing = Crossing(Graph(names, devices))
     visits = _Visits(events, found, stages, device_of.astype(np.int64))
     crossed = [*_received(events, visits, crossing, names), *_sent(visits, crossing), *_tunnels(visits, crossing)]
     way, visit, counts, took = (np.concatenate(parts) for parts in zip(*crossed, strict=True))

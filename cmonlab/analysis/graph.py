@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ..schema import columns
@@ -15,11 +16,27 @@ from .names import Names
 Device = tuple[int, int]
 """Inode number of a namespace, and ifindex in it."""
 
-_LOOPBACK = 1  # net/core/dev.c gives it to the first device of a namespace, and loopback is the first
+_LOOPBACK = 1  # net/core/dev.c: of each namespace, it is the first device
 #: Devices of these kinds sit on another one, which takes their packets and hands them out.
 CHILDREN = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 #: What only the network namespace of a host has.
 _OF_HOSTS = ("bridge", "vxlan")
+
+
+class Link(NamedTuple):
+    """What of a row of the table of links is looked at."""
+
+    netns: int
+    ifindex: int
+    namespace: str
+    name: str
+    kind: str
+    master: int
+    peer: int
+    lower: int
+    link_netns: int
+    vni: int
+    addresses: list[str]
 
 
 class Node(NamedTuple):
@@ -47,20 +64,23 @@ class Graph:
     ----------
     names : Names
         Of the recording; its table of links is read.
-    looped : frozenset of int
-        Namespaces (inode numbers) in which packets passed the loopback device.
+    passed : numpy.ndarray of uint64
+        Distinct words ``netns << 32 | ifindex`` of the devices that packets passed.
 
     Attributes
     ----------
-    devices : dict of (int, int) to link
-        Rows of the table of links, the last of each interface.
+    devices : dict of (int, int) to Link
+        The last row of each interface.
+    passed : list of (int, int)
+        The devices that packets passed.
     """
 
-    def __init__(self, names: Names, looped: frozenset[int] = frozenset()):
-        self.names, self._looped = names, looped
-        self.devices = {}
+    def __init__(self, names: Names, passed: np.ndarray):
+        self.names = names
+        self.passed: list[Device] = [(word >> 32, word & 0xFFFFFFFF) for word in passed.tolist()]
+        self.devices: dict[Device, Link] = {}
         self._guests: dict[int, list[str]] = defaultdict(list)
-        for row in names.links.itertuples(index=False):
+        for row in map(Link._make, zip(*(names.links[field].tolist() for field in Link._fields), strict=True)):
             if row.namespace == names.namespace(row.netns):
                 self.devices[row.netns, row.ifindex] = row
             elif row.namespace not in self._guests[row.netns]:
@@ -162,7 +182,7 @@ class Graph:
             below = next((parent for parent, sons in self.parents.items() if device in sons), None)
             yield Edge(self.inside(device), self.inside(below) if below else self.device(device),
                        row.kind, device, below or none)  # fmt: skip
-        elif row.ifindex == _LOOPBACK and not row.kind:
+        elif is_loopback(row):
             yield from self._loopback(device)
         elif row.master or row.addresses or device in self.parents:
             inner = self.inside(device) if row.master else self.space(row.netns)
@@ -184,7 +204,7 @@ class Graph:
         netns, here = device[0], self.space(device[0])
         for name in self.guests(netns):
             yield Edge(Node(name, "container", netns), here, "loopback", (0, 0), device)
-        if netns in self._looped:
+        if device in self.passed:
             yield Edge(here, here, "loopback", device, device)
 
     def table(self) -> pd.DataFrame:
@@ -216,6 +236,11 @@ class Graph:
 _RANK = {"container": 0, "host": 1, "interface": 2, "bridge": 3, "vxlan": 4}
 
 
-def _port(row) -> str:
+def is_loopback(row: Link) -> bool:
+    """Tell whether a device is the loopback of its namespace."""
+    return row.ifindex == _LOOPBACK and not row.kind
+
+
+def _port(row: Link) -> str:
     """Return what joins a device to what it is in: a bridge, or the namespace itself."""
     return "port" if row.master else "device" if row.kind else "uplink"

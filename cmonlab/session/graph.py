@@ -16,11 +16,9 @@ class Graph(Captured, Counted):
 
     def topology(self) -> pd.DataFrame:
         """What one would draw of the network, an edge a row; columns of ``schema.describe("topology")``."""
-        names = self._facts.names
         tables = self._columns, self._counted
         words = [np.unique(one["netns"].astype(np.uint64) << np.uint64(32) | one["ifindex"]) for one in tables]
-        word = np.concatenate(words)
-        return _Graph(names, edges.looped(names, word >> np.uint64(32), word & np.uint64(0xFFFFFFFF))).table()
+        return _Graph(self._facts.names, np.unique(np.concatenate(words))).table()
 
     def edges(self, windows: bool = False) -> pd.DataFrame:
         """What crossed each edge of the topology, each way; columns of ``schema.describe("edges")``.
