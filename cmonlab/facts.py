@@ -18,6 +18,9 @@ from .analysis.stats import estimated_total
 from .engine.correlate import Stages
 from .errors import UnknownName
 
+#: Columns of the links that came later.
+_LATER = ["lower", "link_netns", "vni", "from_ns", "to_ns"]
+
 
 class Facts:
     """The manifest of one session, read.
@@ -34,9 +37,8 @@ class Facts:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table that stands in the manifest: ``ledger``, ``blind`` or ``links``."""
         table = pd.DataFrame(self._manifest[name], columns=schema.columns(name))
-        # Sessions of older versions know interfaces without the time at which they came, nor what is below them.
-        late = ["lower", "from_ns", "to_ns"]
-        return table.assign(**table[late].fillna(0).astype("int64")) if name == "links" else table
+        # Sessions of older versions know interfaces without some of the columns.
+        return table.assign(**table[_LATER].fillna(0).astype("int64")) if name == "links" else table
 
     @cached_property
     def stages(self) -> Stages:

@@ -7,12 +7,12 @@ Times are integer nanoseconds of CLOCK_MONOTONIC; sizes are bytes.
 from __future__ import annotations
 
 from ..errors import UnknownName
-from . import captured, compared, counted, delays, told
+from . import captured, compared, counted, delays, graph, told
 from .column import Column
 
 __all__ = ["TABLES", "Column", "columns", "describe"]
 
-TABLES: dict[str, tuple[Column, ...]] = captured.TABLES | compared.TABLES | counted.TABLES | delays.TABLES | told.TABLES
+TABLES: dict[str, tuple[Column, ...]] = captured.TABLES | compared.TABLES | counted.TABLES | delays.TABLES | graph.TABLES | told.TABLES
 
 
 def columns(table: str) -> list[str]:

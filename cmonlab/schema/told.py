@@ -72,7 +72,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         kind      | object |  | veth, bridge, vxlan, …, empty for a physical one
         master    | int64  |  | ifindex of the bridge it is a port of, 0 none
         peer      | int64  |  | ifindex of a veth's other end, 0 none
-        lower     | int64  |  | ifindex, in the host's namespace, of the interface that a macvlan is on, 0 none
+        lower     | int64  |  | ifindex of the device that it sits on (macvlan, vxlan, …), 0 none
+        link_netns | int64 |  | namespace of its peer or of what it sits on, 0 none or not known
+        vni       | int64  |  | number of a vxlan's overlay, 0 none
         mtu       | int64  | bytes | largest packet
         mac       | object |  | link address
         addresses | object |  | list of IP addresses

@@ -12,6 +12,7 @@ from ..analysis import journeys as _journeys
 from ..analysis import overhead as _overhead
 from ..errors import UnknownName
 from .delays import Delays
+from .graph import Graph
 
 __all__ = ["TABLES", "Session", "open"]
 
@@ -19,7 +20,7 @@ __all__ = ["TABLES", "Session", "open"]
 TABLES = (
     "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
     "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
-    "one_way_delay", "delay_variation", "timeline", "slowest", "where_is_the_tail",
+    "one_way_delay", "delay_variation", "timeline", "slowest", "where_is_the_tail", "topology", "edges",
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def open(path: str | Path) -> Session:
     return Session(*store.load(Path(path)))
 
 
-class Session(Delays):
+class Session(Delays, Graph):
     """One run's events and manifest.
 
     Parameters

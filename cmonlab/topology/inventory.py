@@ -19,6 +19,7 @@ from .events import Events
 from .finder import Finder
 from .links import links
 from .netns import GONE, container_of, first_of, namespace
+from .nsid import introduce
 from .roster import Changed, Roster
 from .watch import Watch
 
@@ -124,6 +125,7 @@ class Inventory:
             self._finder.wait()
             self._watch.sync()
         with self._lock:
+            introduce(self._watch.followed.values())
             rows = [
                 row
                 for netns, followed in self._watch.followed.items()
@@ -313,6 +315,8 @@ class Inventory:
             self._events.close()
         self._watch.stop()
         self._finder.close()
+        with self._lock:
+            introduce(self._watch.followed.values())
         self._watch.close()
 
     def __exit__(self, *exception: object) -> None:

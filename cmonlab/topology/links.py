@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,16 +36,19 @@ def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
         This user may not enter the namespaces.
     """
     from .follow import Followed
+    from .nsid import introduce
 
-    rows: dict[int, list[dict[str, Any]]] = {}
-    for name, pid in namespaces.items():
-        with suppress(*GONE), namespace(pid) as handle:
-            netns = os.fstat(handle).st_ino
-            if netns not in rows:
-                followed = Followed(handle, since_ns=0)
-                followed.close()
-                rows[netns] = followed.interfaces.rows(name)
-    return [row for found in rows.values() for row in found]
+    found: dict[int, tuple[str, Followed]] = {}
+    with ExitStack() as stack:
+        for name, pid in namespaces.items():
+            with suppress(*GONE), namespace(pid) as handle:
+                netns = os.fstat(handle).st_ino
+                if netns not in found:
+                    followed = Followed(handle, since_ns=0)
+                    stack.callback(followed.close)
+                    found[netns] = name, followed
+        introduce([followed for _, followed in found.values()])
+    return [row for name, followed in found.values() for row in followed.interfaces.rows(name)]
 
 
 @dataclass
@@ -55,6 +58,8 @@ class _Version:
     row: dict[str, Any]
     # Whether a packet can have passed it.
     up: bool = False
+    # What this namespace calls the one that the other end is in; -1 when it is this one, or there is none.
+    nsid: int = -1
 
 
 class Interfaces:
@@ -76,6 +81,7 @@ class Interfaces:
         self._versions: dict[int, list[_Version]] = {}
         self._seen: set[int] = set()
         self._dumped: dict[int, list[str]] | None = None
+        self._neighbours: dict[int, int] = {-1: netns}
 
     @property
     def dumping(self) -> bool:
@@ -134,8 +140,10 @@ class Interfaces:
         elif current.row["name"] != found["name"]:
             current = self._begin(index, found | {"addresses": list(current.row["addresses"])}, at_ns)
         # What is taken down first leaves its bridge and loses its peer; the packets passed both.
-        kept = {key: found[key] or current.row[key] for key in ("master", "peer")}
+        kept = {key: found[key] or current.row[key] for key in ("master", "peer", "lower")}
         current.row.update(found | kept)
+        number = message.get_attr("IFLA_LINK_NETNSID")
+        current.nsid = current.nsid if number is None else number
         current.up |= bool(message["flags"] & _IFF_UP)
 
     def _gone(self, index: int, at_ns: int) -> None:
@@ -175,7 +183,24 @@ class Interfaces:
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return rows of the table ``links``, by ifindex and time, under this name."""
         versions = [version for index in sorted(self._versions) for version in self._versions[index]]
-        return [version.row | {"namespace": name, "addresses": list(version.row["addresses"])} for version in versions]
+        return [
+            version.row
+            | {"namespace": name, "link_netns": self._link_netns(version), "addresses": list(version.row["addresses"])}
+            for version in versions
+        ]
+
+    def _link_netns(self, version: _Version) -> int:
+        linked = version.row["peer"] or version.row["lower"] or version.nsid >= 0
+        return self._neighbours.get(version.nsid, 0) if linked else 0
+
+    def strangers(self) -> set[int]:
+        """Return what this namespace calls others that interfaces' other ends are in, where they are not known."""
+        known = [version.nsid for versions in self._versions.values() for version in versions]
+        return set(known) - self._neighbours.keys()
+
+    def meet(self, neighbours: Mapping[int, int]) -> None:
+        """Take it that this namespace calls others (inode numbers) by these numbers."""
+        self._neighbours |= neighbours
 
     def forget(self, before_ns: int) -> None:
         """Drop the rows that ended before a time."""
@@ -188,8 +213,9 @@ class Interfaces:
 
 
 def _row(netns: int, link: Any) -> dict[str, Any]:
-    info = link.get_attr("IFLA_LINKINFO")
+    info, below = link.get_attr("IFLA_LINKINFO"), link.get_attr("IFLA_LINK") or 0
     kind = (info.get_attr("IFLA_INFO_KIND") if info is not None else None) or ""
+    data = info.get_attr("IFLA_INFO_DATA") if kind == "vxlan" else None
     return {
         "netns": netns,
         "namespace": "",
@@ -198,8 +224,10 @@ def _row(netns: int, link: Any) -> dict[str, Any]:
         "kind": kind,
         "master": link.get_attr("IFLA_MASTER") or 0,
         # For other kinds IFLA_LINK is the device below, not an other end.
-        "peer": (link.get_attr("IFLA_LINK") or 0) if kind == "veth" else 0,
-        "lower": (link.get_attr("IFLA_LINK") or 0) if kind == "macvlan" else 0,
+        "peer": below if kind == "veth" else 0,
+        "lower": below if kind != "veth" and below != link["index"] else 0,
+        "link_netns": 0,
+        "vni": (data.get_attr("IFLA_VXLAN_ID") if data is not None else None) or 0,
         "mtu": link.get_attr("IFLA_MTU") or 0,
         "mac": link.get_attr("IFLA_ADDRESS") or "",
     }
