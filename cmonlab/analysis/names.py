@@ -101,12 +101,13 @@ class Names:
 
     @cached_property
     def macvlans(self) -> dict[int, int]:
-        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below it."""
+        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below."""
         host = next((netns for netns, name in self._namespaces.items() if name == "host"), 0)
-        on_host = self.links[self.links["lower"] > 0] if "lower" in self.links else self.links[:0]
+        above = self.links[(self.links["kind"] == "macvlan") & (self.links["lower"] > 0)]
+        below = above["link_netns"].mask(above["link_netns"] == 0, host)
         return {
-            host << 32 | self._keys[address]: int(netns)
-            for addresses, netns in zip(on_host["addresses"], on_host["netns"], strict=True)
+            int(under) << 32 | self._keys[address]: int(netns)
+            for addresses, netns, under in zip(above["addresses"], above["netns"], below, strict=True)
             for address in addresses
             if address in self._keys
         }
