@@ -1,5 +1,7 @@
 """A browser, and the servers it looks at, each started once."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from .servers import JupyterLab
@@ -17,8 +19,6 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Return a function that opens a page in the browser; see `watch.visited`."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda url, **context: stack.enter_context(visited(browser, url, **context))
 
