@@ -33,6 +33,9 @@ _TEMPLATE = Path(__file__).with_name("template")
 _START_S, _STOP_S = 20.0, 15.0
 _LOOK_S = 1.0
 _PING_MS = 15_000
+# Kernels are talked to through sockets in our directory, which others cannot reach, unless their path (107 bytes at
+# most, of which a kernel's name takes 50) would be too long; then through ports that ask for a key.
+_LONGEST = 56
 _EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -174,7 +177,7 @@ def _config(
             "multi_kernel_manager_class": PageKernels, "kernel_spec_manager_class": OwnPython,
             "extension_allowlist": _EXTENSIONS,
         },
-        "KernelManager": {"transport": "ipc"},  # sockets in our directory, not ports
+        "KernelManager": {"transport": "ipc" if len(str(directory)) < _LONGEST else "tcp"},
         "PageKernels": {"variables": variables, "linger_s": linger_s},
     })  # fmt: skip
 

@@ -30,6 +30,15 @@ def jupyterlab(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="package")
+def engine():
+    """A client of the Docker engine; it runs until the last test of this tier."""
+    from cmonlab.topology.engine import docker_engine
+
+    with docker_engine() as client:
+        yield client
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Add pictures of the open pages to the report of a failure."""
