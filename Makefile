@@ -1,17 +1,17 @@
 # demo, bench and test need root for tracing; demo and bench ask sudo for it.
 SHELL := bash
 PYTHON := .venv/bin/python
-# What must not be skipped: everything, where this user and this kernel can trace.
-REQUIRE = $(shell [ "$$(id -u)" = 0 ] && [ -e /sys/kernel/btf/vmlinux ] && echo kernel,docker)
+# What must not be skipped: everything, where this user and this kernel can trace, and there is a browser.
+REQUIRE = $$(tools/tiers)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit bench lint wheel clean
+.PHONY: help setup demo lab test test-unit bench lint wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the distribution's packages and make .venv, notebooks included
-	@tools/packages
+	@tools/packages browser
 	@tools/venv notebook test
 
 demo: ## set up, trace real containers, write runs/demo/report.html
@@ -19,13 +19,18 @@ demo: ## set up, trace real containers, write runs/demo/report.html
 	@tools/venv test
 	@tools/as-root .venv/bin/cmonlab demo --out runs/demo
 
-test: ## set up, run the unit, kernel and docker tests (the last two need root)
+lab: ## set up, open the notebooks in JupyterLab (as root they can also trace)
 	@tools/packages
-	@tools/venv test
+	@tools/venv notebook
+	@cd notebooks && exec ../.venv/bin/jupyter lab --ip=127.0.0.1 $(ARGS) $$([ "$$(id -u)" != 0 ] || echo --allow-root --no-browser)
+
+test: ## set up, run the unit, kernel, docker and browser tests (those that trace need root)
+	@tools/packages browser
+	@tools/venv notebook test
 	@CMONLAB_REQUIRE="$${CMONLAB_REQUIRE-$(REQUIRE)}" $(PYTHON) -m pytest $(ARGS); status=$$?; tools/give-back; exit $$status
 
 test-unit: ## run the unit tests: no root, no packages of the distribution
-	@tools/venv test
+	@tools/venv notebook test
 	@$(PYTHON) -m pytest tests/unit $(ARGS); status=$$?; tools/give-back; exit $$status
 
 bench: ## set up, measure speed, memory and overhead beside others, write runs/bench/report.html

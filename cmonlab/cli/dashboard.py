@@ -84,6 +84,7 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     """Deploy containers that talk, start an agent in this process, and return how kernels reach it."""
     from ..agent.service import Service
     from ..kernel import preflight
+    from ..rules import Rule
     from ..topology.templates import template
     from ..transport import NatsServer, connect
     from ..workload import workload
@@ -97,6 +98,7 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     transport = stack.enter_context(connect(nats.url, nats.token))
     names = {container.id: name for name, container in lab.containers.items()}
     service = stack.enter_context(Service(transport, lab.client, names))
+    service.agent.apply([Rule(name="dashboard", match="", mode="aggregate")])
     short = list(lab.containers)
     pairs = list(zip(short[::2], short[1::2], strict=False))[:_BUSY_PAIRS]
     workloads = [workload(request.workload, server=server, client=client) for server, client in pairs]

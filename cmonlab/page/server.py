@@ -26,12 +26,17 @@ from .. import scratch
 from ..errors import PageError
 from .gate import HEADERS, gated
 from .kernels import OwnPython, PageKernels
+from .visit import THEME_VARIABLE
 
 _DASHBOARD = Path(__file__).with_name("dashboard.ipynb")
 _TEMPLATE = Path(__file__).with_name("template")
 _START_S, _STOP_S = 20.0, 15.0
 _LOOK_S = 1.0
 _PING_MS = 15_000
+# Kernels are talked to through sockets in our directory, which others cannot reach, unless their path (107 bytes at
+# most, of which a kernel's name takes 50) would be too long; then through ports that ask for a key.
+_LONGEST = 56
+_EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
@@ -84,7 +89,8 @@ class PageServer:
         self.port = self._sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/{self._token}/"
         self.directory = Path(tempfile.mkdtemp(prefix=scratch.prefix()))
-        self._config = _config(notebook, self._token, theme, self.directory, dict(variables or {}), linger_s)
+        variables = {THEME_VARIABLE: theme, **(variables or {})}
+        self._config = _config(notebook, self._token, theme, self.directory, variables, linger_s)
         self._ready: Future[None] = Future()
         self._thread.start()
         try:
@@ -169,15 +175,16 @@ def _config(
         "VoilaConfiguration": {
             "theme": theme, "allow_template_override": "NO", "file_allowlist": [],
             "multi_kernel_manager_class": PageKernels, "kernel_spec_manager_class": OwnPython,
-            "extension_allowlist": ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"],
+            "extension_allowlist": _EXTENSIONS,
         },
-        "KernelManager": {"transport": "ipc"},  # sockets in our directory, not ports
+        "KernelManager": {"transport": "ipc" if len(str(directory)) < _LONGEST else "tcp"},
         "PageKernels": {"variables": variables, "linger_s": linger_s},
     })  # fmt: skip
 
 
 def _voila(config: Config) -> Voila:
     app = Voila(config=config)
+    app.log.setLevel(logging.ERROR)
     app.voila_configuration = VoilaConfiguration(parent=app)
     app.setup_template_dirs()
     app.template_paths.insert(0, str(_TEMPLATE))

@@ -7,7 +7,7 @@ import os
 
 from ..errors import CmonlabError
 
-HOST_VARIABLE = "CMONLAB_DASHBOARD_HOST"
+HOST_VARIABLE, THEME_VARIABLE = "CMONLAB_DASHBOARD_HOST", "CMONLAB_DASHBOARD_THEME"
 
 
 def show() -> None:
@@ -17,7 +17,8 @@ def show() -> None:
     import cmonlab as cm
 
     try:
-        display(cm.dashboard(cm.agent.connect(os.environ.get(HOST_VARIABLE, ""))))
+        agent = cm.agent.connect(os.environ.get(HOST_VARIABLE, ""))
+        display(cm.dashboard(agent, theme=os.environ.get(THEME_VARIABLE, "light")))
     except CmonlabError as error:
         display(HTML(_told(error)))
 

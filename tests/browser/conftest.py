@@ -1,5 +1,7 @@
 """A browser, and the servers it looks at, each started once."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from .servers import JupyterLab
@@ -17,8 +19,6 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Return a function that opens a page in the browser; see `watch.visited`."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda url, **context: stack.enter_context(visited(browser, url, **context))
 
@@ -28,6 +28,15 @@ def jupyterlab(tmp_path_factory):
     """A JupyterLab server over an empty directory."""
     with JupyterLab(tmp_path_factory.mktemp("lab")) as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def engine():
+    """A client of the Docker engine; it runs until the last test of this tier."""
+    from cmonlab.topology.engine import docker_engine
+
+    with docker_engine() as client:
+        yield client
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-u", "-m", "cmonlab")
 _START_S, _STOP_S = 60.0, 30.0
 
 
@@ -105,3 +106,19 @@ def _json(file: Path):
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return None
+
+
+class Dashboard(Server):
+    """``cmonlab dashboard``, as from a terminal.
+
+    Attributes
+    ----------
+    url : str
+        What it printed.
+    """
+
+    def __init__(self, path: Path, *options: str, **env: str):
+        argv = [*COMMAND, "dashboard", "--no-open", *options]
+        super().__init__(argv, path / "dashboard.log", path, env)
+        lines = self.wait_for(lambda: [line for line in self.log.read_text().splitlines() if "http" in line], "a page")
+        self.url = lines[0]

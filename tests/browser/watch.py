@@ -53,9 +53,7 @@ def visited(browser, url: str, **context) -> Iterator:
     page = visit.new_page()
     page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: told.append(f"error: not caught: {error}"))
-    page.on(
-        "request", lambda request: told.append(f"error: asks elsewhere: {request.url}") if _far(request, origin) else 0
-    )
+    page.on("request", lambda request: told.extend(_elsewhere(request.url, origin)))
     open_pages.append(page)
     page.told = told
     try:
@@ -73,9 +71,8 @@ def complaints(page) -> list[str]:
     return [line for line in errors if not any(re.search(known, line) for known in HARMLESS)]
 
 
-def _far(request, origin: str) -> bool:
-    here = (origin, origin.replace("http", "ws", 1), "blob:", "data:")
-    return not request.url.startswith(here)
+def _elsewhere(url: str, origin: str) -> list[str]:
+    return [] if url.startswith((f"{origin}/", "blob:", "data:")) else [f"error: asks elsewhere: {url}"]
 
 
 def picture(name: str) -> list[Path]:

@@ -48,7 +48,7 @@ LAYERS = [
         "agent",
         "transport",
     },
-    {"calibrate", "cli", "demo", "magic", "widgets"},
+    {"calibrate", "cli", "demo", "magic", "page", "widgets"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 TOGETHER = len(LAYERS) - 2
@@ -57,6 +57,8 @@ TOGETHER = len(LAYERS) - 2
 OWNERS = {
     "bcc": ("kernel/compiler.py",),
     "nats": ("transport/",),
+    "tornado": ("page/",),
+    "voila": ("page/",),
     "docker": ("topology/",),
     "scapy": ("calibrate/packets.py", "export/headers.py"),
     "pcapng": ("export/pcapng.py",),

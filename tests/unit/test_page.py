@@ -22,7 +22,8 @@ UPGRADE = {
 KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
 #: What is there: the page, a kernel, its websocket, a file, a theme, the goodbye of a page.
 PATHS = [
-    "/", KERNEL, f"{KERNEL}/channels", "/voila/static/voila.js", "/voila/api/themes/x/index.css", "/voila/api/shutdown/0",
+    "/", KERNEL, f"{KERNEL}/channels", "/voila/static/voila.js", "/voila/api/themes/x/index.css",
+    "/voila/api/shutdown/0",
 ]  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def test_websockets_are_refused_without_the_token(server):
 
 
 def test_files_and_kernels_are_there_with_the_token(server):
-    status, headers, text = _ask(server, f"/{TOKEN}/voila/static/voila.js")
+    status, _, text = _ask(server, f"/{TOKEN}/voila/static/voila.js")
     assert (status, len(text) > 10_000) == (200, True)
     assert _ask(server, f"/{TOKEN}{KERNEL}")[0] == 404  # asked for, and none of that name
     assert _ask(server, f"/{TOKEN}{KERNEL}/channels", **UPGRADE)[0] == 404

@@ -171,9 +171,10 @@ def test_user_without_sudo_is_told_what_to_do(fresh):
 
 @pytest.fixture
 def lacking(tmp_path):
-    """Return a host that has everything but what the benchmarks compare with."""
+    """Return a host that has everything but what benchmarks compare with, and tests in a browser need."""
     host = Host(tmp_path, ALL)
-    host.tool("apt-cache", 'case "$2" in bpftrace | linux-tools-generic) exit 0 ;; esac; exit 100')
+    known = "bpftrace | linux-tools-generic | chromium | fonts-dejavu-core | tshark"
+    host.tool("apt-cache", f'case "$2" in {known}) exit 0 ;; esac; exit 100')
     for name in ("sed", "grep", "mktemp", "rm", "cat", "chmod", "tail", "touch", "cp", "dirname", "env", "bash", "sh"):
         (host.path / "bin" / name).symlink_to(shutil.which(name))
     return host
@@ -187,6 +188,36 @@ def test_what_benchmarks_compare_with_is_installed_for_them_alone(lacking):
     assert run.returncode == 0, run.stderr
     installed = [call.rpartition(" ")[2] for call in lacking.read("calls").splitlines()]
     assert installed == ["bpftrace", "linux-tools-generic"]
+
+
+def test_what_tests_in_a_browser_need_is_installed_for_them_alone(lacking):
+    run = lacking.run("browser", PATH=f"{lacking.path}/bin")
+    assert run.returncode == 0, run.stderr
+    installed = [call.rpartition(" ")[2] for call in lacking.read("calls").splitlines()]
+    assert installed == ["chromium", "fonts-dejavu-core", "tshark"]
+    (lacking.root / "usr/share/fonts/truetype/dejavu").mkdir(parents=True)
+    (lacking.root / "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").touch()
+    lacking.tool("chromium", "exit 0")
+    lacking.tool("tshark", "exit 0")
+    assert lacking.run("browser", PATH=f"{lacking.path}/bin").returncode == 0
+    assert len(lacking.read("calls").splitlines()) == 3
+
+
+def test_tests_in_a_browser_are_skipped_where_it_is_not_to_be_had(lacking):
+    lacking.write("broken")
+    run = lacking.run("browser", PATH=f"{lacking.path}/bin")
+    assert run.returncode == 0
+    assert "chromium is not to be had: tests that need it are skipped" in run.stderr
+
+
+def test_user_without_sudo_is_told_and_tests_nevertheless(lacking):
+    run = lacking.run("browser", PATH=f"{lacking.path}/bin", FAKE_UID="1000")
+    if (lacking.path / "bin/sudo").exists():
+        assert lacking.read("sudo").splitlines()[0] == f"-- {ROOT}/tools/packages browser"
+        (lacking.path / "bin/sudo").unlink()
+        run = lacking.run("browser", PATH=f"{lacking.path}/bin", FAKE_UID="1000")
+    assert run.returncode == 0
+    assert "As root: apt-get install --no-install-recommends chromium" in run.stderr
 
 
 def test_benchmarks_do_without_what_the_distribution_lacks(lacking):

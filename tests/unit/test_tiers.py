@@ -19,7 +19,8 @@ def run(pytester, monkeypatch):
     def run(tests: dict[str, str], host: str, require: str = "", *args: str):
         monkeypatch.setenv("CMONLAB_REQUIRE", require)
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        pytester.makeini("[pytest]\naddopts = --import-mode=importlib\nmarkers =\n    kernel\n    docker\n")
+        markers = "".join(f"\n    {name}" for name in ("kernel", "docker", "browser"))
+        pytester.makeini(f"[pytest]\naddopts = --import-mode=importlib\nmarkers ={markers}\n")
         pytester.makeconftest(CONFTEST + host)
         for path, text in tests.items():
             file = pytester.path / path
@@ -101,6 +102,14 @@ def test_marker_puts_a_test_into_its_tier(run):
     marked = "import pytest\n@pytest.mark.kernel\n" + PASSES
     result = run({"unit/test_a.py": marked}, NO_BTF)
     result.assert_outcomes(skipped=1)
+
+
+def test_test_of_two_tiers_needs_what_both_do_and_counts_for_the_last(run):
+    tests = {"browser/test_a.py": "import pytest\n@pytest.mark.kernel\n" + PASSES}
+    run(tests, NO_BTF + "LACKS.update(browser=lambda: '')\n").assert_outcomes(skipped=1)
+    result = run(tests, CAPABLE + "LACKS.update(browser=lambda: '')\n", "browser")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["kernel*0 ran", "browser*1 ran"])
 
 
 def test_unknown_tier_is_refused(run):

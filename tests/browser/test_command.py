@@ -1,0 +1,76 @@
+"""``cmonlab dashboard``: what it starts, tells, and leaves."""
+
+import http.client
+import os
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from cmonlab.topology.owner import RUN_LABEL
+
+from .servers import COMMAND, Dashboard, Server, wait_until
+
+pytestmark = pytest.mark.docker
+
+
+def family(pid: int) -> dict[int, str]:
+    """Return the descendants of a process and their arguments."""
+    found, parents = {}, {pid}
+    while parents:
+        children = set()
+        for parent in parents:
+            for task in Path(f"/proc/{parent}/task").glob("*/children"):
+                children |= {int(child) for child in task.read_text().split()}
+        found |= {child: Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children}
+        parents = children
+    return found
+
+
+def made(client) -> set[str]:
+    """Return the names of containers and networks that cmonlab made."""
+    label = {"label": RUN_LABEL}
+    containers = {name for one in client.api.containers(all=True, filters=label) for name in one["Names"]}
+    return containers | {one["Name"] for one in client.api.networks(filters=label)}
+
+
+def ask(url: str) -> int:
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection.request("GET", place.path)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_whole(engine, tmp_path, number):
+    before = made(engine)
+    dashboard = Dashboard(tmp_path, "--template", "bridge", "--containers", "2", TMPDIR=str(tmp_path))
+    with dashboard:
+        assert made(engine) > before
+        assert ask(dashboard.url) == 200  # a visit: its kernel has run the page
+        children = family(dashboard.process.pid)
+        assert sum("ipykernel" in argv for argv in children.values()) == 1
+        assert sum("nats-server" in argv for argv in children.values()) == 1
+        token = urlsplit(dashboard.url).path.strip("/")
+        own = Path(f"/proc/{dashboard.process.pid}/cmdline").read_text()
+        assert not any(token in argv for argv in [*children.values(), own])
+        assert dashboard.log.read_text().count(token) == 1
+        assert dashboard.end(number) == 0
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 10, "its processes end")
+    assert made(engine) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["dashboard.log"]
+
+
+def test_kernels_end_with_a_command_that_is_killed(engine, tmp_path):
+    with Dashboard(tmp_path, "--template", "bridge", "--containers", "2", TMPDIR=str(tmp_path)) as dashboard:
+        assert ask(dashboard.url) == 200
+        children = family(dashboard.process.pid)
+        dashboard.end(signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20, "its processes end")
+    with Server([*COMMAND, "clean"], tmp_path / "clean.log", tmp_path, {"TMPDIR": str(tmp_path)}) as clean:
+        assert clean.process.wait(60) == 0
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("cmonlab-")]
