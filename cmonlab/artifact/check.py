@@ -17,8 +17,8 @@ from . import archive, environment
 from .difference import differences
 from .frozen import freeze, thaw
 from .report import AGREES, DIFFERS, FAILED, TOLD, Report
-from .results import RUN
 from .rerun import Rerun
+from .results import RUN
 from .sessions import tables
 
 TIMEOUT_S = 1800.0

@@ -12,7 +12,9 @@ from .column import Column
 
 __all__ = ["TABLES", "Column", "columns", "describe"]
 
-TABLES: dict[str, tuple[Column, ...]] = captured.TABLES | compared.TABLES | counted.TABLES | delays.TABLES | graph.TABLES | told.TABLES
+TABLES: dict[str, tuple[Column, ...]] = (
+    captured.TABLES | compared.TABLES | counted.TABLES | delays.TABLES | graph.TABLES | told.TABLES
+)
 
 
 def columns(table: str) -> list[str]:

@@ -91,5 +91,3 @@ class Feed:
             self._windows.close()
         for thread in self._threads:
             thread.join()
-
-
