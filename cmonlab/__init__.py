@@ -13,6 +13,7 @@ if _TYPE_CHECKING:
     from . import agent, errors, plot, schema
     from .comparison import compare
     from .errors import CmonlabError
+    from .experiment import Experiment
     from .probe import Probe
     from .recording import record
     from .rules import Rule, load_rules
@@ -24,14 +25,15 @@ __version__ = _metadata.version("cmonlab")
 
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
-    "CmonlabError": "errors", "Iperf": "workload", "Memcached": "workload", "Probe": "probe", "Rule": "rules",
-    "Session": "session", "Sockperf": "workload", "agent": "", "compare": "comparison", "errors": "",
-    "load_rules": "rules",
-    "open": "session", "plot": "", "record": "recording", "schema": "", "templates": "topology",
+    "CmonlabError": "errors", "Experiment": "experiment", "Iperf": "workload", "Memcached": "workload",
+    "Probe": "probe", "Rule": "rules", "Session": "session", "Sockperf": "workload", "agent": "",
+    "compare": "comparison", "errors": "", "load_rules": "rules", "open": "session", "plot": "",
+    "record": "recording", "schema": "", "templates": "topology",
 }  # fmt: skip
 
 __all__ = [
     "CmonlabError",
+    "Experiment",
     "Iperf",
     "Memcached",
     "Probe",
