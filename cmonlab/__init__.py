@@ -19,6 +19,7 @@ if _TYPE_CHECKING:
     )
     from .comparison import compare
     from .errors import CmonlabError
+    from .experiment import Experiment
     from .probe import Probe
     from .recording import record
     from .rules import Rule, load_rules
@@ -31,6 +32,7 @@ __version__ = _metadata.version("cmonlab")
 #: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
 _PLACES = {
     "CmonlabError": "errors",
+    "Experiment": "experiment",
     "Iperf": "workload",
     "Memcached": "workload",
     "Probe": "probe",
@@ -51,6 +53,7 @@ _PLACES = {
 
 __all__ = [
     "CmonlabError",
+    "Experiment",
     "Iperf",
     "Memcached",
     "Probe",

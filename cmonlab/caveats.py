@@ -22,6 +22,9 @@ FEW_BEYOND = 10
 # The coarsest step of clocksources that are not counted in single nanoseconds or less.
 _STEP_NS = {"hpet": 100.0, "acpi_pm": 280.0, "jiffies": 10e6}
 _SRTT_STEP_NS = 1000.0
+# What should be the same on all sides, and the word for several.
+_ALIKE = {"rules": "rules", "points": "points", "sample": "samples", "kernel": "kernels", "machine": "machines",
+          "workload": "workloads"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,14 @@ def _runs(sides: Sides) -> list[str]:
 
 def _unlike(sides: Sides) -> list[str]:
     told = []
-    for what in ("rules", "points", "sample", "kernel", "machine", "workload"):
+    for what, many in _ALIKE.items():
         values = {name: sorted({run.alike[what] for run in runs}) for name, runs in sides.items()}
         if len({tuple(of) for of in values.values()}) > 1:
             shown = "; ".join(f"{name}: {' or '.join(map(_short, of))}" for name, of in values.items())
-            told.append(f"the {what} differ between the sides, and may be what makes the difference: {shown}")
+            told.append(f"the {many} differ between the sides, and may be what makes the difference: {shown}")
         elif any(len(of) > 1 for of in values.values()):
             mixed = ", ".join(name for name, of in values.items() if len(of) > 1)
-            told.append(f"the {what} differ between the runs of {mixed}")
+            told.append(f"the {many} differ between the runs of {mixed}")
     return told
 
 
