@@ -39,7 +39,6 @@ LAYERS = [
         "summary",
         "export",
         "artifact",
-        "compare",
         "datasets",
         "caveats",
         "comparison",
