@@ -83,7 +83,7 @@ class Rerun:
                 report.add("live", title, TOLD, _compared(there, here))
                 continue
             differ = differences(thaw(content), thaw(again.results[name]))
-            report.add("live", title, TOLD, "" if differ else "the same numbers", differ)
+            report.add("live", title, TOLD, "other numbers" if differ else "the same numbers", differ)
 
 
 def _compare(report: Report, notebook: str, expected: Mapping[str, Any], found: Run) -> None:
