@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if _TYPE_CHECKING:
     from . import (
         agent,
+        artifact,
         errors,
         export,
         plot,
@@ -40,6 +41,7 @@ _PLACES = {
     "Session": "session",
     "Sockperf": "workload",
     "agent": "",
+    "artifact": "",
     "compare": "comparison",
     "errors": "",
     "export": "",
@@ -61,6 +63,7 @@ __all__ = [
     "Session",
     "Sockperf",
     "agent",
+    "artifact",
     "compare",
     "errors",
     "export",

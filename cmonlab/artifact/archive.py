@@ -103,7 +103,7 @@ def unpack(archive: Path, to: Path) -> Path:
             root = to / manifest["name"]
             root.mkdir()
             (root / MANIFEST).write_bytes(text)
-            for entry in tar:
+            while (entry := tar.next()) is not None:
                 _unpack(tar, entry, manifest, root)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         raise ArtifactError(f"{archive} is damaged", why=str(error), fix="fetch it again") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
-from .. import provenance
+from .. import manifest
 
 _MACHINE = ("kernel", "distribution", "machine", "cpu", "cpus", "python", "git_revision")
 
@@ -26,10 +26,10 @@ def lock(manifests: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     dict
         ``machine``, ``distributions`` (name → version and sha256 over its installed files) and ``packages``.
     """
-    host = provenance.host()
+    host = manifest.host()
     packages: dict[str, set[str]] = {}
-    for manifest in manifests:
-        for name, version in (manifest.get("packages") or {}).items():
+    for one in manifests:
+        for name, version in (one.get("packages") or {}).items():
             packages.setdefault(name, set()).add(str(version))
     return {
         "machine": {name: host.get(name) for name in _MACHINE},

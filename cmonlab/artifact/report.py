@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from .difference import Difference
 
 AGREES, DIFFERS, FAILED, TOLD = "agrees", "differs", "failed", "told"
+_WORDS = {AGREES: ("agrees", "agree"), DIFFERS: ("differs", "differ"), FAILED: ("failed", "failed")}
 #: Headings in their order. What is told is no verdict.
 PARTS = {
     "file": "files", "session": "sessions", "notebook": "notebooks", "result": "results",
@@ -76,13 +77,12 @@ class Report:
             if not mine:
                 continue
             counts = Counter(finding.verdict for finding in mine)
-            told = ", ".join(
-                f"{counts[verdict]:,} {verdict}" for verdict in (AGREES, DIFFERS, FAILED) if counts[verdict]
-            )
+            told = ", ".join(f"{n:,} {words[n > 1]}" for verdict, words in _WORDS.items() if (n := counts[verdict]))
             lines.append(f"{heading}: {told or f'{len(mine):,} to know'}")
             for finding in mine:
                 if finding.verdict != AGREES or finding.note:
-                    lines.append(f"  {finding.name}: {finding.note or finding.verdict}")
+                    note = (finding.note or finding.verdict).replace("\n", "\n    ")
+                    lines.append(f"  {finding.name}: {note}")
                 lines += [f"    {difference}" for difference in finding.differences]
         return "\n".join([*lines, self.verdict()])
 
@@ -90,7 +90,7 @@ class Report:
         """Return the conclusion in a sentence."""
         judged = [finding for finding in self.findings if finding.verdict != TOLD]
         wrong = sum(finding.verdict != AGREES for finding in judged)
-        return f"everything agrees ({len(judged):,} checks)" if self.ok else f"{wrong:,} of {len(judged):,} checks fail"
+        return f"all {len(judged):,} checks agree" if self.ok else f"{wrong:,} of {len(judged):,} checks do not agree"
 
     def to_json(self) -> str:
         """Return it as one JSON object."""

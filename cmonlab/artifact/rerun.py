@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CmonlabError
-from ..session import open as open_session
 from . import archive
 from .difference import differences
 from .frozen import thaw
@@ -84,7 +83,7 @@ class Rerun:
                 report.add("live", title, TOLD, _compared(there, here))
                 continue
             differ = differences(thaw(content), thaw(again.results[name]))
-            report.add("live", title, TOLD, "" if differ else "the same numbers", differ)
+            report.add("live", title, TOLD, "other numbers" if differ else "the same numbers", differ)
 
 
 def _compare(report: Report, notebook: str, expected: Mapping[str, Any], found: Run) -> None:
@@ -101,9 +100,9 @@ def _compare(report: Report, notebook: str, expected: Mapping[str, Any], found: 
 
 def _compared(there: Path, here: Path) -> str:
     """Return how two sessions differ, with intervals: a run elsewhere never has the same numbers."""
-    from ..compare import compare
+    from ..comparison import compare
 
     try:
-        return repr(compare({"packed": open_session(there), "here": open_session(here)}))
+        return repr(compare({"packed": there, "here": here}))
     except CmonlabError as error:
         return f"cannot be compared: {error.what}"

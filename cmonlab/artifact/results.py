@@ -33,8 +33,8 @@ def result(name: str, table: Any) -> None:
     name : str
         Letters, digits, ``_``, ``-`` and ``.``; unique within the artifact.
     table : pandas.DataFrame, pandas.Series, Session, or what has a method ``table``
-        The numbers, at most 10,000 rows. Of a Session what it sums up to: a check that records anew then compares the
-        two sessions with `cmonlab.compare`.
+        The numbers, at most 10,000 rows. Of a Session its one-way delays: a check that records anew then compares
+        the two sessions with `cmonlab.compare`.
 
     Raises
     ------
@@ -47,11 +47,9 @@ def result(name: str, table: Any) -> None:
         fix = "use letters, digits, _ - and ., at most 80, the first no dot"
         raise ArtifactError(f"{name!r} cannot be the name of a result", fix=fix)
     if isinstance(table, Session):
-        from .sessions import summary
-
         if where := os.environ.get(RUN):
             _save(table, Path(where) / name)
-        table = summary(table)
+        table = table.one_way_delay()
     frame = _frame(table)
     content = {"name": name, **freeze(frame)}
     _declared[name] = content

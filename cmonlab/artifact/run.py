@@ -12,6 +12,7 @@ from .results import RUN, stored
 
 #: A notebook that finds this set to 1 records anew, where it can.
 LIVE = "CMONLAB_LIVE"
+_STARTUP_S = 300  # a loaded machine is no failure
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     sessions.mkdir(parents=True, exist_ok=True)
-    client = NotebookClient(content, timeout=timeout_s, resources={"metadata": {"path": str(notebook.parent)}})
+    client = NotebookClient(
+        content, timeout=timeout_s, resources={"metadata": {"path": str(notebook.parent)}},
+        startup_timeout=_STARTUP_S, extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of TCP, on loopback
+    )  # fmt: skip
     failure = ""
     try:
-        client.execute(env=os.environ | {RUN: str(sessions), LIVE: "1" if live else "0"})
+        client.execute(env=os.environ | {RUN: str(sessions.resolve()), LIVE: "1" if live else "0"})
     except NoSuchKernel as error:
         fix = "pip install ipykernel, or check with --no-notebooks"
         raise ArtifactError(f"{notebook.name} cannot be run here", why=str(error), fix=fix) from error
@@ -77,8 +81,8 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
         failure = f"{error.ename}: {error.evalue}"
     except CellTimeoutError:
         failure = f"a cell took longer than {timeout_s:g} s"
-    except DeadKernelError:
-        failure = "its kernel died"
+    except (DeadKernelError, RuntimeError) as error:
+        failure = f"its kernel died, or did not start: {error}"
     if keep is not None:
         keep.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(content, keep)

@@ -39,7 +39,6 @@ LAYERS = [
         "summary",
         "export",
         "artifact",
-        "compare",
         "datasets",
         "caveats",
         "comparison",
@@ -63,6 +62,7 @@ OWNERS = {
     "scapy": ("calibrate/packets.py", "export/headers.py"),
     "pcapng": ("export/pcapng.py",),
     "perfetto": ("export/trace.py",),
+    "nbclient": ("artifact/run.py",),
     "plotly": ("plot/", "widgets/", "report.py"),
 }
 #: Tables and figures know nothing of the live path.

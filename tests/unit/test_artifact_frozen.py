@@ -1,0 +1,106 @@
+"""Tables as JSON keep every number; differences between tables are told by how much."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmonlab import artifact
+from cmonlab.artifact.difference import differences
+from cmonlab.artifact.frozen import freeze, thaw
+from cmonlab.artifact.results import declared, stored
+from cmonlab.errors import ArtifactError
+
+
+def again(frame):
+    return thaw(json.loads(json.dumps(freeze(frame), allow_nan=False)))
+
+
+@given(
+    st.lists(st.tuples(st.floats(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.text(max_size=5)), max_size=20)
+)
+def test_every_number_comes_back(rows):
+    frame = pd.DataFrame({
+        name: pd.Series([row[at] for row in rows], dtype=dtype)
+        for at, (name, dtype) in enumerate({"f": "float64", "i": "int64", "b": "bool", "t": "str"}.items())
+    })  # fmt: skip
+    found = again(frame)
+    for name in frame:
+        np.testing.assert_array_equal(found[name].to_numpy(), frame[name].to_numpy())
+    assert differences(again(frame), found) == []
+    # What reads numbers as doubles keeps them all.
+    integers = [value for value in freeze(frame)["columns"][1]["values"] if isinstance(value, int)]
+    assert all(int(float(value)) == value for value in integers)
+
+
+def test_a_named_index_categories_and_objects_are_kept():
+    frame = pd.DataFrame(
+        {"kind": pd.Categorical(["b", "a"]), "places": [{"y": 1, "x": 2}, ["z"]]}, index=pd.Index([7, 8], name="n")
+    )
+    found = again(frame)
+    assert found.to_dict("list") == {"n": [7, 8], "kind": ["b", "a"], "places": ['{"x": 2, "y": 1}', '["z"]']}
+
+
+@pytest.mark.parametrize("content", [{}, {"columns": [{"name": "a"}]}, {"columns": 5}, {"columns": [
+    {"name": "a", "kind": "float", "values": [1.0]}, {"name": "b", "kind": "int", "values": []}]},
+    {"columns": [{"name": "a", "kind": "int", "values": ["x"]}]}])  # fmt: skip
+def test_what_is_no_table_is_told(content):
+    with pytest.raises(ArtifactError, match="damaged"):
+        thaw(content)
+
+
+def test_differences_are_told_column_by_column_and_by_how_much():
+    expected = pd.DataFrame({"segment": ["a", "b", "c"], "p99_ns": [100.0, 200.0, math.nan], "n": [10, 20, 30]})
+    found = expected.assign(p99_ns=[101.0, 180.0, math.nan], n=[10, 20, 33])
+    delay, count = differences(expected, found)
+    assert (delay.column, delay.rows, delay.where, delay.unit) == ("p99_ns", 2, "b", "ns")
+    assert (
+        delay.relative == pytest.approx(-0.1)
+        and str(delay) == "p99_ns: 2 rows differ, most at b: 200 ns → 180 ns, -10%"
+    )
+    assert (count.column, count.rows, count.where, count.relative) == ("n", 1, "c", pytest.approx(0.1))
+    [words] = differences(expected, expected.assign(segment=["a", "x", "c"]))
+    assert (words.expected, words.found) == ("b", "x") and math.isnan(words.relative)
+
+
+def test_what_arithmetic_may_change_is_no_difference_and_more_is():
+    expected = pd.DataFrame({"mean": [1e6, 1.0, 0.0, math.inf]})
+    assert differences(expected, expected * (1 + 1e-12)) == []
+    assert differences(expected, pd.DataFrame({"mean": [1e6, 1.0, 1e-9, math.inf]})) == []
+    [one] = differences(expected, pd.DataFrame({"mean": [1e6, 1.0 + 1e-5, 0.0, math.inf]}))
+    assert one.rows == 1 and one.relative == pytest.approx(1e-5)
+    assert len(differences(expected, pd.DataFrame({"mean": [1e6, 1.0, 0.0, math.nan]}))) == 1
+
+
+def test_another_shape_is_a_difference():
+    table = pd.DataFrame({"a": [1, 2]})
+    assert differences(table, table.head(1))[0].column == "rows"
+    assert differences(table, table.rename(columns={"a": "b"}))[0].column == "columns"
+    assert differences(table.head(0), table.head(0)) == []
+
+
+def test_results_are_declared_by_a_name_of_their_own():
+    artifact.result("my-table", pd.DataFrame({"a": [1]}))
+    artifact.result("my-table", pd.Series([2.5], name="p50_ns"))
+    assert declared()["my-table"]["columns"] == [{"name": "p50_ns", "kind": "float", "values": [2.5]}]
+    for name in ("", "a b", ".hidden", "../x", "x" * 81):
+        with pytest.raises(ArtifactError, match="name of a result"):
+            artifact.result(name, pd.DataFrame({"a": [1]}))
+    with pytest.raises(ArtifactError, match="it is a int"):
+        artifact.result("x", 5)
+    with pytest.raises(ArtifactError, match="too long"):
+        artifact.result("x", pd.DataFrame({"a": range(10_001)}))
+    with pytest.raises(ArtifactError, match="one name"):
+        artifact.result("x", pd.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+def test_outputs_of_other_programs_are_passed_over():
+    cells = [
+        {"outputs": [{"output_type": "stream", "text": "x"}, {"data": {"text/plain": "x"}}]},
+        {"cell_type": "markdown"},
+    ]
+    assert stored({"cells": cells}) == {} == stored({})
