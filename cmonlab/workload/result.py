@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from ..errors import UnknownName, WorkloadError
@@ -186,15 +188,31 @@ def check_serving(lab: Any, container: str, program: str, port: int, protocol: s
 
 def _listening(lab: Any, container: str, protocol: str) -> set[int]:
     # The socket table instead of a connection: no packet before the recording starts.
-    return listening(lab.exec(container, ["cat", f"/proc/net/{protocol}", f"/proc/net/{protocol}6"])[1])
+    table = lab.exec(container, ["cat", f"/proc/net/{protocol}", f"/proc/net/{protocol}6"])[1]
+    return listening(table, lab.source(container))
 
 
-def listening(table: str) -> set[int]:
-    """Return the ports that wait for a peer, from the text of ``/proc/net/tcp`` or ``/proc/net/udp``."""
-    rows = (line.split() for line in table.splitlines())
-    # State 0A is a listening TCP socket's, 07 that of a UDP socket without a peer; closed TCP sockets, which
-    # have the same number, stand in no table.
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if len(row) > 3 and row[3] in ("0A", "07")}
+def listening(table: str, address: str | None = None) -> set[int]:
+    """Return the ports that wait for a peer.
+
+    Parameters
+    ----------
+    table : str
+        The text of ``/proc/net/tcp`` or ``/proc/net/udp``.
+    address : str, optional
+        An IPv4 address: what waits on others only is left out.
+    """
+    # The table shows an address as a number of the host's byte order.
+    own = f"{int.from_bytes(IPv4Address(address).packed, sys.byteorder):08X}" if address else ""
+    found = set()
+    for row in map(str.split, table.splitlines()):
+        # State 0A is a listening TCP socket's, 07 that of a UDP socket without a peer; closed TCP sockets, which
+        # have the same number, stand in no table.
+        if len(row) > 3 and row[3] in ("0A", "07"):
+            local, _, port = row[1].rpartition(":")
+            if local.endswith(own) or not local.strip("0"):
+                found.add(int(port, 16))
+    return found
 
 
 def run_client(

@@ -77,7 +77,7 @@ def test_containers_are_dealt_out_to_hosts_in_turn():
 
 @pytest.mark.parametrize("hosts, containers", [(1, 2), (17, 20), (3, 2), (2, 1001), (2.0, 2), (True, 2)])
 def test_vxlan_refuses_counts_that_cannot_be(hosts, containers):
-    with pytest.raises(TopologyError, match="choose|whole number"):
+    with pytest.raises(TopologyError, match=r"choose|whole number"):
         vxlan(hosts, containers)
 
 

@@ -264,6 +264,14 @@ def test_ports_that_wait_for_a_peer_are_told_from_others():
     assert result.listening("\n".join(rows)) == {8080, 11111}
 
 
+def test_a_port_on_another_address_is_free():
+    rows = [
+        f"0: {local}:1F90 00000000:0000 0A x" for local in ("0200427F", "0" * 8, "0000000000000000FFFF00000300427F")
+    ]
+    assert [result.listening(row, "127.66.0.2") for row in rows] == [{8080}, {8080}, set()]
+    assert result.listening(rows[2], "127.66.0.3") == {8080}
+
+
 def test_run_tells_progress_and_returns_the_clients_own_report():
     seen = []
     lab = FakeLab(FakeProcess(0, MEMCASLAP, waits=3), listening=[11211])

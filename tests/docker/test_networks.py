@@ -1,0 +1,195 @@
+"""Networks beyond the bridge: deployed, recorded, and gone again whatever happens."""
+
+import re
+import signal
+import socket
+
+import pytest
+
+import cmonlab as cm
+from cmonlab.errors import DockerError, WorkloadError
+from cmonlab.topology import Container, Network, Topology, overlay, template
+from cmonlab.topology.deploy import Lab, clean_host
+
+pytestmark = pytest.mark.docker
+
+#: Template → the path from c1 to c0.
+PATHS = {
+    "host": "host:lo",
+    "macvlan": r"c1:eth0 → host:cmon\w+",
+    "vxlan": "c1:eth0 → h1:veth1 → br0 → h1:vxlan0 → h1:up0 → h0:up1 → h0:vxlan0 → br0 → h0:veth0 → c0:eth0",
+}
+#: Rates at which no event is lost. Only iperf3's UDP and sockperf can be told which address to send from.
+WORKLOADS = {
+    "iperf-udp": cm.Iperf(protocol="udp", bitrate_bps=5_000_000, length_bytes=1000),
+    "iperf-tcp": cm.Iperf(protocol="tcp", bitrate_bps=50_000_000),
+    "sockperf-udp": cm.Sockperf(protocol="udp"),
+    "memcached": cm.Memcached(connections=1),
+}
+ATTEMPTS = 4
+HOLD = """
+from cmonlab.topology import template
+with template({name!r}).deploy(notify=lambda text: print("tell", text)) as lab:
+    print("run", lab.run_id)
+    input()
+"""
+
+
+@pytest.fixture(scope="module", params=PATHS)
+def deployed(request, client):
+    with template(request.param).deploy() as lab:
+        yield request.param, lab
+
+
+def problems(name, load, session):
+    """Say what is wrong with a session."""
+    journeys = session.journeys()
+    whole = journeys[journeys["outcome"] != "split"]
+    data = journeys[(journeys["direction"] == "c1 → c0") & (journeys["payload_bytes"] == 1000)]
+    paths = whole[whole["complete"] & (whole["direction"] == "c1 → c0")]["path"].value_counts()
+    shares = session.breakdown().groupby("direction", observed=True)["share"].sum()
+    sent = session.manifest["workload"]["metrics"].get("datagrams")
+    wrong = {
+        "inventory": session.manifest["inventory"]["error"],
+        "directions": set(journeys["direction"]) != {"c1 → c0", "c0 → c1"},
+        "journeys": len(journeys) < 50,
+        "complete": not whole["complete"].mean() > 0.999,
+        "unfinished": journeys["outcome"].eq("unfinished").any(),
+        "path": not re.fullmatch(PATHS[name], paths.index[0]) or paths.iloc[0] < paths.sum(),
+        "breakdown": shares.tolist() != pytest.approx([1.0, 1.0]),
+        "count": load == "iperf-udp" and data["gso_segs"].clip(lower=1).sum() != sent,
+    }
+    return [f"{what}: {found}" for what, found in wrong.items() if found]
+
+
+@pytest.mark.parametrize("load", WORKLOADS)
+def test_journeys_are_complete_and_add_up(deployed, load):
+    name, lab = deployed
+    for _ in range(ATTEMPTS):
+        session = cm.record(lab, WORKLOADS[load], duration_s=1)
+        wrong = problems(name, load, session)
+        if not wrong or not (session.blind_ns or session.lost_events):
+            break
+    assert not wrong, (session, session.journeys()[["direction", "path", "outcome"]].value_counts())
+
+
+def test_aggregates_know_both_ends(deployed):
+    _, lab = deployed
+    rule = cm.Rule(name="all", match="udp port 5201", mode="aggregate")
+    pairs = cm.record(lab, WORKLOADS["iperf-udp"], rule, duration_s=1).pairs()
+    data = pairs[pairs["direction"] == "c1 → c0"]
+    assert data["packets_sent"].sum() > 500
+    assert data["packets_sent"].sum() == pytest.approx(data["packets_arrived"].sum(), rel=0.02)
+    assert (data["one_way_delay_p50_ns"] > 0).all()
+
+
+def test_names_are_found_and_the_manifest_says_it_all(deployed):
+    name, lab = deployed
+    assert lab.exec("c1", ["ping", "-c", "1", "c0"])[0] == 0
+    (network,) = lab.describe()["networks"]
+    assert network["driver"] == name and len(network["subnets"]) == 1
+    topology = lab.topology.describe()
+    assert template(topology["template"], **topology["parameters"]) == lab.topology
+    assert [host["name"] for host in lab.describe()["hosts"]] == topology["hosts"]
+
+
+def test_two_at_once_do_not_meet(deployed):
+    name, lab = deployed
+    with template(name).deploy() as other:
+        mine, others = ({one.address(c) for c in ("c0", "c1")} for one in (lab, other))
+        assert not mine & others
+        cm.Memcached().prepare(lab)
+        cm.Memcached().prepare(other)  # the same port, in the host's namespace too
+        assert other.exec("c1", ["ping", "-c", "1", other.address("c0")])[0] == 0
+    assert lab.exec("c1", ["ping", "-c", "1", lab.address("c0")])[0] == 0
+
+
+def owned(container, pid):
+    return container["Labels"].get("cmonlab.owner", "").startswith(f"{pid}/")
+
+
+def interfaces():
+    return {name for _, name in socket.if_nameindex() if name.startswith("cmon")}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_clean_finds_what_a_killed_process_left(child, client, left, name):
+    before = interfaces()
+    killed = child(HOLD.format(name=name))
+    run = killed.read("run")
+    killed.signal(signal.SIGKILL)
+    killed.wait()
+    made = {f"container cmonlab-{run}-{one}" for one in ("c0", "c1", *template(name).hosts)}
+    if name == "macvlan":
+        made |= {f"network cmonlab-{run}-net0", f"interface cmon{run}0"}
+        assert interfaces() - before == {f"cmon{run}0", f"cmon{run}0x"}
+    assert made <= set(clean_host())
+    assert left(run) == [] and interfaces() == before
+    assert clean_host() == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_ctrl_c_leaves_nothing(child, client, left, name):
+    before = interfaces()
+    process = child(HOLD.format(name=name))
+    process.read("tell deploying")
+    process.signal(signal.SIGINT)
+    code, output = process.wait()
+    assert code != 0 and "KeyboardInterrupt" in output
+    assert interfaces() == before
+    assert not [one for one in client.api.containers(all=True) if owned(one, process.pid)]
+
+
+@pytest.mark.parametrize("name, place", [("vxlan", "cmonlab.topology.overlay.wire"),
+                                         ("macvlan", "cmonlab.topology.maker.inspect"),
+                                         ("host", "cmonlab.topology.deploy.bind_connections")])  # fmt: skip
+def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, name, place):
+    made = []
+    monkeypatch.setattr(place, lambda *_: made.append(1) or 1 / 0)
+
+    def there():
+        return interfaces(), len(client.api.networks()), len(client.api.containers(all=True))
+
+    before = there()
+    with pytest.raises(ZeroDivisionError):
+        Lab(template(name))
+    assert made and there() == before
+
+
+def test_a_container_that_was_started_again_is_refused(client):
+    with template("vxlan").deploy() as lab:
+        client.api.restart(lab.containers["c1"].id, timeout=1)
+        with pytest.raises(DockerError, match="c1 has lost its interfaces"):
+            lab.exec("c1", ["true"])
+        assert lab.exec("c0", ["true"]) == (0, "")
+        client.api.restart(lab.hosts["h1"].id, timeout=1)
+        with pytest.raises(DockerError, match="h1 has lost its interfaces"):
+            lab.address("c0")
+
+
+def test_one_port_on_every_address_of_the_host_is_refused():
+    with template("host").deploy() as lab, socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(WorkloadError, match=f"listens on port {port} already"):
+            cm.Sockperf(server="c1", client="c0", port=port).prepare(lab)
+
+
+def test_networks_of_ones_own_go_together():
+    """Two overlays that share a host, a bridge and a container of the host in one topology."""
+    topology = Topology(
+        "custom",
+        (Container("a", ("v", "w"), "x"), Container("b", ("v",), "y"), Container("c", ("w",), "z"),
+         Container("d", ("net",)), Container("e", ("net", "mac")), Container("f", ("mac",)), Container("g", ("top",))),
+        (Network("v", "vxlan"), Network("w", "vxlan"), Network("net"), Network("mac", "macvlan"),
+         Network("top", "host")),
+    )  # fmt: skip
+    with topology.deploy() as lab:
+        assert len(lab.containers["a"].addresses) == 2
+        for source, target in (("b", "a"), ("d", "e")):
+            assert lab.exec(source, ["ping", "-c", "1", "-s", str(overlay.MTU_BYTES - 28), target])[0] == 0
+        assert lab.exec("c", ["ping", "-c", "1", lab.containers["a"].addresses[1]])[0] == 0
+        assert lab.exec("f", ["ping", "-c", "1", lab.containers["e"].addresses[1]])[0] == 0
+        assert lab.exec("b", ["ping", "-c", "1", "-W", "1", lab.address("c")])[0] != 0
+        assert [network["driver"] for network in lab.describe()["networks"]] == [n.driver for n in topology.networks]
