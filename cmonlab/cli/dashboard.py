@@ -18,8 +18,8 @@ from . import console
 
 TOKEN_VARIABLE = "CMONLAB_DASHBOARD_TOKEN"
 THEMES = ("light", "dark")
-# More would leave two processors nothing to draw with.
-_BUSY_PAIRS = 4
+# A client and a server that go as fast as they can take two processors; as many are left to what shows them.
+_PROCESSORS_A_PAIR = 4
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     names = {container.id: name for name, container in lab.containers.items()}
     service = stack.enter_context(Service(transport, lab.client, names))
     service.agent.apply([Rule(name="dashboard", match="", mode="aggregate")])
-    short = list(lab.containers)
-    pairs = list(zip(short[::2], short[1::2], strict=False))[:_BUSY_PAIRS]
+    short, busy = list(lab.containers), max(1, (os.cpu_count() or 1) // _PROCESSORS_A_PAIR)
+    pairs = list(zip(short[::2], short[1::2], strict=False))[:busy]
     workloads = [workload(request.workload, server=server, client=client) for server, client in pairs]
     stack.enter_context(Traffic(lab, workloads, console.complain))
     return _variables(nats.url, nats.token, service.host)
