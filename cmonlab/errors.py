@@ -10,7 +10,7 @@
     ├── TopologyError     a description that cannot be
     ├── UnknownName       no template, workload, container, point or column of that name
     ├── SessionError      a session directory is missing, damaged or in the way
-    ├── ExportError       a session cannot be written in another format
+    ├── ExportError       a session or a figure cannot be written in another format
     ├── ArtifactError     an archive of a project is damaged, unsafe or cannot be made
     ├── PageError         the dashboard's page cannot be served
     ├── TransportError    messages between processes do not get through

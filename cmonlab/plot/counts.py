@@ -132,7 +132,7 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
     need(table, ("reason", "place"))
     if table.empty:
         return empty("Dropped packets", "No packet was dropped.", caption)
-    counts = pd.crosstab(_frequent(table["reason"], most, "reasons"), _frequent(table["place"], most, "places"))
+    counts = pd.crosstab(frequent(table["reason"], most, "reasons"), frequent(table["place"], most, "places"))
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
     counts = counts[counts.sum().sort_values(ascending=False, kind="stable").index]
     reasons, figure, legend = [plain(reason) for reason in counts.index], go.Figure(), []
@@ -153,7 +153,7 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
                  caption=caption, plot_px=height, least_px=height)  # fmt: skip
 
 
-def _frequent(values: pd.Series, most: int, word: str) -> pd.Series:
+def frequent(values: pd.Series, most: int, word: str) -> pd.Series:
     """Return the values as text, all but the most frequent as one; unknown ones are said to be so."""
     # An empty name (a packet that was never seen on an interface) would be a bar without a label.
     text = values.astype("object").where(values.notna(), "unknown").replace("", "unknown").astype(str)

@@ -225,7 +225,7 @@ def _names(hosts: list[Block], at: Places) -> dict:
     shown = [(b.left, b.top, f"<b>{plain(b.host or 'elsewhere')}</b>", "bottom right") for b in hosts if len(hosts) > 1]
     for block in hosts:
         # Between many spokes a name has room only further down, where the ring is open.
-        shown += [(x, y - (0.6 if len(names) > 24 else 0.1), plain(hub), "bottom center")
+        shown += [(x, y - (0.6 if len(names) > 12 else 0.1), plain(hub), "bottom center")
                   for hub, x, y, names in block.rings if hub]  # fmt: skip
     x, y, text, position = zip(*shown, strict=True) if shown else ((), (), (), ())
     return {"x": x, "y": y, "text": text, "textposition": position}

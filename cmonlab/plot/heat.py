@@ -68,6 +68,7 @@ def heatmap(table: pd.DataFrame, *, caption: str = "", slice_s: float | None = N
     values = {name: _shares(count) if share else count for name, count in cells.items()}
     for row, name in enumerate(shown, 1):
         _add(figure, row, edges, cells[name], values[name])
+    figure.update_annotations(font={"size": 12})
     _axes(figure, len(shown), edges[1], values, share)
     subtitle = f"Each column is a slice of {digits(slice_s)} s; a packet counts where it began."
     if len(packets) > most:
@@ -113,7 +114,7 @@ def _add(figure: go.Figure, row: int, edges: tuple, count: np.ndarray, value: np
 def _axes(figure: go.Figure, rows: int, bins: np.ndarray, values: dict, share: bool) -> None:
     what = "Share of the slice's packets (%, logarithmic)" if share else "Packets (count, logarithmic)"
     figure.update_layout(coloraxis=bar(what, *span(np.concatenate([value.ravel() for value in values.values()]))))
-    figure.update_yaxes(type="log", exponentformat="none", title_text="One-way delay (µs, log)", showgrid=False,
+    figure.update_yaxes(type="log", exponentformat="none", title_text="Delay (µs, log)", showgrid=False,
                         separatethousands=True, range=[math.log10(bins[0]), math.log10(bins[-1])],
                         dtick="D2" if bins[-1] / bins[0] < 50 else 1)  # fmt: skip
     figure.update_xaxes(showgrid=False)

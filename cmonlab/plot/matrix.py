@@ -23,7 +23,11 @@ MEANINGS = {
     "throughput": "Throughput (Mbit/s, logarithmic)",
     "loss": "Loss (%, logarithmic)",
 }
+_SAYS = {"loss": "Pale blue: nothing was lost."} | dict.fromkeys(
+    ("delay", "throughput"), "A cross: packets were lost; a full cell in its colour: none arrived."
+)
 _SIDE, _MOST_LABELS = 560, 40
+_CLEAN = "rgba(0,114,178,0.22)"
 
 
 def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") -> go.Figure:
@@ -42,9 +46,10 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
     Returns
     -------
     Figure
-        Grey: no traffic was seen. In the colour of loss: packets were lost; where delay or throughput is drawn, a
-        cross marks pairs that lost some, and a full cell those of whose packets none arrived. Cells carry
-        ``customdata`` rows ``(src, dst)``; every name is in the hover text, the axes name as many as have room.
+        Grey: no traffic was seen; pale blue: no value is known, of loss: nothing was lost. In the colour of loss:
+        packets were lost; where delay or throughput is drawn, a cross marks pairs that lost some, and a full cell
+        those of whose packets none arrived. A cell's x and y are destination and source, so a click tells them;
+        the axes name as many as have room, the hover text all.
 
     Raises
     ------
@@ -58,19 +63,14 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
     if pairs.empty:
         return empty(TITLE, "No packet was sent or received, so no pair is known.", caption)
     names = sorted({*pairs["src"], *pairs["dst"]}, key=natural)
-    figure = go.Figure()
-    update = flow_matrix_update(table, by=by, names=names)
-    _add(figure)
-    figure.update(update)
-    side = max(_SIDE * min(1.0, 0.35 + len(names) / 20), 12 * min(len(names), 40))
-    subtitle = "Sources down, destinations across. Grey: no traffic was seen."
-    if by != "loss":
-        subtitle += " Crosses: packets were lost; full cells in their colour: none arrived."
-    widest = max(map(len, names))
-    figure.update_xaxes(title_text="Destination", showgrid=False, constrain="domain", tickangle=-90)
+    figure = _blank()
+    figure.update(_update(pairs, names, by))
+    widest, rows = min(max(map(len, names)), 28), len(names)
+    figure.update_xaxes(title_text="Destination", showgrid=False, tickangle=-90 if rows > 12 else None)
     figure.update_yaxes(title_text="Source", showgrid=False)
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["x" * min(widest, 28)],
-                 plot_px=int(side + CHARACTER * min(widest, 28)))  # fmt: skip
+    subtitle = f"Sources down, destinations across. Grey: no traffic was seen. {_SAYS[by]}"
+    height = int(min(max(32 * rows, 160), _SIDE) + (CHARACTER * widest if rows > 12 else 0))
+    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["x" * widest], plot_px=height)
 
 
 def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[str] | None = None) -> dict:
@@ -97,44 +97,48 @@ def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[st
         raise UnknownName("meaning of colours", by, MEANINGS)
     need(table, COLUMNS)
     pairs = summed(table)
-    names = names if names is not None else sorted({*pairs["src"], *pairs["dst"]}, key=natural)
+    return _update(pairs, names or sorted({*pairs["src"], *pairs["dst"]}, key=natural), by)
+
+
+def _blank() -> go.Figure:
+    """Return the traces without their data: what has no value, values, crosses."""
+    figure, gap = go.Figure(), {"xgap": 0.5, "ygap": 0.5, "hoverongaps": False}
+    flat = [[step / 3, color] for step, color in ((0, FAINT), (1, FAINT), (1, _CLEAN), (2, _CLEAN), (2, WARNING),
+                                                  (3, WARNING))]  # fmt: skip
+    hover = "<b>%{y} → %{x}</b>%{text}<extra></extra>"
+    figure.add_heatmap(colorscale=flat, zmin=-0.5, zmax=2.5, showscale=False, hovertemplate=hover, **gap)
+    figure.add_heatmap(coloraxis="coloraxis", hovertemplate=hover, **gap)
+    figure.add_scatter(mode="markers", hoverinfo="skip", showlegend=False,
+                       marker={"symbol": "x", "color": WARNING, "line": {"color": "white", "width": 0.5}})  # fmt: skip
+    return figure
+
+
+def _update(pairs: pd.DataFrame, names: list[str], by: str) -> dict:
     place = {name: number for number, name in enumerate(names)}
     pairs = pairs[pairs["src"].isin(place) & pairs["dst"].isin(place)]
     at = pairs["src"].map(place).to_numpy(int), pairs["dst"].map(place).to_numpy(int)
-    value = pairs[by].to_numpy(float)
-    low, high = span(value)
+    value, lossy = pairs[by].to_numpy(float), pairs["loss"].to_numpy(float) > 0
+    z, ground = np.full((len(names),) * 2, np.nan), np.zeros((len(names),) * 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.where(value > 0, np.log10(value), np.where(value == 0, low, np.nan))
-    lossy = pairs["loss"].to_numpy(float) > 0
-    gone = lossy & ~np.isfinite(drawn)
-    told = np.full((len(names),) * 2, "", object)
+        z[at] = np.where(value > 0, np.log10(value), np.nan)
+    # No loss is no little loss: it has a colour of its own, as has what never arrived.
+    ground[at] = np.where(lossy & (pairs["arrived"] == 0), 2, 1)
+    # Colours of loss are transparent: nothing may be behind them.
+    ground[np.isfinite(z)] = np.nan
+    # Silent pairs, of which there may be very many, have their names alone.
+    told = np.full(z.shape, "", object)
     told[at] = [_told(row) for row in pairs.itertuples()]
-    z, full, back = (np.full((len(names),) * 2, np.nan) for _ in range(3))
-    z[at], full[at[0][gone], at[1][gone]], back[told == ""] = drawn, 1.0, 1.0
-    some = lossy & ~gone & (by != "loss")
-    axis = bar(MEANINGS[by], low, high) | {"colorscale": LOSS if by == "loss" else None}
+    some = lossy & (pairs["arrived"] > 0).to_numpy() & (by != "loss")
+    axis = bar(MEANINGS[by], *span(value)) | {"colorscale": LOSS if by == "loss" else None}
     axis["showscale"] = bool((value > 0).any())
-    ends = list(range(len(names)))
-    crosses = {"x": at[1][some], "y": at[0][some], "marker": {"size": float(np.clip(240 / max(len(names), 1), 3, 9))}}
-    pair = np.empty((*told.shape, 2), object)
-    pair[..., 0], pair[..., 1] = np.array(names, object)[:, None], np.array(names, object)[None, :]
+    labels = np.array([plain(name) for name in names], object)
+    cells = {"x": labels, "y": labels, "text": told}
+    size = float(np.clip(240 / max(len(names), 1), 3, 9))
     return {
-        "data": [{"x": ends, "y": ends, "z": back, "customdata": pair, "hovertext": _silent(names)},
-                 {"x": ends, "y": ends, "z": z, "customdata": pair, "hovertext": told},
-                 {"x": ends, "y": ends, "z": full, "customdata": pair, "hovertext": told}, crosses],
-        "layout": {"coloraxis": axis, **_axes(names)},
+        "data": [{**cells, "z": ground}, {**cells, "z": z},
+                 {"x": labels[at[1][some]], "y": labels[at[0][some]], "marker": {"size": size}}],
+        "layout": {"coloraxis": axis, **_axes(labels)},
     }  # fmt: skip
-
-
-def _add(figure: go.Figure) -> None:
-    """Add the traces without their data: silent pairs, values, pairs of which nothing arrived, crosses."""
-    gap = {"xgap": 0.5, "ygap": 0.5, "hoverinfo": "text", "hoverongaps": False}
-    for color in (FAINT, None, WARNING):
-        scale = {"coloraxis": "coloraxis"} if color is None else {"colorscale": [[0, color], [1, color]],
-                                                                  "showscale": False}  # fmt: skip
-        figure.add_heatmap(**scale, **gap)
-    figure.add_scatter(mode="markers", hoverinfo="skip", showlegend=False,
-                       marker={"symbol": "x", "color": WARNING, "line": {"color": "white", "width": 0.5}})  # fmt: skip
 
 
 def summed(table: pd.DataFrame) -> pd.DataFrame:
@@ -148,10 +152,10 @@ def summed(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table.assign(src=table["src"].astype(str), dst=table["dst"].astype(str))
     windows = max(table["start_ns"].nunique(), 1)
-    found = table.groupby(["src", "dst"], sort=False).agg(
-        sent=("packets_sent", "sum"), arrived=("packets_arrived", "sum"), dropped=("dropped", "sum"),
-        lost=("lost", lambda values: values.sum(min_count=1)), throughput=("throughput_bps", "sum"),
-    )  # fmt: skip
+    each = table.groupby(["src", "dst"], sort=False)
+    found = each[["packets_sent", "packets_arrived", "dropped", "throughput_bps"]].sum()
+    found.columns = ["sent", "arrived", "dropped", "throughput"]
+    found["lost"] = each["lost"].sum(min_count=1)
     found["throughput"] /= windows * 1e6
     found["delay"] = _typical(table) / 1e3
     lost = found["lost"].fillna(found["dropped"]).clip(lower=found["dropped"])
@@ -173,19 +177,13 @@ def _typical(table: pd.DataFrame) -> pd.Series:
 def _told(row) -> str:
     known = f"lost {count(row.lost)}" if math.isfinite(row.lost) else "lost: not known"
     return (
-        f"<b>{plain(row.src)} → {plain(row.dst)}</b><br>p50 {duration(1e3 * row.delay)}, "
+        f"<br>p50 {duration(1e3 * row.delay)}, "
         f"{digits(row.throughput)} Mbit/s<br>{count(row.sent)} packets sent, {count(row.arrived)} arrived, {known}"
         f"<br>dropped {count(row.dropped)}; loss {percent(row.loss / 100)}"
     )
 
 
-def _silent(names: list[str]) -> np.ndarray:
-    marked = np.array([plain(name) for name in names], object)
-    return "<b>" + marked[:, None] + " → " + marked[None, :] + "</b><br>no traffic was seen"
-
-
-def _axes(names: list[str]) -> dict:
-    every = math.ceil(len(names) / _MOST_LABELS)
-    shown = {"tickvals": list(range(0, len(names), every)), "ticktext": [plain(name) for name in names[::every]]}
-    low, high = -0.5, len(names) - 0.5
+def _axes(labels: np.ndarray) -> dict:
+    shown = {"type": "category", "tickvals": labels[:: math.ceil(len(labels) / _MOST_LABELS)]}
+    low, high = -0.5, len(labels) - 0.5
     return {"xaxis": {**shown, "range": [low, high]}, "yaxis": {**shown, "range": [high, low]}}

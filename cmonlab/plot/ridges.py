@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from .distribution import log_axis, times_by_segment
 from .frame import empty, frame, need, tick_labels
-from .style import KINDS, NEUTRAL, kind_fill
+from .style import KINDS, clear, kind_fill
 from .text import count, counted, duration, plain
 
 TITLE = "Density of each segment's time"
@@ -115,14 +115,9 @@ def _add(figure: go.Figure, base: int, name: str, kind: str, values: np.ndarray,
     us = 10**x / 1e3
     figure.add_scatter(
         x=np.concatenate([us, us[::-1]]), y=np.concatenate([top, np.full(us.size, float(base))]), mode="lines",
-        fill="toself", fillcolor=_clear(color), line={"color": color, "width": 1.5}, name=plain(name),
+        fill="toself", fillcolor=clear(color, 0.45), line={"color": color, "width": 1.5}, name=plain(name),
         hoveron="fills+points", hoverinfo="text", text=hover, showlegend=False,
     )  # fmt: skip
     at = np.interp(math.log10(median), x, top)
     figure.add_scatter(x=[median / 1e3] * 2, y=[base, at], mode="lines", line={"color": color, "width": 3},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
-
-
-def _clear(color: str) -> str:
-    red, green, blue = (int((color if color.startswith("#") else NEUTRAL)[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.45)"

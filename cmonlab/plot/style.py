@@ -53,9 +53,15 @@ def stroke(index: int, width: float = 2.0) -> dict:
     return {"color": color(index), "dash": DASHES[index // len(PALETTE) % len(DASHES)], "width": width}
 
 
+def clear(color: str, opacity: float) -> str:
+    """Return a colour ``#rrggbb`` made transparent."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:.3g})"
+
+
 def loss_color(share: float) -> str:
     """Return the colour of packet loss, from little to much: a warning's, its transparency fits both papers."""
-    return f"rgba(213,94,0,{0.25 + 0.75 * share:.3g})"
+    return clear(WARNING, 0.25 + 0.75 * share)
 
 
 LOSS = [[share, loss_color(share)] for share in (0.0, 1.0)]

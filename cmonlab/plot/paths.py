@@ -1,0 +1,110 @@
+"""Which ways packets took, and where they ended."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from .frame import empty, frame, need
+from .style import NEUTRAL, PALETTE, WARNING, clear, color
+from .text import counted, percent, plain
+
+TITLE = "Paths of packets"
+COLUMNS = ("direction", "path", "outcome", "drop_reason")
+_ARROW = " → "
+
+
+def sankey(table: pd.DataFrame, *, caption: str = "", most: int = 12) -> go.Figure:
+    """Draw the interfaces that packets passed, in order; links are as wide as the packets that passed are many.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``direction``, ``path``, ``outcome`` and ``drop_reason`` of ``schema.TABLES["journeys"]``, one row a
+        packet.
+    caption : str
+        Drawn below.
+    most : int
+        Paths drawn at most, those of the most packets, and as many that end in a drop; the subtitle says what is left
+        out.
+
+    Returns
+    -------
+    Figure
+        From left to right; links have the colour of their direction. A packet that was dropped ends in a sink of its
+        drop reason, in the colour of warnings; one of which the end was not seen, in a grey one.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    """
+    need(table, COLUMNS)
+    if table.empty:
+        return empty(TITLE, "No packet was seen, so there is no path to draw.", caption)
+    paths = counted_paths(table)
+    dropped = paths["ending"].str.startswith("dropped")
+    shown = pd.concat([paths[~dropped].head(most), paths[dropped].head(most)])
+    links, directions = _links(shown), list(dict.fromkeys(shown["direction"]))
+    place = {node: number for number, node in enumerate(dict.fromkeys([*links["source"], *links["target"]]))}
+    figure = go.Figure(go.Sankey(
+        arrangement="snap", node=_nodes(place, links), valueformat=",d", valuesuffix=" packets",
+        link={"source": links["source"].map(place), "target": links["target"].map(place), "value": links["packets"],
+              "color": [_tint(node, directions.index(way)) for node, way in zip(links["target"], links["direction"],
+                                                                              strict=True)],
+              "customdata": [plain(way) for way in links["direction"]],
+              "hovertemplate": "%{customdata}<br>%{source.customdata} → %{target.customdata}<br>%{value}<extra></extra>"},
+    ))  # fmt: skip
+    for number, way in enumerate(directions):
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=plain(way), hoverinfo="skip",
+                           marker={"symbol": "square", "size": 11, "color": clear(color(number), 0.5)})  # fmt: skip
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    packets, lost = int(paths["packets"].sum()), int(paths.loc[dropped, "packets"].sum())
+    subtitle = f"{counted(packets, 'packet', 'packets')}, {percent(lost / packets)} of them dropped by the network."
+    if len(paths) > len(shown):
+        subtitle += f" Not drawn: {counted(len(paths) - len(shown), 'path', 'paths')} of fewer packets."
+    tallest = links.groupby(links["source"].str[0])["source"].nunique().max()
+    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, legend=[directions],
+                 plot_px=int(max(300, 70 * tallest)))  # fmt: skip
+
+
+def counted_paths(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a path and ending, the most frequent first: direction, path, ending (empty: it went on), packets.
+
+    A packet that was delivered, arrived, was merged or split has no ending of its own.
+    """
+    keys = [table[name].astype(str) for name in COLUMNS]
+    counts = table.groupby(keys, sort=False).size().rename("packets").reset_index()
+    dropped, unfinished = counts["outcome"] == "dropped", counts["outcome"] == "unfinished"
+    counts["ending"] = ("dropped: " + counts["drop_reason"]).where(dropped, "").mask(unfinished, "end not seen")
+    counts = counts.groupby(["direction", "path", "ending"], sort=False)["packets"].sum().reset_index()
+    return counts.sort_values("packets", ascending=False, kind="stable", ignore_index=True)
+
+
+def _links(paths: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a step and direction: source and target are (position, name), and packets."""
+    rows = []
+    for row in paths.itertuples():
+        steps = [*enumerate(row.path.split(_ARROW) if row.path else ["unknown"])]
+        steps += [(len(steps), row.ending)] if row.ending else []
+        # A packet that was seen at one interface only still has a link to stand for it.
+        steps += [(1, steps[0][1])] if len(steps) == 1 else []
+        rows += [(a, b, row.direction, row.packets) for a, b in zip(steps[:-1], steps[1:], strict=True)]
+    links = pd.DataFrame(rows, columns=["source", "target", "direction", "packets"])
+    return links.groupby(["source", "target", "direction"], sort=False)["packets"].sum().reset_index()
+
+
+def _nodes(place: dict, links: pd.DataFrame) -> dict:
+    names = [plain(name) for _, name in place]
+    lost = [name.startswith("dropped: ") for _, name in place]
+    return {
+        "label": [f"<b>{name}</b>" if ends else name for name, ends in zip(names, lost, strict=True)],
+        "customdata": names, "color": [WARNING if ends else NEUTRAL for ends in lost], "pad": 22, "thickness": 12,
+        "hovertemplate": "%{customdata}<br>%{value}<extra></extra>",
+    }  # fmt: skip
+
+
+def _tint(target: tuple[int, str], direction: int) -> str:
+    if target[1].startswith("dropped: "):
+        return clear(WARNING, 0.7)
+    return clear(NEUTRAL, 0.5) if target[1] == "end not seen" else clear(PALETTE[direction % len(PALETTE)], 0.5)
