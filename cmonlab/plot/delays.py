@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -58,12 +60,13 @@ def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> 
     for low, high, name, width, opacity in PIECES:
         ends = np.column_stack([at[low], at[high], np.full(len(y), np.nan)]).ravel()
         figure.add_scatter(x=ends, y=np.repeat(y, 3), mode="lines", name=name, connectgaps=False, hoverinfo="text",
-                           hovertext=np.repeat(hover, 3), line={"color": clear(PALETTE[0], opacity), "width": width})  # fmt: skip
-    for name, symbol in (("p50", "line-ns"), ("p99", "line-ns")):
+                           hovertext=np.repeat(hover, 3),
+                           line={"color": clear(PALETTE[0], opacity), "width": width})  # fmt: skip
+    for name in ("p50", "p99"):
         value, low, high = (at[f"{name}{rest}_ns"] for rest in ("", "_low", "_high"))
         figure.add_scatter(
             x=value, y=y, mode="markers", hovertext=hover, hoverinfo="text", showlegend=False,
-            marker={"symbol": symbol, "size": 24, "line": {"width": 2, "color": NEUTRAL}},
+            marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": NEUTRAL}},
             error_x={"array": np.where(np.isfinite(high), high - value, 0), "color": NEUTRAL, "width": 5,
                      "arrayminus": np.where(np.isfinite(low), value - low, 0), "thickness": 1.5},
         )  # fmt: skip
@@ -140,7 +143,7 @@ def tail(table: pd.DataFrame, *, caption: str = "", most: int = 8, directions: i
     if len(known) > len(parts):
         subtitle += f" Not drawn: {counted(len(known) - len(parts), 'direction', 'directions')} of fewer journeys."
     height = sum(heights) + 70 * (len(parts) - 1)
-    return frame(figure, title=TAIL, subtitle=subtitle, caption=caption, labels=sum(labels, []), legend=[present],
+    return frame(figure, title=TAIL, subtitle=subtitle, caption=caption, labels=[*chain(*labels)], legend=[present],
                  plot_px=height, least_px=height)  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -53,7 +55,8 @@ def sankey(table: pd.DataFrame, *, caption: str = "", most: int = 12) -> go.Figu
               "color": [_tint(node, directions.index(way)) for node, way in zip(links["target"], links["direction"],
                                                                               strict=True)],
               "customdata": [plain(way) for way in links["direction"]],
-              "hovertemplate": "%{customdata}<br>%{source.customdata} → %{target.customdata}<br>%{value}<extra></extra>"},
+              "hovertemplate": "%{customdata}<br>%{source.customdata} → %{target.customdata}<br>%{value}"
+                               "<extra></extra>"},
     ))  # fmt: skip
     for number, way in enumerate(directions):
         figure.add_scatter(x=[None], y=[None], mode="markers", name=plain(way), hoverinfo="skip",
@@ -89,7 +92,7 @@ def _links(paths: pd.DataFrame) -> pd.DataFrame:
         steps += [(len(steps), row.ending)] if row.ending else []
         # A packet that was seen at one interface only still has a link to stand for it.
         steps += [(1, steps[0][1])] if len(steps) == 1 else []
-        rows += [(a, b, row.direction, row.packets) for a, b in zip(steps[:-1], steps[1:], strict=True)]
+        rows += [(a, b, row.direction, row.packets) for a, b in pairwise(steps)]
     links = pd.DataFrame(rows, columns=["source", "target", "direction", "packets"])
     return links.groupby(["source", "target", "direction"], sort=False)["packets"].sum().reset_index()
 

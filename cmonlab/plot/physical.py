@@ -119,8 +119,8 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
         legend={"maxheight": 10_000, "title": {"text": text}} if legend else {},
     )  # fmt: skip
     if text and not legend:
-        fitted.add_annotation(name="caption", text=text, xref="paper", yref="paper", x=0, y=0, yanchor="top", yshift=-AXIS,
-                              xanchor="left", align="left", showarrow=False, font={"size": SMALLEST_PX})  # fmt: skip
+        fitted.add_annotation(name="caption", text=text, xref="paper", yref="paper", x=0, y=0, yanchor="top",
+                              yshift=-AXIS, xanchor="left", align="left", showarrow=False, font={"size": SMALLEST_PX})  # fmt: skip
     return fitted
 
 
