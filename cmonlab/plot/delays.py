@@ -95,7 +95,7 @@ def _told(row) -> str:
     )
 
 
-def tail(table: pd.DataFrame, *, caption: str = "", most: int = 8, directions: int = 2) -> go.Figure:
+def tail(table: pd.DataFrame, *, caption: str = "", most: int = 5, directions: int = 2) -> go.Figure:
     """Draw how the segments lead from the median to a high quantile of the one-way delay.
 
     Parameters

@@ -13,7 +13,7 @@ from .text import fold, lines, longest, paragraph
 
 # Pixels. A figure keeps its height when the page gets narrow; the legend then grows and the plot shrinks.
 CHARACTER, LINE, SMALL_LINE, LEGEND_LINE, LEGEND_GROUP = 7.4, 16, 15, 20, 28
-RIGHT, AXIS, GAP = 24, 52, 12
+RIGHT, AXIS, GAP, PANEL_TITLE = 24, 52, 12, 18
 # Characters of a line that still fits a page of 600 pixels.
 LABEL_WIDTH, LEGEND_WIDTH, CAPTION_WIDTH, SUBTITLE_WIDTH = 28, 80, 96, 88
 
@@ -58,7 +58,9 @@ def frame(
         Height of the plot on a wide and on a narrow page.
     """
     subtitle, caption = paragraph(subtitle, SUBTITLE_WIDTH), paragraph(caption, CAPTION_WIDTH)
-    top = 52 + 17 * lines(subtitle)
+    # Panels have titles of their own above them.
+    panels = any(note.yref == "paper" and note.yanchor == "bottom" for note in figure.layout.annotations)
+    top = 52 + 17 * lines(subtitle) + PANEL_TITLE * panels
     left = int(max(58, 20 + CHARACTER * longest(list(labels))))
     bottom = AXIS + SMALL_LINE * lines(caption) + GAP
     tallest, wide = _legend_px(legend)

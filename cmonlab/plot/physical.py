@@ -120,7 +120,8 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
     )  # fmt: skip
     if text and not legend:
         fitted.add_annotation(name="caption", text=text, xref="paper", yref="paper", x=0, y=0, yanchor="top",
-                              yshift=-AXIS, xanchor="left", align="left", showarrow=False, font={"size": SMALLEST_PX})  # fmt: skip
+                              yshift=-AXIS, xanchor="left", align="left", showarrow=False,
+                              font={"size": SMALLEST_PX})  # fmt: skip
     return fitted
 
 
