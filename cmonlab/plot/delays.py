@@ -158,7 +158,7 @@ def _steps(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     named, rest = segments.head(most), segments.iloc[most:]
     steps = named[["label", "kind", "difference_ns", "low_ns", "high_ns", "share"]]
     if len(rest):
-        others = {"label": f"{len(rest)} other segments", "kind": "", "difference_ns": rest["difference_ns"].sum(),
+        others = {"label": f"{len(rest)} others, residual included", "kind": "", "difference_ns": rest["difference_ns"].sum(),
                   "low_ns": np.nan, "high_ns": np.nan, "share": rest["share"].sum()}  # fmt: skip
         steps = pd.concat([steps, pd.DataFrame([others])], ignore_index=True)
     steps = steps.assign(base=median + steps["difference_ns"].cumsum() - steps["difference_ns"])
@@ -176,7 +176,7 @@ def _waterfall(figure: go.Figure, part: pd.DataFrame, labels: list[str], row: in
     spread = [np.nan_to_num(np.abs(part[name].to_numpy(float) / 1e3 - length)) for name in ("high_ns", "low_ns")]
     figure.add_bar(
         x=length, base=base, y=y, orientation="h", showlegend=False, row=row, col=1, hoverinfo="text", width=0.66,
-        marker={"color": [PALETTE[4] if ends else kind_fill(kind)["color"]
+        marker={"color": [NEUTRAL if ends else kind_fill(kind)["color"]
                           for ends, kind in zip(whole, part["kind"], strict=True)]},
         error_x={"array": spread[0], "arrayminus": spread[1], "color": NEUTRAL, "thickness": 1.5, "width": 4},
         hovertext=[f"<b>{fold(r.label, 60)}</b><br>{plain(r.kind) + '<br>' if r.kind else ''}{plain(r.note)}"

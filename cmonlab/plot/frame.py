@@ -71,6 +71,7 @@ def frame(
         margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
+        meta={"plot_px": plot_px},  # for a figure on paper, which has a height of its own
         legend={"orientation": "h", "traceorder": "grouped" if len(legend) > 1 else "normal",
                 "groupclick": "toggleitem", "maxheight": tallest + bottom, "xref": "container", "x": 0.008,
                 "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},

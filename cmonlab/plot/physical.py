@@ -13,7 +13,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from ..errors import ExportError, UnknownName
-from .frame import AXIS, CAPTION_WIDTH, CHARACTER, LINE
+from .frame import AXIS, CAPTION_WIDTH, LINE
 from .text import fold_lines, lines, longest, paragraph, plain
 
 # Column and text width of acmart's sigconf in mm: a page of 8.5 in with margins of 54 bp and 2 pc between columns
@@ -27,6 +27,7 @@ SMALLEST_PX, SMALLEST_PT = 11, 7.0
 SCALE = SMALLEST_PT / (SMALLEST_PX * 0.75)
 DPI = 300
 _PX_PER_MM = 96 / 25.4
+_CHARACTER = 7.0  # its mean width in a label, in pixels
 
 
 def export(
@@ -104,9 +105,9 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
     fitted = go.Figure(figure.to_dict())
     layout = fitted.layout
     told = _caption(fitted)
-    legend = _legend(fitted, width_px)
-    plot_px = layout.height - layout.margin.t - layout.margin.b if layout.height else 300
-    rows_px = _fold_ticks(fitted, max(16, int(0.42 * width_px / CHARACTER)))
+    plot_px = (layout.meta or {}).get("plot_px", 300)
+    left, rows_px = _fold_ticks(fitted, max(16, int(0.45 * width_px / _CHARACTER)))
+    legend = _legend(fitted, width_px, left)
     text = paragraph(told, max(20, int(CAPTION_WIDTH * width_px / 640))) if caption else ""
     fitted.layout.annotations = [note for note in layout.annotations if note.name != "caption"]
     titles = any(note.yref == "paper" and (note.y or 0) >= 0.99 for note in fitted.layout.annotations)
@@ -132,7 +133,7 @@ def _caption(figure: go.Figure) -> str:
     return html.unescape(markup.replace("<br>", " "))
 
 
-def _legend(figure: go.Figure, width_px: float) -> float:
+def _legend(figure: go.Figure, width_px: float, left: float) -> float:
     """Fold the legend's entries, and return the height that it takes, 0 without one."""
     if not figure.layout.showlegend:
         return 0.0
@@ -147,27 +148,29 @@ def _legend(figure: go.Figure, width_px: float) -> float:
             entries.append(title)
         entries.append(trace.name)
     entries = list(dict.fromkeys(entries))
-    # As plotly places them: all in one row, else in columns as wide as the widest; groups below each other.
-    widths = [44 + 6.6 * longest([entry]) for entry in entries]
-    columns = len(entries) if sum(widths) < width_px else max(1, int(width_px / max(widths, default=1)))
+    # As plotly places them: all in a row as wide as the plot, else in columns as wide as the widest; groups below
+    # each other.
+    widths, room = [44 + 6.6 * longest([entry]) for entry in entries], width_px - left - 14
+    columns = len(entries) if sum(widths) < room else max(1, int(room / max(widths, default=1)))
     columns = 1 if any(trace.legendgroup for trace in figure.data) else columns
     rows = [entries[at : at + columns] for at in range(0, len(entries), columns)]
     return 4 + sum(5 + 15 * max(map(lines, row)) for row in rows)
 
 
-def _fold_ticks(figure: go.Figure, width: int) -> float:
-    """Fold the labels of vertical axes, and return the height that the fullest of them needs."""
-    needed = 0.0
+def _fold_ticks(figure: go.Figure, width: int) -> tuple[float, float]:
+    """Fold the labels of vertical axes; return the margin that they need, and the height that the rows do."""
+    left, high = 50.0, 0.0
 
     def folded(axis) -> None:
-        nonlocal needed
+        nonlocal left, high
         if axis.ticktext is None:
             return
         axis.ticktext = [_refold(text, width) for text in axis.ticktext]
-        needed = max(needed, sum(6 + LINE * lines(text) for text in axis.ticktext))
+        left = max(left, 20 + _CHARACTER * longest(list(axis.ticktext)))
+        high += len(axis.ticktext) * (6 + LINE * max(map(lines, axis.ticktext), default=0))
 
     figure.for_each_yaxis(folded)
-    return needed
+    return left, high
 
 
 def _refold(markup: str, width: int) -> str:
