@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import plot
+from .analysis.directions import pairs_of_events
 from .analysis.overhead import told
 from .errors import UnknownName
 
@@ -12,7 +13,10 @@ def caption(session) -> str:
     table = session.journeys()
     complete = int(table["complete"].sum())
     ended = session.manifest["recording"]["ended"]
+    pairs = session.pairs()
+    counted = f"{pairs['packets_sent'].sum():,} packets in {pairs['start_ns'].nunique():,} windows of aggregates"
     parts = [
+        *([counted] if len(pairs) else []),
         f"{complete:,} complete of {len(table):,} journeys" + (f" ({session.sampled})" if session.sampled else ""),
         f"{len(session):,} events, {session.lost_events:,} lost events",
         *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
@@ -57,15 +61,36 @@ class Figures:
         UnknownName
             No complete journey has that direction.
         """
+        return plot.ecdf(self._hops(direction), caption=caption(self._session), tail=tail)
+
+    def ridgeline(self, direction: str | None = None):
+        """Density of each segment's time, a row a segment in the order of the path.
+
+        Parameters
+        ----------
+        direction : str, optional
+            One direction of the journeys table, all by default.
+
+        Raises
+        ------
+        UnknownName
+            No complete journey has that direction.
+        """
+        return plot.ridgeline(self._hops(direction), caption=caption(self._session))
+
+    def _complete(self, direction: str | None):
+        """Return the complete journeys, all or of one direction."""
         table = self._session.journeys()
         table = table[table["complete"]]
-        if direction is not None:
-            known = table["direction"].unique().tolist()
-            if direction not in known:
-                raise UnknownName("direction", direction, known)
-            table = table[table["direction"] == direction]
-        hops = self._session.hops(table["journey"].tolist()) if len(table) else self._session.hops()
-        return plot.ecdf(hops, caption=caption(self._session), tail=tail)
+        if direction is None:
+            return table
+        known = table["direction"].unique().tolist()
+        if direction not in known:
+            raise UnknownName("direction", direction, known)
+        return table[table["direction"] == direction]
+
+    def _hops(self, direction: str | None):
+        return self._session.hops(self._complete(direction)["journey"].tolist())
 
     def waterfall(self, journey: int | None = None):
         """One journey, hop by hop; by default the one with the median one-way delay."""
@@ -75,6 +100,79 @@ class Figures:
     def throughput(self, window_s: float = 0.1):
         """Throughput and goodput over time, per direction."""
         return plot.throughput(self._session.throughput(window_s), caption=caption(self._session))
+
+    def timeline(self, window_s: float = 0.1):
+        """Delay, throughput and drops over time, below each other."""
+        return plot.timeline(self._session.timeline(window_s), caption=caption(self._session))
+
+    def heatmap(self, direction: str | None = None, *, slice_s: float | None = None, share: bool = False):
+        """How the one-way delay is distributed in each slice of time.
+
+        Parameters
+        ----------
+        direction : str, optional
+            One direction of the journeys table; by default those with the most packets.
+        slice_s : float, optional
+            Length of a slice in seconds.
+        share : bool
+            Colour by the share of the slice's packets, not by their number.
+
+        Raises
+        ------
+        UnknownName
+            No complete journey has that direction.
+        """
+        table = self._complete(direction)
+        return plot.heatmap(table, caption=caption(self._session), slice_s=slice_s, share=share)
+
+    def one_way_delay(self):
+        """Range and quantiles of each direction's one-way delay."""
+        return plot.one_way_delay(self._session.one_way_delay(), caption=caption(self._session))
+
+    def tail(self, direction: str | None = None, quantile: float = 0.99):
+        """Which segments lead from the median of the one-way delay to a high quantile, and by how much.
+
+        Raises
+        ------
+        UnknownName
+            No complete journey has that direction.
+        """
+        return plot.tail(self._session.where_is_the_tail(direction, quantile), caption=caption(self._session))
+
+    def sankey(self):
+        """Paths of packets by interface; what was dropped ends in a sink of its reason."""
+        return plot.sankey(self._session.journeys(), caption=caption(self._session))
+
+    def topology(self, by: str = "delay"):
+        """What is connected to what, each edge coloured by what crossed it.
+
+        Parameters
+        ----------
+        by : {"delay", "throughput", "loss"}
+            What colours mean.
+        """
+        tables = self._session.topology(), self._session.edges()
+        return plot.topology(*tables, by=by, caption=caption(self._session))
+
+    def flow_matrix(self, by: str = "delay"):
+        """Each pair of source and destination as a cell; of aggregates where there are any, else of events.
+
+        Parameters
+        ----------
+        by : {"delay", "throughput", "loss"}
+            What colours mean.
+        """
+        session, table = self._session, self._session.pairs()
+        if table.empty and len(session):
+            ends = session.events["ts_ns"].iloc[[0, -1]].tolist()
+            # One window that is longer than the recording holds all of it.
+            whole = session.throughput(session.duration_s + 1)
+            table = pairs_of_events(session.loss(), session.one_way_delay(), whole, *ends)
+        return plot.flow_matrix(table, by=by, caption=caption(session))
+
+    def drop_map(self):
+        """Dropped packets by place and reason, with their journeys."""
+        return plot.drop_map(self._session.drops(), caption=caption(self._session))
 
     def drops(self):
         """Dropped packets by reason and place."""
