@@ -158,9 +158,9 @@ def _steps(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     named, rest = segments.head(most), segments.iloc[most:]
     steps = named[["label", "kind", "difference_ns", "low_ns", "high_ns", "share"]]
     if len(rest):
-        others = {"label": f"{len(rest)} others, residual included", "kind": "", "difference_ns": rest["difference_ns"].sum(),
-                  "low_ns": np.nan, "high_ns": np.nan, "share": rest["share"].sum()}  # fmt: skip
-        steps = pd.concat([steps, pd.DataFrame([others])], ignore_index=True)
+        sums = rest[["difference_ns", "share"]].sum()
+        others = {"label": f"{len(rest)} others, residual included", "kind": "", "low_ns": np.nan, "high_ns": np.nan}
+        steps = pd.concat([steps, pd.DataFrame([others | sums.to_dict()])], ignore_index=True)
     steps = steps.assign(base=median + steps["difference_ns"].cumsum() - steps["difference_ns"])
     signed = [f"{'+' if ns >= 0 else '−'}{duration(abs(ns))}" for ns in steps["difference_ns"]]
     steps["note"] = [f"{ns}, {percent(share)}" for ns, share in zip(signed, steps["share"], strict=True)]
