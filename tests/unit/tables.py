@@ -172,3 +172,50 @@ def make_overhead(observers=("traced",), rounds: int = 8) -> pd.DataFrame:
             for metric, value in untraced.items()
         }
     return table(samples, units)
+
+
+def make_topology(containers: int = 3, *, hosts: int = 1) -> pd.DataFrame:
+    """Return containers on one bridge a host; several hosts are joined by VXLAN devices and their uplinks."""
+    rows = []
+    for host in ["host"] if hosts == 1 else [f"h{i}" for i in range(hosts)]:
+        for i in range(containers):
+            name = f"c{i}" if hosts == 1 else f"{host}-c{i}"
+            rows.append(
+                (name, f"{host}:br-1a2b", "container", "bridge", "veth", f"{name}:eth0", f"{host}:veth{i}", host, host)
+            )
+        if hosts > 1:
+            rows.append((f"{host}:br-1a2b", f"{host}:vxlan0", "bridge", "vxlan", "port", "", "", host, host))
+            rows.append((f"{host}:vxlan0", f"{host}:eth0", "vxlan", "interface", "uplink", "", "", host, host))
+    rows += [
+        ("h0:eth0", f"h{i}:eth0", "interface", "interface", "veth", "", "", "h0", f"h{i}") for i in range(1, hosts)
+    ]
+    names = ["a", "b", "a_kind", "b_kind", "kind", "a_interface", "b_interface", "a_host", "b_host"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def make_edges(links: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame:
+    """Return both ways of each edge of a topology, all with traffic and without drops."""
+    rng = np.random.default_rng(seed)
+    src, dst = (pd.concat([links[a], links[b]], ignore_index=True) for a, b in ("ab", "ba"))
+    packets = rng.integers(10, 9_000, len(src))
+    delay = np.exp(rng.normal(9.5, 1, len(src)))
+    return pd.DataFrame({
+        "start_ns": 0, "end_ns": 10**9, "src": src, "dst": dst, "packets": packets, "bytes": packets * 900,
+        "throughput_bps": packets * 7_200.0, "delay_p50_ns": delay, "delay_p99_ns": 4 * delay, "dropped": 0,
+        "loss": 0.0,
+    })  # fmt: skip
+
+
+def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd.DataFrame:
+    """Return one window of pairs of containers, this share of all, none with loss."""
+    rng = np.random.default_rng(seed)
+    src, dst = np.nonzero(rng.random((containers, containers)) < share * (1 - np.eye(containers)))
+    packets = rng.integers(10, 9_000, len(src))
+    delay = np.exp(rng.normal(9.5, 1, len(src)))
+    table = pd.DataFrame({
+        "start_ns": 0, "end_ns": 10**9, "rule": "all", "src": [f"c{i}" for i in src], "dst": [f"c{i}" for i in dst],
+        "packets_sent": packets, "packets_arrived": packets, "bytes": packets * 900, "dropped": 0, "lost": 0.0,
+        "throughput_bps": packets * 7_200.0, "lost_total": 0.0, "retransmissions": 0, "srtt_p50_ns": np.nan,
+        "one_way_delay_p50_ns": delay, "one_way_delay_p99_ns": 4 * delay,
+    })  # fmt: skip
+    return conform(table.assign(direction=table["src"] + " → " + table["dst"]), "pairs")
