@@ -72,14 +72,13 @@ class Crossing:
     def between(self, a: int, b: int) -> int:
         """Return the number of the way from one end of a tunnel to another, given the devices' positions."""
         one, other = self.devices[a], self.devices[b]
-        if one[0] == other[0] or not self._graph.same_tunnel(one, other):
+        if not self._graph.same_tunnel(one, other):
             return NOWHERE
         return self.way(self._graph.device(one).name, self._graph.device(other).name)
 
     def under(self, at: int) -> int:
         """Return the namespace in which what a tunnel's end wraps goes on."""
-        row = self._graph.devices[self.devices[at]]
-        return int(row.link_netns or row.netns)
+        return self._graph.under(self.devices[at])
 
     def _place(self, at: int, device: Device) -> None:
         graph = self._graph

@@ -80,8 +80,8 @@ def counted(cells: Cells, context: Context, windows: bool = False) -> pd.DataFra
     -----
     As `edges.captured`, but that a delay which was counted in several segments (the backlog behind the
     device, the devices below a tunnel) is the sum of their quantiles, as histograms do not tell which times
-    were one packet's: right where they rise and fall together or but one of them varies, else too great at
-    the 99th percentile. Of several rules, the one counts that saw most there.
+    were one packet's: right where they rise and fall together or but one of them varies, else somewhat off.
+    Drops without a device are in none. Of several rules, the one counts that saw most there.
     """
     passed = _Passed(cells, context)
     cells, crossing = passed.cells, passed.crossing
@@ -133,9 +133,13 @@ def _others(passed: _Passed) -> Iterator[Part]:
     # The kernel does not count which way a dropped packet was going; the others of its pair tell.
     place = passed.pair * len(crossing.devices) + at
     rows = np.flatnonzero(passed.dropped)
-    went = np.isin(place[rows], place[passed.sent])
-    yield (np.where(went, crossing.out[at[rows]], crossing.into[at[rows]]), rows,
-           np.zeros(len(rows), bool), np.full(len(rows), _UNTIMED))  # fmt: skip
+    went = np.isin(place[rows], place[passed.sent]) & ~np.isin(place[rows], place[passed.came])
+    way = np.where(went, crossing.out[at[rows]], crossing.into[at[rows]])
+    for where, takers in crossing.taken.items():
+        here = np.flatnonzero(~went & (at[rows] == where))
+        own = passed.among(takers, "daddr", rows[here])
+        way[here] = np.where(own == NOWHERE, way[here], own)
+    yield way, rows, np.zeros(len(rows), bool), np.full(len(rows), _UNTIMED)
 
 
 def _tunnels(passed: _Passed) -> Iterator[Part]:

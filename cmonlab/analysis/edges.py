@@ -83,7 +83,7 @@ def captured(events: Columns, found: Journeys, names: Names, stages: Stages, win
     visits = _Visits(events, found, stages, device_of.astype(np.int64))
     crossed = [*_received(events, visits, crossing, names), *_sent(visits, crossing), *_tunnels(visits, crossing)]
     way, visit, counts, took = (np.concatenate(parts) for parts in zip(*crossed, strict=True))
-    lost_way, lost_at = _dropped(events, found, stages, visits, crossing, device_of)
+    lost_way, lost_at = _dropped(events, found, stages, visits, crossing, names)
     begin = int(events["ts_ns"][0])
     width = WINDOW_NS if windows else int(events["ts_ns"][-1]) - begin + 1
     event = visits.event[visit]
@@ -165,7 +165,7 @@ def _tunnels(visits: _Visits, crossing: Crossing):
     yield np.array(ways, np.int64)[pair], at, np.ones(len(at), bool), took
 
 
-def _dropped(events, found, stages, visits, crossing, device_of):
+def _dropped(events, found, stages, visits, crossing, names):
     """Return way and event of each dropped packet: the way that it took to where it was seen last."""
     last = found.last.astype(np.int64)
     ended = np.flatnonzero(stages.of("drop", events["point"][last]))
@@ -174,4 +174,9 @@ def _dropped(events, found, stages, visits, crossing, device_of):
     ended, final = ended[known], final[known]
     came = visits.stage[final] == _IN
     device = visits.device[final]
-    return np.where(came, crossing.into[device], crossing.out[device]), last[ended]
+    way = np.where(came, crossing.into[device], crossing.out[device])
+    for place, takers in crossing.taken.items():
+        here = np.flatnonzero(came & (device == place))
+        own = _owners(events, visits, final[here], "daddr", names, takers)
+        way[here] = np.where(own == NOWHERE, way[here], own)
+    return way, last[ended]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -154,19 +155,47 @@ class Graph:
     @cached_property
     def edges(self) -> list[Edge]:
         """Every connection once; a container, or what is nearer to one, comes first."""
-        made = dict.fromkeys(edge for device in self.devices for edge in self._of(device))
         tunnels = [device for device, row in self.devices.items() if row.kind == "vxlan"]
-        made |= dict.fromkeys(
+        return self._wires + [
             Edge(self.device(a), self.device(b), "tunnel", a, b)
-            for number, a in enumerate(tunnels) for b in tunnels[number + 1 :]
-            if a[0] != b[0] and self.same_tunnel(a, b)
-        )  # fmt: skip
-        return list(made)
+            for a, b in combinations(tunnels, 2)
+            if self.same_tunnel(a, b)
+        ]
+
+    @cached_property
+    def _wires(self) -> list[Edge]:
+        """Every edge but tunnels."""
+        return list(dict.fromkeys(edge for device in self.devices for edge in self._of(device)))
 
     def same_tunnel(self, a: Device, b: Device) -> bool:
-        """Tell whether two vxlan devices belong to one overlay, by name where the number is not known."""
+        """Tell whether two vxlan devices are ends of one overlay.
+
+        They have its number, or one name where that is not known, and what they wrap can come from
+        one to the other: other overlays on this machine may have the same number.
+        """
         one, other = self.devices[a], self.devices[b]
-        return one.vni == other.vni if one.vni and other.vni else one.name == other.name
+        alike = one.vni == other.vni if one.vni and other.vni else one.name == other.name
+        islands = [self._islands.get(self.space(self.under(end)).name) for end in (a, b)]
+        return a[0] != b[0] and alike and islands[0] == islands[1]
+
+    def under(self, tunnel: Device) -> int:
+        """Return the namespace in which what a tunnel's end wraps goes on."""
+        row = self.devices[tunnel]
+        return int(row.link_netns or row.netns)
+
+    @cached_property
+    def _islands(self) -> dict[str, str]:
+        """A name for the part of the network that each node is in, without tunnels: that of one of its nodes."""
+        island: dict[str, str] = {}
+
+        def top(name: str) -> str:
+            while island.setdefault(name, name) != name:
+                name = island[name]
+            return name
+
+        for edge in self._wires:
+            island[top(edge.a.name)] = top(edge.b.name)
+        return {name: top(name) for name in list(island)}
 
     def _of(self, device: Device) -> Iterator[Edge]:
         """Yield the edges that a device makes."""

@@ -269,3 +269,16 @@ def test_many_containers_in_one_window():
     assert dict(zip(sent["src"], sent["delay_p50_ns"], strict=True)) == took
     assert set(table["src"]) | set(table["dst"]) <= set(names["a"]) | set(names["b"])
     assert pd.Series(names["kind"]).value_counts().to_dict() == {"veth": 200, "gateway": 1}
+
+
+def test_overlays_of_one_number_that_cannot_reach_each_other_are_two():
+    apart = [row | ({"kind": "", "peer": 0} if row["name"].startswith("up") else {}) for row in OVERLAY]
+    kinds = made(apart).topology()["kind"].tolist()
+    assert "tunnel" not in kinds and kinds.count("uplink") == 2
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_dropped_at_the_loopback_was_on_its_way_to_its_container(which):
+    events = events_of(walk(*OVER_LO), walk(*OVER_LO[:3], (HOST, 1, DROP, 9), begin=1000, number=1))
+    by = both(LOOPBACK, events)[which].edges().set_index(["src", "dst"])["dropped"]
+    assert by.to_dict() == {("c1", "host"): 0, ("host", "c0"): 1}
