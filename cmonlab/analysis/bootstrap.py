@@ -24,7 +24,7 @@ import numpy as np
 
 DRAWS = 2000
 #: A single run is cut into so many stretches of packets at most; blocks are made of these.
-_CELLS = 1000
+_CELLS = 400
 #: Values of which a drawn distribution is made: so many at even shares, and as many towards the tail.
 _POINTS = 1024
 _NORMAL = 1.959964

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CmonlabError, UnknownName, WorkloadError
+from ..kernel.points import BY_NAME
 from ..recording import check_duration, rules_of
-from ..rules import Rule
+from ..rules import Rule, standardise
 from ..topology import Topology
 from ..topology.templates import TEMPLATES, parameters, template
 from ..workload import WORKLOADS, Workload, workload
@@ -147,6 +148,7 @@ def _cell(labels: dict[str, Label], values: dict[str, Any], duration_s: float) -
     load = workload(load, **mine) if isinstance(load, str) else dataclasses.replace(load, **mine) if mine else load
     points = [points] if isinstance(points, str) else points
     rules = tuple(rules_of(load.default_rule if rule is None else rule, points))
+    standardise(list(rules), list(BY_NAME))  # what libpcap does not take is refused here
     for name in load.containers:
         if name not in topology.names:
             raise UnknownName("container", name, topology.names)

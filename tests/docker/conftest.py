@@ -10,6 +10,7 @@ import pytest
 
 from cmonlab.topology import bridge
 from cmonlab.topology.engine import docker_engine
+from cmonlab.topology.owner import OWNER_LABEL
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,14 @@ def left(client):
         return containers + [found["Name"] for found in client.api.networks(filters=filters)]
 
     return of
+
+
+def owned(client, pid: int) -> list[str]:
+    """Return the names of the containers and networks that a process made."""
+    found = client.api.containers(all=True, filters={"label": OWNER_LABEL})
+    found += client.api.networks(filters={"label": OWNER_LABEL})
+    mine = [one for one in found if one["Labels"][OWNER_LABEL].startswith(f"{pid}/")]
+    return [one["Names"][0] if "Names" in one else one["Name"] for one in mine]
 
 
 class Child:

@@ -38,7 +38,7 @@ def covered(make, true, shift=1.0, seed=0):
     """Return how often the intervals of the difference hold the truth, for the mean and each quantile."""
     rng, held = np.random.default_rng(seed), []
     for _ in range(REPEATS):
-        side, base = (Side(make(rng, factor), number, 400) for number, factor in enumerate((shift, 1.0)))
+        side, base = (Side(make(rng, factor), number, 200) for number, factor in enumerate((shift, 1.0)))
         mine, theirs = side.drawn(QUANTILES), base.drawn(QUANTILES)
         low, high = interval(
             side.estimate(QUANTILES) - base.estimate(QUANTILES), [mine, Drawn(-theirs.deviation, theirs.freedom)]
@@ -49,17 +49,16 @@ def covered(make, true, shift=1.0, seed=0):
 
 def test_one_run_of_packets_that_do_not_depend_on_each_other(truth):
     def make(rng, factor):
-        return [factor * skewed(rng.normal(size=1000))]
+        return [factor * skewed(rng.normal(size=500))]
 
     assert (covered(make, truth, 1.1) >= 0.9).all()
     # The chance that 200 intervals of 95% leave the truth out more than 20 times is below 0.1%.
     assert (1 - covered(make, truth, seed=1) <= 0.1).all()
 
 
-@pytest.mark.parametrize("phi", [0.5, 0.9])
-def test_one_run_of_packets_that_depend_on_each_other(truth, phi):
+def test_one_run_of_packets_that_depend_on_each_other(truth):
     def make(rng, factor):
-        return [factor * skewed(correlated(rng, 2000, phi))]
+        return [factor * skewed(correlated(rng, 1000, 0.8))]
 
     assert (covered(make, truth, 1.1) >= 0.9).all()
 
@@ -71,18 +70,17 @@ def test_single_packets_drawn_would_not_cover(truth):
         block = 1
 
     rng, held = np.random.default_rng(0), []
-    for _ in range(60):
+    for _ in range(40):
         side = Naive([skewed(correlated(rng, 2000, 0.97))], 0, 300)
         low, high = interval(side.estimate(()), [side.drawn(())])
         held.append(bool(low[0] <= truth[0] <= high[0]))
     assert np.mean(held) < 0.6
 
 
-@pytest.mark.parametrize("runs", [3, 5, 10])
-@pytest.mark.parametrize("scatter", [0.0, 0.05])
+@pytest.mark.parametrize(("runs", "scatter"), [(3, 0.05), (5, 0.0), (5, 0.05)])
 def test_several_runs_that_differ(truth, runs, scatter):
     def make(rng, factor):
-        return [factor * skewed(rng.normal(size=300)) * np.exp(scatter * rng.normal()) for _ in range(runs)]
+        return [factor * skewed(rng.normal(size=100)) * np.exp(scatter * rng.normal()) for _ in range(runs)]
 
     mean = np.exp(scatter**2 / 2)
     assert (covered(make, truth * mean, 1.1) >= 0.9).all()
@@ -98,17 +96,16 @@ def test_what_differs_from_run_to_run_is_in_the_interval():
     assert wide > 10 * narrow
 
 
-@pytest.mark.parametrize("name", ["superiority", "shift"])
-def test_effect_sizes_cover_their_truths(name):
+def test_effect_sizes_cover_their_truths():
     from statistics import NormalDist
 
     rng, held = np.random.default_rng(4), []
-    true = {"superiority": NormalDist().cdf(0.3 / np.sqrt(2)), "shift": 300.0}[name]
+    true = {"superiority": NormalDist().cdf(0.3 / np.sqrt(2)), "shift": 300.0}
     for _ in range(60):
-        side, base = (Side([1000 * rng.normal(at, 1, size=400)], seed, 200) for seed, at in enumerate((0.3, 0)))
+        side, base = (Side([1000 * rng.normal(at, 1, size=200)], seed, 100) for seed, at in enumerate((0.3, 0)))
         row = Pair("m", "", "a", "b", "ns", side, base).effects().iloc[0]
-        held.append(row[f"{name}_low"] <= true <= row[f"{name}_high"])
-    assert np.mean(held) >= 0.88
+        held.append([row[f"{name}_low"] <= of <= row[f"{name}_high"] for name, of in true.items()])
+    assert (np.mean(held, axis=0) >= 0.88).all()
 
 
 def test_effect_sizes_are_those_of_all_pairs():

@@ -1,0 +1,90 @@
+"""Progress: quiet where nobody looks on, a bar where somebody does."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cmonlab import progress
+from cmonlab.progress import part, seconds, shown
+
+
+def test_it_is_silent_where_there_is_no_terminal(capsys):
+    with shown(None, "title") as tell:
+        tell("phrase", 0.5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_callable_is_told_and_false_is_quiet(monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with shown(lambda phrase, fraction: told.append((phrase, fraction)), "title") as tell:
+        tell("phrase", 0.5)
+    with shown(False, "title") as tell:
+        tell("other", 0.7)
+    assert told == [("phrase", 0.5)] and capsys.readouterr() == ("", "")
+
+
+def test_a_part_of_the_work_is_a_part_of_the_bar():
+    told = []
+    tell = part(lambda phrase, fraction: told.append((phrase, fraction)), 0.5, 0.75, "run 3 of 4")
+    tell("warming up", 0.0)
+    tell("recording", 0.5)
+    tell("recording", 2.0)
+    assert told == [("run 3 of 4: warming up", 0.5), ("run 3 of 4: recording", 0.625), ("run 3 of 4: recording", 0.75)]
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_in_the_end():
+    code = (
+        "import sys, time; sys.stderr.isatty = lambda: True\n"
+        "from cmonlab.progress import shown\n"
+        "with shown(None, '[the] title') as tell:\n"
+        "    tell('a [phrase]', 0.25); time.sleep(0.3)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+                         env={"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"} | _path())  # fmt: skip
+    assert run.returncode == 0 and run.stdout == "", run
+    assert "[the] title" in run.stderr and "25%" in run.stderr and "a [phrase]" in run.stderr
+
+
+def _path():
+    import os
+
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+
+
+def test_a_notebook_gets_a_bar_and_keeps_a_line(monkeypatch):
+    seen = []
+
+    class Handle:
+        def update(self, look, raw):
+            seen.append(look)
+
+    def display(look, raw, display_id):
+        seen.append(look)
+        return Handle()
+
+    display_module = pytest.importorskip("IPython.display", reason="optional: IPython is not installed")
+    monkeypatch.setattr(display_module, "display", display)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    with pytest.raises(KeyboardInterrupt), shown(None, "<b>title") as tell:
+        tell("1,009 events & more", 0.5)
+        tell("too soon after", 0.51)
+        tell("the end", 1.0)
+        raise KeyboardInterrupt
+    first, half, whole, last = seen
+    assert first["text/plain"] == f"<b>title {'░' * 24}   0%"
+    assert "1,009 events & more" in half["text/plain"] and half["text/plain"].count("█") == 12
+    assert "&lt;b&gt;title" in half["text/html"] and "events &amp; more" in half["text/html"]
+    assert 'value="0.500"' in half["text/html"] and "100%" in whole["text/plain"]
+    assert last == {"text/plain": "<b>title: stopped after 0 s"}
+
+
+def test_the_time_left_follows_from_what_is_done(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = progress._Clock()
+    assert clock.left(0.5) == ""
+    now[0] += 30
+    assert (clock.left(0.25), clock.left(0.0), clock.left(1.0)) == ("1 min 30 s left", "", "")
+    assert [seconds(s) for s in (7.4, 125, 4200)] == ["7 s", "2 min 5 s", "1 h 10 min"]
