@@ -219,3 +219,46 @@ def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd
         "one_way_delay_p50_ns": delay, "one_way_delay_p99_ns": 4 * delay,
     })  # fmt: skip
     return conform(table.assign(direction=table["src"] + " → " + table["dst"]), "pairs")
+
+
+def make_one_way_delay(journeys: pd.DataFrame) -> pd.DataFrame:
+    """Return the quantiles of these journeys' delays, with intervals of 5%."""
+    each = journeys.groupby("direction", observed=True)["one_way_delay_ns"]
+    names = ("p50_ns", 0.5), ("p90_ns", 0.9), ("p99_ns", 0.99), ("p999_ns", 0.999)
+    table = pd.DataFrame({name: each.quantile(q) for name, q in names})
+    table = table.assign(n=each.size(), min_ns=each.min(), max_ns=each.max(), mean_ns=each.mean(), std_ns=each.std())
+    for name in ("p50", "p99"):
+        table[f"{name}_low_ns"], table[f"{name}_high_ns"] = 0.95 * table[f"{name}_ns"], 1.05 * table[f"{name}_ns"]
+    return conform(table.assign(clock_error_ns=0).reset_index(), "one_way_delay")
+
+
+def make_tail() -> pd.DataFrame:
+    """Return what makes the tail of two directions: seven segments and a residual each."""
+    rows = []
+    for number, pair in enumerate((("c1", "c0"), ("c0", "c1"))):
+        _, segments, medians = path(*pair)
+        difference = np.sort(medians[1:] * np.arange(1, 8))[::-1] * (1 + number)
+        kinds = [kind for *_, kind in PATH[1:]]
+        total = difference.sum() - 40
+        rows += [
+            (" → ".join(pair), name, kind, 3_000, 60, 0.99, typical, typical + d, d, 0.9 * d, 1.1 * d, d / total)
+            for name, kind, typical, d in zip(segments[1:], kinds, medians[1:], difference, strict=True)
+        ]
+        rows.append((" → ".join(pair), "residual", "", 3_000, 60, 0.99, 10.0, -30.0, -40.0, -50.0, -30.0, -40 / total))
+    return conform(pd.DataFrame(rows, columns=schema.columns("where_is_the_tail")), "where_is_the_tail")
+
+
+def make_timeline(windows: int = 30, *, directions=("c1 → c0", "c0 → c1")) -> pd.DataFrame:
+    """Return windows of 100 ms of each direction, in some of which packets were dropped."""
+    rng = np.random.default_rng(5)
+    number = np.arange(windows)
+    parts = []
+    for direction in directions:
+        p50 = np.exp(rng.normal(9.5, 0.3, windows))
+        parts.append(pd.DataFrame({
+            "start_ns": number * 10**8, "end_ns": (number + 1) * 10**8, "time_s": number / 10, "rule": "",
+            "direction": direction, "packets": 1_000, "throughput_bps": rng.normal(3e8, 1e7, windows),
+            "one_way_delay_p50_ns": p50, "one_way_delay_p99_ns": 6 * p50, "dropped": (number % 7 == 3) * 4,
+            "retransmissions": (number % 7 == 3) * 2, "lost_events": 0.0, "blind_ns": (number % 10 == 5) * 5_000_000,
+        }))  # fmt: skip
+    return conform(pd.concat(parts, ignore_index=True), "timeline")
