@@ -26,6 +26,7 @@ if _TYPE_CHECKING:
     from .rules import Rule, load_rules
     from .session import Session, open
     from .topology import templates
+    from .widgets import dashboard, rule_form
     from .workload import Iperf, Memcached, Sockperf
 
 __version__ = _metadata.version("cmonlab")
@@ -43,12 +44,14 @@ _PLACES = {
     "agent": "",
     "artifact": "",
     "compare": "comparison",
+    "dashboard": "widgets",
     "errors": "",
     "export": "",
     "load_rules": "rules",
     "open": "session",
     "plot": "",
     "record": "recording",
+    "rule_form": "widgets",
     "schema": "",
     "templates": "topology",
 }
@@ -65,6 +68,7 @@ __all__ = [
     "agent",
     "artifact",
     "compare",
+    "dashboard",
     "errors",
     "export",
     "load_ipython_extension",
@@ -72,6 +76,7 @@ __all__ = [
     "open",
     "plot",
     "record",
+    "rule_form",
     "schema",
     "templates",
 ]

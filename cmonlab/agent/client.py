@@ -14,7 +14,7 @@ from .. import cells as _cells
 from .. import store
 from ..errors import SessionError, TransportError
 from ..progress import Progress, shown
-from ..rules import Rule
+from ..rules import Rule, parse_rules
 from ..session import Session
 from ..transport import Message, Transport
 from . import wire
@@ -106,6 +106,11 @@ class Client:
         names = ["name", "mode", "expression", "points", "sample", "since_epoch", "seconds_left", "hops",
                  "max_overhead", "overhead"]  # fmt: skip
         return pd.DataFrame(rows, columns=names)
+
+    def written_rules(self) -> list[Rule]:
+        """Return the active rules as they were written."""
+        told = [row["rule"] for row in self._ask("rules")]
+        return list(parse_rules(wire.pack({"rules": told}), source="the agent", is_json=True)) if told else []
 
     def status(self) -> dict[str, Any]:
         """Return how the agent fares: epoch, events, lost events, whether the ledger balances, memory, CPU time."""

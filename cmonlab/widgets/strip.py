@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 
 import anywidget
-import traitlets
 
 _AHEAD = 2  # frames that may be under way to a browser
 _RETRY_S = 2.0  # after which one is sent to a browser that said nothing
@@ -19,47 +18,36 @@ _ESM = """
 function render({ model, el }) {
   el.classList.add("cmonlab-strip");
   el.setAttribute("role", "status");
-  const draw = () => {
-    const groups = model.get("groups").map(([title, items]) => {
-      const group = document.createElement("div");
-      group.className = "cmonlab-group";
-      const head = document.createElement("span");
-      head.className = "cmonlab-group-title";
-      head.textContent = title;
-      group.append(head, ...items.map(([name, value, tone, hint]) => {
-        const item = document.createElement("span");
-        item.className = "cmonlab-item" + (tone ? " cmonlab-" + tone : "");
+  const made = (tag, name, text) => {
+    const node = document.createElement(tag);
+    node.className = name;
+    node.textContent = text ?? "";
+    return node;
+  };
+  const draw = ({ groups, frame }) => {
+    el.dataset.frame = frame;
+    el.replaceChildren(...groups.map(([title, items]) => {
+      const group = made("div", "cmonlab-group");
+      group.append(made("span", "cmonlab-group-title", title), ...items.map(([name, value, tone, hint]) => {
+        const item = made("span", "cmonlab-item" + (tone ? " cmonlab-" + tone : ""));
         item.title = hint;
         item.dataset.name = name;
-        const label = document.createElement("span");
-        label.className = "cmonlab-label";
-        label.textContent = name;
-        const text = document.createElement("span");
-        text.className = "cmonlab-value";
-        text.textContent = value;
-        item.append(label, text);
+        item.append(made("span", "cmonlab-label", name), made("span", "cmonlab-value", value));
         return item;
       }));
       return group;
-    });
-    const frame = document.createElement("span");
-    frame.className = "cmonlab-frame";
-    frame.textContent = "frame " + model.get("frame");
-    el.replaceChildren(...groups, frame);
+    }), made("span", "cmonlab-frame", "frame " + frame));
   };
-  const seen = () => {
-    model.set("seen", model.get("frame"));
-    model.save_changes();
+  const follow = (message) => {
+    draw(message);
+    // A page that is busy with what came before gets here late. One that is hidden does not paint, so no
+    // animation frame is waited for.
+    setTimeout(() => model.send({ seen: message.frame }), 0);
   };
-  const follow = () => {
-    draw();
-    // What came with the frame is drawn when the browser paints; a hidden page does not paint.
-    if (document.hidden) setTimeout(seen, 0);
-    else requestAnimationFrame(() => setTimeout(seen, 0));
-  };
-  model.on("change:frame", follow);
-  follow();
-  return () => model.off("change:frame", follow);
+  model.on("msg:custom", follow);
+  draw({ groups: [], frame: 0 });
+  model.send({ seen: -1 });
+  return () => model.off("msg:custom", follow);
 }
 export default { render };
 """
@@ -83,13 +71,19 @@ class Strip(anywidget.AnyWidget):
     """
 
     _esm = _ESM
-    groups = traitlets.List().tag(sync=True)
-    frame = traitlets.Int(0).tag(sync=True)
-    seen = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, **traits):
-        super().__init__(**traits)
-        self.skipped, self._sent_s = 0, 0.0
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list = []
+        self.frame = self.seen = self.skipped = 0
+        self._sent_s = 0.0
+        # Messages and not traits: traits that two threads change at a time may be lost.
+        self.on_msg(lambda _, message, __: self.hear(message))
+
+    def hear(self, message: dict) -> None:
+        """Take a browser's word: which frame it has drawn, or that it has just come (-1)."""
+        seen = int(message.get("seen", 0))
+        self.seen = self.frame if seen < 0 else max(self.seen, min(seen, self.frame))
 
     def ready(self) -> bool:
         """Tell whether another frame may be sent; if not, it counts as skipped.
@@ -104,6 +98,6 @@ class Strip(anywidget.AnyWidget):
     def show(self, groups: Sequence[tuple[str, Sequence[Item]]]) -> None:
         """Draw values; what was drawn since the last call belongs to the same frame."""
         self._sent_s = time.monotonic()
-        with self.hold_sync():
-            self.groups = [[title, [list(item) for item in items]] for title, items in groups]
-            self.frame += 1
+        self.groups = [[title, [list(item) for item in items]] for title, items in groups]
+        self.frame += 1
+        self.send({"groups": self.groups, "frame": self.frame})

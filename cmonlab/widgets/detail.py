@@ -1,0 +1,190 @@
+"""What became of the edge, container or direction that was clicked on."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as w
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..plot.style import color, kind_fill
+from ..plot.text import count, digits, duration, fold, percent, plain
+from .figures import Shown
+from .model import Live
+from .selection import Selection
+
+LINES = 6
+_SPANS = {"1 min": 60.0, "5 min": 300.0}
+_MOST_SEGMENTS = 14
+_MANY_POINTS = 400
+_ROWS = (
+    ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
+    ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "dtick": 1}),
+    ("dropped_per_s", "Dropped<br>(packets/s)", {"rangemode": "tozero", "tickformat": "~r"}),
+)
+
+
+class Detail:
+    """The pane below: series, breakdown and drops of a selection.
+
+    Parameters
+    ----------
+    model : Live
+    theme : {"light", "dark"}
+    """
+
+    def __init__(self, model: Live, theme: str):
+        self._model, self.selection = model, None
+        self._turn = 0
+        self.title = w.HTML()
+        self.drops = w.HTML()
+        self.span = w.ToggleButtons(options=list(_SPANS), value="1 min", description="Show", tooltips=["", ""])
+        self.span.style.button_width = "5em"
+        self.series = Shown(_series_figure(), theme)
+        self.segments = Shown(_segments_figure(), theme)
+        right = w.VBox([self.segments.widget, self.drops])
+        left = w.VBox([self.series.widget])
+        for box, share in ((left, "58%"), (right, "42%")):
+            box.layout = w.Layout(width=share, min_width="320px", flex="1 1 320px", overflow="hidden")
+        head = w.HBox([self.title, self.span], layout=w.Layout(justify_content="space-between", flex_flow="row wrap"))
+        self.widget = w.VBox([head, w.HBox([left, right], layout=w.Layout(flex_flow="row wrap"))])
+        self.widget.add_class("cmonlab-detail")
+        self.select(None)
+
+    def select(self, selection: Selection | None) -> None:
+        """Show something else."""
+        self.selection, self._turn = selection, 0
+        if selection is None:
+            self.title.value = "<b>Detail</b> – choose an edge, a container or a cell of the matrix"
+            self.drops.value = ""
+
+    def refresh(self) -> None:
+        """Draw what is new of the selection."""
+        selection, turn = self.selection, self._turn
+        self._turn += 1
+        if selection is None:
+            return
+        table = self._model.series(selection)
+        table = table[table["end_ns"] > self._model.now_ns() - _SPANS[self.span.value] * 1e9]
+        # Long series cost the browser more than the eye gains.
+        if turn % 4 == 0 or len(table) < _MANY_POINTS:
+            self.series.update(*_series(table, self._model))
+        if turn % 4 == 0:
+            self.segments.update(*_segments(self._model.breakdown(selection)))
+            self.drops.value = _drops(self._model.drops(selection))
+        self.title.value = _title(selection, table)
+
+
+def _series_figure() -> go.Figure:
+    figure = make_subplots(rows=len(_ROWS), cols=1, shared_xaxes=True, vertical_spacing=0.05)
+    for number in range(LINES):
+        line = {"color": color(number), "width": 1.8}
+        for row, dash in ((1, "solid"), (2, "solid"), (2, "dot"), (3, "solid")):
+            figure.add_scatter(
+                mode="lines", line={**line, "dash": dash, "shape": "hv" if row != 2 else "linear"},
+                legendgroup=str(number), showlegend=row == 1, visible=False, row=row, col=1,
+            )  # fmt: skip
+    for row, (_, title, axis) in enumerate(_ROWS, 1):
+        figure.update_yaxes(title={"text": title, "standoff": 8}, row=row, col=1, **axis)
+    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=7)
+    figure.update_xaxes(title_text="Local time", row=len(_ROWS), col=1)
+    figure.update_layout(
+        height=400, margin={"l": 76, "r": 14, "t": 30, "b": 44}, hovermode="x unified", uirevision="kept",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+    )  # fmt: skip
+    return figure
+
+
+def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
+    """Return the traces and the layout of the series."""
+    data = []
+    known = list(dict.fromkeys(table["line"].tolist()))[:LINES]
+    for number in range(LINES):
+        if number >= len(known):
+            data += [{"visible": False, "x": (), "y": ()}] * 4
+            continue
+        rows = table[table["line"] == known[number]]
+        time_ms = model.wall(rows["end_ns"]).as_unit("ms").asi8.astype(float)
+        shown = {"visible": True, "x": time_ms, "name": plain(known[number])}
+        for name, scale in (("throughput_bps", 1), ("delay_p50_ns", 1e3), ("delay_p99_ns", 1e3), ("dropped_per_s", 1)):
+            data.append(shown | {"y": rows[name].to_numpy(float) / scale})
+    marks = model.marks
+    if len(table):
+        marks = marks[marks["ts_ns"] >= int(table["start_ns"].min())]
+    at = model.wall(marks["ts_ns"]).as_unit("ms").asi8.tolist()
+    shapes = [{"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
+               "line": {"width": 1.2, "dash": "dash", "color": "#8A93A3"}} for x in at]  # fmt: skip
+    notes = [{"x": x, "xref": "x", "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "showarrow": False,
+              "text": plain(note) or "mark", "textangle": 90, "font": {"size": 11}}
+             for x, note in zip(at, marks["note"], strict=True)]  # fmt: skip
+    return data, {"shapes": shapes, "annotations": notes}
+
+
+def _segments_figure() -> go.Figure:
+    figure = go.Figure()
+    figure.add_bar(orientation="h", hovertemplate="%{customdata}<extra></extra>", textposition="none")
+    figure.update_xaxes(title_text="Mean time, last 10 s (µs)", rangemode="tozero", tickformat="~r")
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 11})
+    figure.update_layout(height=330, margin={"l": 10, "r": 14, "t": 30, "b": 44}, bargap=0.25)
+    return figure
+
+
+def _segments(table: pd.DataFrame) -> tuple[list[dict], dict]:
+    """Return the trace and the layout of the breakdown: of many directions together where there are many."""
+    if table.empty:
+        note = {"text": "No segment was measured in the last 10 s", "showarrow": False, "x": 0.5, "y": 0.5,
+                "xref": "paper", "yref": "paper", "font": {"size": 13}}  # fmt: skip
+        return [{"x": (), "y": (), "customdata": ()}], {"annotations": [note]}
+    table = table.assign(total_ns=table["mean_ns"] * table["n"], segment=table["segment"].astype(str))
+    by = table.groupby("segment", sort=False)
+    rows = by.agg(n=("n", "sum"), total_ns=("total_ns", "sum"), p50_ns=("p50_ns", "median"), p99_ns=("p99_ns", "max"),
+                  kind=("kind", "first"))  # fmt: skip
+    if len(rows) > _MOST_SEGMENTS:
+        rows = rows.loc[rows.index.isin(rows["total_ns"].nlargest(_MOST_SEGMENTS).index)]
+    told = [
+        f"{plain(row.Index)}<br>{row.kind}, {count(row.n)} packets<br>mean {duration(row.total_ns / max(1, row.n))}, "
+        f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}"
+        for row in rows.itertuples()
+    ]
+    colors = [kind_fill(str(kind))["color"] for kind in rows["kind"]]
+    mean_us = (rows["total_ns"] / rows["n"].clip(lower=1) / 1e3).to_numpy(float)
+    labels = [fold(name, 26) for name in rows.index]
+    return [{"x": mean_us, "y": labels, "customdata": told, "marker": {"color": colors}}], {
+        "annotations": [], "height": int(min(520, max(220, 80 + 40 * len(rows)))),
+    }  # fmt: skip
+
+
+def _title(selection: Selection, table: pd.DataFrame) -> str:
+    parts = [f"<b>{html.escape(str(selection))}</b>"]
+    for line, rows in table.groupby("line", sort=False):
+        last = rows.tail(8)
+        heavy = last[["delay_p50_ns", "delay_p99_ns"]].median()
+        way = f"{html.escape(str(line))}: " if selection.kind != "pair" else ""
+        parts.append(
+            f"{way}{digits(last['packets_per_s'].mean())} packets/s, "
+            f"{digits(last['throughput_bps'].mean() / 1e6)} Mbit/s, "
+            f"delay p50 {duration(heavy.iloc[0])}, p99 {duration(heavy.iloc[1])}"
+        )
+        if len(parts) > 2:
+            break
+    return " · ".join(parts)
+
+
+def _drops(table: pd.DataFrame) -> str:
+    """Return the drop reasons as a table."""
+    if table.empty or not np.sum(table["packets"]):
+        return "<p class='cmonlab-note'>The network dropped no packet here in the last 10 s.</p>"
+    rows = table.groupby(["place", "reason"], observed=True)["packets"].sum().nlargest(8)
+    share = rows / rows.sum()
+    cells = "".join(
+        f"<tr><td>{html.escape(str(reason))}</td><td>{html.escape(str(place))}</td><td>{count(n)}</td>"
+        f"<td>{percent(share[place, reason])}</td></tr>"
+        for (place, reason), n in rows.items()
+    )
+    head = "<tr><th>drop reason</th><th>place</th><th>packets</th><th>share</th></tr>"
+    return (
+        f"<table class='cmonlab-table'><caption>Dropped by the network in the last 10 s</caption>{head}{cells}</table>"
+    )
