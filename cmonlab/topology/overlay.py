@@ -8,11 +8,10 @@ namespaces of containers and goes with them.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
-from itertools import combinations, count
+from itertools import combinations
 from typing import Any
 
 from ..errors import DockerError
@@ -25,7 +24,6 @@ PORT, FIRST_VNI = 4789, 42
 MTU_BYTES, UNDERLAY_MTU_BYTES = 1450, 1500  # the outer headers take 50 bytes
 _EVERYONE = "00:00:00:00:00:00"
 _WORKERS = 8
-_LABS = 1 << 12  # each has as many interfaces at most
 
 
 def wire(topology: Topology, plan: Plan, machines: Mapping[str, Running]) -> None:
@@ -45,14 +43,10 @@ def wire(topology: Topology, plan: Plan, machines: Mapping[str, Running]) -> Non
     NotTraceable
         This user may not enter the namespaces.
     """
-    # An end of each pair has a number that no other namespace has: `peer` in the table of links then tells the
-    # other end, which it does not say the namespace of. The engine and the events have 24 bits for it.
-    index = count(random.randrange(1, _LABS) * (1 << 24) // _LABS)
     for one, other in combinations(range(len(topology.hosts)), 2):
-        _join(one, other, machines[topology.hosts[one]], machines[topology.hosts[other]], next(index))
-    first = next(index)
+        _join(one, other, machines[topology.hosts[one]], machines[topology.hosts[other]])
     with ThreadPoolExecutor(_WORKERS, "cmonlab-wire") as pool:
-        list(pool.map(lambda host: _set_up_host(topology, plan, machines, host, first), topology.hosts))
+        list(pool.map(lambda host: _set_up_host(topology, plan, machines, host), topology.hosts))
         wired = [container.name for container in topology.containers if container.host]
         list(pool.map(lambda name: _set_up_container(topology, plan, machines[name]), wired))
 
@@ -105,15 +99,15 @@ def _index(netlink: Any, name: str) -> int:
     return netlink.link_lookup(ifname=name)[0]
 
 
-def _join(first: int, second: int, one: Running, other: Running, index: int) -> None:
+def _join(first: int, second: int, one: Running, other: Running) -> None:
     """Make the pair between two hosts: each end is called after the number of the host that it leads to."""
     with namespace(other.pid) as handle:
         peer = {"ifname": f"up{first}", "net_ns_fd": handle, "mtu": UNDERLAY_MTU_BYTES}
         _in(one, lambda netlink: netlink.link(
-            "add", ifname=f"up{second}", index=index, kind="veth", mtu=UNDERLAY_MTU_BYTES, peer=peer))  # fmt: skip
+            "add", ifname=f"up{second}", kind="veth", mtu=UNDERLAY_MTU_BYTES, peer=peer))  # fmt: skip
 
 
-def _set_up_host(topology: Topology, plan: Plan, machines: Mapping[str, Running], host: str, first: int) -> None:
+def _set_up_host(topology: Topology, plan: Plan, machines: Mapping[str, Running], host: str) -> None:
     own = plan.addresses[host, UNDERLAY]
     others = {other: plan.addresses[other, UNDERLAY] for other in topology.hosts if other != host}
 
@@ -128,7 +122,7 @@ def _set_up_host(topology: Topology, plan: Plan, machines: Mapping[str, Running]
                 bridges[network] = _tunnel(netlink, number, own)
         for number, (where, name, network) in enumerate(_attachments(topology)):
             if where == host:
-                _plug(netlink, number, first + number, bridges[network], machines[name], plan, network)
+                _plug(netlink, number, bridges[network], machines[name], plan, network)
             elif network in bridges:
                 tunnel = f"vxlan{_overlays(topology).index(network)}"
                 mac = mac_of(plan.addresses[name, network])
@@ -156,9 +150,7 @@ def _tunnel(netlink: Any, number: int, own: str) -> int:
     return bridge
 
 
-def _plug(
-    netlink: Any, number: int, index: int, bridge: int, machine: Running, plan: Plan, network: str
-) -> None:  # fmt: skip
+def _plug(netlink: Any, number: int, bridge: int, machine: Running, plan: Plan, network: str) -> None:
     """Make the pair between a container and its host's bridge."""
     position = [name for member, name in plan.addresses if member == machine.name].index(network)
     with namespace(machine.pid) as handle:
@@ -168,8 +160,8 @@ def _plug(
             "address": mac_of(plan.addresses[machine.name, network]),
             "mtu": MTU_BYTES,
         }
-        netlink.link("add", ifname=f"veth{number}", index=index, kind="veth", mtu=MTU_BYTES, peer=peer)
-    netlink.link("set", index=index, master=bridge, state="up")
+        netlink.link("add", ifname=f"veth{number}", kind="veth", mtu=MTU_BYTES, peer=peer)
+    netlink.link("set", index=_index(netlink, f"veth{number}"), master=bridge, state="up")
 
 
 def _set_up_container(topology: Topology, plan: Plan, machine: Running) -> None:

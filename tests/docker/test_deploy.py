@@ -98,7 +98,7 @@ def test_closing_removes_everything_and_may_happen_twice(left):
 
 def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch):
     made = []
-    monkeypatch.setattr("cmonlab.topology.deploy.inspect", lambda name, *_: made.append(name) or 1 / 0)
+    monkeypatch.setattr("cmonlab.topology.maker.inspect", lambda name, *_: made.append(name) or 1 / 0)
     before = client.api.networks(), client.api.containers(all=True)
     with pytest.raises(ZeroDivisionError):
         Lab(bridge(3))

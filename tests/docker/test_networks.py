@@ -1,8 +1,10 @@
 """Networks beyond the bridge: deployed, recorded, and gone again whatever happens."""
 
+import os
 import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -109,17 +111,23 @@ def test_two_at_once_do_not_meet(deployed):
     assert lab.exec("c1", ["ping", "-c", "1", lab.address("c0")])[0] == 0
 
 
-def owned(container, pid):
-    return container["Labels"].get("cmonlab.owner", "").startswith(f"{pid}/")
+def interfaces(pid):
+    """Names of the interfaces that a process made in the host's namespace."""
+    aliases = {path.parent.name: path.read_text() for path in Path("/sys/class/net").glob("cmon*/ifalias")}
+    return {name for name, alias in aliases.items() if f"cmonlab.owner={pid}/" in alias}
 
 
-def interfaces():
-    return {name for _, name in socket.if_nameindex() if name.startswith("cmon")}
+def made_by(client, pid):
+    """Names of everything that a process made."""
+    api = client.api
+    found = [(one["Names"][0], one["Labels"]) for one in api.containers(all=True)]
+    found += [(one["Name"], one["Labels"] or {}) for one in api.networks()]
+    own = {name for name, labels in found if labels.get("cmonlab.owner", "").startswith(f"{pid}/")}
+    return own | interfaces(pid)
 
 
 @pytest.mark.parametrize("name", PATHS)
 def test_clean_finds_what_a_killed_process_left(child, client, left, name):
-    before = interfaces()
     killed = child(HOLD.format(name=name))
     run = killed.read("run")
     killed.signal(signal.SIGKILL)
@@ -127,22 +135,19 @@ def test_clean_finds_what_a_killed_process_left(child, client, left, name):
     made = {f"container cmonlab-{run}-{one}" for one in ("c0", "c1", *template(name).hosts)}
     if name == "macvlan":
         made |= {f"network cmonlab-{run}-net0", f"interface cmon{run}0"}
-        assert interfaces() - before == {f"cmon{run}0", f"cmon{run}0x"}
+        assert interfaces(killed.pid) == {f"cmon{run}0", f"cmon{run}0x"}
     assert made <= set(clean_host())
-    assert left(run) == [] and interfaces() == before
-    assert clean_host() == []
+    assert left(run) == [] and made_by(client, killed.pid) == set()
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_ctrl_c_leaves_nothing(child, client, left, name):
-    before = interfaces()
+def test_ctrl_c_leaves_nothing(child, client, name):
     process = child(HOLD.format(name=name))
     process.read("tell deploying")
     process.signal(signal.SIGINT)
     code, output = process.wait()
     assert code != 0 and "KeyboardInterrupt" in output
-    assert interfaces() == before
-    assert not [one for one in client.api.containers(all=True) if owned(one, process.pid)]
+    assert made_by(client, process.pid) == set()
 
 
 @pytest.mark.parametrize("name, place", [("vxlan", "cmonlab.topology.overlay.wire"),
@@ -152,13 +157,10 @@ def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, na
     made = []
     monkeypatch.setattr(place, lambda *_: made.append(1) or 1 / 0)
 
-    def there():
-        return interfaces(), len(client.api.networks()), len(client.api.containers(all=True))
-
-    before = there()
+    before = made_by(client, os.getpid())
     with pytest.raises(ZeroDivisionError):
         Lab(template(name))
-    assert made and there() == before
+    assert made and made_by(client, os.getpid()) == before
 
 
 def test_a_container_that_was_started_again_is_refused(client):
