@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
-from .style import PALETTE, color, stroke
+from .style import clear, color, stroke
 from .text import digits, duration, fold, plain
 
 SHIFT_COLUMNS = ("metric", "direction", "name", "baseline", "unit", "quantile", "difference", "low", "high")
@@ -76,7 +76,7 @@ def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, per: f
     if np.isfinite(low).all():
         figure.add_scatter(
             x=[*x, *x[::-1]], y=[*high, *low[::-1]], mode="lines", line={"width": 0}, fill="toself",
-            fillcolor=_faint(index), legendgroup=entry, showlegend=False, hoverinfo="skip",
+            fillcolor=clear(color(index), 0.18), legendgroup=entry, showlegend=False, hoverinfo="skip",
         )  # fmt: skip
     figure.add_scatter(
         x=x, y=middle, mode="lines", name=entry, legendgroup=entry, line=stroke(index), meta=plain(label),
@@ -90,11 +90,6 @@ def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, per: f
 def _metric(table: pd.DataFrame) -> str:
     word = str(table["metric"].iloc[0])
     return plain(_WORDS.get(word, word))
-
-
-def _faint(index: int) -> str:
-    hue = PALETTE[index % len(PALETTE)]
-    return f"rgba({int(hue[1:3], 16)},{int(hue[3:5], 16)},{int(hue[5:7], 16)},0.18)"
 
 
 def _label(name: str, direction: str, table: pd.DataFrame) -> str:
