@@ -12,8 +12,8 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets import Dict, Float
 
 _NAME = "python3"
-# A page connects when its notebook has run, on a slow machine after a while.
-_FIRST_S = 120.0
+# A page connects when its notebook has run and its scripts are there, on a busy machine after minutes.
+_FIRST_S = 300.0
 
 
 class OwnPython(KernelSpecManager):
@@ -35,7 +35,7 @@ class PageKernels(AsyncMappingKernelManager):
     A dashboard is never idle, so the server's own culling, which goes by activity, would keep it.
     """
 
-    linger_s = Float(10.0, help="How long a kernel outlives its page, which may only reconnect.").tag(config=True)
+    linger_s = Float(60.0, help="How long a kernel outlives its page, which may only reconnect.").tag(config=True)
     variables = Dict(help="Environment of kernels, beside that of this process.").tag(config=True)
 
     def __init__(self, **kwargs: Any):

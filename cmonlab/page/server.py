@@ -32,7 +32,8 @@ _DASHBOARD = Path(__file__).with_name("dashboard.ipynb")
 _TEMPLATE = Path(__file__).with_name("template")
 _START_S, _STOP_S = 20.0, 15.0
 _LOOK_S = 1.0
-_PING_MS = 15_000
+# A page on a busy machine may not answer for a while.
+_PING_MS = 60_000
 # Kernels are talked to through sockets in our directory, which others cannot reach, unless their path (107 bytes at
 # most, of which a kernel's name takes 50) would be too long; then through ports that ask for a key.
 _LONGEST = 56
@@ -79,7 +80,7 @@ class PageServer:
         token: str | None = None,
         theme: str = "light",
         variables: Mapping[str, str] | None = None,
-        linger_s: float = 10.0,
+        linger_s: float = 60.0,
     ):
         self._token = secrets.token_urlsafe(32) if token is None else _checked(token)
         self._loop = asyncio.new_event_loop()
@@ -111,7 +112,9 @@ class PageServer:
     async def _serve(self) -> None:
         app = _voila(self._config)
         application = Application(**app.init_settings(), log_function=lambda handler: None)
-        application.settings.update(headers=HEADERS, ws_ping_interval=_PING_MS, ws_ping_timeout=_PING_MS)
+        application.settings.update(
+            headers=HEADERS, ws_ping_interval=_PING_MS, ws_ping_timeout=_PING_MS, static_path=app.static_root
+        )
         application.add_handlers(".*$", app.init_handlers())
         kernels: PageKernels = app.kernel_manager
         server = HTTPServer(gated(self._token, application))
@@ -184,7 +187,9 @@ def _config(
 
 def _voila(config: Config) -> Voila:
     app = Voila(config=config)
-    app.log.setLevel(logging.ERROR)
+    # Warnings hold addresses, and so the token.
+    for log in (app.log, logging.getLogger("tornado")):
+        log.setLevel(logging.ERROR)
     app.voila_configuration = VoilaConfiguration(parent=app)
     app.setup_template_dirs()
     app.template_paths.insert(0, str(_TEMPLATE))

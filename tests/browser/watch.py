@@ -57,7 +57,7 @@ def visited(browser, url: str, **context) -> Iterator:
     open_pages.append(page)
     page.told = told
     try:
-        page.goto(url, timeout=90_000)
+        page.goto(url, wait_until="commit")
         yield page
         assert complaints(page) == []
     finally:
