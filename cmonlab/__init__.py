@@ -13,6 +13,7 @@ if _TYPE_CHECKING:
     from . import (
         agent,
         artifact,
+        datasets,
         errors,
         export,
         plot,
@@ -43,6 +44,7 @@ _PLACES = {
     "agent": "",
     "artifact": "",
     "compare": "comparison",
+    "datasets": "",
     "errors": "",
     "export": "",
     "load_rules": "rules",
@@ -65,6 +67,7 @@ __all__ = [
     "agent",
     "artifact",
     "compare",
+    "datasets",
     "errors",
     "export",
     "load_ipython_extension",
