@@ -13,6 +13,7 @@ if _TYPE_CHECKING:
     from . import (
         agent,
         artifact,
+        datasets,
         errors,
         export,
         plot,
@@ -45,6 +46,7 @@ _PLACES = {
     "artifact": "",
     "compare": "comparison",
     "dashboard": "widgets",
+    "datasets": "",
     "errors": "",
     "export": "",
     "load_rules": "rules",
@@ -69,6 +71,7 @@ __all__ = [
     "artifact",
     "compare",
     "dashboard",
+    "datasets",
     "errors",
     "export",
     "load_ipython_extension",

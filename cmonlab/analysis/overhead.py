@@ -60,7 +60,7 @@ def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], obser
 
 
 def told(rows: pd.DataFrame) -> str:
-    """Return one observer's rows for reading, the most telling metrics only.
+    """Return one observer's rows for reading, the most telling metrics only; of several observers, how many.
 
     Parameters
     ----------
@@ -70,10 +70,13 @@ def told(rows: pd.DataFrame) -> str:
     Returns
     -------
     str
-        ``"throughput −1.2% (95% −2.0…−0.4), p50 +0.8 µs (…), …"``, or ``"not measured"``.
+        ``"throughput −1.2% (95% −2.0…−0.4), p50 +0.8 µs (…), …"``, ``"of 4 observers, see its table"``, or
+        ``"not measured"``.
     """
     if rows.empty:
         return "not measured"
+    if (observers := rows["observer"].nunique()) > 1:
+        return f"of {observers} observers, see its table"
     shown = rows[rows["metric"].isin(_SHORT) & rows["ratio"].notna()]
     return ", ".join(_told(row) for row in shown.itertuples())
 
