@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 _WINDOW_S = 0.1
+_EDGE = 0.005
 _UNITS = {"_ns": "ns", "_bps": "bit/s", "_per_s": "1/s", "_bytes": "bytes", "_s": "s"}
 
 
@@ -55,7 +56,7 @@ def read(session: Session, metric: str, segment: str | None = None) -> Values:
         The session has no value of it.
     """
     results = (session.manifest.get("workload") or {}).get("metrics", {})
-    if metric in results:
+    if metric not in METRICS and metric in results:
         unit = next((unit for end, unit in _UNITS.items() if metric.endswith(end)), "")
         return Values(unit, {"": np.array([float(results[metric])])})
     if metric not in METRICS:
@@ -85,16 +86,27 @@ def _srtt(session: Session, _: str) -> dict[str, np.ndarray]:
 
 
 def _throughput(session: Session, _: str) -> dict[str, np.ndarray]:
-    """Return the throughput of each window of 0.1 s but the last, which is not whole; of a sample, of all packets."""
-    table = session.throughput(_WINDOW_S)
-    table = table[table["time_s"] < table["time_s"].max()]
+    """Return the throughput of each window of 0.1 s; of a sample, that of all packets.
+
+    Left out are the windows up to the one in which the first 0.5% of a direction's bytes have arrived, and from the one
+    on in which the last 0.5% do: before and behind, the workload was not at work all the time.
+    """
     share = session._facts.share(session._ends.rules)
     if not share > 0:
         raise SessionError(
             "throughput cannot be compared", why="the share of the packets that was taken varied, or is not known",
             fix="record with a fixed sample, without limit and budget",
         )  # fmt: skip
-    return _by_direction(table["direction"], table["throughput_bps"].to_numpy(float) / share)
+    table = session.throughput(_WINDOW_S)
+    found = _by_direction(table["direction"], table["throughput_bps"].to_numpy(float) / share)
+    at_work = {direction: _at_work(values) for direction, values in found.items()}
+    return {direction: values for direction, values in at_work.items() if len(values)}
+
+
+def _at_work(values: np.ndarray) -> np.ndarray:
+    reached = np.cumsum(values) / max(values.sum(), 1)
+    first, last = np.searchsorted(reached, [_EDGE, 1 - _EDGE])
+    return values[first + 1 : last]
 
 
 def _loss(session: Session, _: str) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -9,13 +11,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
-from .style import clear, color, stroke
+from .style import NEUTRAL, clear, color, stroke
 from .text import digits, duration, fold, plain
 
 SHIFT_COLUMNS = ("metric", "direction", "name", "baseline", "unit", "quantile", "difference", "low", "high")
 COLUMNS = (*SHIFT_COLUMNS[:5], "statistic", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "verdict")
 _TICKS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+_DECADES = 30  # times the middle differences, from which on a linear axis shows the tails only
 _APART = 0.6  # of a row, for all sides together
+_BEYOND = 10  # times the greatest ratio, at which an axis ends
 _NORMAL = NormalDist()
 _WORDS = {"one_way_delay": "One-way delay", "throughput": "Throughput", "loss": "Packet loss", "rtt": "srtt"}
 _BELIEVED = ("greater", "less")
@@ -47,11 +51,12 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         return empty("Difference by quantile", "No distributions were compared.", caption)
     title = f"{_metric(table)}: difference by quantile"
     per, unit = _scale(table)
+    axis = _Axis.of(table, per)
     figure, legend = go.Figure(), []
     series = list(table.groupby(["name", "direction"], observed=True, sort=False))
     for index, ((name, direction), rows) in enumerate(series):
-        legend.append(_curve(figure, _label(name, direction, table), rows, index, per, unit))
-    figure.add_hline(y=0, line={"width": 1, "dash": "dot"})
+        legend.append(_curve(figure, _label(name, direction, table), rows, index, axis, unit))
+    figure.add_hline(y=0, line={"width": 1, "dash": "dot", "color": NEUTRAL})
     figure.update_xaxes(
         title_text="Percentile", tickvals=[_NORMAL.inv_cdf(q) for q in _TICKS],
         ticktext=[f"p{digits(100 * q)}" for q in _TICKS],
@@ -59,7 +64,7 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
                _NORMAL.inv_cdf(float(table["quantile"].max())) + 0.06],
     )  # fmt: skip
     baseline = plain(table["baseline"].iloc[0])
-    figure.update_yaxes(title_text=f"Difference to {baseline} ({unit})", tickformat="+,~r")
+    figure.update_yaxes(title_text=f"Difference to {baseline} ({unit}{axis.note})", **axis.ticks())
     subtitle = "Above 0: more than the baseline at this percentile. " + (
         "Bands: 95% bootstrap intervals, each percentile for itself."
         if np.isfinite(table["low"]).any()
@@ -68,10 +73,58 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[legend], plot_px=400, least_px=280)
 
 
-def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, per: float, unit: str) -> str:
+@dataclass(frozen=True)
+class _Axis:
+    """How differences are drawn: as they are, or where they span decades logarithmically on both sides of 0.
+
+    Attributes
+    ----------
+    per : float
+        What they are divided by.
+    linear : float
+        Up to which size, then, the scale is about linear; 0: everywhere.
+    most : float
+        The greatest size, so divided.
+    """
+
+    per: float
+    linear: float
+    most: float
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, per: float) -> _Axis:
+        """Choose by how far the tails' intervals reach beyond the differences in the middle."""
+        sizes = np.abs(table[["difference", "low", "high"]].to_numpy(float)) / per
+        sizes = sizes[np.isfinite(sizes)]
+        most, middle = float(sizes.max(initial=0)), float(np.median(np.abs(table["difference"]))) / per
+        if most <= _DECADES * middle or middle == 0:
+            return cls(per, 0.0, most)
+        return cls(per, 10.0 ** math.floor(math.log10(middle)), most)
+
+    def place(self, values: np.ndarray) -> np.ndarray:
+        """Return where values (of the table) stand on the axis."""
+        return np.arcsinh(values / self.per / self.linear) if self.linear else values / self.per
+
+    @property
+    def note(self) -> str:
+        """What the axis's title must add."""
+        return f", logarithmic beyond ±{digits(self.linear)}" if self.linear else ""
+
+    def ticks(self) -> dict:
+        """Return the axis's ticks."""
+        if not self.linear:
+            return {"tickformat": "+,~r"}
+        sizes = [self.linear * 10**n for n in range(math.floor(math.log10(self.most / self.linear)) + 1)]
+        values = [*(-size for size in reversed(sizes)), 0, *sizes]
+        text = [f"{'−' if value < 0 else '+' if value else ''}{digits(abs(value))}" for value in values]
+        return {"tickvals": np.arcsinh(np.array(values) / self.linear), "ticktext": text}
+
+
+def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, axis: _Axis, unit: str) -> str:
     """Add a side's curve and band; return its entry in the legend."""
     x = [_NORMAL.inv_cdf(quantile) for quantile in rows["quantile"]]
-    middle, low, high = (rows[name].to_numpy(float) / per for name in ("difference", "low", "high"))
+    told = rows[["difference", "low", "high"]].to_numpy(float) / axis.per
+    middle, low, high = (axis.place(rows[name].to_numpy(float)) for name in ("difference", "low", "high"))
     entry = fold(label, LEGEND_WIDTH)
     if np.isfinite(low).all():
         figure.add_scatter(
@@ -80,9 +133,9 @@ def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, per: f
         )  # fmt: skip
     figure.add_scatter(
         x=x, y=middle, mode="lines", name=entry, legendgroup=entry, line=stroke(index), meta=plain(label),
-        customdata=np.column_stack([100 * rows["quantile"], low, high]),
-        hovertemplate=f"<b>%{{meta}}</b><br>p%{{customdata[0]:.5~g}}: %{{y:+,.4~r}} {unit}"
-        " (%{customdata[1]:+,.4~r} to %{customdata[2]:+,.4~r})<extra></extra>",
+        customdata=np.column_stack([100 * rows["quantile"], told]),
+        hovertemplate=f"<b>%{{meta}}</b><br>p%{{customdata[0]:.5~g}}: %{{customdata[1]:+,.4~r}} {unit}"
+        " (%{customdata[2]:+,.4~r} to %{customdata[3]:+,.4~r})<extra></extra>",
     )  # fmt: skip
     return entry
 
@@ -119,8 +172,8 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Returns
     -------
     Figure
-        x: the change against the baseline in percent; where there is no ratio, the difference.  Hollow dots are
-        differences that are not to be believed; each tells why.
+        x: the change against the baseline in percent, as a ratio where something doubles or more; where there is no
+        ratio, the difference. Hollow dots are differences that are not to be believed; each tells why.
 
     Raises
     ------
@@ -130,7 +183,7 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     need(table, COLUMNS)
     if table.empty:
         return empty("Differences", "Nothing was compared.", caption)
-    relative = bool(np.isfinite(table["ratio"]).all())
+    scale = _scale_of_dots(table)
     rows = list(table.groupby(["direction", "statistic"], observed=True, sort=False).groups)
     names = table["name"].unique().tolist()
     figure, legend = go.Figure(), []
@@ -138,14 +191,13 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         mine = table[table["name"] == name]
         apart = _APART * ((index + 0.5) / len(names) - 0.5)
         y = [rows.index((row.direction, row.statistic)) + apart for row in mine.itertuples()]
-        legend.append(_dots(figure, mine, index, y, relative))
+        legend.append(_dots(figure, mine, index, y, scale))
     several = table["direction"].nunique() > 1
     notes = [_signed(row.difference, row.unit) for row in table.itertuples()] if len(names) == 1 else []
     labels = tick_labels([f"{of}, {direction}" if several else of for direction, of in rows], notes)
     baseline = plain(table["baseline"].iloc[0])
-    what = f"Change against {baseline} (%)" if relative else f"Difference to {baseline} ({_scale(table)[1]})"
-    figure.add_vline(x=0, line={"width": 1, "dash": "dot"})
-    figure.update_xaxes(title_text=what, tickformat="+,~r")
+    figure.add_vline(x=1 if scale == "ratio" else 0, line={"width": 1, "dash": "dot", "color": NEUTRAL})
+    figure.update_xaxes(**_dots_axis(table, scale, baseline))
     figure.update_yaxes(tickvals=[*range(len(rows))], ticktext=labels, range=[len(rows) - 0.5, -0.5])
     height = rows_px(labels, max(44, 18 * len(names)))
     return frame(
@@ -160,11 +212,35 @@ def _against(names: list[str], baseline: str) -> str:
     return f"{plain(names[0])} against {baseline}" if len(names) == 1 else f"against {baseline}"
 
 
-def _dots(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float], relative: bool) -> str:
+def _scale_of_dots(table: pd.DataFrame) -> str:
+    """Return what is drawn: ``"percent"``, ``"ratio"`` or ``"difference"``."""
+    if not np.isfinite(table["ratio"]).all():
+        return "difference"
+    return "percent" if np.nanmax(table[["ratio", "ratio_high"]].to_numpy()) < 2 else "ratio"
+
+
+def _dots_axis(table: pd.DataFrame, scale: str, baseline: str) -> dict:
+    if scale == "difference":
+        return {"title_text": f"Difference to {baseline} ({_scale(table)[1]})", "tickformat": "+,~r"}
+    if scale == "percent":
+        return {"title_text": f"Change against {baseline} (%)", "tickformat": "+,~r"}
+    ratios = table[["ratio", "ratio_low", "ratio_high"]].to_numpy(float)
+    shown = table["ratio"].to_numpy(float)
+    # What a handful of runs leaves open may span many decades; the axis need not.
+    low = max(np.nanmin(ratios), shown.min() / _BEYOND, 1e-9)
+    high = min(np.nanmax(ratios), shown.max() * _BEYOND)
+    span = [math.log10(min(low, 1)) - 0.04, math.log10(max(high, 1)) + 0.04]
+    return {"title_text": f"Ratio to {baseline} (logarithmic)", "type": "log", "range": span, "tickprefix": "×",
+            "dtick": "D2" if span[1] - span[0] < 2.5 else 1, "exponentformat": "none"}  # fmt: skip
+
+
+def _dots(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float], scale: str) -> str:
     """Add a side's dots; return its entry in the legend."""
-    names = ("ratio", "ratio_low", "ratio_high") if relative else ("difference", "low", "high")
+    names = ("difference", "low", "high") if scale == "difference" else ("ratio", "ratio_low", "ratio_high")
     values = rows[list(names)].to_numpy(float)
-    middle, low, high = (100 * (values - 1) if relative else values / _scale(rows)[0]).T
+    drawn = {"percent": lambda: 100 * (values - 1), "ratio": lambda: values,
+             "difference": lambda: values / _scale(rows)[0]}  # fmt: skip
+    middle, low, high = drawn[scale]().T
     entry = fold(rows["name"].iloc[0], LEGEND_WIDTH)
     hollow = [verdict not in _BELIEVED for verdict in rows["verdict"]]
     hover = [

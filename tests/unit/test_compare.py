@@ -271,3 +271,19 @@ def test_names_are_escaped_in_figures(compared):
     bad = rows[rows["name"] == "vxlan"].assign(baseline="<i>", name="<b>", direction="<u> → x")
     text = differences(bad).to_json()
     assert "\\u003ci\\u003e" not in text and "&lt;i&gt;" in text.replace("\\u0026", "&")
+
+
+def test_a_tail_that_reaches_far_does_not_hide_the_rest(compared):
+    table = compared.shifts()
+    wide = table.assign(high=table["high"].where(table["quantile"] < 0.99, 5e7))
+    drawn = shift(wide)
+    assert drawn.layout.yaxis.title.text == "Difference to bridge (µs, logarithmic beyond ±1)"
+    assert drawn.layout.yaxis.ticktext[-1] == "+10,000" and drawn.layout.yaxis.ticktext[0] == "−10,000"
+    band, line = drawn.data[:2]
+    assert np.sinh(band.y[: len(line.x)][-1]) == pytest.approx(50_000)
+    assert line.customdata[:, 1] == pytest.approx(np.sinh(np.array(line.y)))
+    rows = compared.table()
+    ratios = differences(rows.assign(ratio_high=rows["ratio_high"] * 50))
+    assert ratios.layout.xaxis.type == "log" and ratios.layout.xaxis.range[1] < np.log10(20)
+    bare = differences(rows.assign(ratio=np.nan))
+    assert bare.layout.xaxis.title.text == "Difference to bridge (µs)"
