@@ -100,9 +100,7 @@ class Dashboard:
         self._controls = Controls(self)
         self._graph, self._matrix = Graph(self.model, theme, self.look_at), Matrix(self.model, theme, self.look_at)
         row = w.HBox([self._graph.widget, self._matrix.widget], layout=w.Layout(flex_flow="row wrap"))
-        self.widget = w.VBox(
-            [w.HTML(style), Library(), self._strip, self._controls.widget, row, self._detail.widget]
-        )
+        self.widget = w.VBox([w.HTML(style), Library(), self._strip, self._controls.widget, row, self._detail.widget])
         self.widget.add_class("cmonlab-dashboard")
 
     # ---- the view ----------------------------------------------------------------
