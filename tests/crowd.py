@@ -82,8 +82,10 @@ def window(count: int, start_ns: int, end_ns: int, packets: int = 20, seed: int 
         parts.append(part)
 
     total = np.zeros(len(src), np.int64)
-    path = [(FIRST + src, 2, QUEUE), (FIRST + src, 2, XMIT), (HOST, 10 + src, RX), (HOST, 10 + src, RECEIVE),
-            (HOST, 10 + dst, QUEUE), (HOST, 10 + dst, XMIT), (FIRST + dst, 2, RX), (FIRST + dst, 2, RECEIVE)]  # fmt: skip
+    path = [
+        (FIRST + src, 2, QUEUE), (FIRST + src, 2, XMIT), (HOST, 10 + src, RX), (HOST, 10 + src, RECEIVE),
+        (HOST, 10 + dst, QUEUE), (HOST, 10 + dst, XMIT), (FIRST + dst, 2, RX), (FIRST + dst, 2, RECEIVE),
+    ]  # fmt: skip
     add(*path[0][:2], HOP, QUEUE, 0, total, packets)
     for (_, _, before), (netns, ifindex, point) in pairwise(path):
         took = (2000 + 38000 * rng.random(len(src)) ** 4 + 100 * (dst % 7)).astype(np.int64)
