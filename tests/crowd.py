@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -81,10 +82,12 @@ def window(count: int, start_ns: int, end_ns: int, packets: int = 20, seed: int 
         parts.append(part)
 
     total = np.zeros(len(src), np.int64)
-    path = [(FIRST + src, 2, QUEUE), (FIRST + src, 2, XMIT), (HOST, 10 + src, RX), (HOST, 10 + src, RECEIVE),
-            (HOST, 10 + dst, QUEUE), (HOST, 10 + dst, XMIT), (FIRST + dst, 2, RX), (FIRST + dst, 2, RECEIVE)]  # fmt: skip
+    path = [
+        (FIRST + src, 2, QUEUE), (FIRST + src, 2, XMIT), (HOST, 10 + src, RX), (HOST, 10 + src, RECEIVE),
+        (HOST, 10 + dst, QUEUE), (HOST, 10 + dst, XMIT), (FIRST + dst, 2, RX), (FIRST + dst, 2, RECEIVE),
+    ]  # fmt: skip
     add(*path[0][:2], HOP, QUEUE, 0, total, packets)
-    for (_, _, before), (netns, ifindex, point) in zip(path, path[1:], strict=False):
+    for (_, _, before), (netns, ifindex, point) in pairwise(path):
         took = (2000 + 38000 * rng.random(len(src)) ** 4 + 100 * (dst % 7)).astype(np.int64)
         total += took
         add(netns, ifindex, SEGMENT, point, before, took, packets)

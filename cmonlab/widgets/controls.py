@@ -29,9 +29,14 @@ class Controls:
         self._dashboard, self._model = dashboard, dashboard.model
         self._choices: dict[str, Selection] = {}
         self._known: tuple = ()
-        self._rule = w.Dropdown(description="Rule", options=[("none yet", "")], layout=w.Layout(width="20em"))
-        self._colors = w.ToggleButtons(options=list(COLORS), description="Colour")
-        self._colors.style.button_width = "7em"
+        self._rule = w.Dropdown(
+            description="Rule",
+            options=[("none yet", "")],
+            layout=w.Layout(width="18em"),
+            style={"description_width": "3em"},
+        )
+        self._colors = w.ToggleButtons(options=list(COLORS))
+        self._colors.style.button_width = "8em"
         self._pause = w.ToggleButton(value=False, description="Pause", icon="pause", layout=w.Layout(width="7em"))
         self._look = w.Combobox(description="Look at", placeholder="container, edge or a → b",
                                 continuous_update=False, layout=w.Layout(width="22em"))  # fmt: skip
@@ -44,7 +49,7 @@ class Controls:
         self._message.add_class("cmonlab-message")
         self.form = RuleForm(on_apply=self._apply)
         folded = w.Accordion([self.form.widget], titles=("Change the rule, or add one",), selected_index=None)
-        rows = [[self._rule, self._colors, self._look, self._pause],
+        rows = [[self._rule, w.Label("Colour by"), self._colors, self._look, self._pause],
                 [self._note, self._mark, self._seconds, self._record, self._message]]  # fmt: skip
         wrapped = w.Layout(flex_flow="row wrap", align_items="center")
         self.widget = w.VBox([*(w.HBox(row, layout=wrapped) for row in rows), folded])

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..plot.style import color, kind_fill
+from ..plot.style import KINDS, color, kind_fill
 from ..plot.text import count, digits, duration, fold, percent, plain
 from .figures import Shown
 from .model import Live
@@ -22,7 +22,7 @@ _MOST_SEGMENTS = 14
 _MANY_POINTS = 400
 _ROWS = (
     ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
-    ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "dtick": 1}),
+    ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "nticks": 5}),
     ("dropped_per_s", "Dropped<br>(packets/s)", {"rangemode": "tozero", "tickformat": "~r"}),
 )
 
@@ -41,8 +41,9 @@ class Detail:
         self._turn = 0
         self.title = w.HTML()
         self.drops = w.HTML()
-        self.span = w.ToggleButtons(options=list(_SPANS), value="1 min", description="Show", tooltips=["", ""])
+        self.span = w.ToggleButtons(options=list(_SPANS), value="1 min")
         self.span.style.button_width = "5em"
+        self.span.layout.flex = "0 0 auto"
         self.series = Shown(_series_figure(), theme)
         self.segments = Shown(_segments_figure(), theme)
         right = w.VBox([self.segments.widget, self.drops])
@@ -89,8 +90,8 @@ def _series_figure() -> go.Figure:
             )  # fmt: skip
     for row, (_, title, axis) in enumerate(_ROWS, 1):
         figure.update_yaxes(title={"text": title, "standoff": 8}, row=row, col=1, **axis)
-    figure.update_xaxes(type="date", tickformat="%H:%M:%S", nticks=7)
-    figure.update_xaxes(title_text="Local time", row=len(_ROWS), col=1)
+    figure.update_xaxes(tickformat="~r", nticks=8)
+    figure.update_xaxes(title_text="Time (s, 0 is the last window's end)", row=len(_ROWS), col=1)
     figure.update_layout(
         height=400, margin={"l": 76, "r": 14, "t": 30, "b": 44}, hovermode="x unified", uirevision="kept",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
@@ -102,19 +103,19 @@ def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
     """Return the traces and the layout of the series."""
     data = []
     known = list(dict.fromkeys(table["line"].tolist()))[:LINES]
+    now_ns = int(table["end_ns"].max()) if len(table) else model.now_ns()
     for number in range(LINES):
         if number >= len(known):
             data += [{"visible": False, "x": (), "y": ()}] * 4
             continue
         rows = table[table["line"] == known[number]]
-        time_ms = model.wall(rows["end_ns"]).as_unit("ms").asi8.astype(float)
-        shown = {"visible": True, "x": time_ms, "name": plain(known[number])}
+        shown = {"visible": True, "x": (rows["end_ns"].to_numpy() - now_ns) / 1e9, "name": plain(known[number])}
         for name, scale in (("throughput_bps", 1), ("delay_p50_ns", 1e3), ("delay_p99_ns", 1e3), ("dropped_per_s", 1)):
             data.append(shown | {"y": rows[name].to_numpy(float) / scale})
     marks = model.marks
     if len(table):
         marks = marks[marks["ts_ns"] >= int(table["start_ns"].min())]
-    at = model.wall(marks["ts_ns"]).as_unit("ms").asi8.tolist()
+    at = ((marks["ts_ns"].to_numpy() - now_ns) / 1e9).tolist()
     shapes = [{"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
                "line": {"width": 1.2, "dash": "dash", "color": "#8A93A3"}} for x in at]  # fmt: skip
     notes = [{"x": x, "xref": "x", "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "showarrow": False,
@@ -125,36 +126,43 @@ def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
 
 def _segments_figure() -> go.Figure:
     figure = go.Figure()
-    figure.add_bar(orientation="h", hovertemplate="%{customdata}<extra></extra>", textposition="none")
+    for kind in KINDS:
+        figure.add_bar(orientation="h", name=kind, marker=kind_fill(kind), showlegend=True,
+                       hovertemplate="%{customdata}<extra></extra>")  # fmt: skip
     figure.update_xaxes(title_text="Mean time, last 10 s (µs)", rangemode="tozero", tickformat="~r")
-    figure.update_yaxes(autorange="reversed", tickfont={"size": 11})
-    figure.update_layout(height=330, margin={"l": 10, "r": 14, "t": 30, "b": 44}, bargap=0.25)
+    figure.update_yaxes(autorange="reversed", tickfont={"size": 11}, type="category", categoryorder="array")
+    figure.update_layout(
+        height=330, margin={"l": 10, "r": 14, "t": 30, "b": 44}, bargap=0.25, barmode="stack",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+    )  # fmt: skip
     return figure
 
 
 def _segments(table: pd.DataFrame) -> tuple[list[dict], dict]:
-    """Return the trace and the layout of the breakdown: of many directions together where there are many."""
+    """Return the traces and the layout of the breakdown: of many directions together where there are many."""
     if table.empty:
         note = {"text": "No segment was measured in the last 10 s", "showarrow": False, "x": 0.5, "y": 0.5,
                 "xref": "paper", "yref": "paper", "font": {"size": 13}}  # fmt: skip
-        return [{"x": (), "y": (), "customdata": ()}], {"annotations": [note]}
+        return [{"x": (), "y": (), "customdata": ()} for _ in KINDS], {"annotations": [note]}
     table = table.assign(total_ns=table["mean_ns"] * table["n"], segment=table["segment"].astype(str))
     by = table.groupby("segment", sort=False)
     rows = by.agg(n=("n", "sum"), total_ns=("total_ns", "sum"), p50_ns=("p50_ns", "median"), p99_ns=("p99_ns", "max"),
                   kind=("kind", "first"))  # fmt: skip
     if len(rows) > _MOST_SEGMENTS:
         rows = rows.loc[rows.index.isin(rows["total_ns"].nlargest(_MOST_SEGMENTS).index)]
-    told = [
-        f"{plain(row.Index)}<br>{row.kind}, {count(row.n)} packets<br>mean {duration(row.total_ns / max(1, row.n))}, "
-        f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}"
-        for row in rows.itertuples()
-    ]
-    colors = [kind_fill(str(kind))["color"] for kind in rows["kind"]]
-    mean_us = (rows["total_ns"] / rows["n"].clip(lower=1) / 1e3).to_numpy(float)
-    labels = [fold(name, 26) for name in rows.index]
-    return [{"x": mean_us, "y": labels, "customdata": told, "marker": {"color": colors}}], {
-        "annotations": [], "height": int(min(520, max(220, 80 + 40 * len(rows)))),
-    }  # fmt: skip
+    rows = rows.assign(mean_ns=rows["total_ns"] / rows["n"].clip(lower=1), label=[fold(n, 26) for n in rows.index])
+    data = []
+    for kind in KINDS:
+        mine = rows[rows["kind"].astype(str) == kind]
+        told = [
+            f"{plain(row.Index)}<br>{row.kind}, {count(row.n)} packets<br>mean {duration(row.mean_ns)}, "
+            f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}"
+            for row in mine.itertuples()
+        ]
+        mean_us = (mine["mean_ns"] / 1e3).to_numpy(float)
+        data.append({"x": mean_us, "y": mine["label"].tolist(), "customdata": told, "showlegend": bool(told)})
+    height = int(min(560, max(220, 90 + 40 * len(rows))))
+    return data, {"annotations": [], "height": height, "yaxis": {"categoryarray": rows["label"].tolist()}}
 
 
 def _title(selection: Selection, table: pd.DataFrame) -> str:

@@ -11,6 +11,9 @@ import plotly.graph_objects as go
 from ..plot import template
 from .bundle import Figure
 
+#: Of plotly's tool bar these are of no use in a figure that changes all the time.
+_BUTTONS = ("select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "toggleSpikelines")
+
 
 class Shown:
     """A figure on display.
@@ -28,7 +31,7 @@ class Shown:
     """
 
     def __init__(self, figure: go.Figure, theme: str, on_click: Callable[[list[str]], None] | None = None):
-        self.widget = Figure(figure.update_layout(template=template(theme), autosize=True))
+        self.widget = Figure(figure.update_layout(template=template(theme), autosize=True, modebar_remove=_BUTTONS))
         self._sent: dict[Any, Any] = {}
         if on_click:
             for trace in self.widget.data:

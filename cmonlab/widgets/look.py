@@ -10,7 +10,8 @@ _SHEET = """
   --jp-ui-font-color0: INK; --jp-ui-font-color1: INK; --jp-content-font-color1: INK; --jp-widgets-color: INK;
   --jp-widgets-label-color: INK; --jp-widgets-input-color: INK; --jp-widgets-input-background-color: FIELD;
   --jp-widgets-input-border-color: LINE; --jp-layout-color1: PAPER; --jp-layout-color2: FIELD;
-  --jp-widgets-readout-color: INK; --jp-border-color1: LINE; --jp-border-color2: LINE; --jp-cell-editor-background: FIELD;
+  --jp-widgets-readout-color: INK;
+  --jp-border-color1: LINE; --jp-border-color2: LINE; --jp-cell-editor-background: FIELD;
   background: PAPER; color: INK; padding: 8px 12px; box-sizing: border-box; max-width: 100%;
   font: 13px/1.45 system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; }
 .cmonlab-dashboard .jupyter-button, .cmonlab-dashboard .widget-button { background: FIELD; color: INK;

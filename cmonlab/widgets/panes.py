@@ -13,6 +13,7 @@ from .figures import Shown
 from .model import Live
 from .selection import Selection
 
+_TEXTS_EVERY = 8  # frames: what hovering tells is most of what is sent, with many containers
 Look = Callable[[Selection], None]
 _WAIT = "<p class='cmonlab-note'><b>No packet yet</b>: {why}</p>"
 _QUIET = "nothing that an active rule of mode aggregate takes has passed. Send something between containers."
@@ -53,7 +54,7 @@ class Graph:
             self._links, self._places = links, places(links, self._places)
         if self._shown is None:
             figure = topology(links, edges, by=by, places=self._places)
-            figure.update_layout(title=None, margin={"l": 8, "r": 8, "t": 8, "b": 8}, height=480)
+            figure.update_layout(title=None, margin={"l": 8, "r": 8, "t": 34, "b": 8}, height=500)
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
             self.widget.children = [self._shown.widget]
         self._shown.update(**topology_update(links, edges, by=by, places=self._places))
@@ -71,6 +72,7 @@ class Matrix:
     def __init__(self, model: Live, theme: str, look: Look):
         self._model, self._theme, self._look = model, theme, look
         self._shown: Shown | None = None
+        self._turn = 0
         self.widget = _pane("cmonlab-matrix")
 
     def refresh(self, by: str) -> None:
@@ -80,7 +82,12 @@ class Matrix:
             return
         if self._shown is None:
             figure = flow_matrix(pairs, by=by)
-            figure.update_layout(title=None, margin={"t": 8}, height=480)
+            figure.update_layout(title=None, margin={"t": 34}, height=500)
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
             self.widget.children = [self._shown.widget]
-        self._shown.update(**flow_matrix_update(pairs, by=by))
+        change = flow_matrix_update(pairs, by=by)
+        self._turn += 1
+        if self._turn % _TEXTS_EVERY:
+            for trace in change["data"]:
+                trace.pop("text", None)
+        self._shown.update(**change)
