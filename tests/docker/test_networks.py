@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,12 @@ def problems(name, load, session):
     return [f"{what}: {found}" for what, found in wrong.items() if found]
 
 
-@pytest.mark.parametrize("load", WORKLOADS)
+@pytest.mark.parametrize(
+    "deployed, load",
+    [*product(PATHS, ["iperf-udp", "iperf-tcp"]), ("vxlan", "memcached")],
+    indirect=["deployed"],
+    scope="module",
+)
 def test_journeys_are_complete_and_add_up(deployed, load):
     name, lab = deployed
     for _ in range(ATTEMPTS):

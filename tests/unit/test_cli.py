@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from cmonlab import cli, scratch, store
-from cmonlab.cli import console, demo, run
-from cmonlab.errors import CmonlabError, SessionError
+from cmonlab.cli import app, console, demo, run
+from cmonlab.errors import CmonlabError, SessionError, TopologyError
 from cmonlab.session import Session
 
 from .events import bulk, manifest
@@ -233,3 +233,17 @@ def test_scratch_of_processes_that_run_or_of_others_stays(tmp_path):
     assert removed == [f"directory {tmp_path}/.cmonlab-{gone}-cd", f"directory {tmp_path}/cmonlab-{gone}-ab"]
     assert len(list(tmp_path.iterdir())) == 4 and (tmp_path / "cmonlab-rescued-gh" / "deep").is_dir()
     shutil.rmtree(tmp_path)
+
+
+def test_parameters_of_a_template_are_numbers_or_words():
+    assert dict(map(app._parameter, ["hosts=3", "image=mine:1"])) == {"hosts": 3, "image": "mine:1"}
+    for text in ("hosts", "hosts=", "=3"):
+        with pytest.raises(TopologyError, match="sets nothing"):
+            app._parameter(text)
+
+
+def test_wrong_parameters_are_refused_before_anything_is_made(cmonlab, tmp_path):
+    for given, told in (("host=3", "did you mean 'hosts'"), ("hosts=3", "choose 3 to 1000"), ("hosts", "--set")):
+        code, _, error = cmonlab("record", "--template", "vxlan", "--set", given, "--out", str(tmp_path / "run"))
+        assert code == 1 and told in error
+    assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cmonlab.engine.datagram import reads_of
 
-from .events import BASE, C0, READ, RECEIVE, UDP, columns
+from .events import BASE, C0, HOST, READ, RECEIVE, UDP, columns
 
 
 def play(actions, size=40, socket=BASE):
@@ -39,13 +39,13 @@ def play(actions, size=40, socket=BASE):
     return columns(made | fixed, n), np.array(arrivals, np.int64), truth
 
 
-def found(events, arrivals, copied=None, payload=40, breaks=()):
+def found(events, arrivals, copied=None, payload=40, breaks=(), home=None):
     read = np.flatnonzero(events["point"] == READ)
     copied = np.zeros(len(arrivals), bool) if copied is None else copied
     if len(read) == 0:
         return {}
     payload = np.broadcast_to(payload, len(arrivals))
-    breaks, home = np.array(breaks, np.int64), events["netns"][arrivals]
+    breaks, home = np.array(breaks, np.int64), events["netns"][arrivals] if home is None else home
     taken = reads_of(events, arrivals, payload, copied, read, breaks, home)
     return {int(a): int(r) for a, r in zip(arrivals, taken, strict=True) if r >= 0}
 
@@ -55,6 +55,14 @@ def test_every_datagram_seen(actions):
     """All of them are joined, also those of a queue that never ran empty."""
     events, arrivals, truth = play(actions)
     assert found(events, arrivals) == truth
+
+
+def test_an_arrival_elsewhere_is_for_a_socket_at_home():
+    """A macvlan's datagrams arrive in the namespace of the interface below it."""
+    events, arrivals, truth = play("aarr")
+    events["netns"][arrivals] = HOST
+    assert found(events, arrivals) == {}
+    assert found(events, arrivals, home=np.full(2, C0, np.uint32)) == truth
 
 
 @given(st.lists(st.sampled_from(["a", "r", "pr"]), max_size=60))

@@ -61,3 +61,20 @@ def test_an_address_that_went_from_one_to_the_next(names):
 
 def test_protocols():
     assert [protocol(number) for number in (1, 6, 17, 58, 200)] == ["icmp", "tcp", "udp", "icmpv6", "200"]
+
+
+def test_a_macvlans_address_is_at_home_in_the_namespace_below_it_too():
+    links = pd.DataFrame(manifest()["links"], columns=schema.columns("links"))
+    on_host = links["name"] == "eth0"
+    links["kind"] = np.where(on_host, "macvlan", links["kind"])
+    links = links.assign(lower=np.where(on_host, 4, 0), link_netns=np.where(links["netns"] == C0, HOST, 0))
+    names = Names(links, {}, {})
+    assert names.macvlans == {HOST << 32 | A0: C0, HOST << 32 | A1: C1}  # an unknown namespace is the host's
+    assert {HOST << 32 | A0, HOST << 32 | A1, C0 << 32 | A0, C1 << 32 | A1} <= set(names.local.tolist())
+
+
+def test_a_shared_namespace_is_called_what_its_first_row_says(names):
+    own = names.links.loc[2].to_dict() | {"namespace": "c7", "addresses": ["127.66.0.2"]}
+    names.links.loc[len(names.links)] = own
+    assert names.namespace(HOST) == "host" and names.place(HOST, 2) == "host:br0"
+    assert names.endpoint(0x0200427F, False) == "c7"
