@@ -56,20 +56,33 @@ def inside(handle: int, function: Callable[[], Found]) -> Found:
     NotTraceable
         This user may not enter the namespace.
     """
+
+    def visit() -> Found:
+        # Where nothing needs to be entered, no privilege is needed either.
+        if os.fstat(handle).st_ino != os.stat("/proc/thread-self/ns/net").st_ino:
+            _enter(handle)
+        return function()
+
+    # setns() moves one thread only; this one ends with the visit and never goes back.
+    return apart(visit)
+
+
+def apart(function: Callable[[], Found]) -> Found:
+    """Call a function in a thread of its own.
+
+    What uses pyroute2's netlink sockets needs one: each call runs an event loop, and in a notebook the main
+    thread runs one already.
+    """
     results: list[Found] = []
     failures: list[BaseException] = []
 
-    def visit() -> None:
+    def call() -> None:
         try:
-            # Where nothing needs to be entered, no privilege is needed either.
-            if os.fstat(handle).st_ino != os.stat("/proc/thread-self/ns/net").st_ino:
-                _enter(handle)
             results.append(function())
         except BaseException as error:
             failures.append(error)
 
-    # setns() moves one thread only; this one ends with the visit and never goes back.
-    thread = threading.Thread(target=visit, name="cmonlab-netns")
+    thread = threading.Thread(target=call, name="cmonlab-netlink")
     thread.start()
     thread.join()
     if failures:

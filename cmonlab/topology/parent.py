@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DockerError
 from . import owner
+from .netns import apart
 
 _PREFIX = "cmon"
 _VETH = "veth"
@@ -37,6 +38,10 @@ def make(name: str, labels: Mapping[str, str]) -> None:
     DockerError
         The kernel refused.
     """
+    apart(lambda: _make(name, labels))
+
+
+def _make(name: str, labels: Mapping[str, str]) -> None:
     with _netlink(f"interface {name} cannot be made") as netlink:
         netlink.link("add", ifname=name, kind=_VETH, peer={"ifname": f"{name}x"})
         for end in (f"{name}x", name):
@@ -53,6 +58,10 @@ def remove(wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     DockerError
         The kernel refused.
     """
+    return apart(lambda: _remove(wanted))
+
+
+def _remove(wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     found = {name: index for name, index, labels in _ours() if wanted(labels)}
     for name, index in found.items():
         if name.endswith("x") and name[:-1] in found:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from ..errors import DockerError
+from .netns import apart
 
 # Private (RFC 1918), and the block for benchmarks (RFC 2544).
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")))
@@ -51,13 +52,16 @@ def free_subnets(pools: Collection[IPv4Network], length: int, taken: Collection[
 
 def routed() -> list[IPv4Network]:
     """Return what the host has routes to, but for the default route and loopback."""
+    found = apart(_destinations)
+    networks = (IPv4Network(f"{address}/{length}", strict=False) for address, length in found if address and length)
+    return [network for network in networks if not network.is_loopback]
+
+
+def _destinations() -> list[tuple[str | None, int]]:
     from pyroute2 import IPRoute
 
     with IPRoute() as netlink:
-        routes = netlink.get_routes(family=socket.AF_INET)
-        found = [(route.get_attr("RTA_DST"), route["dst_len"]) for route in routes]
-    networks = (IPv4Network(f"{address}/{length}", strict=False) for address, length in found if address and length)
-    return [network for network in networks if not network.is_loopback]
+        return [(route.get_attr("RTA_DST"), route["dst_len"]) for route in netlink.get_routes(family=socket.AF_INET)]
 
 
 def hosts_of(subnet: IPv4Network) -> Iterator[IPv4Address]:

@@ -1,0 +1,17 @@
+"""Labs within a running event loop, as the main thread of a notebook has one."""
+
+import asyncio
+
+import pytest
+
+from cmonlab.topology import template
+
+
+@pytest.mark.parametrize("name", ["bridge", "host", "macvlan", "vxlan"])
+def test_a_lab_is_made_and_removed(client, left, name):
+    async def cell() -> str:
+        with template(name).deploy() as lab:
+            assert len(lab.containers) == 2 and left(lab.run_id)
+            return lab.run_id
+
+    assert not left(asyncio.run(cell()))
