@@ -34,6 +34,7 @@ SYMBOLS = {
     "host": ("hexagon", PALETTE[1], 17),
 }
 _MOST_LABELS = 32
+NOTHING = "M0,0Z"  # a path that draws nothing
 CROWD = 64  # nodes and edges beyond which they are drawn smaller
 
 
@@ -85,7 +86,9 @@ def topology(
         figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False, textfont=shadow,
                            marker={"symbol": symbol, "size": size, "color": color})  # fmt: skip
     update = topology_update(links, edges, by=by, places=places)
-    figure.update_layout(shapes=[{"type": "path", "path": "M0,0Z"} for _ in update["layout"]["shapes"]])
+    # What an update leaves as it is: the ground, grey edges, and the steps of the scale, below everything.
+    styles = [{"fillcolor": FAINT}, {}, *({"templateitemname": f"step {number}"} for number in range(STEPS))]
+    figure.update_layout(shapes=[{"type": "path", "path": NOTHING, "layer": "below", **style} for style in styles])
     figure.update(update)
     rows = len({block.top for block in blocks(links, known)})
     contents = ", ".join(counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
@@ -179,17 +182,16 @@ def _shapes(hosts: list[Block], lines: np.ndarray, logs: np.ndarray, ends: tuple
     ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
     width = 2.5 if len(lines) <= CROWD else 1.5
     step = np.where(np.isfinite(logs), step_of(np.nan_to_num(logs), *ends), -1)
-    found = [_path("".join(ground) if len(hosts) > 1 else "", fillcolor=FAINT, line={"width": 0})]
-    found.append(_path(_lines(lines[step < 0]), line={"color": NEUTRAL, "width": width / 2}))
+    found = [_path("".join(ground) if len(hosts) > 1 else "", {"width": 0})]
+    found.append(_path(_lines(lines[step < 0]), {"color": NEUTRAL, "width": width / 2}))
     for number in range(STEPS):
         color = loss_color(number / (STEPS - 1)) if by == "loss" else None
-        found.append(_path(_lines(lines[step == number]), templateitemname=f"step {number}",
-                           line={"width": width, "color": color}))  # fmt: skip
+        found.append(_path(_lines(lines[step == number]), {"width": width, "color": color}))
     return found
 
 
-def _path(path: str, **style) -> dict:
-    return {"type": "path", "path": path or "M0,0Z", "visible": bool(path), "layer": "below", **style}
+def _path(path: str, line: dict) -> dict:
+    return {"path": path or NOTHING, "visible": bool(path), "line": line}
 
 
 def _lines(lines: np.ndarray) -> str:
