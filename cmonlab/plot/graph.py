@@ -34,6 +34,7 @@ SYMBOLS = {
     "host": ("hexagon", PALETTE[1], 17),
 }
 _MOST_LABELS = 32
+NOTHING = "M0,0Z"  # a path that draws nothing
 CROWD = 64  # nodes and edges beyond which they are drawn smaller
 
 
@@ -75,15 +76,19 @@ def topology(
         return empty(TITLE, "No interface is known, so there is no topology to draw.", caption)
     figure = go.Figure()
     figure.add_scatter(mode="markers", hoverinfo="text", showlegend=False,
-                       marker={"size": 16, "opacity": 0, "coloraxis": "coloraxis"})  # fmt: skip
+                       marker={"opacity": 0, "coloraxis": "coloraxis"})  # fmt: skip
     figure.add_scatter(mode="markers", hoverinfo="skip", name="packets dropped", showlegend=True,
                        marker={"symbol": "x", "size": 10, "color": WARNING})  # fmt: skip
-    figure.add_scatter(mode="text", hoverinfo="skip", showlegend=False, textposition="bottom right")
+    # A shadow in the colour of the paper keeps names apart from the edges behind them.
+    shadow = {"shadow": "auto"}
+    figure.add_scatter(mode="text", hoverinfo="skip", showlegend=False, textfont=shadow)
     for kind, (symbol, color, size) in SYMBOLS.items():
-        figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False,
+        figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False, textfont=shadow,
                            marker={"symbol": symbol, "size": size, "color": color})  # fmt: skip
     update = topology_update(links, edges, by=by, places=places)
-    figure.update_layout(shapes=[{"type": "path", "path": "M0,0Z"} for _ in update["layout"]["shapes"]])
+    # What an update leaves as it is: the ground, grey edges, and the steps of the scale, below everything.
+    styles = [{"fillcolor": FAINT}, {}, *({"templateitemname": f"step {number}"} for number in range(STEPS))]
+    figure.update_layout(shapes=[{"type": "path", "path": NOTHING, "layer": "below", **style} for style in styles])
     figure.update(update)
     rows = len({block.top for block in blocks(links, known)})
     contents = ", ".join(counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
@@ -117,7 +122,7 @@ def topology_update(
     hosts = blocks(links, known)
     at = places if places is not None else place_nodes(links)
     ways = _ways(edges)
-    ends = [(str(a), str(b)) for a, b in zip(links["a"], links["b"], strict=True)]
+    ends = _ends(links)
     value = _values(ends, ways, by)
     low, high = span(value)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -131,11 +136,15 @@ def topology_update(
     # No loss is no little loss.
     logs = np.where((value == 0) & (by == "loss"), np.nan, logs)
     return {
-        "data": [*_edge_traces(links, ends, lines, np.nan_to_num(logs, nan=low), ways), _names(hosts, at),
+        "data": [*_edge_traces(links, known, lines, np.nan_to_num(logs, nan=low), ways), _names(hosts, at),
                  *_node_traces(known, hosts, at, ends)],
         "layout": {"coloraxis": axis, "shapes": _shapes(hosts, lines, logs, (low, high), by),
                    **{name: {"range": [low - 0.05, high + 0.05]} for name, (low, high) in ranges.items()}},
     }  # fmt: skip
+
+
+def _ends(links: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(str(a), str(b)) for a, b in zip(links["a"], links["b"], strict=True)]
 
 
 def _ways(edges: pd.DataFrame | None) -> dict[tuple[str, str], dict]:
@@ -173,31 +182,37 @@ def _shapes(hosts: list[Block], lines: np.ndarray, logs: np.ndarray, ends: tuple
     ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
     width = 2.5 if len(lines) <= CROWD else 1.5
     step = np.where(np.isfinite(logs), step_of(np.nan_to_num(logs), *ends), -1)
-    found = [_path("".join(ground) if len(hosts) > 1 else "", fillcolor=FAINT, line={"width": 0})]
-    found.append(_path(_lines(lines[step < 0]), line={"color": NEUTRAL, "width": width / 2}))
+    found = [_path("".join(ground) if len(hosts) > 1 else "", {"width": 0})]
+    found.append(_path(_lines(lines[step < 0]), {"color": NEUTRAL, "width": width / 2}))
     for number in range(STEPS):
         color = loss_color(number / (STEPS - 1)) if by == "loss" else None
-        found.append(_path(_lines(lines[step == number]), templateitemname=f"step {number}",
-                           line={"width": width, "color": color}))  # fmt: skip
+        found.append(_path(_lines(lines[step == number]), {"width": width, "color": color}))
     return found
 
 
-def _path(path: str, **style) -> dict:
-    return {"type": "path", "path": path or "M0,0Z", "visible": bool(path), "layer": "below", **style}
+def _path(path: str, line: dict) -> dict:
+    return {"path": path or NOTHING, "visible": bool(path), "line": line}
 
 
 def _lines(lines: np.ndarray) -> str:
     return "".join(f"M{ax:.4g},{ay:.4g}L{bx:.4g},{by:.4g}" for ax, ay, bx, by in lines)
 
 
-def _edge_traces(links: pd.DataFrame, ends: list, lines: np.ndarray, colors: np.ndarray, ways: Mapping) -> list[dict]:
+def _edge_traces(
+    links: pd.DataFrame, known: Mapping[str, Node], lines: np.ndarray, colors: np.ndarray, ways: Mapping
+) -> list[dict]:
     """Return the invisible middles of the edges, and the crosses on those with dropped packets."""
-    middle = (lines[:, :2] + lines[:, 2:]) / 2
+    ends = _ends(links)
+    # Spokes of a large ring lie closer than plotly tells points apart (3 px), but not near their containers.
+    crowded = len(ends) > CROWD
+    outward = np.array([(known[a].kind == "container") - 1.0 * (known[b].kind == "container") for a, b in ends])
+    share = (0.5 - 0.33 * outward * crowded)[:, None]
+    middle = lines[:, :2] * (1 - share) + lines[:, 2:] * share
     lost = np.array([any(_busy(ways.get(way)) and ways[way]["dropped"] > 0 for way in ((a, b), (b, a)))
                      for a, b in ends], bool)  # fmt: skip
     kinds = links["kind"].astype(str)
     return [
-        {"x": middle[:, 0], "y": middle[:, 1], "marker": {"color": colors},
+        {"x": middle[:, 0], "y": middle[:, 1], "marker": {"color": colors, "size": 2 if crowded else 16},
          "customdata": [["edge", a, b] for a, b in ends],
          "hovertext": [_told(a, b, kind, ways) for (a, b), kind in zip(ends, kinds, strict=True)]},
         {"x": middle[lost, 0], "y": middle[lost, 1]},

@@ -69,7 +69,7 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
     figure.update_xaxes(title_text="Destination", showgrid=False, tickangle=-90 if rows > 12 else None)
     figure.update_yaxes(title_text="Source", showgrid=False)
     subtitle = f"Sources down, destinations across. Grey: no traffic was seen. {_SAYS[by]}"
-    height = int(min(max(32 * rows, 160), _SIDE) + (CHARACTER * widest if rows > 12 else 0))
+    height = int(min(max(32 * rows, 220), _SIDE) + (CHARACTER * widest if rows > 12 else 0))
     return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["x" * widest], plot_px=height)
 
 

@@ -55,9 +55,8 @@ def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) ->
     high = max(max(int(times[name].max()), 1) for name in shown)
     # The upper rows first, so that a peak stands before the row above it.
     for row, name in enumerate(shown):
-        values = np.maximum(times[name], 1)
-        medians.append(float(np.median(values)))
-        _add(figure, len(shown) - 1 - row, name, kinds[name], values, medians[-1])
+        medians.append(float(np.median(times[name])))
+        _add(figure, len(shown) - 1 - row, name, kinds[name], times[name])
     present = [kind for kind in KINDS if kind in {kinds[name] for name in shown}]
     for kind in present:
         figure.add_scatter(x=[None], y=[None], mode="markers", name=kind, hoverinfo="skip",
@@ -103,14 +102,15 @@ def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, y / (y.sum() * step)
 
 
-def _add(figure: go.Figure, base: int, name: str, kind: str, values: np.ndarray, median: float) -> None:
-    x, y = density(values)
+def _add(figure: go.Figure, base: int, name: str, kind: str, times: np.ndarray) -> None:
+    drawn = np.maximum(times, 1)
+    x, y = density(drawn)
     color = kind_fill(kind)["color"]
     top = base + y / y.max() * _HIGH
-    p90, p99 = np.percentile(values, [90, 99])
+    p50, p90, p99 = np.percentile(times, [50, 90, 99])
     hover = (
-        f"<b>{plain(name)}</b><br>{plain(kind)}<br>p50 {duration(median)}, p90 {duration(p90)}, "
-        f"p99 {duration(p99)}<br>from {duration(values.min())} to {duration(values.max())}, n {count(values.size)}"
+        f"<b>{plain(name)}</b><br>{plain(kind)}<br>p50 {duration(p50)}, p90 {duration(p90)}, "
+        f"p99 {duration(p99)}<br>from {duration(times.min())} to {duration(times.max())}, n {count(times.size)}"
     )
     us = 10**x / 1e3
     figure.add_scatter(
@@ -118,6 +118,7 @@ def _add(figure: go.Figure, base: int, name: str, kind: str, values: np.ndarray,
         fill="toself", fillcolor=clear(color, 0.45), line={"color": color, "width": 1.5}, name=plain(name),
         hoveron="fills+points", hoverinfo="text", text=hover, showlegend=False,
     )  # fmt: skip
+    median = float(np.median(drawn))
     at = np.interp(math.log10(median), x, top)
     figure.add_scatter(x=[median / 1e3] * 2, y=[base, at], mode="lines", line={"color": color, "width": 3},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
