@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from ..errors import ArtifactError
@@ -69,11 +73,11 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
     sessions.mkdir(parents=True, exist_ok=True)
     client = NotebookClient(
         content, timeout=timeout_s, resources={"metadata": {"path": str(notebook.parent)}},
-        startup_timeout=_STARTUP_S, extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of TCP, on loopback
+        startup_timeout=_STARTUP_S, extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of TCP, on loopback
     )  # fmt: skip
     failure = ""
     try:
-        client.execute(env=os.environ | {RUN: str(sessions.resolve()), LIVE: "1" if live else "0"})
+        _execute(client, os.environ | {RUN: str(sessions.resolve()), LIVE: "1" if live else "0"})
     except NoSuchKernel as error:
         fix = "pip install ipykernel, or check with --no-notebooks"
         raise ArtifactError(f"{notebook.name} cannot be run here", why=str(error), fix=fix) from error
@@ -87,3 +91,24 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
         keep.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(content, keep)
     return Run(stored(content), failure)
+
+
+def _execute(client, environment: Mapping[str, str]) -> None:
+    """Let nbclient run a notebook in a thread: in the main one it would take Ctrl-C for a kernel that died."""
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task]] = []
+    begun = Event()
+
+    async def executed() -> None:
+        running.append((asyncio.get_running_loop(), asyncio.current_task()))
+        begun.set()
+        await client.async_execute(env=environment)
+
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(asyncio.run, executed())
+        try:
+            done.result()
+        except KeyboardInterrupt:
+            begun.wait()
+            loop, task = running[0]
+            loop.call_soon_threadsafe(task.cancel)  # the kernel is shut down before the thread ends
+            raise

@@ -24,6 +24,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     """
     check_absent(path)
     try:
+        scratch.remove_scratch(path.parent)
         with tempfile.TemporaryDirectory(prefix=f".{scratch.prefix()}", dir=path.parent) as folder:
             draft = Path(folder) / "draft"
             with open(draft, "xb") as file:

@@ -2,7 +2,13 @@
 
 import io
 import json
+import os
+import select
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -121,3 +127,27 @@ def test_a_cell_that_takes_too_long_is_told(tmp_path):
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("import threading\nthreading.Event().wait()")]), notebook)
     done = run(notebook, tmp_path / "sessions", live=False, timeout_s=1)
     assert done.failure == "a cell took longer than 1 s" and done.results == {}
+
+
+def test_an_interrupted_check_leaves_no_kernel_and_no_files(tmp_path):
+    folder = tmp_path / "endless"
+    folder.mkdir()
+    pipe = tmp_path / "kernel"
+    os.mkfifo(pipe)
+    source = f"import os, threading\nopen({str(pipe)!r}, 'w').write(str(os.getpid()))\nthreading.Event().wait()"
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(source)]), folder / "a.ipynb")
+    out, scratch = artifact.pack(folder), tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "cmonlab", "artifact", "check", str(out)]
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with subprocess.Popen(command, env=os.environ | {"TMPDIR": str(scratch)}, stderr=subprocess.PIPE) as run:
+        try:
+            assert select.select([reader], [], [], 300)[0], "the notebook begins"
+            kernel = int(os.read(reader, 20))
+            run.send_signal(signal.SIGTERM)
+            told = run.communicate(timeout=120)[1].decode()
+        finally:
+            run.kill()
+            os.close(reader)
+    assert run.returncode == 130 and "interrupted" in told and "Traceback" not in told
+    assert not Path("/proc", str(kernel)).exists() and list(scratch.iterdir()) == []
