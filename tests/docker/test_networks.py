@@ -22,11 +22,13 @@ PATHS = {
     "macvlan": r"c1:eth0 → host:cmon\w+",
     "vxlan": "c1:eth0 → h1:veth1 → br0 → h1:vxlan0 → h1:up0 → h0:up1 → h0:vxlan0 → br0 → h0:veth0 → c0:eth0",
 }
+#: Not everybody's, as rules match whatever else goes on on this host.
+PORT = 20_000 + os.getpid() % 10_000
 #: Rates at which no event is lost. Only iperf3's UDP and sockperf can be told which address to send from.
 WORKLOADS = {
-    "iperf-udp": cm.Iperf(protocol="udp", bitrate_bps=5_000_000, length_bytes=1000),
-    "iperf-tcp": cm.Iperf(protocol="tcp", bitrate_bps=50_000_000),
-    "memcached": cm.Memcached(connections=1),
+    "iperf-udp": cm.Iperf(protocol="udp", bitrate_bps=5_000_000, length_bytes=1000, port=PORT),
+    "iperf-tcp": cm.Iperf(protocol="tcp", bitrate_bps=50_000_000, port=PORT),
+    "memcached": cm.Memcached(connections=1, port=PORT),
 }
 ATTEMPTS = 4
 HOLD = """
@@ -82,14 +84,15 @@ def test_journeys_are_complete_and_add_up(deployed, load):
 
 def test_datagrams_without_a_connection_have_names_on_loopback():
     with template("host").deploy() as lab:
-        journeys = cm.record(lab, cm.Sockperf(protocol="udp"), duration_s=1).journeys()
+        journeys = cm.record(lab, cm.Sockperf(protocol="udp", port=PORT), duration_s=1).journeys()
     assert set(journeys["direction"]) == {"c1 → c0", "c0 → c1"}
 
 
 def test_aggregates_know_both_ends(deployed):
     _, lab = deployed
-    rule = cm.Rule(name="all", match="udp port 5201", mode="aggregate")
-    pairs = cm.record(lab, WORKLOADS["iperf-udp"], rule, duration_s=1).pairs()
+    load = WORKLOADS["iperf-udp"]
+    rule = cm.Rule(name="all", match=load.default_rule, mode="aggregate")
+    pairs = cm.record(lab, load, rule, duration_s=1).pairs()
     data = pairs[pairs["direction"] == "c1 → c0"]
     assert data["packets_sent"].sum() > 500
     assert data["packets_sent"].sum() == pytest.approx(data["packets_arrived"].sum(), rel=0.02)
