@@ -102,7 +102,7 @@ def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[st
 
 def _blank() -> go.Figure:
     """Return the traces without their data: what has no value, values, crosses."""
-    figure, gap = go.Figure(), {"xgap": 0.5, "ygap": 0.5, "hoverongaps": False}
+    figure, gap = go.Figure(), {"hoverongaps": False}
     flat = [[step / 3, color] for step, color in ((0, FAINT), (1, FAINT), (1, _CLEAN), (2, _CLEAN), (2, WARNING),
                                                   (3, WARNING))]  # fmt: skip
     hover = "<b>%{y} → %{x}</b>%{text}<extra></extra>"
@@ -132,7 +132,9 @@ def _update(pairs: pd.DataFrame, names: list[str], by: str) -> dict:
     axis = bar(MEANINGS[by], *span(value)) | {"colorscale": LOSS if by == "loss" else None}
     axis["showscale"] = bool((value > 0).any())
     labels = np.array([plain(name) for name in names], object)
-    cells = {"x": labels, "y": labels, "text": told}
+    # Between very many cells, gaps would be most of what is seen.
+    gap = 0.5 if len(names) <= 64 else 0
+    cells = {"x": labels, "y": labels, "text": told, "xgap": gap, "ygap": gap}
     size = float(np.clip(240 / max(len(names), 1), 3, 9))
     return {
         "data": [{**cells, "z": ground}, {**cells, "z": z},

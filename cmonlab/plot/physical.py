@@ -13,7 +13,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from ..errors import ExportError, UnknownName
-from .frame import AXIS, CAPTION_WIDTH, LINE
+from .frame import AXIS, CAPTION_WIDTH, GAP, LINE
 from .text import fold_lines, lines, longest, paragraph, plain
 
 # Column and text width of acmart's sigconf in mm: a page of 8.5 in with margins of 54 bp and 2 pc between columns
@@ -27,7 +27,7 @@ SMALLEST_PX, SMALLEST_PT = 11, 7.0
 SCALE = SMALLEST_PT / (SMALLEST_PX * 0.75)
 DPI = 300
 _PX_PER_MM = 96 / 25.4
-_CHARACTER = 7.0  # its mean width in a label, in pixels
+_CHARACTER, _TICK = 7.0, 15  # mean width of a character in a label, and what a tick needs, in pixels
 
 
 def export(
@@ -106,14 +106,16 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
     layout = fitted.layout
     told = _caption(fitted)
     plot_px = (layout.meta or {}).get("plot_px", 300)
+    _thin_ticks(fitted, max(8, int(0.55 * width_px / _TICK)))
     left, rows_px = _fold_ticks(fitted, max(16, int(0.45 * width_px / _CHARACTER)))
     legend = _legend(fitted, width_px, left)
     text = paragraph(told, max(20, int(CAPTION_WIDTH * width_px / 640))) if caption else ""
     fitted.layout.annotations = [note for note in layout.annotations if note.name != "caption"]
     titles = any(note.yref == "paper" and (note.y or 0) >= 0.99 for note in fitted.layout.annotations)
-    bottom = AXIS + LINE * lines(text)
+    bottom = AXIS + GAP + LINE * lines(text)
     top = 28 if titles else 12
-    high = max(rows_px, min(plot_px, 0.72 * width_px))
+    panels = sum(1 for _ in fitted.select_yaxes())
+    high = max(rows_px, min(plot_px, (0.72 + 0.25 * (panels - 1)) * width_px))
     fitted.update_layout(
         title=None, width=width_px, height=top + bottom + high + legend, autosize=False,
         margin={"l": 10, "r": 14, "t": top, "b": AXIS if legend else bottom},
@@ -138,9 +140,8 @@ def _legend(figure: go.Figure, width_px: float, left: float) -> float:
     if not figure.layout.showlegend:
         return 0.0
     entries: list[str] = []
-    for trace in figure.data:
-        if trace.showlegend is False or not trace.name:
-            continue
+    listed = [trace for trace in figure.data if trace.name and trace.showlegend is not False]
+    for trace in listed:
         trace.name = _refold(trace.name, int((width_px - 60) / 6.4))
         title = trace.legendgrouptitle.text if trace.legendgroup else None
         if title:
@@ -152,9 +153,19 @@ def _legend(figure: go.Figure, width_px: float, left: float) -> float:
     # each other.
     widths, room = [44 + 6.6 * longest([entry]) for entry in entries], width_px - left - 14
     columns = len(entries) if sum(widths) < room else max(1, int(room / max(widths, default=1)))
-    columns = 1 if any(trace.legendgroup for trace in figure.data) else columns
+    columns = 1 if any(trace.legendgroup for trace in listed) else columns
     rows = [entries[at : at + columns] for at in range(0, len(entries), columns)]
     return 4 + sum(5 + 15 * max(map(lines, row)) for row in rows)
+
+
+def _thin_ticks(figure: go.Figure, most: int) -> None:
+    """Leave out names of categories, each so-manyth stays, where there are more than have room."""
+
+    def thinned(axis) -> None:
+        if axis.type == "category" and axis.ticktext is None and axis.tickvals is not None:
+            axis.tickvals = axis.tickvals[:: math.ceil(len(axis.tickvals) / most)]
+
+    figure.for_each_xaxis(thinned).for_each_yaxis(thinned)
 
 
 def _fold_ticks(figure: go.Figure, width: int) -> tuple[float, float]:

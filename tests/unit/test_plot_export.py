@@ -65,3 +65,11 @@ def test_a_caption_without_a_legend_stands_below():
     notes = [note for note in fit(figure, 377, caption=True).layout.annotations if note.name == "caption"]
     assert [note.text.replace("<br>", " ") for note in notes] == [CAPTION]
     assert not [note for note in fit(figure, 377).layout.annotations if note.name == "caption"]
+
+
+def test_a_crowded_matrix_names_fewer_on_paper():
+    figure = plot.flow_matrix(tables.make_pairs(200, share=0.01))
+    fitted = fit(figure, 377)
+    assert (
+        len(fitted.layout.xaxis.tickvals) == len(fitted.layout.yaxis.tickvals) <= 13 < len(figure.layout.xaxis.tickvals)
+    )

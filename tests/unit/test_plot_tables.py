@@ -6,6 +6,7 @@ import pytest
 
 from cmonlab import plot
 from cmonlab.errors import UnknownName
+from cmonlab.plot.physical import fit
 from cmonlab.plot.ridges import density
 from cmonlab.plot.scale import colors, span, ticks
 from cmonlab.plot.style import WARNING
@@ -61,6 +62,15 @@ def test_a_missing_column_is_named_and_the_theme_is_the_template_alone(name):
     figure = function(table)
     assert plot.dark(figure).layout.paper_bgcolor is None
     assert figure.layout.template.layout.paper_bgcolor == plot.template("dark").layout.paper_bgcolor
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_is_laid_out_for_a_column(name):
+    function, table, _ = EVERY[name]
+    for figure in (function(table, caption=CAPTION), function(table.head(0))):
+        fitted = fit(figure, 377)
+        assert fitted.layout.width == 377 and 150 < fitted.layout.height < 1_600
+        assert fitted.layout.title.text is None and CAPTION not in caption_of(fitted).replace("<br>", " ")
 
 
 @pytest.mark.parametrize("name", ["ridgeline", "heatmap", "timeline", "sankey", "drop_map", "one_way_delay", "tail"])
