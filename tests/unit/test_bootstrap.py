@@ -168,13 +168,13 @@ def test_one_value_has_no_scatter():
     assert row[["low", "high", "ratio_low", "ratio_high"]].isna().all(axis=None)
 
 
-def test_a_million_packets_in_ten_runs_take_seconds():
+def test_millions_of_packets_take_seconds():
     import time
 
     rng = np.random.default_rng(10)
-    sides = [Side([rng.gamma(2, 10_000, size=1_000_000).astype(np.int64) for _ in range(10)], n) for n in range(2)]
+    sides = [Side([rng.gamma(2, 10_000, size=200_000).astype(np.int64) for _ in range(10)], n) for n in range(2)]
     began = time.process_time()
     pair = Pair("one_way_delay", "c1 → c0", "a", "b", "ns", *sides)
     rows = pair.compared(QUANTILES), pair.effects(), pair.shifts()
     assert all(np.isfinite(table["low" if "low" in table else "shift_low"]).all() for table in rows)
-    assert time.process_time() - began < 30
+    assert time.process_time() - began < 15
