@@ -10,7 +10,6 @@ import time
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from cmonlab import cells as _cells
 from cmonlab import store
@@ -166,10 +165,6 @@ class CrowdClient:
     def written_rules(self) -> list[Rule]:
         self.check()
         return list(self._rules.values())
-
-    def rules(self) -> pd.DataFrame:
-        return pd.DataFrame([{"name": rule.name, "mode": rule.mode} for rule in self.written_rules()],
-                            columns=["name", "mode"])  # fmt: skip
 
     def status(self) -> dict:
         self.check()

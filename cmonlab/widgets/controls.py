@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets as w
-import pandas as pd
 
+from ..rules import Rule
 from .form import RuleForm
 from .selection import Selection
 
@@ -28,6 +29,7 @@ class Controls:
     def __init__(self, dashboard: Dashboard):
         self._dashboard, self._model = dashboard, dashboard.model
         self._choices: dict[str, Selection] = {}
+        self._rules: dict[str, Rule] = {}
         self._known: tuple = ()
         self._rule = w.Dropdown(
             description="Rule",
@@ -78,9 +80,10 @@ class Controls:
             else ""
         )
 
-    def refresh(self, rules: pd.DataFrame) -> None:
+    def refresh(self, rules: Sequence[Rule]) -> None:
         """Follow the agent's rules, and what there is to look at."""
-        aggregating = rules[rules["mode"] == "aggregate"]["name"].tolist()
+        self._rules = {rule.name: rule for rule in rules}
+        aggregating = [rule.name for rule in rules if rule.mode == "aggregate"]
         own = self._dashboard.own_rules
         options = [(f"{name} (this dashboard's)" if name in own else name, name) for name in aggregating]
         options = options or [("no rule of mode aggregate", "")]
@@ -104,8 +107,9 @@ class Controls:
         self._look.options = tuple(self._choices)
 
     def _choose(self, change: dict) -> None:
-        if change["new"]:
+        if change["new"] in self._rules:
             self._model.choose(change["new"])
+            self.form.show(self._rules[change["new"]])
 
     def _looked(self, change: dict) -> None:
         text = change["new"].strip()

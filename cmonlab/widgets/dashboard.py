@@ -108,14 +108,14 @@ class Dashboard:
     def _draw_until_closed(self) -> None:
         due_s = time.monotonic()
         while not self._closing.is_set():
-            began_s = time.monotonic()
+            began_s = time.thread_time()
             if self._strip.ready():
                 try:
                     self._draw()
                 except Exception as error:  # a frame that fails must not be the last one
                     self._controls.say(f"a frame cannot be drawn: {error!r}", bad=True)
-            # However long a frame takes, half of the time is left to others.
-            due_s = max(due_s + self._period_s, 2 * time.monotonic() - began_s)
+            # However much work a frame is, half of a processor is left to others.
+            due_s = max(due_s + self._period_s, time.monotonic() + time.thread_time() - began_s)
             self._wake.wait(max(0.0, due_s - time.monotonic()))
             self._wake.clear()
 

@@ -22,7 +22,7 @@ _MOST_SEGMENTS = 14
 _MANY_POINTS = 400
 _ROWS = (
     ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
-    ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "nticks": 5}),
+    ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "dtick": "D2"}),
     ("dropped_per_s", "Dropped<br>(packets/s)", {"rangemode": "tozero", "tickformat": "~r"}),
 )
 

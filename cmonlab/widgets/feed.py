@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
-
 from ..errors import CmonlabError
+from ..rules import Rule
 from .model import Live
 
 _log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ class Feed:
 
     Attributes
     ----------
-    rules : pandas.DataFrame
+    rules : list of Rule
         The agent's active rules, as they were a second ago at most.
     missed : int
         Messages with windows that came faster than they were taken.
@@ -38,7 +37,8 @@ class Feed:
         self._client, self._model, self._every_s = client, model, every_s
         self._closing, self._wanted = threading.Event(), threading.Event()
         self._windows: Any = None
-        self.rules, self.missed = pd.DataFrame({"name": [], "mode": []}), 0
+        self.rules: list[Rule] = []
+        self.missed = 0
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), name=f"cmonlab-dashboard-{name}", daemon=True)
             for name, work in (("windows", self._follow), ("status", self._ask))
@@ -54,7 +54,7 @@ class Feed:
             except CmonlabError as error:
                 self._model.told.gone = error.what
             except Exception as error:  # a view that stands still would say nothing
-                self._model.told.gone = f"the dashboard failed: {error!r}"
+                self._model.told.gone = f"what it sends cannot be shown: {error!r}"
                 _log.exception("the dashboard's feed failed")
             self._closing.wait(_STATUS_S)
 
@@ -71,7 +71,7 @@ class Feed:
     def _ask(self) -> None:
         turn = 0
         while not self._closing.is_set():
-            self.rules = self._client.rules()
+            self.rules = self._client.written_rules()
             self._model.told.hear(self._client.status())
             if turn % _COST_EVERY == 0:
                 self._model.told.cost = self._client.cost()

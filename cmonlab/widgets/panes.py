@@ -13,6 +13,7 @@ from .figures import Shown
 from .model import Live
 from .selection import Selection
 
+_MANY = 40  # names at an axis
 _TEXTS_EVERY = 8  # frames: what hovering tells is most of what is sent, with many containers
 Look = Callable[[Selection], None]
 _WAIT = "<p class='cmonlab-note'><b>No packet yet</b>: {why}</p>"
@@ -23,6 +24,11 @@ def _pane(name: str) -> w.VBox:
     pane = w.VBox(layout=w.Layout(flex="1 1 420px", min_width="320px", width="50%", overflow="hidden"))
     pane.add_class(name)
     return pane
+
+
+def _height_px(names: int) -> int:
+    """Return the height of graph and matrix: with many containers, the names at the axes need room."""
+    return 500 if names <= _MANY else 640
 
 
 class Graph:
@@ -54,10 +60,12 @@ class Graph:
             self._links, self._places = links, places(links, self._places)
         if self._shown is None:
             figure = topology(links, edges, by=by, places=self._places)
-            figure.update_layout(title=None, margin={"l": 8, "r": 8, "t": 34, "b": 8}, height=500)
+            figure.update_layout(title=None, margin={"l": 8, "r": 8, "t": 34, "b": 8})
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
             self.widget.children = [self._shown.widget]
-        self._shown.update(**topology_update(links, edges, by=by, places=self._places))
+        change = topology_update(links, edges, by=by, places=self._places)
+        change["layout"]["height"] = _height_px(len(self._places))
+        self._shown.update(**change)
 
 
 class Matrix:
@@ -72,21 +80,26 @@ class Matrix:
     def __init__(self, model: Live, theme: str, look: Look):
         self._model, self._theme, self._look = model, theme, look
         self._shown: Shown | None = None
-        self._turn = 0
+        self._turn, self._many, self._by = 0, False, ""
         self.widget = _pane("cmonlab-matrix")
 
     def refresh(self, by: str) -> None:
-        """Draw the pairs as they are now."""
+        """Draw the pairs as they are now; many of them, every other time."""
+        self._turn += 1
+        if self._shown is not None and self._many and by == self._by and self._turn % 2:
+            return
         pairs = self._model.pairs()
         if pairs.empty and self._shown is None:
             return
+        names = len({*pairs["src"], *pairs["dst"]})
+        self._many, self._by = names > _MANY, by
         if self._shown is None:
             figure = flow_matrix(pairs, by=by)
-            figure.update_layout(title=None, margin={"t": 34}, height=500)
+            figure.update_layout(title=None, margin={"t": 34})
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
             self.widget.children = [self._shown.widget]
         change = flow_matrix_update(pairs, by=by)
-        self._turn += 1
+        change["layout"]["height"] = _height_px(names)
         if self._turn % _TEXTS_EVERY:
             for trace in change["data"]:
                 trace.pop("text", None)

@@ -64,7 +64,7 @@ class Target:
         RuleError, NotTraceable, TransportError
             They cannot be active; those before stay as they were.
         """
-        before = set(self.client.rules()["name"])
+        before = {rule.name for rule in self.client.written_rules()}
         self.client.apply(rules)
         self.own |= {rule.name for rule in rules} - before
 

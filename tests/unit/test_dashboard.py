@@ -1,5 +1,7 @@
 """The dashboard without a browser: widgets, clicks and controls, of an agent that is made up."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -79,6 +81,7 @@ def test_drop_reasons_are_in_the_detail(dashboard, client):
 def test_pause_marks_and_colours(dashboard):
     controls = dashboard._controls
     until(lambda: controls._rule.value == RULE.name)
+    assert controls.form.rules == [RULE]  # which may be changed from there
     controls._pause.value = True
     until(lambda: any("paused" in item for _, items in dashboard._strip.groups for item in items))
     before, frame = dashboard._graph._shown.widget.to_json(), dashboard.frames
@@ -169,6 +172,17 @@ def test_closing_leaves_nothing_and_may_be_done_twice(client):
     second.close()
     assert names() == before
     assert [rule.name for rule in client.written_rules()] == [RULE.name]
+
+
+def test_a_kernel_that_ends_takes_the_dashboard_with_it():
+    """Nobody called close(): what was applied is taken back, and no thread keeps the process."""
+    code = (
+        "import cmonlab as cm\nfrom tests.crowd import CrowdClient\n"
+        "class Told(CrowdClient):\n    def remove(self, *names): print('removed', *names, flush=True)\n"
+        "dashboard = cm.dashboard(Told(4), rule='udp')\nprint('open', flush=True)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout.split("\n")[:2]) == (0, ["open", "removed dashboard"]), run.stderr
 
 
 @pytest.mark.parametrize(("wrong", "error"), [({"theme": "grey"}, UnknownName), ({"hz": 50}, CmonlabError)])

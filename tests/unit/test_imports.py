@@ -56,6 +56,8 @@ TOGETHER = len(LAYERS) - 2
 OWNERS = {
     "bcc": ("kernel/compiler.py",),
     "nats": ("transport/",),
+    "ipywidgets": ("widgets/",),
+    "anywidget": ("widgets/",),
     "tornado": ("page/",),
     "voila": ("page/",),
     "docker": ("topology/",),
