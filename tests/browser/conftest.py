@@ -1,11 +1,9 @@
 """A browser, and the servers it looks at, each started once."""
 
-from contextlib import ExitStack
-
 import pytest
 
 from .servers import JupyterLab
-from .watch import chromium, open_pages, picture, visited
+from .watch import chromium, open_pages, picture
 
 
 # Not for the session: while Playwright runs, nothing else can run an event loop in this thread.
@@ -14,13 +12,6 @@ def browser():
     """The host's Chromium."""
     with chromium() as browser:
         yield browser
-
-
-@pytest.fixture
-def visit(browser):
-    """Return a function that opens a page in the browser; see `watch.visited`."""
-    with ExitStack() as stack:
-        yield lambda url, **context: stack.enter_context(visited(browser, url, **context))
 
 
 @pytest.fixture(scope="package")

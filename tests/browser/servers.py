@@ -12,9 +12,24 @@ import time
 from pathlib import Path
 from typing import Self
 
+import nbformat
+
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-u", "-m", "cmonlab")
+#: Else it asks whether it may fetch news, over the notebook, and takes cells that are out of sight from the page.
+_SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
 _START_S, _STOP_S = 60.0, 30.0
+
+
+def write_notebook(file: Path, code: str) -> Path:
+    """Write a notebook of one cell; return its path."""
+    whole = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    whole.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(whole, file)
+    return file
 
 
 def wait_until(condition, seconds: float, what: str):
@@ -80,11 +95,10 @@ class JupyterLab(Server):
     def __init__(self, path: Path):
         self.directory = path / "notebooks"
         self.directory.mkdir()
-        settings = path / "settings/@jupyterlab/apputils-extension"
-        settings.mkdir(parents=True)
-        # Else it asks whether it may fetch news, over the notebook.
-        news = {"fetchNews": "false", "checkForUpdates": False}
-        (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
+        for name, values in _SETTINGS.items():
+            file = path / f"settings/@jupyterlab/{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps(values))
         names = {"CONFIG": "config", "DATA": "data", "RUNTIME": "runtime"}
         env = {f"JUPYTER_{name}_DIR": str(path / folder) for name, folder in names.items()}
         env |= {"JUPYTERLAB_SETTINGS_DIR": str(path / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(path / "spaces")}

@@ -37,7 +37,7 @@ def made(client) -> set[str]:
 
 def ask(url: str) -> int:
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=180)
     connection.request("GET", place.path)
     answer = connection.getresponse()
     answer.read()

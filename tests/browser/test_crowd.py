@@ -3,7 +3,6 @@
 What is tried is the view: windows are made up, as two hundred containers take minutes to be deployed.
 """
 
-import json
 import time
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from cmonlab.page.server import PageServer
 
 from .board import click, detail, frame, ready
-from .servers import ROOT, wait_until
+from .servers import ROOT, wait_until, write_notebook
 from .watch import complaints, visited
 
 SHOW = "import cmonlab as cm\nfrom tests.crowd import CrowdClient\n\ndisplay(cm.dashboard(CrowdClient(200)))"
@@ -20,12 +19,7 @@ SECONDS, ENOUGH_HZ = 10.0, 2.0
 
 @pytest.fixture(scope="module")
 def page(browser, tmp_path_factory):
-    cell = {"cell_type": "code", "id": "a", "source": SHOW, "metadata": {}, "outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    path = tmp_path_factory.mktemp("crowd") / "crowd.ipynb"
-    path.write_text(
-        json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
-    )
+    path = write_notebook(tmp_path_factory.mktemp("crowd") / "crowd.ipynb", SHOW)
     with PageServer(path, variables={"PYTHONPATH": str(ROOT)}) as server, visited(browser, server.url) as page:
         yield ready(page)
 

@@ -1,46 +1,49 @@
-"""JupyterLab opens a notebook, runs it, and shows the figure that its table says."""
+"""JupyterLab opens the first notebook, runs it, and shows the figures that its tables say."""
 
-import json
+import shutil
 
 import pytest
 
-from cmonlab.session import Session
-from tests.unit.events import bulk, manifest
+import cmonlab as cm
 
 from .lab import errors, figures, run_all
+from .servers import ROOT, wait_until
+from .watch import visited
 
-CELLS = ["import cmonlab as cm\nsession = cm.open('session')", "session.plot.breakdown()"]
-
-
-@pytest.fixture(scope="module")
-def session(jupyterlab):
-    session = Session(bulk(2000), manifest())
-    session.save(jupyterlab.directory / "session")
-    return session
+NOTEBOOK = ROOT / "notebooks/01_first_session.ipynb"
 
 
 @pytest.fixture(scope="module")
-def notebook(jupyterlab):
-    cells = [
-        {"cell_type": "code", "id": f"c{n}", "source": text, "metadata": {}, "outputs": [], "execution_count": None}
-        for n, text in enumerate(CELLS)
-    ]
-    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-    whole = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (jupyterlab.directory / "first.ipynb").write_text(json.dumps(whole))
-    return jupyterlab.notebook("first.ipynb")
+def shown(jupyterlab, browser):
+    """What the notebook's figures show, once it has run."""
+    shutil.copy(NOTEBOOK, jupyterlab.directory)
+    with visited(browser, jupyterlab.notebook(NOTEBOOK.name)) as page:
+        run_all(page)
+        assert errors(page) == []
+        count = page.locator(".js-plotly-plot").count()
+        wait_until(lambda: sum(figure["drawn"] > 0 for figure in figures(page)) == count > 0, 30, "figures are drawn")
+        yield figures(page)
 
 
-def test_a_notebook_runs_and_its_figure_is_right(session, notebook, visit):
-    page = visit(notebook)
-    run_all(page)
-    assert errors(page) == []
-    page.locator(".js-plotly-plot .point path").first.wait_for()
-    (figure,) = figures(page)
+def test_the_breakdown_is_that_of_its_table(shown):
+    figure = shown[0]
+    assert figure["width"] > 400 and figure["height"] > 150
     assert figure["axes"][0].endswith("(µs)")
-    table = session.breakdown()
+    table = cm.datasets.load("memcached-bridge").breakdown()
     table = table[table["n"] > 0]
     passed = table["n"] / table.groupby("direction", observed=True)["n"].transform("max")
     want = sorted((table["mean_ns"] * passed / 1e3).tolist())
     assert figure["drawn"] == len(want) > 4
     assert sorted(trace["x"][0] for trace in figure["traces"]) == pytest.approx(want)
+
+
+def test_the_comparison_is_that_of_its_table(shown):
+    figure = shown[-1]
+    assert figure["axes"][1].endswith("(µs)")
+    runs = cm.datasets.load_runs("network-modes")
+    compared = cm.compare({mode: runs[mode] for mode in ("bridge", "vxlan")}, direction="c1 → c0").table()
+    median = compared.set_index("statistic").loc["p50"]
+    curve = figure["traces"][-1]
+    assert curve["name"] == "vxlan"
+    # The axis of percentiles is spread as a normal distribution spreads it: 0 is the median.
+    assert curve["y"][curve["x"].index(0)] == pytest.approx(median["difference"] / 1e3, rel=0.01)

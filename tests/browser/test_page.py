@@ -1,6 +1,5 @@
 """The stand-alone page: who gets in, and what lives as long as a visit."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from cmonlab.page.server import PageServer
 
-from .servers import wait_until
+from .servers import wait_until, write_notebook
 from .watch import visited
 
 #: Counts up by itself, and at each click.
@@ -37,12 +36,7 @@ display(widgets.VBox([ticks, place, button, figure]))
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    cell = {"cell_type": "code", "id": "a", "source": COUNTER, "metadata": {}, "outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    whole = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    path = tmp_path_factory.mktemp("page") / "counter.ipynb"
-    path.write_text(json.dumps(whole))
-    return path
+    return write_notebook(tmp_path_factory.mktemp("page") / "counter.ipynb", COUNTER)
 
 
 @pytest.fixture(scope="module")
