@@ -25,6 +25,16 @@ function shared() {
 }
 """
 
+#: JavaScript; anywidget 0.11 hands a widget no message any more if it took over two seconds to begin, as it may on a
+#: busy machine.  So those that are drawn take their messages themselves; `me` is the id of the model.
+LISTENING = """
+async function listening(model) {
+  const own = await model.widget_manager.get_model(model.get("me"));
+  const base = Object.getPrototypeOf(Object.getPrototypeOf(own));
+  own.comm?.on_msg(base._handle_comm_msg.bind(own));
+}
+"""
+
 _LIBRARY = f"""{_SHARED}
 export default {{
   initialize({{ model }}) {{ shared().bring(model.get("code")); }},
@@ -32,7 +42,7 @@ export default {{
 }};
 """
 
-_FIGURE = f"""{_SHARED}
+_FIGURE = f"""{_SHARED}{LISTENING}
 function plotly() {{
   const link = (code) => URL.createObjectURL(new Blob([code], {{ type: "text/javascript" }}));
   return (shared().module ??= shared().code.then((code) => import(link(code))));
@@ -54,6 +64,7 @@ export default () => {{
   let widget;
   const begin = async (model) => {{
     const made = (await plotly()).default();
+    await listening(model);
     await fresh(model);
     await made.initialize({{ model }});
     return made;
@@ -85,9 +96,11 @@ class Figure(go.FigureWidget):
     """
 
     _esm = _FIGURE
+    me = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, figure: go.Figure):
         super().__init__(figure)
+        self.me = self.model_id
         object.__setattr__(self, "changing", threading.RLock())
         self.on_msg(self._hear)
 

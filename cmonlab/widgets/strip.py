@@ -10,12 +10,17 @@ import time
 from collections.abc import Sequence
 
 import anywidget
+import traitlets
+
+from .bundle import LISTENING
 
 _AHEAD = 2  # frames that may be under way to a browser
 _RETRY_S = 2.0  # after which one is sent to a browser that said nothing
 
-_ESM = """
-function render({ model, el }) {
+_ESM = (
+    LISTENING
+    + """
+async function render({ model, el }) {
   el.classList.add("cmonlab-strip");
   el.setAttribute("role", "status");
   const made = (tag, name, text) => {
@@ -44,13 +49,15 @@ function render({ model, el }) {
     // animation frame is waited for.
     setTimeout(() => model.send({ seen: message.frame }), 0);
   };
-  model.on("msg:custom", follow);
   draw({ groups: [], frame: 0 });
+  await listening(model);
+  model.on("msg:custom", follow);
   model.send({ seen: -1 });
   return () => model.off("msg:custom", follow);
 }
 export default { render };
 """
+)
 
 Item = tuple[str, str, str, str]
 
@@ -71,9 +78,11 @@ class Strip(anywidget.AnyWidget):
     """
 
     _esm = _ESM
+    me = traitlets.Unicode().tag(sync=True)
 
     def __init__(self) -> None:
         super().__init__()
+        self.me = self.model_id
         self.groups: list = []
         self.frame = self.seen = self.skipped = 0
         self._sent_s = 0.0
