@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from . import plot
-from .analysis.directions import pairs_of_events
 from .analysis.overhead import told
 from .errors import UnknownName
 
@@ -13,16 +12,18 @@ def caption(session) -> str:
     table = session.journeys()
     complete = int(table["complete"].sum())
     ended = session.manifest["recording"]["ended"]
-    pairs = session.pairs()
-    counted = f"{pairs['packets_sent'].sum():,} packets in {pairs['start_ns'].nunique():,} windows of aggregates"
     parts = [
-        *([counted] if len(pairs) else []),
+        *([_counted(session.pairs())] if session.aggregated else []),
         f"{complete:,} complete of {len(table):,} journeys" + (f" ({session.sampled})" if session.sampled else ""),
         f"{len(session):,} events, {session.lost_events:,} lost events",
         *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
         f"observer overhead: {told(session.overhead())}",
     ]
     return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))
+
+
+def _counted(pairs) -> str:
+    return f"{pairs['packets_sent'].sum():,} packets in {pairs['start_ns'].nunique():,} windows of aggregates"
 
 
 class Figures:
@@ -162,13 +163,7 @@ class Figures:
         by : {"delay", "throughput", "loss"}
             What colours mean.
         """
-        session, table = self._session, self._session.pairs()
-        if table.empty and len(session):
-            ends = session.events["ts_ns"].iloc[[0, -1]].tolist()
-            # One window that is longer than the recording holds all of it.
-            whole = session.throughput(session.duration_s + 1)
-            table = pairs_of_events(session.loss(), session.one_way_delay(), whole, *ends)
-        return plot.flow_matrix(table, by=by, caption=caption(session))
+        return plot.flow_matrix(self._session.pairs(), by=by, caption=caption(self._session))
 
     def drop_map(self):
         """Dropped packets by place and reason, with their journeys."""

@@ -72,6 +72,8 @@ def _machine(host: Mapping) -> list[tuple[str, str]]:
 
 def _aggregated(session: Session) -> list[tuple[str, str]]:
     """Return what aggregate rules counted; packets of several rules count for each."""
+    if not session.aggregated:
+        return []
     rows = session.pairs().groupby("rule", observed=True)[["packets_sent", "packets_arrived", "dropped"]].sum()
     return [
         (
@@ -90,14 +92,15 @@ def _directions(session: Session) -> dict[str, int]:
 
 def _figures(session: Session) -> dict:
     draw, directions = session.plot, _directions(session)
-    if not len(session) and len(session.pairs()):
-        return {"Ledger": draw.ledger()}  # rules that only aggregate tell of no single packet
+    if not len(session) and session.aggregated:  # that tells of no single packet
+        return {"Over time": draw.timeline(), "Who talks to whom": draw.flow_matrix(), "Ledger": draw.ledger()}
     figures = {"Where the time goes": draw.breakdown(), "What the time is spent on": draw.breakdown(by="kind")}
     for direction, journeys in list(directions.items())[:2]:
         if journeys >= _ENOUGH:
             figures[f"Segments, {direction}"] = draw.ecdf(direction)
             figures[f"Tail of the segments, {direction}"] = draw.ecdf(direction, tail=True)
     for direction in list(directions)[:1]:
+        figures[f"Where the tail comes from, {direction}"] = draw.tail(direction)
         figures[f"A typical journey, {direction}"] = draw.waterfall(session.typical(direction))
         figures[f"The slowest journey, {direction}"] = draw.waterfall(_slowest(session, direction))
     figures |= {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
@@ -115,8 +118,8 @@ def _tables(session: Session) -> dict:
               "paths": delays.reset_index(), "loss": session.loss(), "rules": session.rules(),
               "ledger": session.ledger()}  # fmt: skip
     others = {
-        "budget": session.budget(), "segments": session.segments(), "pairs": session.pairs(),
-        "overhead": session.overhead(),
+        "budget": session.budget(), "segments": session.segments(), "overhead": session.overhead(),
+        **({"pairs": session.pairs()} if session.aggregated else {}),
     }  # fmt: skip
     return tables | {name: table for name, table in others.items() if len(table)}
 

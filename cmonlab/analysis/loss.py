@@ -15,6 +15,7 @@ from .traffic import carriers
 
 _US_NS = 1000
 _MOST_PLACES = 8
+_FLOW = ("direction", "proto", "sport", "dport")
 
 
 def repeated(
@@ -150,12 +151,13 @@ def by_direction(
 def fates(
     events: Columns, found: Journeys, names: Names, stages: Stages, journeys: pd.DataFrame, drops: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row a packet that `by_direction` counts: journey (-1 none), start_ns, direction and outcome.
+    """Return one row a packet that `by_direction` counts: journey (-1 none), start_ns, direction, flow and outcome.
 
     Those that their source dropped before they had a journey stand at the end, with place and why.
     """
-    sent = journeys.loc[began(events, found, names), ["journey", "start_ns", "direction", "outcome"]]
-    return pd.concat([sent.astype({"direction": str, "outcome": str}), _refused(events, names, stages, drops)])
+    sent = journeys.loc[began(events, found, names), ["journey", "start_ns", *_FLOW, "outcome"]]
+    words = dict.fromkeys(("direction", "proto", "outcome"), str)
+    return pd.concat([sent.astype(words), _refused(events, names, stages, drops)])
 
 
 def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame) -> pd.DataFrame:
@@ -163,9 +165,10 @@ def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame)
     at = np.flatnonzero(stages.of("drop", events["point"]))
     home = np.isin(events["netns"][at].astype(np.uint64) << np.uint64(32) | events["saddr"][at], names.local)
     rows = drops[home & (drops["journey"].to_numpy() < 0)]
-    words = {"direction": rows["direction"], "place": rows["place"], "why": rows["reason"]}
-    frame = {name: column.astype(str) for name, column in words.items()}
-    return pd.DataFrame({"journey": rows["journey"], "start_ns": rows["ts_ns"], **frame, "outcome": "dropped"})
+    words = {"direction": rows["direction"], "proto": rows["proto"], "place": rows["place"], "why": rows["reason"]}
+    frame = {name: column.astype(str) for name, column in words.items()} | {"outcome": "dropped"}
+    ports = {name: rows[name] for name in ("sport", "dport")}
+    return pd.DataFrame({"journey": rows["journey"], "start_ns": rows["ts_ns"], **ports, **frame})
 
 
 def _told(lost: pd.DataFrame) -> str:

@@ -33,13 +33,12 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
     """
     if not window_s > 0:
         raise ValueError(f"window_s is {window_s}; it must be greater than 0")
-    within = carriers(found, journeys["outcome"] == "merged")
-    reached = journeys["complete"].to_numpy()[within]
-    done = journeys[reached]
+    rows, carrier = reached(found, journeys)
+    done = journeys[rows]
     if done.empty:
         return pd.DataFrame({name: [] for name in columns("throughput")})
     begin = int(events["ts_ns"][0])
-    last = events["ts_ns"][found.last[within[reached]]]
+    last = events["ts_ns"][found.last[carrier]]
     window = ((last - begin) // int(window_s * 1e9)).astype(np.int64)
     frame = pd.DataFrame({
         "window": window,
@@ -62,6 +61,16 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
         sums[name] = sums[name] * 8 / width
     sums["direction"] = sums["direction"].astype("category")
     return sums[columns("throughput")]
+
+
+def reached(found: Journeys, journeys: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which packets reached their destination, and return the journeys in which they did.
+
+    Complete journeys did, and those that were merged into a complete one.
+    """
+    within = carriers(found, journeys["outcome"] == "merged")
+    rows = journeys["complete"].to_numpy()[within]
+    return rows, within[rows]
 
 
 def carriers(found: Journeys, merged: np.ndarray) -> np.ndarray:

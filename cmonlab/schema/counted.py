@@ -3,7 +3,8 @@
 from .column import Column, read
 
 TABLES: dict[str, tuple[Column, ...]] = {
-    # Aggregates. One row a window and direction; windows without packets have none.
+    # Aggregates: one row a window and direction; windows without packets have none. Of captured events: one row a
+    # direction, the recording its window; what is lost is what was dropped, and the rule has no name.
     "pairs": read("""
         start_ns             | int64    | ns    | begin of the window
         end_ns               | int64    | ns    | its end

@@ -11,12 +11,11 @@ from ..analysis.category import labelled
 from ..analysis.names import protocol
 from ..engine.stream import flow_numbers, numbered
 from ..errors import UnknownName
-from .captured import Captured
 from .counted import Counted
 from .told import Told
 
 
-class Delays(Captured, Counted, Told):
+class Delays(Counted, Told):
     """How long packets took, how steadily, when, and why some took longer."""
 
     def one_way_delay(self) -> pd.DataFrame:

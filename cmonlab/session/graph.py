@@ -7,11 +7,10 @@ import pandas as pd
 
 from ..analysis import edge_cells, edges
 from ..analysis.graph import Graph as _Graph
-from .captured import Captured
 from .counted import Counted
 
 
-class Graph(Captured, Counted):
+class Graph(Counted):
     """What is wired to what, and what passed there."""
 
     def topology(self) -> pd.DataFrame:

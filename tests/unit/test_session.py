@@ -47,6 +47,22 @@ def test_typical(session):
         session.typical("c0 → c1")
 
 
+def test_pairs_and_flows_of_events_are_those_of_loss_and_throughput(session):
+    pairs, flows, loss = session.pairs(), session.flows(), session.loss().set_index("direction")
+    assert pairs.set_index("direction")["packets_sent"].to_dict() == loss["packets"].to_dict() == {"c1 → c0": 300}
+    assert pairs["packets_arrived"].tolist() == (loss["delivered"] + loss["arrived"]).tolist()
+    journeys = session.journeys()
+    assert pairs["bytes"].sum() == journeys["len_bytes"].sum()
+    assert pairs["throughput_bps"].sum() == pytest.approx(session.throughput(1e6)["throughput_bps"].sum(), rel=0.05)
+    assert pairs["one_way_delay_p50_ns"].tolist() == session.one_way_delay()["p50_ns"].tolist()
+    assert pairs[["src", "dst"]].to_numpy().tolist() == [["c1", "c0"]]
+    ports = journeys.groupby(["sport", "dport"]).size()
+    assert flows.set_index(["sport", "dport"])["packets_sent"].to_dict() == ports.to_dict()
+    assert flows["bytes"].sum() == pairs["bytes"].sum()
+    for name, table in (("pairs", pairs), ("flows", flows)):
+        assert [str(dtype) for dtype in table.dtypes] == [column.dtype for column in schema.TABLES[name]]
+
+
 def test_what_a_table_is_changed_to_stays_out(session):
     table = session.journeys()
     table["outcome"] = "mine"
