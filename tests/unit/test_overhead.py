@@ -179,6 +179,8 @@ def test_it_is_told_in_a_line():
     assert said.startswith("throughput −1.2% (95% −1.4…−1.0), p50 +0.80 µs (95% +0.80…+0.80), CPU +50.0% (95%")
     few = {name: {metric: values[:2] for metric, values in metrics.items()} for name, metrics in samples.items()}
     assert "p50 +0.80 µs (2 rounds only)" in analysis.told(analysis.table(few, units))
+    several = analysis.table(samples | {"other": samples["traced"]}, units)
+    assert analysis.told(several) == "of 2 observers, see its table"
     assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
 
 
