@@ -44,7 +44,7 @@ def memcached_bridge() -> Runs:
 
 def network_modes() -> Runs:
     """The same load over four kinds of network, five times each, in random order within each round."""
-    rule = cm.Rule(name="memcached", match="tcp port 11211", points="path", sample="3%")
+    rule = cm.Rule(name="memcached", match="tcp port 11211", points="path", sample="6%")
     load = cm.Memcached(server="c0", client="c1", connections=1)
     topologies = {
         "bridge": cm.templates.bridge(),
@@ -142,7 +142,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "network-modes": Recipe(
         "memcached over a bridge, the host's network, macvlan and a VXLAN overlay, five repetitions each",
-        "One second each, 3% of the packets, one connection; journeys end at the arrival, as reads are not recorded. "
+        "One second each, 6% of the packets, one connection; journeys end at the arrival, as reads are not recorded. "
         f"The two hosts of the overlay are namespaces of one machine: no wire is between them. {_ONE_MACHINE}",
         network_modes,
     ),
