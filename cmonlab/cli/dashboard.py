@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import webbrowser
@@ -103,13 +104,14 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     pairs = list(zip(short[::2], short[1::2], strict=False))[:busy]
     workloads = [workload(request.workload, server=server, client=client) for server, client in pairs]
     stack.enter_context(Traffic(lab, workloads, console.complain))
-    return _variables(nats.url, nats.token, service.host)
+    return _variables(nats.url, nats.token, service.host, short)
 
 
-def _variables(url: str, token: str | None, host: str) -> dict[str, str]:
-    from ..page.visit import HOST_VARIABLE
+def _variables(url: str, token: str | None, host: str, containers: list[str] | None = None) -> dict[str, str]:
+    from ..page.visit import CONTAINERS_VARIABLE, HOST_VARIABLE
 
-    return {"CMONLAB_NATS_URL": url, "CMONLAB_NATS_TOKEN": token or "", HOST_VARIABLE: host}
+    told = {"CMONLAB_NATS_URL": url, "CMONLAB_NATS_TOKEN": token or "", HOST_VARIABLE: host}
+    return told | {CONTAINERS_VARIABLE: json.dumps(containers)}
 
 
 def _show(url: str, directory: Path) -> None:

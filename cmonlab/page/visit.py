@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 
 from ..errors import CmonlabError
 
 HOST_VARIABLE, THEME_VARIABLE = "CMONLAB_DASHBOARD_HOST", "CMONLAB_DASHBOARD_THEME"
+CONTAINERS_VARIABLE = "CMONLAB_DASHBOARD_CONTAINERS"  # JSON: a list of names, or null for all
 
 
 def show() -> None:
@@ -18,7 +20,8 @@ def show() -> None:
 
     try:
         agent = cm.agent.connect(os.environ.get(HOST_VARIABLE, ""))
-        display(cm.dashboard(agent, theme=os.environ.get(THEME_VARIABLE, "light")))
+        containers = json.loads(os.environ.get(CONTAINERS_VARIABLE, "null"))
+        display(cm.dashboard(agent, theme=os.environ.get(THEME_VARIABLE, "light"), containers=containers))
     except CmonlabError as error:
         display(HTML(_told(error)))
 

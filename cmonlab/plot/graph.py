@@ -15,8 +15,8 @@ from .frame import empty, frame, need
 from .places import Block, Node, Places, blocks, nodes
 from .places import places as place_nodes
 from .scale import STEPS, bar, span, step_of
-from .style import FAINT, LOSS, NEUTRAL, PALETTE, WARNING, loss_color
-from .text import count, counted, digits, duration, percent, plain
+from .style import CLEAN, FAINT, LOSS, NEUTRAL, PALETTE, WARNING, loss_color
+from .text import count, counted, digits, duration, percent, plain, short
 
 TITLE = "Topology"
 EDGES = ("src", "dst", "packets", "throughput_bps", "delay_p50_ns", "delay_p99_ns", "dropped", "loss")
@@ -33,7 +33,13 @@ SYMBOLS = {
     "interface": ("triangle-up", NEUTRAL, 12),
     "host": ("hexagon", PALETTE[1], 17),
 }
-_MOST_LABELS = 32
+#: What edges without a value look like.
+SAYS = {
+    "delay": "Grey: no traffic was seen. Pale blue: traffic whose delay is not known.",
+    "throughput": "Grey: no traffic was seen.",
+    "loss": "Grey: no traffic was seen. Pale blue: nothing was lost.",
+}
+_MOST_LABELS, _LABEL = 32, 18
 NOTHING = "M0,0Z"  # a path that draws nothing
 CROWD = 64  # nodes and edges beyond which they are drawn smaller
 
@@ -50,7 +56,7 @@ def topology(
         Columns of ``schema.TABLES["topology"]``.
     edges : DataFrame, optional
         Columns of ``schema.TABLES["edges"]``; of several windows the last one is drawn. An edge without a row, or
-        without packets, is grey.
+        without packets, is grey; pale blue is one that carried packets of which no delay is known, or that lost none.
     by : {"delay", "throughput", "loss"}
         What colours mean; a cross marks an edge on which packets were dropped, whatever they mean.
     places : mapping of str to (float, float), optional
@@ -86,15 +92,15 @@ def topology(
         figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False, textfont=shadow,
                            marker={"symbol": symbol, "size": size, "color": color})  # fmt: skip
     update = topology_update(links, edges, by=by, places=places)
-    # What an update leaves as it is: the ground, grey edges, and the steps of the scale, below everything.
-    styles = [{"fillcolor": FAINT}, {}, *({"templateitemname": f"step {number}"} for number in range(STEPS))]
+    # What an update leaves as it is: the ground, edges without a value, and the steps of the scale, below everything.
+    styles = [{"fillcolor": FAINT}, {}, {}, *({"templateitemname": f"step {number}"} for number in range(STEPS))]
     figure.update_layout(shapes=[{"type": "path", "path": NOTHING, "layer": "below", **style} for style in styles])
     figure.update(update)
     rows = len({block.top for block in blocks(links, known)})
     contents = ", ".join(counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
                          for kind in SYMBOLS if any(n.kind == kind for n in known.values()))  # fmt: skip
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    return frame(figure, title=TITLE, subtitle=f"{contents}. Grey: no traffic was seen.", caption=caption,
+    return frame(figure, title=TITLE, subtitle=f"{contents}. {SAYS[by]}", caption=caption,
                  legend=[["packets dropped", *SYMBOLS]], plot_px=max(430, 330 * rows))  # fmt: skip
 
 
@@ -121,26 +127,66 @@ def topology_update(
     known = nodes(links)
     hosts = blocks(links, known)
     at = places if places is not None else place_nodes(links)
-    ways = _ways(edges)
+    change = edges_update(links, edges, at, by=by)
+    (told, crosses), layout = change["data"], change["layout"]
     ends = _ends(links)
+    value = _values(ends, _ways(edges), by)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(value > 0, np.log10(value), layout["coloraxis"]["cmin"])
+    middles = _middles(ends, known, at)
+    marker = {"color": logs, "size": 2 if len(ends) > CROWD else 16}
+    told |= {"x": middles[:, 0], "y": middles[:, 1], "marker": marker, "customdata": [["edge", a, b] for a, b in ends]}
+    ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
+    layout["shapes"][0] = _path("".join(ground) if len(hosts) > 1 else "", {"width": 0})
+    ranges = {"xaxis": (min(b.left for b in hosts), max(b.right for b in hosts)),
+              "yaxis": (min(b.bottom for b in hosts), max(b.top for b in hosts))} if hosts else {}  # fmt: skip
+    layout |= {name: {"range": [low - 0.05, high + 0.05]} for name, (low, high) in ranges.items()}
+    data = [told, crosses, _names(hosts, at, ends), *_node_traces(known, hosts, at, ends)]
+    return {"data": data, "layout": layout}
+
+
+def edges_update(
+    links: pd.DataFrame, edges: pd.DataFrame | None, places: Places, *, by: str = "delay", texts: bool = True,
+) -> dict:  # fmt: skip
+    """Return what changes in a figure of `topology` while no link comes or goes: colours, crosses and hover texts.
+
+    Parameters
+    ----------
+    links, edges, by
+        As for `topology`.
+    places : mapping of str to (float, float)
+        Where the nodes are drawn now.
+    texts : bool
+        Whether hover texts change too, which are most of the work.
+
+    Returns
+    -------
+    dict
+        As of `topology_update`, but of the first two traces, and of the layout without the nodes' part.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing, or colours cannot mean that.
+    """
+    known, ends, ways = nodes(links), _ends(links), _ways(edges)
     value = _values(ends, ways, by)
     low, high = span(value)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(value > 0, np.log10(value), np.where(value == 0, low, np.nan))
-    lines = np.array([(*at[a], *at[b]) for a, b in ends]).reshape(-1, 4)
     axis = bar(MEANINGS[by], low, high) | {"colorscale": LOSS if by == "loss" else None}
     # Without a value there is nothing to read off a colour bar.
     axis["showscale"] = bool((value > 0).any())
-    ranges = {"xaxis": (min(b.left for b in hosts), max(b.right for b in hosts)),
-              "yaxis": (min(b.bottom for b in hosts), max(b.top for b in hosts))} if hosts else {}  # fmt: skip
-    # No loss is no little loss.
-    logs = np.where((value == 0) & (by == "loss"), np.nan, logs)
+    busy = np.array([any(_busy(ways.get(way)) for way in ((a, b), (b, a))) for a, b in ends], bool)
+    lines = np.array([(*places[a], *places[b]) for a, b in ends]).reshape(-1, 4)
+    lost = [any(_busy(ways.get(way)) and ways[way]["dropped"] > 0 for way in ((a, b), (b, a))) for a, b in ends]
+    crosses = _middles(ends, known, places)[np.array(lost, bool)]
+    told = {}
+    if texts:
+        kinds = links["kind"].astype(str)
+        told["hovertext"] = [_told(a, b, kind, ways) for (a, b), kind in zip(ends, kinds, strict=True)]
     return {
-        "data": [*_edge_traces(links, known, lines, np.nan_to_num(logs, nan=low), ways), _names(hosts, at),
-                 *_node_traces(known, hosts, at, ends)],
-        "layout": {"coloraxis": axis, "shapes": _shapes(hosts, lines, logs, (low, high), by),
-                   **{name: {"range": [low - 0.05, high + 0.05]} for name, (low, high) in ranges.items()}},
-    }  # fmt: skip
+        "data": [told, {"x": crosses[:, 0], "y": crosses[:, 1]}],
+        "layout": {"coloraxis": axis, "shapes": [{}, *_edge_shapes(lines, value, busy, (low, high), by)]},
+    }
 
 
 def _ends(links: pd.DataFrame) -> list[tuple[str, str]]:
@@ -177,13 +223,18 @@ def _busy(row: Mapping | None) -> bool:
     return row is not None and (row["packets"] > 0 or row["dropped"] > 0)
 
 
-def _shapes(hosts: list[Block], lines: np.ndarray, logs: np.ndarray, ends: tuple[float, float], by: str) -> list[dict]:
-    """Return the hosts' ground, the edges without a value, and those of each step of the scale."""
-    ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
+def _edge_shapes(
+    lines: np.ndarray, value: np.ndarray, busy: np.ndarray, ends: tuple[float, float], by: str
+) -> list[dict]:
+    """Return the edges without traffic, those without a value, and those of each step of the scale."""
     width = 2.5 if len(lines) <= CROWD else 1.5
-    step = np.where(np.isfinite(logs), step_of(np.nan_to_num(logs), *ends), -1)
-    found = [_path("".join(ground) if len(hosts) > 1 else "", {"width": 0})]
-    found.append(_path(_lines(lines[step < 0]), {"color": NEUTRAL, "width": width / 2}))
+    # No loss is no little loss, and no traffic is neither.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(value > 0, np.log10(value), np.nan if by == "loss" else ends[0])
+    known = np.isfinite(value) & np.isfinite(logs)
+    step = np.where(known, step_of(np.nan_to_num(logs), *ends), -1)
+    found = [_path(_lines(lines[~known & ~busy]), {"color": NEUTRAL, "width": width / 2}),
+             _path(_lines(lines[~known & busy]), {"color": CLEAN, "width": width})]  # fmt: skip
     for number in range(STEPS):
         color = loss_color(number / (STEPS - 1)) if by == "loss" else None
         found.append(_path(_lines(lines[step == number]), {"width": width, "color": color}))
@@ -198,25 +249,13 @@ def _lines(lines: np.ndarray) -> str:
     return "".join(f"M{ax:.4g},{ay:.4g}L{bx:.4g},{by:.4g}" for ax, ay, bx, by in lines)
 
 
-def _edge_traces(
-    links: pd.DataFrame, known: Mapping[str, Node], lines: np.ndarray, colors: np.ndarray, ways: Mapping
-) -> list[dict]:
-    """Return the invisible middles of the edges, and the crosses on those with dropped packets."""
-    ends = _ends(links)
+def _middles(ends: list[tuple[str, str]], known: Mapping[str, Node], at: Places) -> np.ndarray:
+    """Return where edges are pointed at and crossed, shape (edges, 2)."""
+    lines = np.array([(*at[a], *at[b]) for a, b in ends]).reshape(-1, 4)
     # Spokes of a large ring lie closer than plotly tells points apart (3 px), but not near their containers.
-    crowded = len(ends) > CROWD
     outward = np.array([(known[a].kind == "container") - 1.0 * (known[b].kind == "container") for a, b in ends])
-    share = (0.5 - 0.33 * outward * crowded)[:, None]
-    middle = lines[:, :2] * (1 - share) + lines[:, 2:] * share
-    lost = np.array([any(_busy(ways.get(way)) and ways[way]["dropped"] > 0 for way in ((a, b), (b, a)))
-                     for a, b in ends], bool)  # fmt: skip
-    kinds = links["kind"].astype(str)
-    return [
-        {"x": middle[:, 0], "y": middle[:, 1], "marker": {"color": colors, "size": 2 if crowded else 16},
-         "customdata": [["edge", a, b] for a, b in ends],
-         "hovertext": [_told(a, b, kind, ways) for (a, b), kind in zip(ends, kinds, strict=True)]},
-        {"x": middle[lost, 0], "y": middle[lost, 1]},
-    ]  # fmt: skip
+    share = (0.5 - 0.33 * outward * (len(ends) > CROWD))[:, None]
+    return lines[:, :2] * (1 - share) + lines[:, 2:] * share
 
 
 def _told(a: str, b: str, kind: str, ways: Mapping) -> str:
@@ -235,15 +274,26 @@ def _told(a: str, b: str, kind: str, ways: Mapping) -> str:
     return "<br>".join(text)
 
 
-def _names(hosts: list[Block], at: Places) -> dict:
+def _names(hosts: list[Block], at: Places, ends: list[tuple[str, str]]) -> dict:
     """Return the names of hosts, where there is more than one, and of what containers stand around."""
-    shown = [(b.left, b.top, f"<b>{plain(b.host or 'elsewhere')}</b>", "bottom right") for b in hosts if len(hosts) > 1]
+    shown = [(b.left, b.top, f"<b>{plain(short(b.host or 'elsewhere', 2 * _LABEL))}</b>", "bottom right")
+             for b in hosts if len(hosts) > 1]  # fmt: skip
     for block in hosts:
-        # Between many spokes a name has room only further down, where the ring is open.
-        shown += [(x, y - (0.6 if len(names) > 12 else 0.1), plain(hub), "bottom center")
+        # Where the ring is open, further down where there are many spokes, and beside what leads down from there.
+        shown += [(x, y - (0.7 if len(names) > 12 else 0.4), plain(short(hub, _LABEL)), _side(hub, at, ends))
                   for hub, x, y, names in block.rings if hub]  # fmt: skip
     x, y, text, position = zip(*shown, strict=True) if shown else ((), (), (), ())
     return {"x": x, "y": y, "text": text, "textposition": position}
+
+
+def _side(hub: str, at: Places, ends: list[tuple[str, str]]) -> str:
+    """Return on which side of the line below a hub its name is not crossed by an edge that leads down."""
+    x, y = at[hub]
+    others = {b if a == hub else a for a, b in ends if hub in (a, b)}
+    down = [at[name][0] - x for name in others if at[name][1] < y - 1.05]
+    if not down:
+        return "bottom center"
+    return "bottom right" if max(down) < 0.1 else "bottom left" if min(down) > -0.1 else "bottom center"
 
 
 def _node_traces(known: Mapping[str, Node], hosts: list[Block], at: Places, ends: list) -> list[dict]:
@@ -256,7 +306,7 @@ def _node_traces(known: Mapping[str, Node], hosts: list[Block], at: Places, ends
         names = [name for name, node in known.items() if node.kind == kind]
         found.append({
             "x": [at[name][0] for name in names], "y": [at[name][1] for name in names],
-            "text": [plain(name) if name in shown else "" for name in names],
+            "text": [plain(short(name, _LABEL)) if name in shown else "" for name in names],
             "textposition": [_beside(at[name], centre.get(name)) for name in names],
             "marker": {"size": size if len(names) <= CROWD else 0.65 * size},
             "customdata": [["node", name, ""] for name in names],
@@ -272,7 +322,7 @@ def _labelled(known: Mapping[str, Node], hosts: list[Block]) -> set[str]:
     rings = [(hub, names) for block in hosts for hub, _, _, names in block.rings]
     found = {name for name, node in known.items() if node.kind != "container"} - {hub for hub, _ in rings}
     for _, names in rings:
-        room = min(_MOST_LABELS, 1400 / (7 * max(map(len, names)) + 14)) / math.sqrt(len(rings))
+        room = min(_MOST_LABELS, 1400 / (7 * min(_LABEL, max(map(len, names))) + 14)) / math.sqrt(len(rings))
         found.update(names[:: math.ceil(len(names) / max(room, 1))])
     return found
 

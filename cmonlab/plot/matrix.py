@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from ..errors import UnknownName
 from .frame import CHARACTER, empty, frame, need
 from .scale import bar, span
-from .style import FAINT, LOSS, WARNING
-from .text import count, digits, duration, natural, percent, plain
+from .style import CLEAN, FAINT, LOSS, WARNING
+from .text import count, digits, duration, natural, percent, plain, short
 
 TITLE = "Flow matrix"
 COLUMNS = ("start_ns", "src", "dst", "packets_sent", "packets_arrived", "throughput_bps", "lost", "dropped",
@@ -23,11 +23,10 @@ MEANINGS = {
     "throughput": "Throughput (Mbit/s, logarithmic)",
     "loss": "Loss (%, logarithmic)",
 }
-_SAYS = {"loss": "Pale blue: nothing was lost."} | dict.fromkeys(
+SAYS = {"loss": "Pale blue: nothing was lost."} | dict.fromkeys(
     ("delay", "throughput"), "A cross: packets were lost; a full cell in its colour: none arrived."
 )
-_SIDE, _MOST_LABELS = 560, 40
-_CLEAN = "rgba(0,114,178,0.22)"
+_SIDE, _MOST_LABELS, _LABEL = 560, 20, 18
 
 
 def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") -> go.Figure:
@@ -65,15 +64,17 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
     names = sorted({*pairs["src"], *pairs["dst"]}, key=natural)
     figure = _blank()
     figure.update(_update(pairs, names, by))
-    widest, rows = min(max(map(len, names)), 28), len(names)
+    widest, rows = min(max(map(len, names)), _LABEL), len(names)
     figure.update_xaxes(title_text="Destination", showgrid=False, tickangle=-90 if rows > 12 else None)
     figure.update_yaxes(title_text="Source", showgrid=False)
-    subtitle = f"Sources down, destinations across. Grey: no traffic was seen. {_SAYS[by]}"
+    subtitle = f"Sources down, destinations across. Grey: no traffic was seen. {SAYS[by]}"
     height = int(min(max(32 * rows, 220), _SIDE) + (CHARACTER * widest if rows > 12 else 0))
     return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["x" * widest], plot_px=height)
 
 
-def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[str] | None = None) -> dict:
+def flow_matrix_update(
+    table: pd.DataFrame, *, by: str = "delay", names: list[str] | None = None, texts: bool = True
+) -> dict:
     """Return what changes in a figure of `flow_matrix`: ``figure.update(flow_matrix_update(…))`` draws it in place.
 
     Parameters
@@ -82,6 +83,8 @@ def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[st
         As for `flow_matrix`.
     names : list of str, optional
         Rows and columns, in order; by default those of the table, in natural order.
+    texts : bool
+        Whether hover texts change too, which are most of the work.
 
     Returns
     -------
@@ -97,13 +100,13 @@ def flow_matrix_update(table: pd.DataFrame, *, by: str = "delay", names: list[st
         raise UnknownName("meaning of colours", by, MEANINGS)
     need(table, COLUMNS)
     pairs = summed(table)
-    return _update(pairs, names or sorted({*pairs["src"], *pairs["dst"]}, key=natural), by)
+    return _update(pairs, names or sorted({*pairs["src"], *pairs["dst"]}, key=natural), by, texts)
 
 
 def _blank() -> go.Figure:
     """Return the traces without their data: what has no value, values, crosses."""
     figure, gap = go.Figure(), {"hoverongaps": False}
-    flat = [[step / 3, color] for step, color in ((0, FAINT), (1, FAINT), (1, _CLEAN), (2, _CLEAN), (2, WARNING),
+    flat = [[step / 3, color] for step, color in ((0, FAINT), (1, FAINT), (1, CLEAN), (2, CLEAN), (2, WARNING),
                                                   (3, WARNING))]  # fmt: skip
     hover = "<b>%{y} → %{x}</b>%{text}<extra></extra>"
     figure.add_heatmap(colorscale=flat, zmin=-0.5, zmax=2.5, showscale=False, hovertemplate=hover, **gap)
@@ -113,7 +116,7 @@ def _blank() -> go.Figure:
     return figure
 
 
-def _update(pairs: pd.DataFrame, names: list[str], by: str) -> dict:
+def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) -> dict:
     place = {name: number for number, name in enumerate(names)}
     pairs = pairs[pairs["src"].isin(place) & pairs["dst"].isin(place)]
     at = pairs["src"].map(place).to_numpy(int), pairs["dst"].map(place).to_numpy(int)
@@ -125,21 +128,22 @@ def _update(pairs: pd.DataFrame, names: list[str], by: str) -> dict:
     ground[at] = np.where(lossy & (pairs["arrived"] == 0), 2, 1)
     # Colours of loss are transparent: nothing may be behind them.
     ground[np.isfinite(z)] = np.nan
-    # Silent pairs, of which there may be very many, have their names alone.
-    told = np.full(z.shape, "", object)
-    told[at] = [_told(row) for row in pairs.itertuples()]
     some = lossy & (pairs["arrived"] > 0).to_numpy() & (by != "loss")
     axis = bar(MEANINGS[by], *span(value)) | {"colorscale": LOSS if by == "loss" else None}
     axis["showscale"] = bool((value > 0).any())
     labels = np.array([plain(name) for name in names], object)
     # Between very many cells, gaps would be most of what is seen.
     gap = 0.5 if len(names) <= 64 else 0
-    cells = {"x": labels, "y": labels, "text": told, "xgap": gap, "ygap": gap}
+    cells = {"x": labels, "y": labels, "xgap": gap, "ygap": gap}
+    if texts:
+        # Silent pairs, of which there may be very many, have their names alone.
+        cells["text"] = np.full(z.shape, "", object)
+        cells["text"][at] = [_told(row) for row in pairs.itertuples()]
     size = float(np.clip(240 / max(len(names), 1), 3, 9))
     return {
         "data": [{**cells, "z": ground}, {**cells, "z": z},
                  {"x": labels[at[1][some]], "y": labels[at[0][some]], "marker": {"size": size}}],
-        "layout": {"coloraxis": axis, **_axes(labels)},
+        "layout": {"coloraxis": axis, **_axes(names, labels)},
     }  # fmt: skip
 
 
@@ -185,7 +189,10 @@ def _told(row) -> str:
     )
 
 
-def _axes(labels: np.ndarray) -> dict:
-    shown = {"type": "category", "tickvals": labels[:: math.ceil(len(labels) / _MOST_LABELS)]}
+def _axes(names: list[str], labels: np.ndarray) -> dict:
+    # Some forty have room side by side; of more, every fifth or tenth is easier to count from.
+    every = 1 if len(labels) <= 2 * _MOST_LABELS else 5 * math.ceil(len(labels) / _MOST_LABELS / 5)
+    texts = [plain(short(name, _LABEL)) for name in names[::every]]
+    shown = {"type": "category", "tickvals": labels[::every], "ticktext": texts}
     low, high = -0.5, len(labels) - 0.5
     return {"xaxis": {**shown, "range": [low, high]}, "yaxis": {**shown, "range": [high, low]}}

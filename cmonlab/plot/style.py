@@ -23,6 +23,8 @@ FAILED = "#B3123A"
 KINDS = ("processing", "queueing", "softirq", "scheduling")
 NEUTRAL = "#8A93A3"
 FAINT = "rgba(138,147,163,0.18)"
+# There was traffic, and nothing is the matter with it, or its value is not known.
+CLEAN = "rgba(0,114,178,0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 
 _THEMES = {

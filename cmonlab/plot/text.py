@@ -65,6 +65,14 @@ def counted(number: float, one: str, many: str) -> str:
     return f"{count(number)} {one if number == 1 else many}"
 
 
+def short(name: str, width: int) -> str:
+    """Return a name of at most so many characters: of a longer one its middle is left out, as names begin alike."""
+    if len(name) <= width:
+        return name
+    tail = width // 2
+    return f"{name[: width - tail - 1]}…{name[-tail:]}"
+
+
 def fold(label: object, width: int) -> str:
     """Return a label as escaped lines of at most about ``width`` characters, joined by ``<br>``.
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..rules import Rule
-    from .dashboard import Dashboard
+    from .board import Dashboard
     from .form import RuleForm
 
 __all__ = ["dashboard", "rule_form"]
 
 
 def dashboard(
-    looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None = None, hz: float = 4, theme: str = "light"
-) -> Dashboard:
+    looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None = None, hz: float = 4, theme: str = "light",
+    containers: Collection[str] | None = None,
+) -> Dashboard:  # fmt: skip
     """Show live what passes between containers, and what watching it costs.
 
     Parameters
@@ -30,6 +31,8 @@ def dashboard(
     hz : float
         Frames a second, from 0.5 to 10.
     theme : {"light", "dark"}
+    containers : collection of str, optional
+        Whose traffic is shown, and what connects them; by default those of the lab, or of an agent all of its host.
 
     Returns
     -------
@@ -41,9 +44,9 @@ def dashboard(
     CmonlabError
         The rule cannot be active, the agent not be reached, or this host not be traced.
     """
-    from .dashboard import Dashboard
+    from .board import Dashboard
 
-    return Dashboard(looked_at, rule, hz, theme)
+    return Dashboard(looked_at, rule, hz, theme, containers)
 
 
 def rule_form(on_apply: Callable[[list[Rule]], object] | None = None) -> RuleForm:

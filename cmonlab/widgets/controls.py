@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from ..rules import Rule
+from .figures import Pace
 from .form import RuleForm
 from .selection import Selection
 
 if TYPE_CHECKING:
-    from .dashboard import Dashboard
+    from .board import Dashboard
 
 COLORS = {"Delay": "delay", "Loss": "loss", "Throughput": "throughput"}
 
@@ -31,6 +32,7 @@ class Controls:
         self._choices: dict[str, Selection] = {}
         self._rules: dict[str, Rule] = {}
         self._known: tuple = ()
+        self._offering = Pace(1.0)
         self._rule = w.Dropdown(
             description="Rule",
             options=[("none yet", "")],
@@ -94,11 +96,13 @@ class Controls:
         self._offer()
 
     def _offer(self) -> None:
-        topology, pairs = self._model.topology(), self._model.pairs(60.0)
-        known = (id(topology), len(pairs))
+        if not self._offering.due():
+            return
+        topology = self._model.topology()
+        known = (id(topology), self._model.pairs_seen)
         if known == self._known:
             return
-        self._known = known
+        self._known, pairs = known, self._model.pairs(60.0)
         ends = zip(topology["a"], topology["b"], strict=True)
         every = [Selection("edge", str(a), str(b)) for a, b in ends]
         every += [Selection("node", str(name)) for name in dict.fromkeys([*topology["a"], *topology["b"]])]

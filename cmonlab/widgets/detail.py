@@ -12,14 +12,15 @@ from plotly.subplots import make_subplots
 
 from ..plot.style import KINDS, color, kind_fill
 from ..plot.text import count, digits, duration, fold, percent, plain
-from .figures import Shown
+from .figures import Pace, Shown
 from .model import Live
 from .selection import Selection
 
 LINES = 6
 _SPANS = {"1 min": 60.0, "5 min": 300.0}
 _MOST_SEGMENTS = 14
-_MANY_POINTS = 400
+_MOST_POINTS = 200  # of a line: more cost the browser more than the eye gains
+_SERIES_S, _BREAKDOWN_S = 0.45, 1.4
 _ROWS = (
     ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
     ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "dtick": "D2"}),
@@ -38,7 +39,7 @@ class Detail:
 
     def __init__(self, model: Live, theme: str):
         self._model, self.selection = model, None
-        self._turn = 0
+        self._series_pace, self._breakdown_pace = Pace(_SERIES_S), Pace(_BREAKDOWN_S)
         self.title = w.HTML()
         self.drops = w.HTML()
         self.span = w.ToggleButtons(options=list(_SPANS), value="1 min")
@@ -57,26 +58,26 @@ class Detail:
 
     def select(self, selection: Selection | None) -> None:
         """Show something else."""
-        self.selection, self._turn = selection, 0
+        self.selection = selection
+        self._series_pace.again()
+        self._breakdown_pace.again(0.1)
         if selection is None:
             self.title.value = "<b>Detail</b> – choose an edge, a container or a cell of the matrix"
             self.drops.value = ""
 
     def refresh(self) -> None:
         """Draw what is new of the selection."""
-        selection, turn = self.selection, self._turn
-        self._turn += 1
+        selection = self.selection
         if selection is None:
             return
-        table = self._model.series(selection)
-        table = table[table["end_ns"] > self._model.now_ns() - _SPANS[self.span.value] * 1e9]
-        # Long series cost the browser more than the eye gains.
-        if turn % 4 == 0 or len(table) < _MANY_POINTS:
-            self.series.update(*_series(table, self._model))
-        if turn % 4 == 0:
+        if self._breakdown_pace.due():
             self.segments.update(*_segments(self._model.breakdown(selection)))
             self.drops.value = _drops(self._model.drops(selection))
-        self.title.value = _title(selection, table)
+        elif self._series_pace.due():
+            table = self._model.series(selection)
+            table = table[table["end_ns"] > self._model.now_ns() - _SPANS[self.span.value] * 1e9]
+            self.title.value = _title(selection, table)
+            self.series.update(*_series(_thinned(table), self._model))
 
 
 def _series_figure() -> go.Figure:
@@ -97,6 +98,24 @@ def _series_figure() -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
     )  # fmt: skip
     return figure
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return at most so many rows a line: neighbouring windows are put together, mean rates and typical delays."""
+    if table.empty:
+        return table
+    number = table.groupby("line", sort=False).cumcount()
+    together = -(-(int(number.max()) + 1) // _MOST_POINTS)
+    if together == 1:
+        return table
+    # Counted from when the agent began, so that a window stays with its neighbours while it is shown.
+    width_ns = together * int((table["end_ns"] - table["start_ns"]).median())
+    by = table.groupby(["line", table["end_ns"] // max(1, width_ns)], sort=False)
+    return by.agg(
+        start_ns=("start_ns", "min"), end_ns=("end_ns", "max"), throughput_bps=("throughput_bps", "mean"),
+        delay_p50_ns=("delay_p50_ns", "median"), delay_p99_ns=("delay_p99_ns", "max"),
+        dropped_per_s=("dropped_per_s", "mean"),
+    ).reset_index(level="line")  # fmt: skip
 
 
 def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:

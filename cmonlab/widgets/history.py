@@ -58,6 +58,11 @@ class History:
         used = set(np.unique(np.concatenate([block["code"] for *_, block in self._blocks])).tolist())
         self._codes = {key: code for key, code in self._codes.items() if code in used}
 
+    @property
+    def seen(self) -> int:
+        """How many keys have come so far."""
+        return self._next
+
     def keys(self) -> dict[int, Hashable]:
         """Return the keys by their numbers in the rows."""
         return {code: key for key, code in self._codes.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..analysis.aggregate import HOP, SEGMENT
 from ..session import Session
 from . import recent
 from .history import History
+from .scope import around, within
 from .selection import Selection
 from .told import Told
 
@@ -44,6 +45,8 @@ class Live:
         For how long series go back.
     recent_s : float
         For how long segments and drops go back: they are made from cells, which need more room.
+    containers : collection of str, optional
+        Those that it is about, with what connects them; by default all.
 
     Attributes
     ----------
@@ -53,7 +56,8 @@ class Live:
         Name of the aggregate rule that is shown, empty: the first.
     """
 
-    def __init__(self, keep_s: float = KEEP_S, recent_s: float = RECENT_S):
+    def __init__(self, keep_s: float = KEEP_S, recent_s: float = RECENT_S, containers: Collection[str] | None = None):
+        self._containers = None if containers is None else frozenset(containers)
         self._lock = threading.RLock()
         self._recent_ns = int(recent_s * 1e9)
         self.edges_kept, self.pairs_kept, self.sums = (History(fields, keep_s) for fields in (EDGE, PAIR, SUMS))
@@ -81,6 +85,9 @@ class Live:
         edges, pairs = shown.edges(), shown.pairs()
         with self._lock:
             self._follow(window, end_ns)
+            if self._containers is not None:
+                edges = within(edges, ("src", "dst"), {*self._topology["a"], *self._topology["b"]})
+                pairs = pairs[pairs["src"].isin(self._containers) | pairs["dst"].isin(self._containers)]
             cells = shown._counted
             self._fill_gap(start_ns)
             way = zip(edges["src"].astype(str), edges["dst"].astype(str), strict=True)
@@ -107,12 +114,18 @@ class Live:
     def _follow(self, window: Session, end_ns: int) -> None:
         """Take over names and clock of a window."""
         if window.manifest["links"] is not self._links:
-            self._links, self._topology = window.manifest["links"], window.topology()
+            self._links, self._topology = window.manifest["links"], self._about(window.topology())
         self._last = window
         self.told.account(window.ledger())
         ahead_ns = time.time_ns() - end_ns  # the least of them: a window takes a while to come
         self._ahead_ns = ahead_ns if self._ahead_ns is None else min(self._ahead_ns, ahead_ns)
         self._came_s = time.monotonic()
+
+    def _about(self, topology: pd.DataFrame) -> pd.DataFrame:
+        """Return the part of a topology that the model is about."""
+        if self._containers is None:
+            return topology
+        return within(topology, ("a", "b"), around(topology, self._containers)).reset_index(drop=True)
 
     def _fill_gap(self, start_ns: int) -> None:
         """Windows without a packet are not handed out: say that there was none."""
@@ -166,6 +179,11 @@ class Live:
         """Return who talked to whom in the last seconds: one row a direction, with the columns of `recent.PAIRS`."""
         with self._lock:
             return recent.pairs(self.pairs_kept, over_s)
+
+    @property
+    def pairs_seen(self) -> int:
+        """How many pairs have been seen so far: as long as it is the same, no new one has come."""
+        return self.pairs_kept.seen
 
     def series(self, selection: Selection) -> pd.DataFrame:
         """Return what became of a selection, window by window; columns of `recent.SERIES`.

@@ -6,18 +6,27 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ..plot.graph import topology, topology_update
+from ..plot.graph import SAYS, edges_update, topology, topology_update
+from ..plot.matrix import SAYS as MATRIX_SAYS
 from ..plot.matrix import flow_matrix, flow_matrix_update
 from ..plot.places import places
-from .figures import Shown
+from .figures import Pace, Shown
 from .model import Live
 from .selection import Selection
 
 _MANY = 40  # names at an axis
-_TEXTS_EVERY = 8  # frames: what hovering tells is most of what is sent, with many containers
+# Of many containers, the matrix and the texts that hovering shows are most of the work, and are read at leisure.
+_MATRIX_S, _TEXTS_S = 0.9, 1.9
+EDGES_S, PAIRS_S = 2.0, 5.0
 Look = Callable[[Selection], None]
 _WAIT = "<p class='cmonlab-note'><b>No packet yet</b>: {why}</p>"
 _QUIET = "nothing that an active rule of mode aggregate takes has passed. Send something between containers."
+_GRAPH = "<b>Topology</b>: counts and rates of the last {s:g} s, delay of the last window with packets. {says}"
+_PAIRS = "<b>Flow matrix</b>: sources down, destinations across, the last {s:g} s. {says}"
+
+
+def _note(text: str, by: str, says: dict[str, str], over_s: float) -> str:
+    return f"<p class='cmonlab-note'>{text.format(s=over_s, says=says[by])}</p>"
 
 
 def _pane(name: str) -> w.VBox:
@@ -46,7 +55,9 @@ class Graph:
         self._model, self._theme, self._look = model, theme, look
         self._shown: Shown | None = None
         self._places: dict = {}
-        self._links = None
+        self._links, self._by = None, ""
+        self._texts = Pace(_TEXTS_S)
+        self._note = w.HTML()
         self.widget = _pane("cmonlab-topology")
         self.widget.children = [w.HTML(_WAIT.format(why=_QUIET))]
 
@@ -55,16 +66,22 @@ class Graph:
         links = self._model.topology()
         if links.empty:
             return
-        edges = self._model.edges()
+        edges = self._model.edges(EDGES_S)
+        whole = links is not self._links or by != self._by
         if links is not self._links:
             self._links, self._places = links, places(links, self._places)
+        self._by = by
         if self._shown is None:
             figure = topology(links, edges, by=by, places=self._places)
             figure.update_layout(title=None, margin={"l": 8, "r": 8, "t": 34, "b": 8})
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
-            self.widget.children = [self._shown.widget]
-        change = topology_update(links, edges, by=by, places=self._places)
-        change["layout"]["height"] = _height_px(len(self._places))
+            self.widget.children = [self._note, self._shown.widget]
+        if whole:
+            self._note.value = _note(_GRAPH, by, SAYS, EDGES_S)
+            change = topology_update(links, edges, by=by, places=self._places)
+            change["layout"]["height"] = _height_px(len(self._places))
+        else:
+            change = edges_update(links, edges, self._places, by=by, texts=len(links) <= _MANY or self._texts.due())
         self._shown.update(**change)
 
 
@@ -80,27 +97,28 @@ class Matrix:
     def __init__(self, model: Live, theme: str, look: Look):
         self._model, self._theme, self._look = model, theme, look
         self._shown: Shown | None = None
-        self._turn, self._many, self._by = 0, False, ""
+        self._many, self._by = False, ""
+        self._pace, self._texts = Pace(_MATRIX_S), Pace(_TEXTS_S)
+        self._note = w.HTML()
         self.widget = _pane("cmonlab-matrix")
 
     def refresh(self, by: str) -> None:
-        """Draw the pairs as they are now; many of them, every other time."""
-        self._turn += 1
-        if self._shown is not None and self._many and by == self._by and self._turn % 2:
+        """Draw the pairs as they are now; many of them, about once a second."""
+        if self._many and by == self._by and not self._pace.due():
             return
-        pairs = self._model.pairs()
+        pairs = self._model.pairs(PAIRS_S)
         if pairs.empty and self._shown is None:
             return
         names = len({*pairs["src"], *pairs["dst"]})
-        self._many, self._by = names > _MANY, by
+        self._many = names > _MANY
         if self._shown is None:
             figure = flow_matrix(pairs, by=by)
             figure.update_layout(title=None, margin={"t": 34})
             self._shown = Shown(figure, self._theme, lambda told: self._look(Selection(*told)))
-            self.widget.children = [self._shown.widget]
-        change = flow_matrix_update(pairs, by=by)
+            self.widget.children = [self._note, self._shown.widget]
+        if by != self._by:
+            self._note.value = _note(_PAIRS, by, MATRIX_SAYS, PAIRS_S)
+        self._by = by
+        change = flow_matrix_update(pairs, by=by, texts=not self._many or self._texts.due())
         change["layout"]["height"] = _height_px(names)
-        if self._turn % _TEXTS_EVERY:
-            for trace in change["data"]:
-                trace.pop("text", None)
         self._shown.update(**change)

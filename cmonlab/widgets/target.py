@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Target:
 
     def __init__(self, looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None):
         self._stack = ExitStack()
-        self.here = hasattr(looked_at, "containers") and hasattr(looked_at, "topology")
+        self.here = _is_lab(looked_at)
         if not self.here and not hasattr(looked_at, "windows"):
             raise CmonlabError(
                 f"there is no dashboard of a {type(looked_at).__name__}",
@@ -77,6 +77,15 @@ class Target:
     def close(self) -> None:
         """Leave the agent as it was; may be called twice."""
         self._stack.close()
+
+
+def _is_lab(looked_at: Any) -> bool:
+    return hasattr(looked_at, "containers") and hasattr(looked_at, "topology")
+
+
+def containers_of(looked_at: Any) -> Collection[str] | None:
+    """Return the containers that a lab has, of an agent None: all."""
+    return list(looked_at.containers) if _is_lab(looked_at) else None
 
 
 def key_of(looked_at: Any) -> Hashable:

@@ -1,14 +1,18 @@
 """The dashboard without a browser: widgets, clicks and controls, of an agent that is made up."""
 
+import json
 import subprocess
 import sys
 import threading
 
+import numpy as np
+import plotly.graph_objects as go
 import pytest
-from plotly.callbacks import Points
 
 import cmonlab as cm
 from cmonlab.errors import CmonlabError, UnknownName
+from cmonlab.widgets.figures import Shown
+from cmonlab.widgets.packed import packed
 from cmonlab.widgets.selection import Selection
 from cmonlab.widgets.strip import Strip
 from tests.crowd import RULE, CrowdClient
@@ -40,11 +44,9 @@ def dashboard(client):
         yield dashboard
 
 
-def click(figure, number, index, xs=(), ys=()):
-    """Do what a FigureWidget does for a click on a point."""
-    trace = figure.data[number]
-    trace._dispatch_on_click(Points(point_inds=[index], xs=list(xs), ys=list(ys), trace_name=trace.name,
-                                    trace_index=number), None)  # fmt: skip
+def click(figure, number, index):
+    """Do what a page does for a click on a point."""
+    figure.hear({"clicked": figure.figure["data"][number]["customdata"][index]})
 
 
 def names():
@@ -53,21 +55,20 @@ def names():
 
 def test_a_click_on_an_edge_a_container_and_a_pair(dashboard):
     graph, matrix = dashboard._graph._shown.widget, dashboard._matrix._shown.widget
-    edges = graph.data[0].customdata
+    edges = graph.figure["data"][0]["customdata"]
     at = [list(row)[1] for row in edges].index("c2")
     click(graph, 0, at)
     assert dashboard._detail.selection == Selection("edge", "c2", "host:br-crowd")
     until(lambda: "c2 → host:br-crowd" in dashboard._detail.title.value)
-    nodes = next(n for n, trace in enumerate(graph.data) if trace.name == "container")
+    nodes = next(n for n, trace in enumerate(graph.figure["data"]) if trace.get("name") == "container")
     click(graph, nodes, 1)
     assert dashboard._detail.selection == Selection("node", "c1")
-    heat = next(n for n, trace in enumerate(matrix.data) if trace.type == "heatmap")
-    click(matrix, heat, 0, xs=["c0"], ys=["c3"])
+    matrix.hear({"clicked": ["pair", "c3", "c0"]})
     assert dashboard._detail.selection == Selection("pair", "c3", "c0")
     until(lambda: "c3 → c0" in dashboard._detail.title.value)
     series, segments = dashboard._detail.series.widget, dashboard._detail.segments.widget
-    until(lambda: any(trace.visible is True and len(trace.x) > 2 for trace in series.data))
-    until(lambda: sum(0 if trace.x is None else len(trace.x) for trace in segments.data) == 7)
+    until(lambda: any(trace["visible"] is True and len(trace["x"]) > 2 for trace in series.figure["data"]))
+    until(lambda: sum(len(trace.get("x", ())) for trace in segments.figure["data"]) == 7)
 
 
 def test_drop_reasons_are_in_the_detail(dashboard, client):
@@ -84,18 +85,20 @@ def test_pause_marks_and_colours(dashboard):
     assert controls.form.rules == [RULE]  # which may be changed from there
     controls._pause.value = True
     until(lambda: any("paused" in item for _, items in dashboard._strip.groups for item in items))
-    before, frame = dashboard._graph._shown.widget.to_json(), dashboard.frames
+    graph = dashboard._graph._shown.widget
+    before, frame = packed(graph.figure, []), dashboard.frames
     until(lambda: dashboard.frames > frame + 5)
-    assert dashboard._graph._shown.widget.to_json() == before
+    assert packed(graph.figure, []) == before
     controls._pause.value = False
     controls._colors.value = "Throughput"
-    until(lambda: "Throughput" in str(dashboard._graph._shown.widget.layout.coloraxis.colorbar.title.text))
+    until(lambda: "Throughput" in graph.figure["layout"]["coloraxis"]["colorbar"]["title"]["text"])
     dashboard.look_at(Selection("pair", "c1", "c0"))
     controls._note.value = "load <begins>"
     controls._mark.click()
     assert dashboard.marks["note"].tolist() == ["load <begins>"]
-    until(lambda: len(dashboard._detail.series.widget.layout.shapes) == 1)
-    assert dashboard._detail.series.widget.layout.annotations[0].text == "load &lt;begins&gt;"
+    layout = dashboard._detail.series.widget.figure["layout"]
+    until(lambda: len(layout.get("shapes", ())) == 1)
+    assert layout["annotations"][0]["text"] == "load &lt;begins&gt;"
 
 
 def test_keys_reach_what_clicks_do(dashboard):
@@ -214,5 +217,40 @@ def test_dark_is_dark_all_over(client):
         until(lambda: dashboard._matrix._shown is not None)
         paper = cm.plot.template("dark").layout.paper_bgcolor
         shown = (dashboard._graph._shown, dashboard._matrix._shown, dashboard._detail.series)
-        assert {one.widget.layout.template.layout.paper_bgcolor for one in shown} == {paper}
+        assert {one.widget.figure["layout"]["template"]["layout"]["paper_bgcolor"] for one in shown} == {paper}
         assert f"background: {paper}" in dashboard.widget.children[0].value
+
+
+def test_arrays_go_as_bytes_and_no_number_is_one_that_json_has_not():
+    buffers = []
+    texts = np.array([["", "a"], ["", ""]], object)
+    table, names, axis = np.array([[1.0, np.nan], [np.inf, 4]]), np.array(["a", "b"], object), (float("inf"), 1.5)
+    figure = {"z": table, "x": np.arange(3), "cmin": np.float64("nan"), "text": texts, "names": names, "y": axis}
+    told = packed(figure, buffers)
+    json.dumps(told, allow_nan=False)
+    assert (told["cmin"], told["names"], told["y"]) == (None, ["a", "b"], [None, 1.5])
+    z = np.frombuffer(buffers[told["z"]["packed"]], "<f4").reshape(told["z"]["shape"])
+    assert np.array_equal(z, [[1, np.nan], [np.nan, 4]], equal_nan=True)
+    assert np.frombuffer(buffers[told["x"]["packed"]], "<f8").tolist() == [0, 1, 2]
+    assert told["text"]["texts"] == ["a"] and np.frombuffer(buffers[told["text"]["at"]["packed"]], "<i4").tolist() == [
+        1
+    ]
+
+
+def test_only_what_differs_is_sent_and_a_late_page_gets_the_whole():
+    sent = []
+    shown = Shown(go.Figure().add_scatter(x=[1], y=[1]), "light")
+    shown.widget.send = lambda content, buffers=None: sent.append(content)
+    assert shown.update([{"y": np.array([2.0]), "marker": {"size": 3}}], {"xaxis": {"range": [0, 1]}})
+    assert not shown.update([{"y": np.array([2.0]), "marker": {"size": 3}}], {"xaxis": {"range": [0, 1]}})
+    assert shown.update([{"y": np.array([2.0]), "marker": {"size": 4}}])
+    assert sent[1:] == [{"traces": [[0, {"marker.size": 4}]], "layout": {}}]
+    shown.widget.hear({"want": "whole"})
+    (trace,) = sent[2]["whole"]["data"]
+    assert trace["marker"] == {"size": 4} and sent[2]["whole"]["layout"]["xaxis"]["range"] == [0, 1]
+
+
+def test_the_function_stays_the_function():
+    import cmonlab.widgets.board
+
+    assert callable(cm.dashboard) and callable(cmonlab.widgets.dashboard)

@@ -1,10 +1,12 @@
 """The live model: what it tells of windows, and that it stays small."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cmonlab.widgets.history import History
 from cmonlab.widgets.model import Live
+from cmonlab.widgets.scope import around
 from cmonlab.widgets.selection import Selection
 from tests import crowd
 
@@ -149,3 +151,27 @@ def test_two_hundred_containers_are_one_window_of_many():
     model = live(3, count=200)
     assert len(model.topology()) >= 200
     assert len(model.pairs()) == 200 + 2 * 199 - 2
+
+
+def test_of_a_lab_only_its_containers_and_what_connects_them():
+    model = Live(containers=["c0", "c1"])
+    model.take(crowd.session(6))
+    ends = model.topology()[["a", "b"]]
+    assert set(ends.to_numpy().ravel()) == {"c0", "c1", "host:br-crowd", "host"}
+    edges = model.edges()
+    assert {*edges["src"], *edges["dst"]} <= {"c0", "c1", "host:br-crowd", "host"} and len(edges)
+    pairs = model.pairs().set_index(["src", "dst"]).index
+    assert ("c0", "c1") in pairs and ("c4", "c0") in pairs and ("c2", "c3") not in pairs
+    both = Live()
+    both.take(crowd.session(6))
+    assert 0 < model.rates()["packets"] < both.rates()["packets"]
+
+
+def test_an_overlay_is_followed_to_its_other_host_and_not_into_another_network():
+    rows = [("c0", "h0:br0", "container", "bridge", "h0", "h0"), ("h0:br0", "h0:vx", "bridge", "vxlan", "h0", "h0"),
+            ("h0:vx", "h1:vx", "vxlan", "vxlan", "h0", "h1"), ("h0", "h1", "host", "host", "h0", "h1"),
+            ("other", "h1:br0", "container", "bridge", "h1", "h1"), ("h1:vx", "h1:br0", "vxlan", "bridge", "h1", "h1"),
+            ("host", "host:br9", "host", "bridge", "host", "host"),
+            ("h1", "h1:br7", "host", "bridge", "h1", "h1")]  # fmt: skip
+    links = pd.DataFrame(rows, columns=["a", "b", "a_kind", "b_kind", "a_host", "b_host"])
+    assert around(links, ["c0", "gone"]) == {"c0", "h0:br0", "h0:vx", "h1:vx", "h1:br0", "h0", "h1"}

@@ -28,7 +28,7 @@ def marks(figure, what):
 
 
 def drawn_edges(figure):
-    """Return how many edges are drawn without a value, and in each step of the scale."""
+    """Return how many edges are drawn without traffic, without a value, and in each step of the scale."""
     return [shape.path.count("L") if shape.visible else 0 for shape in figure.layout.shapes[1:]]
 
 
@@ -56,8 +56,8 @@ def test_the_colour_of_an_edge_is_its_value_s_step_and_the_bar_has_a_unit(by, un
     edges["dropped"] = (edges["loss"] > 0) * 1
     figure = plot.topology(ONE, edges, by=by)
     assert unit in figure.layout.coloraxis.colorbar.title.text
-    silent, *steps = drawn_edges(figure)
-    assert silent == 0 and steps[0] == 1 and steps[STEPS - 1] == len(ONE) - 1
+    silent, unknown, *steps = drawn_edges(figure)
+    assert silent == unknown == 0 and steps[0] == 1 and steps[STEPS - 1] == len(ONE) - 1
     values = 10 ** np.array(figure.data[0].marker.color)
     assert values == pytest.approx([2.0] + [200.0] * (len(ONE) - 1))
 
@@ -76,7 +76,13 @@ def test_an_edge_without_traffic_is_grey_and_one_with_drops_has_a_cross():
 
 def test_no_loss_is_not_drawn_as_a_little_loss():
     figure = plot.topology(ONE, EDGES.assign(loss=0.0, dropped=0), by="loss")
-    assert drawn_edges(figure)[0] == len(ONE) and figure.layout.coloraxis.showscale is False
+    assert drawn_edges(figure)[:2] == [0, len(ONE)] and figure.layout.coloraxis.showscale is False
+
+
+def test_traffic_of_unknown_delay_is_not_told_as_none():
+    figure = plot.topology(ONE, EDGES.assign(delay_p50_ns=np.nan, delay_p99_ns=np.nan, dropped=0))
+    assert drawn_edges(figure)[:2] == [0, len(ONE)]
+    assert not any("no traffic" in text for text in figure.data[0].hovertext)
 
 
 def test_places_are_the_same_for_the_same_names_in_any_order():

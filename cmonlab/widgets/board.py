@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from .panes import Graph, Matrix
 from .readings import readings
 from .selection import Selection
 from .strip import Strip
-from .target import Target, key_of
+from .target import Target, containers_of, key_of
 
 _open: dict[Hashable, Dashboard] = {}
 _SLOWEST_HZ, _FASTEST_HZ = 0.5, 10.0
@@ -45,6 +45,8 @@ class Dashboard:
     hz : float
         Frames a second, from 0.5 to 10.
     theme : {"light", "dark"}
+    containers : collection of str, optional
+        Whose traffic is shown, and what connects them; by default those of the lab, or of an agent all of its host.
     keep_s : float
         For how long series go back.
 
@@ -67,7 +69,7 @@ class Dashboard:
 
     def __init__(
         self, looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None = None, hz: float = 4,
-        theme: str = "light", keep_s: float = 300.0,
+        theme: str = "light", containers: Collection[str] | None = None, keep_s: float = 300.0,
     ):  # fmt: skip
         if not _SLOWEST_HZ <= hz <= _FASTEST_HZ:
             raise CmonlabError(f"a dashboard cannot show {hz:g} frames a second", fix="hz is from 0.5 to 10")
@@ -79,7 +81,7 @@ class Dashboard:
         self._closing, self._wake = threading.Event(), threading.Event()
         self._doing = threading.Lock()
         self._period_s = 1 / hz
-        self.model = Live(keep_s)
+        self.model = Live(keep_s, containers=containers_of(looked_at) if containers is None else containers)
         self._target = Target(looked_at, rule)
         self.client = self._target.client
         try:
