@@ -10,6 +10,7 @@ import pytest
 from cmonlab import plot
 
 from ..unit import tables
+from .watch import visited
 
 LINKS = tables.make_topology(200)
 CLICKED = """
@@ -39,10 +40,10 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
-def graph(visit, address):
-    page = visit(address)
-    page.wait_for_selector("#graph .main-svg .points path", state="attached")
-    return page
+def graph(browser, address):
+    with visited(browser, address) as page:
+        page.wait_for_selector("#graph .main-svg .points path", state="attached")
+        yield page
 
 
 # A page each: two clicks in a row are a double click, which resets the axes.
