@@ -67,6 +67,11 @@ def _part(run: str, number: int, of: int) -> str:
 def _check(where: str, session: Session) -> None:
     if session.lost_events or session.manifest["recording"]["ended"] != "finished":
         raise SessionError(f"{where}: {session!r}", why="it is not whole", fix="record it again")
+    containers = {container["name"] for container in session.manifest["lab"]["containers"]}
+    others = set(session.journeys()[["src", "dst"]].astype(str).to_numpy().ravel()) - containers
+    if others:
+        why = f"packets of others were recorded: {', '.join(sorted(others)[:4])}"
+        raise SessionError(f"{where} is not of its lab alone", why=why, fix="record it again while they rest")
 
 
 def _public(session: Session) -> Session:

@@ -132,6 +132,10 @@ def test_recording_refuses_what_is_private_too_large_or_not_whole(tmp_path, monk
     with pytest.raises(SessionError, match="not whole"):
         record.write("made", _recipe(session), tmp_path)
     session = cm.datasets.load("loss-places")
+    session.manifest["lab"]["containers"].pop()
+    with pytest.raises(SessionError, match="packets of others"):
+        record.write("made", _recipe(session), tmp_path)
+    session = cm.datasets.load("loss-places")
     monkeypatch.setattr(record, "MOST_BYTES", 1000)
     with pytest.raises(SessionError, match="at most 1,000"):
         record.write("made", _recipe(session), tmp_path)
