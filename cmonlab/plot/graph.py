@@ -147,6 +147,7 @@ def topology_update(
 
 def edges_update(
     links: pd.DataFrame, edges: pd.DataFrame | None, places: Places, *, by: str = "delay", texts: bool = True,
+    wide: tuple[float, float] | None = None,
 ) -> dict:  # fmt: skip
     """Return what changes in a figure of `topology` while no link comes or goes: colours, crosses and hover texts.
 
@@ -158,6 +159,9 @@ def edges_update(
         Where the nodes are drawn now.
     texts : bool
         Whether hover texts change too, which are most of the work.
+    wide : (float, float), optional
+        Ends that the scale of colours has at least, as ``cmin`` and ``cmax`` of an update before: so that colours
+        keep their meaning for a while.
 
     Returns
     -------
@@ -172,6 +176,8 @@ def edges_update(
     known, ends, ways = nodes(links), _ends(links), _ways(edges)
     value = _values(ends, ways, by)
     low, high = span(value)
+    if wide is not None:
+        low, high = min(low, wide[0]), max(high, wide[1])
     axis = bar(MEANINGS[by], low, high) | {"colorscale": LOSS if by == "loss" else None}
     # Without a value there is nothing to read off a colour bar.
     axis["showscale"] = bool((value > 0).any())

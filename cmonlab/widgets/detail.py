@@ -20,7 +20,7 @@ LINES = 6
 _SPANS = {"1 min": 60.0, "5 min": 300.0}
 _MOST_SEGMENTS = 14
 _MOST_POINTS = 200  # of a line: more cost the browser more than the eye gains
-_SERIES_S, _BREAKDOWN_S = 0.45, 1.4
+_SERIES_S, _BREAKDOWN_S = 0.7, 1.9
 _ROWS = (
     ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
     ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "dtick": "D2"}),
@@ -71,13 +71,18 @@ class Detail:
         if selection is None:
             return
         if self._breakdown_pace.due():
-            self.segments.update(*_segments(self._model.breakdown(selection)))
-            self.drops.value = _drops(self._model.drops(selection))
+            segments, drops = self._model.recent(selection)
+            self.segments.update(*_segments(segments))
+            self.drops.value = _drops(drops)
         elif self._series_pace.due():
             table = self._model.series(selection)
-            table = table[table["end_ns"] > self._model.now_ns() - _SPANS[self.span.value] * 1e9]
+            span_s = _SPANS[self.span.value]
+            table = table[table["end_ns"] > self._model.now_ns() - span_s * 1e9]
             self.title.value = _title(selection, table)
-            self.series.update(*_series(_thinned(table), self._model))
+            data, layout = _series(_thinned(table), self._model)
+            # Axes that follow the data are laid out twice for each change.
+            axes = {f"xaxis{number}": {"range": [-span_s, 0.0]} for number in ("", 2, 3)}
+            self.series.update(data, layout | axes)
 
 
 def _series_figure() -> go.Figure:
@@ -91,7 +96,7 @@ def _series_figure() -> go.Figure:
             )  # fmt: skip
     for row, (_, title, axis) in enumerate(_ROWS, 1):
         figure.update_yaxes(title={"text": title, "standoff": 8}, row=row, col=1, **axis)
-    figure.update_xaxes(tickformat="~r", nticks=8)
+    figure.update_xaxes(tickformat="~r", nticks=8, automargin=False).update_yaxes(automargin=False)
     figure.update_xaxes(title_text="Time (s, 0 is the last window's end)", row=len(_ROWS), col=1)
     figure.update_layout(
         height=400, margin={"l": 76, "r": 14, "t": 30, "b": 44}, hovermode="x unified", uirevision="kept",

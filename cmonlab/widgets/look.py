@@ -37,7 +37,7 @@ _SHEET = """
 .cmonlab-frame { margin-left: auto; color: QUIET; font-size: 11px; font-variant-numeric: tabular-nums; }
 .cmonlab-message { min-height: 1.2em; } .cmonlab-message pre { margin: 0; white-space: pre-wrap; font: inherit; }
 .cmonlab-error { border-left: 3px solid WARNING; padding-left: 8px; }
-.cmonlab-note { color: QUIET; margin: 4px 0; }
+.cmonlab-note { color: QUIET; margin: 4px 0; line-height: 1.4; }
 .cmonlab-table { border-collapse: collapse; font-size: 12px; } .cmonlab-table caption { text-align: left;
   color: QUIET; }
 .cmonlab-table :is(td, th) { padding: 2px 10px 2px 0; text-align: left; border-bottom: 1px solid LINE; }

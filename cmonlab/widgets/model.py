@@ -201,22 +201,22 @@ class Live:
             last, windows, topology = self._last, list(self._cells), self.topology()
         if last is None or not windows:
             return None
-        names = last._facts.names
-        parts = [(cells, selection.cells(cells, names, topology)) for *_, cells in windows]
+        chosen = selection.chooser(last._facts.names, topology)
+        parts = [(cells, chosen(cells)) for *_, cells in windows]
         joined = {name: np.concatenate([cells[name][rows] for cells, rows in parts]) for name in parts[0][0]}
         joined["start_ns"] = np.full(len(joined["start_ns"]), windows[0][0])
         joined["end_ns"] = np.full(len(joined["end_ns"]), windows[-1][1])
         return Session(store.empty_columns(), last.manifest, joined)
 
-    def breakdown(self, selection: Selection) -> pd.DataFrame:
-        """Return where the time went in the last seconds: columns of ``schema.describe("segments")``."""
-        session = self._session(selection)
-        return recent.no_segments() if session is None else session.segments()
+    def recent(self, selection: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return where the time went in the last seconds, and what the network dropped.
 
-    def drops(self, selection: Selection) -> pd.DataFrame:
-        """Return what the network dropped in the last seconds: columns of ``schema.describe("drop_counts")``."""
+        Columns of ``schema.describe("segments")`` and ``schema.describe("drop_counts")``.
+        """
         session = self._session(selection)
-        return recent.no_drops() if session is None else session.drop_counts()
+        if session is None:
+            return recent.no_segments(), recent.no_drops()
+        return session.segments(), session.drop_counts()
 
     def rates(self, over_s: float = 1.0) -> dict[str, float]:
         """Return packets, hops, bytes and dropped packets a second, of the last second; zero when nothing comes."""

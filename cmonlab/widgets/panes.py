@@ -17,6 +17,7 @@ from .selection import Selection
 _MANY = 40  # names at an axis
 # Of many containers, the matrix and the texts that hovering shows are most of the work, and are read at leisure.
 _MATRIX_S, _TEXTS_S = 0.9, 1.9
+_SCALE_S = 15.0  # for which a scale of colours does not get narrower
 EDGES_S, PAIRS_S = 2.0, 5.0
 Look = Callable[[Selection], None]
 _WAIT = "<p class='cmonlab-note'><b>No packet yet</b>: {why}</p>"
@@ -56,7 +57,8 @@ class Graph:
         self._shown: Shown | None = None
         self._places: dict = {}
         self._links, self._by = None, ""
-        self._texts = Pace(_TEXTS_S)
+        self._texts, self._scale = Pace(_TEXTS_S), Pace(_SCALE_S)
+        self._wide: tuple[float, float] | None = None
         self._note = w.HTML()
         self.widget = _pane("cmonlab-topology")
         self.widget.children = [w.HTML(_WAIT.format(why=_QUIET))]
@@ -81,7 +83,11 @@ class Graph:
             change = topology_update(links, edges, by=by, places=self._places)
             change["layout"]["height"] = _height_px(len(self._places))
         else:
-            change = edges_update(links, edges, self._places, by=by, texts=len(links) <= _MANY or self._texts.due())
+            texts = len(links) <= _MANY or self._texts.due()
+            wide = None if self._scale.due() else self._wide
+            change = edges_update(links, edges, self._places, by=by, texts=texts, wide=wide)
+        axis = change["layout"]["coloraxis"]
+        self._wide = (axis["cmin"], axis["cmax"]) if axis["showscale"] else None
         self._shown.update(**change)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,22 +32,20 @@ class Selection:
     def __str__(self) -> str:
         return {"pair": f"{self.a} → {self.b}", "edge": f"{self.a} — {self.b}", "node": self.a}[self.kind]
 
-    def cells(self, cells: Mapping[str, np.ndarray], names: Names, topology: pd.DataFrame) -> np.ndarray:
-        """Mark the cells that are about it, shape (cells,).
+    def chooser(self, names: Names, topology: pd.DataFrame) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+        """Return what marks the cells that are about it: of columns of `cmonlab.cells` it makes shape (cells,).
 
         Parameters
         ----------
-        cells : mapping of str to numpy.ndarray
-            Columns of `cmonlab.cells`.
         names : Names
         topology : pandas.DataFrame
             As `cmonlab.Session.topology` returns it.
         """
         if self.kind == "pair":
-            return np.isin(cells["saddr"], _addresses(self.a, names)) & np.isin(
-                cells["daddr"], _addresses(self.b, names)
-            )
-        return np.isin(device(cells), _devices(self, names, topology))
+            src, dst = _addresses(self.a, names), _addresses(self.b, names)
+            return lambda cells: np.isin(cells["saddr"], src) & np.isin(cells["daddr"], dst)
+        devices = _devices(self, names, topology)
+        return lambda cells: np.isin(device(cells), devices)
 
 
 def _addresses(name: str, names: Names) -> list[int]:

@@ -48,7 +48,7 @@ def test_it_shows_what_passes(lab, traffic):
         edges = model.edges()
         assert {"c0", "c1"} <= {*edges["src"], *edges["dst"]}
         assert (edges["packets"] > 0).any()
-        breakdown = model.breakdown(pair)
+        breakdown = model.recent(pair)[0]
         assert len(breakdown) > 3 and (breakdown["mean_ns"] > 0).any()
         assert dashboard.frames > 2
     assert wait_for(lambda: ours() <= threads, 10), ours() - threads

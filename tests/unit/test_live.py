@@ -78,15 +78,15 @@ def test_a_time_without_packets_is_a_window_of_none():
 
 def test_breakdown_and_drops_of_a_selection():
     model = live(dropped=5)
-    told = model.breakdown(Selection("pair", "c1", "c0"))
+    told = model.recent(Selection("pair", "c1", "c0"))[0]
     assert told["direction"].unique().tolist() == ["c1 → c0"]
     assert len(told) == 7 and told["n"].eq(8 * 20).all()  # segments of the way, and all of two seconds
-    drops = model.drops(Selection("pair", "c1", "c0"))
+    drops = model.recent(Selection("pair", "c1", "c0"))[1]
     assert drops["packets"].sum() == 8 * 5 and drops["reason"].unique().tolist() == ["NOT_SPECIFIED"]
-    assert model.drops(Selection("pair", "c2", "c3")).empty
-    edge = model.breakdown(Selection("edge", "c1", "host:br-crowd"))
+    assert model.recent(Selection("pair", "c2", "c3"))[1].empty
+    edge = model.recent(Selection("edge", "c1", "host:br-crowd"))[0]
     assert len(edge) and edge["segment"].str.contains("c1:eth0|veth1 ").all()
-    assert not model.breakdown(Selection("node", "c1")).empty
+    assert not model.recent(Selection("node", "c1"))[0].empty
 
 
 def test_rules_are_shown_one_at_a_time():
@@ -143,7 +143,7 @@ def test_before_the_first_window():
     model = Live()
     assert model.topology().empty and model.edges().empty and model.pairs().empty
     nothing = Selection("pair", "a", "b")
-    assert model.series(nothing).empty and model.breakdown(nothing).empty and model.drops(nothing).empty
+    assert model.series(nothing).empty and model.recent(nothing)[0].empty and model.recent(nothing)[1].empty
     assert set(model.rates().values()) == {0.0} and model.idle_s == float("inf")
 
 
