@@ -174,17 +174,28 @@ def _stop_if_unused(place: Place, tell: Notify) -> list[str]:
         return []
     else:
         tell("stopping the Docker engine")
-        removed = []
-        client = place.connect()
-        if client is not None:
-            try:
-                removed = clean(client)
-            finally:
-                client.close()
+        try:
+            removed = _clean_own(place)
+        except DockerError:
+            # An engine may take a network for busy whose containers are gone; that it forgets when it starts again.
+            dockerd.stop(pid, place)
+            dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
+            pid, removed = dockerd.running(place) or pid, _clean_own(place)
         dockerd.stop(pid, place)
         return [*removed, f"engine {place.socket}"]
     finally:
         os.close(users)
+
+
+def _clean_own(place: Place, all: bool = False) -> list[str]:
+    """Remove what crashed runs left in our engine, if it answers."""
+    client = place.connect()
+    if client is None:
+        return []
+    try:
+        return clean(client, all)
+    finally:
+        client.close()
 
 
 def clean_host(all: bool = False, notify: Notify | None = None, place: Place = HERE) -> list[str]:
@@ -214,12 +225,17 @@ def clean_host(all: bool = False, notify: Notify | None = None, place: Place = H
         An engine refused, or this user may not look for ours.
     """
     removed: list[str] = []
-    for client in (connect(), place.connect()):
-        if client is not None:
-            try:
-                removed += clean(client, all)
-            finally:
-                client.close()
+    client = connect()
+    if client is not None:
+        try:
+            removed += clean(client, all)
+        finally:
+            client.close()
+    refused = None
+    try:
+        removed += _clean_own(place, all)
+    except DockerError as error:
+        refused = error
     if not place.run.is_dir():
         return removed
     if not os.access(place.run, os.R_OK | os.W_OK | os.X_OK):
@@ -229,4 +245,7 @@ def clean_host(all: bool = False, notify: Notify | None = None, place: Place = H
         if dockerd.left_behind(place):
             tell("starting a Docker engine to clean up after one that died")
             dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
-        return removed + _stop_if_unused(place, tell)
+        removed += _stop_if_unused(place, tell)
+        if refused and dockerd.running(place) is not None:  # in use, so it was not started again
+            raise refused
+        return removed
