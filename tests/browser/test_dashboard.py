@@ -56,8 +56,8 @@ def test_a_click_on_an_edge_drills_down(page):
     last = sorted(value for value in into["y"][-8:] if value)
     assert last[len(last) // 2] / 1e6 == pytest.approx(SENT_MBPS, rel=0.25)
     assert into["x"] == sorted(into["x"])
-    _, segments = lines(page)
-    assert segments and all(value > 0 for value in segments[0]["x"])
+    segments = wait_until(lambda: lines(page)[1], 20, "its breakdown, which is drawn less often")
+    assert all(value > 0 for value in segments[0]["x"])
 
 
 def test_a_click_on_a_pair_drills_down(page):
