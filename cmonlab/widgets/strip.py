@@ -12,52 +12,10 @@ from collections.abc import Sequence
 import anywidget
 import traitlets
 
-from .bundle import LISTENING
+from .script import script
 
 _AHEAD = 2  # frames that may be under way to a browser
 _RETRY_S = 2.0  # after which one is sent to a browser that said nothing
-
-_ESM = (
-    LISTENING
-    + """
-async function render({ model, el }) {
-  el.classList.add("cmonlab-strip");
-  el.setAttribute("role", "status");
-  const made = (tag, name, text) => {
-    const node = document.createElement(tag);
-    node.className = name;
-    node.textContent = text ?? "";
-    return node;
-  };
-  const draw = ({ groups, frame }) => {
-    el.dataset.frame = frame;
-    el.replaceChildren(...groups.map(([title, items]) => {
-      const group = made("div", "cmonlab-group");
-      group.append(made("span", "cmonlab-group-title", title), ...items.map(([name, value, tone, hint]) => {
-        const item = made("span", "cmonlab-item" + (tone ? " cmonlab-" + tone : ""));
-        item.title = hint;
-        item.dataset.name = name;
-        item.append(made("span", "cmonlab-label", name), made("span", "cmonlab-value", value));
-        return item;
-      }));
-      return group;
-    }), made("span", "cmonlab-frame", "frame " + frame));
-  };
-  const follow = (message) => {
-    draw(message);
-    // A page that is busy with what came before gets here late. One that is hidden does not paint, so no
-    // animation frame is waited for.
-    setTimeout(() => model.send({ seen: message.frame }), 0);
-  };
-  draw({ groups: [], frame: 0 });
-  await listening(model);
-  model.on("msg:custom", follow);
-  model.send({ seen: -1 });
-  return () => model.off("msg:custom", follow);
-}
-export default { render };
-"""
-)
 
 Item = tuple[str, str, str, str]
 
@@ -77,7 +35,7 @@ class Strip(anywidget.AnyWidget):
         Frames that were not sent, because the browser was busy.
     """
 
-    _esm = _ESM
+    _esm = script("listening", "strip")
     me = traitlets.Unicode().tag(sync=True)
 
     def __init__(self) -> None:

@@ -1,0 +1,4 @@
+export default {
+  initialize({ model }) { shared().bring(model.get("code")); },
+  render() {},
+};
