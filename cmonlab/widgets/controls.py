@@ -89,10 +89,15 @@ class Controls:
         own = self._dashboard.own_rules
         options = [(f"{name} (this dashboard's)" if name in own else name, name) for name in aggregating]
         options = options or [("no rule of mode aggregate", "")]
-        if tuple(options) != tuple(self._rule.options):
-            chosen = self._model.rule if self._model.rule in aggregating else options[0][1]
-            self._rule.options = options
-            self._rule.value = chosen
+        self._model.choose(options[0][1], unless=aggregating)
+        before, chosen = self._rule.value, self._model.rule
+        if tuple(options) != tuple(self._rule.options) or chosen != before:
+            # New options choose the first one for a moment, and another rule makes the model forget.
+            self._rule.unobserve(self._choose, "value")
+            self._rule.options, self._rule.value = options, chosen if chosen in aggregating else options[0][1]
+            self._rule.observe(self._choose, "value")
+            if chosen != before and chosen in self._rules:
+                self.form.show(self._rules[chosen])
         self._offer()
 
     def _offer(self) -> None:

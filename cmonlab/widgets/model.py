@@ -144,10 +144,10 @@ class Live:
         ):
             self._cells_bytes -= _nbytes(self._cells.popleft()[2])
 
-    def choose(self, rule: str) -> None:
-        """Show another rule from now on; what was kept of the one before is forgotten."""
+    def choose(self, rule: str, unless: Collection[str] = ()) -> None:
+        """Show another rule from now on, unless one of these is shown; what was kept of the one before is forgotten."""
         with self._lock:
-            if rule == self.rule:
+            if rule == self.rule or self.rule in unless:
                 return
             self.rule = rule
             for kept in (self.edges_kept, self.pairs_kept, self.sums):
