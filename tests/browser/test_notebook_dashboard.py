@@ -1,0 +1,50 @@
+"""The dashboard at the end of a notebook's cell: it goes on, can be clicked into, and the cell can be run again."""
+
+import pytest
+
+from .board import click, detail, frame, ready
+from .lab import errors, run_all
+from .servers import wait_until, write_notebook
+from .watch import complaints, visited
+
+SHOW = (
+    "import cmonlab as cm\nfrom tests.crowd import CrowdClient\n\n"
+    "client = globals().get('client') or CrowdClient(6)\n"
+    "dashboard = cm.dashboard(client)\n"
+    "dashboard"
+)
+
+
+@pytest.fixture(scope="module")
+def page(jupyterlab, browser):
+    path = write_notebook(jupyterlab.directory / "dashboard.ipynb", SHOW)
+    with visited(browser, jupyterlab.notebook(path.name)) as page:
+        run_all(page)
+        yield ready(page)
+
+
+def _goes_on(page) -> None:
+    before = frame(page)
+    wait_until(lambda: frame(page) >= before + 5, 30, "frames are drawn")
+
+
+def test_it_goes_on_below_its_cell(page):
+    assert errors(page) == []
+    _goes_on(page)
+    assert complaints(page) == []
+
+
+def test_a_click_drills_down(page):
+    click(page, "topology", "edge", "c3", "host:br-")
+    wait_until(lambda: "c3 — host:br-" in detail(page), 20, "the pane is about the edge")
+
+
+def test_the_cell_runs_again_and_one_dashboard_is_left(page):
+    run_all(page)
+    untouched = page.locator(".cmonlab-detail", has_text="choose an edge")
+    wait_until(lambda: untouched.count() == 1, 60, "another one than that which was clicked into")
+    ready(page)
+    assert errors(page) == []
+    assert page.locator(".cmonlab-dashboard").count() == 1
+    _goes_on(page)
+    assert complaints(page) == []
