@@ -193,6 +193,8 @@ def _axes(names: list[str], labels: np.ndarray) -> dict:
     # Some forty have room side by side; of more, every fifth or tenth is easier to count from.
     every = 1 if len(labels) <= 2 * _MOST_LABELS else 5 * math.ceil(len(labels) / _MOST_LABELS / 5)
     texts = [plain(short(name, _LABEL)) for name in names[::every]]
-    shown = {"type": "category", "tickvals": labels[::every], "ticktext": texts}
+    # Without texts of their own more names may be left out on paper (`plot.physical`).
+    own = texts if texts != list(labels[::every]) else None
+    shown = {"type": "category", "tickvals": labels[::every], "ticktext": own}
     low, high = -0.5, len(labels) - 0.5
     return {"xaxis": {**shown, "range": [low, high]}, "yaxis": {**shown, "range": [high, low]}}
