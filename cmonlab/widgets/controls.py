@@ -89,7 +89,8 @@ class Controls:
         own = self._dashboard.own_rules
         options = [(f"{name} (this dashboard's)" if name in own else name, name) for name in aggregating]
         options = options or [("no rule of mode aggregate", "")]
-        self._model.choose(options[0][1], unless=aggregating)
+        # A rule of the dashboard's own may be younger than the list.
+        self._model.choose(options[0][1], unless={*aggregating, *own})
         before, chosen = self._rule.value, self._model.rule
         if tuple(options) != tuple(self._rule.options) or chosen != before:
             # New options choose the first one for a moment, and another rule makes the model forget.
