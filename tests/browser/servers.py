@@ -108,10 +108,10 @@ class JupyterLab(Server):
         super().__init__(argv, path / "lab.log", self.directory, env)
         file = path / "runtime" / f"jpserver-{self.process.pid}.json"
         told = self.wait_for(lambda: _json(file), "JupyterLab")
-        self.url = f"http://127.0.0.1:{told['port']}/lab/tree/{{}}?token={token}"
+        self.url = f"http://127.0.0.1:{told['port']}/lab/tree/{{}}?token={token}&reset"
 
     def notebook(self, name: str) -> str:
-        """Return the address at which a notebook is opened."""
+        """Return the address at which a notebook is opened, and nothing that was open before."""
         return self.url.format(name)
 
 
