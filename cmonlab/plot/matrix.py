@@ -55,10 +55,7 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
     UnknownName
         A column is missing, or colours cannot mean that.
     """
-    if by not in MEANINGS:
-        raise UnknownName("meaning of colours", by, MEANINGS)
-    need(table, COLUMNS)
-    pairs = summed(table)
+    pairs = _checked(table, by)
     if pairs.empty:
         return empty(TITLE, "No packet was sent or received, so no pair is known.", caption)
     names = sorted({*pairs["src"], *pairs["dst"]}, key=natural)
@@ -96,10 +93,7 @@ def flow_matrix_update(
     UnknownName
         A column is missing, or colours cannot mean that.
     """
-    if by not in MEANINGS:
-        raise UnknownName("meaning of colours", by, MEANINGS)
-    need(table, COLUMNS)
-    pairs = summed(table)
+    pairs = _checked(table, by)
     return _update(pairs, names or sorted({*pairs["src"], *pairs["dst"]}, key=natural), by, texts)
 
 
@@ -114,6 +108,14 @@ def _blank() -> go.Figure:
     figure.add_scatter(mode="markers", hoverinfo="skip", showlegend=False,
                        marker={"symbol": "x", "color": WARNING, "line": {"color": "white", "width": 0.5}})  # fmt: skip
     return figure
+
+
+def _checked(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return a table's rows, one a pair, if it and what colours mean can be drawn."""
+    if by not in MEANINGS:
+        raise UnknownName("meaning of colours", by, MEANINGS)
+    need(table, COLUMNS)
+    return summed(table)
 
 
 def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) -> dict:

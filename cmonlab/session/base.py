@@ -16,19 +16,7 @@ from ..facts import Facts
 
 
 class Base:
-    """One run's events and manifest.
-
-    Parameters
-    ----------
-    columns : mapping of str to numpy.ndarray
-        The stored columns of the events, in order of time.
-    manifest : mapping
-        Provenance, names and the ledger, as in ``manifest.json``.
-    cells : mapping of str to numpy.ndarray, optional
-        What aggregate rules counted: the columns of ``cmonlab.cells``.
-    notes : mapping of str to numpy.ndarray, optional
-        What custom points took down: the columns of ``cmonlab.extras``.
-    """
+    """What a session is made from; see `Session` for the parameters."""
 
     def __init__(
         self, columns: Mapping[str, np.ndarray], manifest: Mapping,
