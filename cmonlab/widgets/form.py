@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class RuleForm:
     def __init__(self, on_apply: Callable[[list[Rule]], object] | None = None):
         self._on_apply = on_apply
         self._drafts, self._at, self._busy = [drafts.empty()], 0, False
+        self._turn = threading.RLock()  # a dashboard's view shows rules from a thread of its own
         self.error: RuleError | None = None
         self.fields = _fields()
         self.yaml = w.Textarea(continuous_update=False, layout=w.Layout(width="100%", height="16em"))
@@ -101,9 +103,10 @@ class RuleForm:
         """Show rules, the one of this name in the fields."""
         rules = [rules] if isinstance(rules, Rule) else list(rules)
         names = [rule.name for rule in rules]
-        self._drafts = [drafts.of_rule(rule) for rule in rules]
-        self._at = names.index(chosen) if chosen in names else 0
-        self._show()
+        with self._turn:
+            self._drafts = [drafts.of_rule(rule) for rule in rules]
+            self._at = names.index(chosen) if chosen in names else 0
+            self._show()
 
     def load(self, path: str | Path) -> str:
         """Show the rules of a file.
@@ -148,9 +151,10 @@ class RuleForm:
     # ---- edits ---------------------------------------------------------------------
 
     def _edited(self, name: str, value: Any) -> None:
-        if not self._busy:
-            self._drafts[self._at][name] = value
-            self._show()
+        with self._turn:
+            if not self._busy:
+                self._drafts[self._at][name] = value
+                self._show()
 
     def _typed(self, text: str) -> None:
         """Take over what was typed as YAML; what is wrong stays to be mended."""
