@@ -14,6 +14,9 @@ Tell = Callable[[str, float], None]
 #: None: a bar where somebody looks on; False: none; a callable: that one.
 Progress = Tell | Literal[False] | None
 
+#: The phrase to tell when work was broken off, but has something to hand back.
+INTERRUPTED = "interrupted"
+
 _EVERY_S = 0.2
 _CELLS = 24
 
@@ -98,7 +101,7 @@ def _in_notebook(title: str) -> Iterator[Tell]:
     ended = "stopped"
     try:
         yield tell
-        ended = "done"
+        ended = INTERRUPTED if clock.phrase == INTERRUPTED else "done"
     finally:
         handle.update({"text/plain": f"{title}: {ended} after {seconds(clock.elapsed())}"}, raw=True)
 
@@ -109,12 +112,13 @@ class _Clock:
     def __init__(self):
         self._began = self._shown = time.monotonic()
         self._first = True
+        self.phrase = ""
 
     def elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def due(self, _phrase: str, fraction: float) -> bool:
-        now = time.monotonic()
+    def due(self, phrase: str, fraction: float) -> bool:
+        now, self.phrase = time.monotonic(), phrase
         if not self._first and now - self._shown < _EVERY_S and fraction < 1:
             return False
         self._first, self._shown = False, now

@@ -14,7 +14,7 @@ import numpy as np
 from . import cells, extras, provenance, store
 from .errors import NotTraceable, RuleError, UnknownName, WorkloadError
 from .interrupt import interruptible, uninterrupted
-from .progress import Progress, Tell, shown
+from .progress import INTERRUPTED, Progress, Tell, shown
 from .session import Session
 
 if TYPE_CHECKING:
@@ -289,6 +289,7 @@ def record(
             # Ctrl-C came after the workload: there is a session to hand back, so it is told there.
             pending.clear()
             session.manifest["recording"]["ended"] = "interrupted"
+            say(INTERRUPTED, 1.0)
     return session
 
 
@@ -316,6 +317,7 @@ def _run(capture: Capture, workload, lab, duration_s: float, say: Tell) -> Sessi
             capture.settle()
     except KeyboardInterrupt:
         ended = "interrupted"
+        say(INTERRUPTED, 1.0)
     except Exception as error:
         told = getattr(error, "what", None) or f"{type(error).__name__}: {error}"
         with suppress(Exception):  # the workload's error is the one to tell

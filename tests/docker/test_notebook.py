@@ -91,7 +91,7 @@ def test_an_interrupted_cell_leaves_nothing_and_runs_again(kernel, client):
     kernel.manager.interrupt_kernel()
     shown = kernel.shown(request, lambda m: m["content"].get("execution_state") == "idle")
     assert not [m for m in shown if m["msg_type"] == "error"]
-    assert looks(shown)[-1].startswith("sockperf-udp: done after")
+    assert looks(shown)[-1].startswith("sockperf-udp: interrupted after")
     assert kernel.value("session.manifest['recording']['ended']") == "interrupted"
     assert wait_for(lambda: not left()) and not programs(pid)
     shown = kernel.run(CELL.format(seconds=1))

@@ -78,6 +78,11 @@ def test_a_notebook_gets_a_bar_and_keeps_a_line(monkeypatch):
     assert "&lt;b&gt;title" in half["text/html"] and "events &amp; more" in half["text/html"]
     assert 'value="0.500"' in half["text/html"] and "100%" in whole["text/plain"]
     assert last == {"text/plain": "<b>title: stopped after 0 s"}
+    for phrases, ended in (([], "done"), (["5 events"], "done"), (["5 events", progress.INTERRUPTED], "interrupted")):
+        with shown(None, "title") as tell:
+            for phrase in phrases:
+                tell(phrase, 0.1)
+        assert seen[-1] == {"text/plain": f"title: {ended} after 0 s"}
 
 
 def test_the_time_left_follows_from_what_is_done(monkeypatch):
