@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .analysis.overhead import on_the_way
 from .plot.text import digits, duration
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Circumstances:
         Columns of ``schema.TABLES["overhead"]``.
     clock_step_ns : float
         The clock's resolution. Sessions have one clock, so nothing else makes an error of it.
+    on_the_way_ns : dict of str to float
+        By direction, for how long the observer's programs run while a packet is on its way; empty where unknown.
     """
 
     alike: dict[str, str]
@@ -50,6 +53,7 @@ class Circumstances:
     ended: str
     overhead: pd.DataFrame
     clock_step_ns: float
+    on_the_way_ns: Mapping[str, float]
 
     @classmethod
     def of(cls, session: Session) -> Circumstances:
@@ -66,8 +70,16 @@ class Circumstances:
                 "workload": f"{workload.get('name', 'none')} {_parameters(workload)}".strip(),
             },
             session.lost_events, session.blind_ns, told["recording"]["ended"], session.overhead(),
-            _STEP_NS.get(host.get("clocksource"), 1.0),
+            _STEP_NS.get(host.get("clocksource"), 1.0), _on_the_way(session),
         )  # fmt: skip
+
+
+def _on_the_way(session: Session) -> dict[str, float]:
+    times, points = session.program_times(), session._facts.points
+    if times["observer"].nunique() != 1:
+        return {}
+    program_ns = {points[row.point]: row.mean_ns for row in times.itertuples() if row.point in points}
+    return on_the_way(session._columns["point"], session._found, session._ends, program_ns)
 
 
 def _parameters(workload: Mapping[str, Any]) -> str:
@@ -151,19 +163,30 @@ def clock_error(metric: str, unit: str, runs: Sequence[Circumstances]) -> float:
     return max(step, _SRTT_STEP_NS) if metric in ("rtt", "srtt") else step
 
 
-def observer(
-    metric: str, unit: str, statistic: str, value: float, side: Sequence[Circumstances], base: Sequence[Circumstances]
-) -> float:
+def observer(metric: str, row, side: Sequence[Circumstances], base: Sequence[Circumstances]) -> float:
     """Return the difference that the observers alone may make, in the unit of the metric; NaN where not known.
+
+    Parameters
+    ----------
+    metric : str
+    row : namedtuple
+        Of the table ``compared``, without its verdict.
+    side, base : sequence of Circumstances
+        An entry a run.
 
     Notes
     -----
-    Observers that look alike (same rules, points and sample) cost alike, so of their cost only the difference remains;
-    where they do not, or one side was not measured, the greatest cost that was measured counts: the upper end of its
-    interval. The overhead is that of the workload's own delays, of a round trip mostly, so it bounds that of a
-    one-way delay and of a segment.
+    Of what is measured from point to point, the programs' own time is known: what they run longer on one side's way
+    than on the other's is in a difference of one-way delays, and in one of segments no more than all that they run.
+
+    Else the workload's rounds tell. Observers that look alike (same rules, points and sample) cost alike, so of their
+    cost only the difference remains; where they do not, or one side was not measured, the greatest cost that was
+    measured counts: the upper end of its interval. The overhead is that of the workload's own delays, of a round trip
+    mostly, so it bounds that of a one-way delay and of a segment.
     """
-    found = [_cost(metric, unit, statistic, value, runs) for runs in (side, base)]
+    if (ran := _ran(metric, row.direction, side, base)) is not None:
+        return max(ran) if metric == "segment" else abs(ran[0] - ran[1])
+    found = [_cost(metric, row.unit, row.statistic, row.baseline_value, runs) for runs in (side, base)]
     known = [cost for cost in found if cost is not None]
     if not known:
         return math.nan
@@ -173,6 +196,20 @@ def observer(
     if len(known) == 2 and alike:
         return abs(known[0][0] - known[1][0])
     return max(upper for _, upper in known)
+
+
+def _ran(
+    metric: str, direction: str, side: Sequence[Circumstances], base: Sequence[Circumstances]
+) -> tuple[float, float] | None:
+    """Return for how long programs run on both sides' ways; None where that is not known, or says nothing of this."""
+    if metric not in ("one_way_delay", "segment"):
+        return None
+    told = [[run.on_the_way_ns for run in runs if run.on_the_way_ns] for runs in (side, base)]
+    if not all(told):
+        return None
+    # Where the sides' containers have other names, the baseline has no such direction.
+    means = [[run.get(direction, np.mean(list(run.values()))) for run in runs] for runs in told]
+    return float(np.mean(means[0])), float(np.mean(means[1]))
 
 
 def _cost(
@@ -207,7 +244,7 @@ def _rank(metric: str, statistic: str) -> float:
     return {"90": 90.0, "99": 99.0, "999": 99.9}.get(word, 50.0)
 
 
-def of_differences(rows: pd.DataFrame, sides: Sides) -> list[str]:
+def of_differences(metric: str, rows: pd.DataFrame, sides: Sides) -> list[str]:
     """Return warnings about single differences; `rows` is the table ``compared``, verdicts included."""
     told = []
     for row in rows.itertuples():
@@ -216,14 +253,16 @@ def of_differences(rows: pd.DataFrame, sides: Sides) -> list[str]:
         if row.verdict == "below clock error":
             told.append(f"{where}: the difference, {size}, is below the clock error, {duration(row.clock_error)}")
         if row.verdict == "below observer overhead":
-            why = _why(sides[row.name], sides[row.baseline])
+            why = _why(metric, row.direction, sides[row.name], sides[row.baseline])
             limit = told_size(row.overhead, row.unit)
             told.append(f"{where}: the difference, {size}, is below the observer overhead, {limit}: {why}")
         told += _few_beyond(row, where) + _none_dropped(row, where)
     return told
 
 
-def _why(side: Sequence[Circumstances], base: Sequence[Circumstances]) -> str:
+def _why(metric: str, direction: str, side: Sequence[Circumstances], base: Sequence[Circumstances]) -> str:
+    if _ran(metric, direction, side, base) is not None:
+        return f"its programs run so {'long' if metric == 'segment' else 'much longer'} on one side's way"
     measured = [any(len(run.overhead) for run in runs) for runs in (side, base)]
     if not all(measured):
         return "it was measured on one side only, so its upper end counts"

@@ -202,10 +202,7 @@ class Comparison:
             for row in rows.itertuples()
         ]
         rows["overhead"] = [
-            caveats.observer(
-                self.metric, row.unit, row.statistic, row.baseline_value, told[row.name], told[row.baseline]
-            )
-            for row in rows.itertuples()
+            caveats.observer(self.metric, row, told[row.name], told[row.baseline]) for row in rows.itertuples()
         ]
         rows["verdict"] = judged(rows)
         return _joined("compared", [rows])
@@ -213,7 +210,8 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """What stands against believing the differences, a sentence each."""
-        return caveats.of_recordings(self.circumstances) + caveats.of_differences(self.table(), self.circumstances)
+        told = self.circumstances
+        return caveats.of_recordings(told) + caveats.of_differences(self.metric, self.table(), told)
 
     @property
     def caption(self) -> str:

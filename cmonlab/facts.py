@@ -88,6 +88,11 @@ class Facts:
         told = self._manifest.get("overhead") or {"samples": {}, "units": {}}
         return _overhead.table(told["samples"], told["units"])
 
+    @cached_property
+    def program_times(self) -> pd.DataFrame:
+        """Time of the observer's programs, where measured; columns of ``schema.TABLES["program_times"]``."""
+        return _overhead.program_times((self._manifest.get("overhead") or {}).get("programs", {}))
+
     def rules(self) -> pd.DataFrame:
         """Return one row a rule; columns of ``schema.TABLES["rules"]``."""
         rows = []

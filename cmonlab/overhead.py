@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .probe import Probe
+    from .recording import Capture
     from .rules import Rule
 
 #: A context manager that looks on while its block runs; it yields the ids of the processes that do so beside this
@@ -54,6 +55,9 @@ class Overhead:
         Metric → unit.
     samples : dict of str to dict of str to list of float
         Observer, ``"untraced"`` among them → metric → one sample a round.
+    programs : dict of str to dict of str to (float, int)
+        Observer → point → mean time of a run of its program (ns), and runs, of observers that have programs; from a
+        run of the workload that is not among the rounds, as counting the time takes some itself.
     """
 
     workload: dict
@@ -62,11 +66,12 @@ class Overhead:
     order: list[list[str]]
     units: dict[str, str]
     samples: dict[str, dict[str, list[float]]]
+    programs: dict[str, dict[str, tuple[float, int]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, told: Mapping) -> Overhead:
         """Return what `describe` described."""
-        return cls(**{name: told[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: told[name] for name in cls.__dataclass_fields__ if name in told})
 
     def table(self) -> pd.DataFrame:
         """Return what each observer changed; columns of ``schema.describe("overhead")``."""
@@ -78,8 +83,9 @@ class Overhead:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"table": rows}
 
 
-def traced(rules: Sequence[Rule], containers: Callable[[], Sequence] = tuple, probes: Sequence[Probe] = ()) -> Observer:
-    """Return the observer that cmonlab is: the capture of a recording, with these rules.
+@dataclass(frozen=True)
+class Traced:
+    """The observer that cmonlab is: the capture of a recording, with these rules.
 
     Parameters
     ----------
@@ -90,15 +96,29 @@ def traced(rules: Sequence[Rule], containers: Callable[[], Sequence] = tuple, pr
     probes : sequence of Probe, optional
         Custom points.
     """
-    from .recording import Capture
+
+    rules: Sequence[Rule]
+    containers: Callable[[], Sequence] = tuple
+    probes: Sequence[Probe] = ()
 
     @contextmanager
-    def look():
-        with Capture(rules, list, containers, probes=probes) as capture:
-            yield
+    def _capture(self) -> Iterator[Capture]:
+        from .recording import Capture
+
+        with Capture(self.rules, list, self.containers, probes=self.probes) as capture:
+            yield capture
             capture.check()
 
-    return look
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._capture():
+            yield
+
+    @contextmanager
+    def weighed(self) -> Iterator[dict[str, tuple[float, int]]]:
+        """Look on and count how long the programs run; see `cmonlab.kernel.meter.weighed`."""
+        with self._capture() as capture, capture.weighed() as programs:
+            yield programs
 
 
 def measure(
@@ -145,8 +165,15 @@ def measure(
     ways: dict[str, Observer] = {UNTRACED: nullcontext, **observers}
     order: list[str] = []
 
+    own = {name: observer for name, observer in observers.items() if isinstance(observer, Traced)}
+    turns = len(ways) * (rounds + warmup) + len(own)
+    programs: dict[str, dict[str, tuple[float, int]]] = {}
+
+    def tell(name: str) -> None:
+        say(f"observer overhead: {name}", (len(order) + len(programs)) / turns)
+
     def run(name: str) -> dict[str, float]:
-        say(f"observer overhead: {name}", len(order) / (len(ways) * (rounds + warmup)))
+        tell(name)
         order.append(name)
         return _run(lab, workload, ways[name], round_s)
 
@@ -155,10 +182,14 @@ def measure(
         workload.prepare(lab)
         interleave(calls, warmup)
         found = interleave(calls, rounds)
-    turns = np.reshape(order, (-1, len(ways)))[warmup:].tolist()
+        for name, observer in own.items():
+            tell(name)
+            with observer.weighed() as programs[name]:
+                workload.run(lab, round_s)
+    in_turn = np.reshape(order, (-1, len(ways)))[warmup:].tolist()
     samples = {name: {metric: [r[metric] for r in runs] for metric in runs[0]} for name, runs in found.items()}
     units = {metric: _units(workload)[metric] for metric in samples[UNTRACED]}
-    return Overhead(workload.describe(), round_s, warmup, turns, units, samples)
+    return Overhead(workload.describe(), round_s, warmup, in_turn, units, samples, programs)
 
 
 def check_rounds(rounds: int, warmup: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +123,12 @@ class Capture:
         """Detach and free everything; may be called twice."""
         self._budgets.close()
         self._tracer.close()
+
+    def weighed(self) -> AbstractContextManager[dict[str, tuple[float, int]]]:
+        """Count how long the programs run while a block does; see `cmonlab.kernel.meter.weighed`."""
+        from .kernel.meter import weighed
+
+        return weighed(self._tracer.active)
 
     @property
     def events(self) -> int:
@@ -256,7 +262,7 @@ def record(
         An error that comes while the workload runs has the session up to then in its
         attribute ``session``.
     """
-    from .overhead import ROUNDS, check_rounds, measure, traced
+    from .overhead import ROUNDS, Traced, check_rounds, measure
     from .topology.inventory import Inventory
     from .topology.recipe import versions
 
@@ -275,7 +281,7 @@ def record(
                 say("compiling the eBPF programs", 0.0)
                 context = {"topology": lab.topology.describe(), "lab": lab.describe(), "packages": versions()}
                 if rounds:
-                    watch = traced(rules, inventory.containers, probes)
+                    watch = Traced(rules, inventory.containers, probes)
                     context["overhead"] = measure(lab, workload, {"traced": watch}, rounds, progress=say).describe()
                 capture = Capture(rules, inventory.links, inventory.containers, context, probes)
                 stack.callback(capture.close)

@@ -144,13 +144,15 @@ class CrowdClient:
         No packet passes.
     gone : bool
         It does not answer.
+    broken : bool
+        It answers, but its windows cannot be had.
     dropped : int
         Packets from c1 to c0 that are dropped in each window.
     """
 
     def __init__(self, count: int = 200):
         self.count, self.host, self.handed = count, "crowd", 0
-        self.silent = self.gone = False
+        self.silent = self.gone = self.broken = False
         self.dropped = 0
         self._rules, self._began_s = {RULE.name: RULE}, time.monotonic()
 
@@ -160,6 +162,8 @@ class CrowdClient:
 
     def windows(self, every_s: float | None = None) -> _Windows:
         self.check()
+        if self.broken:
+            raise TransportError("the answer is too long")
         return _Windows(self, every_s or 1.0)
 
     def written_rules(self) -> list[Rule]:

@@ -25,7 +25,7 @@ from .pace import Pace
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
-_BLIND_KEPT = 100_000  # intervals, the latest ones
+BLIND_KEPT = 50_000  # intervals, the latest ones: a message can hold so many, packed
 _CHANGES_TOLD = 5  # of budgets, the latest ones
 _RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
 
@@ -187,7 +187,7 @@ class Agent:
                         self.remove(over)
                     except CmonlabError as error:
                         _log.error("the rules %s cannot be ended: %s", ", ".join(over), error)
-            del self.tracer.recording.blind[:-_BLIND_KEPT]
+            del self.tracer.recording.blind[:-BLIND_KEPT]
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
     # ---- what it says of itself -------------------------------------------------
@@ -196,9 +196,16 @@ class Agent:
         """Return when everything of the epochs before the current one has been handed out."""
         self.tracer.flush()
 
-    def manifest(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
-        """Return a session's manifest but for its recording, of the epochs from `first_epoch` to before `end_epoch`."""
+    def manifest(
+        self, first_epoch: int = 0, end_epoch: int = 1 << 62, begin_ns: int = 0, end_ns: int = 0
+    ) -> dict[str, Any]:
+        """Return a session's manifest but for its recording, of the epochs from `first_epoch` to before `end_epoch`.
+
+        Blind intervals are those that touch the time from `begin_ns` to `end_ns`: on a busy machine they come by the
+        hundred a second, and nobody needs all of them.
+        """
         with self._lock:
+            blind = [one for one in self.tracer.recording.blind if one[2] > begin_ns and one[1] < end_ns]
             ledgers = self.tracer.ledgers()
             chosen = [row for epoch, row in ledgers.items() if first_epoch <= epoch < end_epoch]
             active = [
@@ -210,7 +217,7 @@ class Agent:
                 **provenance.of_host(),
                 **provenance.of_recording(
                     points=self.tracer.points, ledgers=chosen, tallies=self.tracer.tallies(),
-                    blind=self.tracer.recording.blind, addresses6=self.tracer.addresses6(), code=sorted(self._code),
+                    blind=blind, addresses6=self.tracer.addresses6(), code=sorted(self._code),
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
                 "budget": self.budgets.told(first_epoch, end_epoch),

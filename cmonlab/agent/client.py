@@ -159,7 +159,10 @@ class Client:
 
     def _session(self, begin: dict, end: dict, started_ns: int, ended_ns: int) -> Session:
         first, last = int(begin["epoch"]), int(end["epoch"])
-        entries = self._ask("manifest", {"first_epoch": first, "end_epoch": last})
+        begin_ns, end_ns = int(begin["window_ns"]), int(end["window_ns"])
+        entries = self._ask(
+            "manifest", {"first_epoch": first, "end_epoch": last, "begin_ns": begin_ns, "end_ns": end_ns}
+        )
         dtypes = {word: wire.dtype_of(told) for word, told in entries.pop("layouts").items()}
         chunks: list[tuple[int, np.ndarray]] = []
         windows: list[tuple[int, int, np.ndarray]] = []
@@ -167,14 +170,12 @@ class Client:
             records = wire.records_of(message.payload, dtypes[message.subject.rpartition(".")[2]])
             if message.subject.endswith(".cells"):
                 window = wire.number(message.headers, "start_ns"), wire.number(message.headers, "end_ns")
-                if begin["window_ns"] <= window[0] and window[1] <= end["window_ns"]:
+                if begin_ns <= window[0] and window[1] <= end_ns:
                     windows.append((*window, records))
                 continue
             inside = records["epoch"] - np.uint16(first & 0xFFFF) < last - first  # 16 bits: they go round
             chunks.append((wire.number(message.headers, "cpu"), records[inside]))
         self._settle_ledger(entries, chunks)
-        begin_ns, end_ns = int(begin["window_ns"]), int(end["window_ns"])
-        entries["blind"] = [one for one in entries["blind"] if one["end_ns"] > begin_ns and one["start_ns"] < end_ns]
         entries["recording"] = {
             "started_ns": started_ns, "seconds": (ended_ns - started_ns) / 1e9, "ended": "finished",
             "reader_cpu_s": 0.0, "host": self.host,

@@ -83,8 +83,8 @@ class Service:
         self.agent.settle()
         return {"epoch": epoch, "window_ns": window_ns, "after": kept, "until": self._spool.flush()}
 
-    def _manifest(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
-        return self.agent.manifest(first_epoch, end_epoch) | {"layouts": self.layouts()}
+    def _manifest(self, **of: int) -> dict[str, Any]:
+        return self.agent.manifest(**of) | {"layouts": self.layouts()}
 
     def _status(self) -> dict[str, Any]:
         told = self.agent.status()

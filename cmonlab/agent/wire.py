@@ -1,7 +1,8 @@
 """How an agent and its clients talk: subjects, and what the payloads hold.
 
-Questions and answers are JSON.  Events and cells are the kernel's own records, whose
-layout the agent tells; nothing that is received is ever executed.
+Questions and answers are JSON, long ones compressed (zlib, RFC 1950).  Events and cells
+are the kernel's own records, whose layout the agent tells; nothing that is received is
+ever executed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +20,9 @@ from ..errors import TransportError
 
 HELLO = "cmonlab.hello"
 BATCH_BYTES = 192 << 10
+# No JSON begins like that: a window of 32 KiB, and deflate.
+_ZLIB = b"\x78"
+_LONG_BYTES, _LONGEST_BYTES = 64 << 10, 64 << 20
 
 
 def host_word(name: str = "") -> str:
@@ -37,7 +42,8 @@ def stream(host: str) -> str:
 
 def pack(answer: Any) -> bytes:
     """Return an answer as JSON."""
-    return json.dumps(answer, ensure_ascii=False).encode()
+    text = json.dumps(answer, ensure_ascii=False).encode()
+    return zlib.compress(text) if len(text) > _LONG_BYTES else text
 
 
 def unpack(payload: bytes) -> Any:
@@ -46,12 +52,25 @@ def unpack(payload: bytes) -> Any:
     Raises
     ------
     TransportError
-        It is none.
+        It is none, or longer than any answer is.
     """
     try:
-        return json.loads(payload or b"null")
+        return json.loads(_text(payload) or b"null")
     except ValueError as error:
         raise TransportError("a message is no JSON", why=str(error), fix="use the same cmonlab on both ends") from error
+
+
+def _text(payload: bytes) -> bytes:
+    if not payload.startswith(_ZLIB):
+        return payload
+    packed = zlib.decompressobj()
+    try:
+        text = packed.decompress(payload, _LONGEST_BYTES)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not packed.eof:
+        raise ValueError(f"it is cut off, or longer than {_LONGEST_BYTES:,} bytes")
+    return text
 
 
 def layout(dtype: np.dtype) -> list[list[str]]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .. import schema
 from .stats import paired
+
+if TYPE_CHECKING:
+    from ..engine.correlate import Journeys
+    from .journeys import Ends
 
 UNTRACED = "untraced"
 #: Its ratio says nothing: without an observer there is next to nothing.
@@ -42,6 +47,51 @@ def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
     ]
     dtypes = {column.name: column.dtype for column in schema.TABLES["overhead"]}
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def program_times(programs: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataFrame:
+    """Return what each program takes.
+
+    Parameters
+    ----------
+    programs : mapping of str to mapping of str to (float, int)
+        Observer → point → mean time of a run (ns), and runs.
+
+    Returns
+    -------
+    DataFrame
+        Columns of ``schema.TABLES["program_times"]``.
+    """
+    rows = [(observer, point, *found) for observer, points in programs.items() for point, found in points.items()]
+    dtypes = {column.name: column.dtype for column in schema.TABLES["program_times"]}
+    return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+
+
+def on_the_way(point: np.ndarray, found: Journeys, ends: Ends, program_ns: Mapping[int, float]) -> dict[str, float]:
+    """Return for how long programs run while a packet is on its way.
+
+    Parameters
+    ----------
+    point : numpy.ndarray of uint8, shape (events,)
+        Of each event.
+    found : Journeys
+    ends : Ends
+    program_ns : mapping of int to float
+        Point's number → mean time of its program.
+
+    Returns
+    -------
+    dict of str to float
+        Direction → mean over its complete journeys, ns: one run a hop.
+    """
+    cost = np.zeros(int(point.max(initial=0)) + 1)
+    for number, took_ns in program_ns.items():
+        if number < len(cost):
+            cost[number] = took_ns
+    so_far = np.concatenate([[0.0], np.cumsum(cost[point[found.event]])])
+    whole = pd.Series(np.diff(so_far[found.start])[ends.complete])
+    means = whole.groupby(ends.direction[ends.complete], observed=True).mean()
+    return {str(direction): float(mean) for direction, mean in means.items()}
 
 
 def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], observed: Sequence[float]) -> dict:

@@ -12,7 +12,7 @@ from ..errors import SessionError
 from ..kernel import preflight
 from ..kernel.points import BY_NAME
 from ..manifest import host, now
-from ..overhead import Overhead, check_rounds, measure, traced
+from ..overhead import Overhead, Traced, check_rounds, measure
 from ..progress import shown
 from ..recording import check_duration, rules_of
 from ..report import write_report
@@ -58,7 +58,7 @@ def run(request: Request, as_json: bool) -> None:
         template("bridge", containers=2).deploy(notify=lambda text: progress(text, 0.0)) as lab,
         Inventory.of(lab) as inventory,
     ):
-        watch = traced(rules, inventory.containers)
+        watch = Traced(rules, inventory.containers)
         found = measure(lab, load, {"traced": watch}, request.rounds, request.round_s, progress=progress)
         told = _told(found, rules, lab)
     if as_json:

@@ -39,11 +39,14 @@ def memcached_bridge() -> Runs:
     """One connection: each packet has the network to itself."""
     with cm.templates.bridge(containers=2).deploy() as lab:
         load = cm.Memcached(server="c0", client="c1", connections=1)
-        return {"memcached": [cm.record(lab, load, rule="tcp port 11211", duration_s=1)]}
+        return {"memcached": [cm.record(lab, load, rule="tcp port 11211", duration_s=1, overhead=True)]}
 
 
 def network_modes() -> Runs:
-    """The same load over four kinds of network, five times each, in random order within each round."""
+    """The same load over four kinds of network, five times each, in random order within each round.
+
+    What observing costs is measured before the first one of each.
+    """
     rule = cm.Rule(name="memcached", match="tcp port 11211", points="path", sample="6%")
     load = cm.Memcached(server="c0", client="c1", connections=1)
     topologies = {
@@ -55,9 +58,9 @@ def network_modes() -> Runs:
     runs: Runs = {name: [] for name in topologies}
     with ExitStack() as stack:
         labs = {name: stack.enter_context(topology.deploy()) for name, topology in topologies.items()}
-        for _ in range(5):
+        for number in range(5):
             for name in random.sample(list(labs), len(labs)):
-                runs[name].append(cm.record(labs[name], load, rule=rule, duration_s=1))
+                runs[name].append(cm.record(labs[name], load, rule=rule, duration_s=1, overhead=number == 0))
     return runs
 
 
@@ -66,7 +69,7 @@ def memcached_tail() -> Runs:
     rule = cm.Rule(name="memcached", match="tcp port 11211", points=["default", "sched"], sample="5%")
     with cm.templates.bridge(containers=2).deploy() as lab:
         load = cm.Memcached(server="c0", client="c1", connections=32)
-        return {"memcached": [cm.record(lab, load, rule=rule, duration_s=1)]}
+        return {"memcached": [cm.record(lab, load, rule=rule, duration_s=1, overhead=True)]}
 
 
 def loss_places() -> Runs:
@@ -89,7 +92,7 @@ def loss_places() -> Runs:
 
 def observers() -> Runs:
     """A message there and back, untraced and under four rules in turn; then a recording with the fullest of them."""
-    from cmonlab.overhead import measure, traced
+    from cmonlab.overhead import Traced, measure
 
     packets = "tcp port 11111"
     rules = {
@@ -100,7 +103,7 @@ def observers() -> Runs:
     }
     with cm.templates.bridge(containers=2).deploy() as lab:
         load = cm.Sockperf(server="c0", client="c1", protocol="tcp")
-        cost = measure(lab, load, {name: traced([rule]) for name, rule in rules.items()}, rounds=12)
+        cost = measure(lab, load, {name: Traced([rule]) for name, rule in rules.items()}, rounds=12)
         session = cm.record(lab, load, rule=rules["capture 10%"], duration_s=1)
     session.manifest["overhead"] = cost.describe()
     return {"sockperf-tcp": [session]}
@@ -127,7 +130,10 @@ def congestion_window() -> Runs:
         return {"iperf-tcp": [cm.record(lab, load, duration_s=4, probes=[window])]}
 
 
-_ONE_MACHINE = "One machine with two processors, other work on it at the same time: compare within the dataset only."
+_ONE_MACHINE = (
+    "One virtual machine with two processors, nothing else at work on it; what else its host did is not known: compare "
+    "within the dataset only."
+)
 
 RECIPES: dict[str, Recipe] = {
     "memcached-bridge": Recipe(

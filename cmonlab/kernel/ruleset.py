@@ -169,13 +169,13 @@ class ActiveRules:
                     row["sample"] = sample
                     table.set(rule.slot, row.tobytes())
 
-    def run_times(self) -> tuple[int, dict[str, int]]:
-        """Return the epoch, and the nanoseconds that its programs have run, by point, as far as they were counted.
+    def run_times(self) -> tuple[int, dict[str, tuple[int, int]]]:
+        """Return the epoch, and by point for how long its program has run (ns) and how often, as far as was counted.
 
         See `bpf.enable_run_time_stats`.
         """
         with self._lock:
-            return self.epoch, {point.name: bpf.program_stats(fd)[0] for point, fd in self._now.programs.items()}
+            return self.epoch, {point.name: bpf.program_stats(fd)[:2] for point, fd in self._now.programs.items()}
 
     def _clean(self, slot: int) -> None:
         """Forget what a rule left that had this slot before."""

@@ -62,6 +62,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ratio_high | float64 |  | upper end of the ratio's interval
         rounds     | int64   |  | rounds that were measured
     """),
+    # One row an observer and point: what its program takes of a packet's time there.
+    "program_times": read("""
+        observer | object  |    | who looked on
+        point    | object  |    | where the program runs
+        mean_ns  | float64 | ns | mean time of a run, the kernel's counting of it included
+        runs     | int64   |    | runs that were counted
+    """),
     # One row an interface of a namespace, as it was while the recording ran; another when it was renamed or lost an
     # address, in order of time.
     "links": read("""

@@ -20,6 +20,7 @@ __all__ = ["TABLES", "Session", "open"]
 TABLES = (
     "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
     "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
+    "program_times",
     "one_way_delay", "delay_variation", "timeline", "slowest", "where_is_the_tail", "topology", "edges",
 )  # fmt: skip
 

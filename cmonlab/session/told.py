@@ -33,3 +33,10 @@ class Told(Base):
     def overhead(self) -> pd.DataFrame:
         """What tracing cost the workload, where it was measured; columns of ``schema.describe("overhead")``."""
         return self._facts.overhead.copy()
+
+    def program_times(self) -> pd.DataFrame:
+        """For how long the observer's programs run, where overhead was measured.
+
+        Columns of ``schema.describe("program_times")``.
+        """
+        return self._facts.program_times.copy()

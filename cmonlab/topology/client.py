@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import DockerError
+
+_UNUSED_S = 10.0
 
 
 @contextmanager
@@ -34,6 +37,27 @@ def unless_gone() -> Iterator[None]:
     except docker.errors.APIError as error:
         if "already in progress" not in str(error):
             raise
+
+
+def once_unused(remove: Callable[[], object]) -> None:
+    """Remove a network; the engine may take a while to notice that the last container has left it.
+
+    Raises
+    ------
+    docker.errors.APIError
+        It refuses for another reason, or still after some seconds.
+    """
+    import docker
+
+    deadline = time.monotonic() + _UNUSED_S
+    while True:
+        try:
+            remove()
+            return
+        except docker.errors.APIError as error:
+            if "active endpoints" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def connect(base_url: str | None = None):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from . import owner, parent
-from .client import docker_errors, unless_gone
+from .client import docker_errors, once_unused, unless_gone
 
 
 def remove_run(client, run_id: str) -> list[str]:
@@ -65,4 +65,4 @@ def _remove_network(api, network: str) -> None:
         for container in api.inspect_network(network).get("Containers") or {}:
             with unless_gone():
                 api.disconnect_container_from_network(container, network, force=True)
-        api.remove_network(network)
+        once_unused(lambda: api.remove_network(network))

@@ -40,29 +40,30 @@ class Feed:
         self.rules: list[Rule] = []
         self.missed = 0
         self._threads = [
-            threading.Thread(target=self._guarded, args=(work,), name=f"cmonlab-dashboard-{name}", daemon=True)
+            threading.Thread(target=self._guarded, args=(name, work), name=f"cmonlab-dashboard-{name}", daemon=True)
             for name, work in (("windows", self._follow), ("status", self._ask))
         ]
         for thread in self._threads:
             thread.start()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
         """Run until closed; while the agent does not answer, try again."""
+        troubles = self._model.told.troubles
         while not self._closing.is_set():
             try:
                 work()
             except CmonlabError as error:
-                self._model.told.gone = error.what
+                troubles[name] = str(error)
             except Exception as error:  # a view that stands still would say nothing
-                self._model.told.gone = f"what it sends cannot be shown: {error!r}"
+                troubles[name] = f"what it sends cannot be shown: {error!r}"
                 _log.exception("the dashboard's feed failed")
             self._closing.wait(_STATUS_S)
 
     def _follow(self) -> None:
         with self._client.windows(self._every_s) as windows:
             self._windows = windows
-            self._model.told.gone = ""
-            while not self._closing.is_set() and not self._model.told.gone:
+            self._model.told.troubles.pop("windows", None)
+            while not self._closing.is_set() and "status" not in self._model.told.troubles:
                 window = windows.joined(self._every_s / 2, _LOOK_S)
                 self.missed = windows.missed
                 if window is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 
 import ipywidgets as w
@@ -67,6 +68,8 @@ class Graph:
         """Draw the edges as they are now."""
         links = self._model.topology()
         if links.empty:
+            why = next(iter(self._model.told.troubles.values()), _QUIET)
+            self.widget.children[0].value = _WAIT.format(why=html.escape(why))
             return
         edges = self._model.edges(EDGES_S)
         whole = links is not self._links or by != self._by

@@ -59,8 +59,11 @@ def _monitor(model: Live, here: bool) -> list[Item]:
 
 
 def _view(model: Live, paused: bool, skipped: int, missed: int) -> list[Item]:
-    if model.told.gone:
-        state = ("agent", "gone", "warning", model.told.gone)
+    troubles = model.told.troubles
+    if "status" in troubles:
+        state = ("agent", "gone", "warning", troubles["status"])
+    elif "windows" in troubles:
+        state = ("agent", "no windows", "warning", troubles["windows"])
     elif paused:
         state = ("view", "paused", "", "what comes meanwhile is kept")
     elif model.idle_s > 3:

@@ -22,15 +22,15 @@ class Told:
         As `cmonlab.agent.client.Client.cost` returns it.
     overflowed : int
         Packets left out of aggregates for want of room.
-    gone : str
-        Why the agent does not answer; empty while it does.
+    troubles : dict of str to str
+        ``"status"`` → why the agent does not answer; ``"windows"`` → why none of those come.
     """
 
     def __init__(self) -> None:
         self.status: Mapping[str, Any] = {}
         self.cost: Mapping[str, float] | None = None
         self.overflowed = 0
-        self.gone = ""
+        self.troubles: dict[str, str] = {}
         self._steps: deque[Mapping[str, Any]] = deque(maxlen=_STEPS)
 
     def hear(self, status: Mapping[str, Any]) -> None:
@@ -38,7 +38,8 @@ class Told:
         if self._steps and status["seconds"] < self._steps[-1]["seconds"]:  # another agent
             self._steps.clear()
         self._steps.append(status)
-        self.status, self.gone = status, ""
+        self.status = status
+        self.troubles.pop("status", None)
 
     def account(self, ledger: pd.DataFrame) -> None:
         """Take a ledger."""

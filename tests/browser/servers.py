@@ -54,14 +54,14 @@ class Server:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )  # fmt: skip
 
-    def wait_for(self, condition, what: str):
+    def wait_for(self, condition, what: str, seconds: float = _START_S):
         """Wait until a condition is true, while the process runs."""
 
         def runs():
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log.read_text()}"
             return condition()
 
-        return wait_until(runs, _START_S, what)
+        return wait_until(runs, seconds, what)
 
     def end(self, number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
@@ -131,8 +131,10 @@ class Dashboard(Server):
         What it printed.
     """
 
-    def __init__(self, path: Path, *options: str, **env: str):
+    def __init__(self, path: Path, *options: str, start_s: float = _START_S, **env: str):
         argv = [*COMMAND, "dashboard", "--no-open", *options]
         super().__init__(argv, path / "dashboard.log", path, env)
-        lines = self.wait_for(lambda: [line for line in self.log.read_text().splitlines() if "http" in line], "a page")
+        lines = self.wait_for(
+            lambda: [line for line in self.log.read_text().splitlines() if "http" in line], "a page", start_s
+        )
         self.url = lines[0]

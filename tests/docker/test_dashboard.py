@@ -28,7 +28,7 @@ def test_it_shows_what_passes(lab, traffic):
     threads = ours()
     with cm.dashboard(lab, hz=5) as dashboard:
         model = dashboard.model
-        assert wait_for(lambda: model.rates()["packets"] > 50, 30), model.told.gone
+        assert wait_for(lambda: model.rates()["packets"] > 50, 30), model.told.troubles
         assert dashboard.own_rules == {"dashboard"}
         assert dashboard.client.status()["window_s"] == 0.2
         pair = Selection("pair", "c1", "c0")
@@ -83,6 +83,6 @@ def test_an_agent_that_goes_is_told_and_nothing_hangs(lab, traffic):
     with cm.dashboard(agent) as dashboard:
         assert wait_for(lambda: dashboard.model.windows > 2, 30)
         agent.close()
-        assert wait_for(lambda: dashboard.model.told.gone, 10)
+        assert wait_for(lambda: dashboard.model.told.troubles, 10)
         began = time.monotonic()
     assert time.monotonic() - began < 10

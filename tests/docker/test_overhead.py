@@ -11,7 +11,7 @@ import pytest
 import cmonlab as cm
 from cmonlab import schema
 from cmonlab.cli.app import app
-from cmonlab.overhead import Overhead, cpu_seconds, measure, traced
+from cmonlab.overhead import Overhead, Traced, cpu_seconds, measure
 from cmonlab.recording import rules_of
 
 from .test_record import cmonlab
@@ -49,7 +49,7 @@ def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
             process.wait()
 
     load = cm.Iperf(protocol="udp")
-    found = measure(lab, load, {"traced": traced(rules_of("udp")), "burning": burning}, rounds=1, warmup=0)
+    found = measure(lab, load, {"traced": Traced(rules_of("udp")), "burning": burning}, rounds=1, warmup=0)
     cpu = {name: metrics["observer CPU"][0] for name, metrics in found.samples.items()}
     assert sorted(found.order[0]) == ["burning", "traced", "untraced"] and min(cpu.values()) > 0
     # On top of it comes this process.

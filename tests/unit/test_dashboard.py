@@ -163,7 +163,17 @@ def test_an_agent_that_goes_and_comes_back(dashboard, client):
     until(lambda: any("gone" in item for _, items in dashboard._strip.groups for item in items))
     windows = dashboard.model.windows
     client.gone = False
-    until(lambda: dashboard.model.windows > windows + 2 and not dashboard.model.told.gone)
+    until(lambda: dashboard.model.windows > windows + 2 and not dashboard.model.told.troubles)
+
+
+def test_windows_that_cannot_be_had_are_told_while_the_agent_answers(client):
+    client.broken = True
+    with cm.dashboard(client, hz=10) as dashboard:
+        until(lambda: any("no windows" in item for _, items in dashboard._strip.groups for item in items))
+        until(lambda: "the answer is too long" in dashboard._graph.widget.children[0].value)
+        assert dashboard.model.told.status
+        client.broken = False
+        until(lambda: dashboard.model.windows > 2 and not dashboard.model.told.troubles)
 
 
 def test_closing_leaves_nothing_and_may_be_done_twice(client):
