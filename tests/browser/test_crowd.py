@@ -20,6 +20,7 @@ from .watch import complaints, visited
 COUNT = 200
 SHOW = f"import cmonlab as cm\nfrom tests.crowd import CrowdClient\n\ndisplay(cm.dashboard(CrowdClient({COUNT})))"
 SECONDS, ENOUGH_HZ = 10.0, 2.0
+LOAD = ("--workload", "sockperf-udp")  # at a fixed rate: others leave no processor to the browser
 KINDS = ["made up"] + ["deployed"] * (os.environ.get("CMONLAB_FULL") == "1")
 
 
@@ -32,7 +33,7 @@ def made_up(request, path):
 @contextmanager
 def deployed(request, path):
     client = request.getfixturevalue("engine")
-    with Dashboard(path, "--template", "bridge", "--containers", str(COUNT), start_s=600) as server:
+    with Dashboard(path, "--template", "bridge", "--containers", str(COUNT), *LOAD, start_s=600) as server:
         found = client.containers.list(filters={"label": OWNER_LABEL})
         found = {one.labels[NAME_LABEL]: one for one in found
                  if one.labels[OWNER_LABEL].startswith(f"{server.process.pid}/")}  # fmt: skip

@@ -27,7 +27,12 @@ def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
     assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == ALL
     assert set(table["observer"]) == {"traced"} and set(table["rounds"]) == {2} and table["low"].isna().all()
     assert (table[["untraced", "observed"]] > 0).all(axis=None)
+    times = session.program_times()
+    assert set(times["point"]) == {point["name"] for point in session.manifest["points"]} - {"sched_switch"}
+    passed = times.set_index("point").loc[["net_dev_queue", "netif_rx", "netif_receive_skb"]]
+    assert (passed["runs"] > 1000).all() and passed["mean_ns"].between(20, 5_000).all()
     again = cm.open(session.save(tmp_path / "run"))
+    assert again.program_times().equals(times)
     assert again.overhead().equals(table) and "observer overhead: throughput" in repr(again)
     # The session is of the recording alone: its servers were started anew, and its events are those of one run.
     sent = session.manifest["workload"]["metrics"]["messages_per_s"]

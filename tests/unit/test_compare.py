@@ -233,6 +233,36 @@ def test_a_difference_below_the_observer_overhead_is_told_and_why():
     assert "2.5 µs: the sides were not observed alike" in text
 
 
+def programs(mean_ns, **of):
+    """Return what a manifest says of programs that run so long, some points' longer; its rounds are of no use."""
+    names = [point["name"] for point in manifest()["points"]]
+    return overhead(90_000) | {"programs": {"traced": {name: [of.get(name, mean_ns), 1000] for name in names}}}
+
+
+def test_the_time_of_the_programs_on_the_way_decides_where_it_is_known():
+    def beside(mine, theirs, **options):
+        sides = {"one": [recorded(n, overhead=mine) for n in range(5)],
+                 "two": [recorded(n, 2_000, overhead=theirs) for n in range(5)]}  # fmt: skip
+        return cm.compare(sides, quantiles=(0.5,), **options)
+
+    hops = recorded(0).hops().groupby("journey").size()
+    assert hops.nunique() == 1
+    hops = hops.iloc[0]
+    alike = beside(programs(100), programs(150)).table()
+    assert alike["overhead"].to_numpy() == pytest.approx(50 * hops) and set(alike["verdict"]) == {"greater"}
+    read = next(point["name"] for point in manifest()["points"] if point["id"] == READ)
+    dear = beside(programs(100), programs(100, **{read: 2_900}))
+    assert dear.table()["overhead"].to_numpy() == pytest.approx(2_800)
+    assert set(dear.table()["verdict"]) == {"below observer overhead"}
+    assert "2.8 µs: its programs run so much longer on one side's way" in "\n".join(dear.warnings)
+    last = recorded(0).hops()["segment"].iloc[hops - 1]
+    segment = beside(programs(100), programs(700), segment=last)
+    assert segment.table()["overhead"].to_numpy() == pytest.approx(700 * hops)
+    assert "its programs run so long on one side's way" in "\n".join(segment.warnings)
+    # Of what the workload measured itself, its rounds tell.
+    assert beside(programs(100), programs(150), metric="latency_p99_ns").table()["overhead"].isna().all()
+
+
 def test_a_difference_below_the_clocks_step_is_told():
     coarse = HOST | {"clocksource": "jiffies"}
     text = warned([recorded(n, host=coarse) for n in range(5)], [recorded(n, 2_000, host=coarse) for n in range(5)])

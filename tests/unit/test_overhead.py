@@ -184,6 +184,17 @@ def test_it_is_told_in_a_line():
     assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
 
 
+def test_the_time_of_programs_is_kept_where_an_observer_has_some():
+    told = {"traced": {"netif_rx": [104.5, 2_000], "net_dev_queue": [91.0, 4_000]}}
+    table = analysis.program_times(told)
+    assert list(table.columns) == schema.columns("program_times")
+    assert table.set_index("point").loc["netif_rx"].tolist() == ["traced", 104.5, 2_000]
+    found = measure(None, Load(), {"watch": watching(Load())}, rounds=1)
+    assert found.programs == {} and analysis.program_times(found.programs).empty
+    older = {name: value for name, value in found.describe().items() if name != "programs"}
+    assert Overhead.read(older).programs == {} and Overhead.read(json.loads(json.dumps(found.describe()))) == found
+
+
 def test_the_report_of_a_measurement_says_what_and_when_it_is_too_short(tmp_path):
     load = Load()
     host = {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"}
