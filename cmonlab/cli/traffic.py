@@ -9,7 +9,7 @@ from typing import Any, Self
 from ..errors import CmonlabError
 from ..workload import Workload
 
-_ROUND_S = 600.0
+_ROUND_S = 60.0  # sockperf keeps every message in memory until it ends
 _STOP_S = 30.0
 
 
