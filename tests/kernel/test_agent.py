@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from cmonlab import agent as agents
+from cmonlab.agent import wire
+from cmonlab.agent.agent import BLIND_KEPT
 from cmonlab.agent.client import Client
 from cmonlab.agent.service import Service
 from cmonlab.calibrate import traffic
@@ -20,6 +22,7 @@ from cmonlab.calibrate.traffic import ADDRESS, COUNT, exchange_udp, free_port
 from cmonlab.errors import RuleError, TransportError, UnknownName
 from cmonlab.rules import Rule
 from cmonlab.transport import LocalTransport, NatsServer, connect
+from cmonlab.transport.subject import MAX_BYTES
 
 CLI = [sys.executable, "-m", "cmonlab"]
 
@@ -88,6 +91,23 @@ def test_a_recording_comes_home_whole(lab, agent):
     status = client.status()
     assert status["dropped_cells"] == 0
     assert status["balanced"] and status["lost_events"] == 0
+
+
+def test_what_an_agent_has_seen_in_hours_stands_in_nobodys_way(lab, agent):
+    """On a busy machine blind intervals come by the hundred a second."""
+    client, service = agent
+    port = free_port()
+    client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))
+    now_ns = time.monotonic_ns()
+    begins = [now_ns - 10**9 + 10_000 * n for n in range(BLIND_KEPT)]
+    service.agent.tracer.recording.blind[:0] = [(0, begin, begin + 1000) for begin in begins]
+    with client.windows() as windows:
+        exchange_udp(lab, port, 64)
+        assert windows.get(10) is not None
+    session = client.record(0.3)
+    assert (session.blind()["start_ns"] > begins[-1]).all()
+    entries = service.agent.manifest(begin_ns=0, end_ns=1 << 62)
+    assert len(entries["blind"]) >= BLIND_KEPT and len(wire.pack(entries)) < MAX_BYTES
 
 
 def test_windows_tell_pairs_second_by_second(lab, agent):
