@@ -153,13 +153,13 @@ def weighed(active: RuleSet) -> Iterator[dict[str, tuple[float, int]]]:
     Parameters
     ----------
     active : RuleSet
-        Not to be changed meanwhile.
 
     Yields
     ------
     dict of str to (float, int)
         Filled when the block is done: by point, the mean time of a run (ns), one reading of the clock included, and
-        runs. Without points that did not run; empty where the kernel does not count (before Linux 5.8).
+        runs. Without points that did not run; empty where the kernel does not count (before Linux 5.8), or the rules
+        changed meanwhile.
     """
     found: dict[str, tuple[float, int]] = {}
     try:
@@ -168,12 +168,12 @@ def weighed(active: RuleSet) -> Iterator[dict[str, tuple[float, int]]]:
         yield found
         return
     try:
-        _, begin = active.run_times()
+        epoch, begin = active.run_times()
         yield found
-        _, end = active.run_times()
+        last, end = active.run_times()
     finally:
         os.close(stats)
-    for name, (ran, runs) in end.items():
+    for name, (ran, runs) in end.items() if last == epoch else ():
         if (times := runs - begin[name][1]) > 0:
             found[name] = ((ran - begin[name][0]) / times, times)
 
