@@ -63,6 +63,7 @@ class Agent:
         self._closing = False
         self._available = [point.name for point in available()]
         self._code: set[int] = set()
+        self._blind_from_ns = 0
         self._on_events = on_events
         self.started_ns = time.monotonic_ns()
         self.pace = Pace()
@@ -187,7 +188,9 @@ class Agent:
                         self.remove(over)
                     except CmonlabError as error:
                         _log.error("the rules %s cannot be ended: %s", ", ".join(over), error)
-            del self.tracer.recording.blind[:-BLIND_KEPT]
+            if let_go := self.tracer.recording.blind[:-BLIND_KEPT]:
+                del self.tracer.recording.blind[: len(let_go)]
+                self._blind_from_ns = let_go[-1][2]
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
     # ---- what it says of itself -------------------------------------------------
@@ -202,7 +205,7 @@ class Agent:
         """Return a session's manifest but for its recording, of the epochs from `first_epoch` to before `end_epoch`.
 
         Blind intervals are those that touch the time from `begin_ns` to `end_ns`: on a busy machine they come by the
-        hundred a second, and nobody needs all of them.
+        hundred a second. Those that ended before ``blind_from_ns`` have been let go.
         """
         with self._lock:
             blind = [one for one in self.tracer.recording.blind if one[2] > begin_ns and one[1] < end_ns]
@@ -221,6 +224,7 @@ class Agent:
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
                 "budget": self.budgets.told(first_epoch, end_epoch),
+                "blind_from_ns": self._blind_from_ns,
                 "links": self.inventory.links(),
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
             }  # fmt: skip

@@ -146,6 +146,14 @@ def test_blind_times_are_told():
     assert (session.journeys()["outcome"] == "delivered").all()
 
 
+def test_blind_times_that_an_agent_has_let_go_are_told():
+    def told(**changes):
+        return repr(Session(bulk(20), manifest() | {"recording": {"ended": "finished", "started_ns": 10**9}} | changes))
+
+    assert "of the first 2.5 s it is not known when it was blind" in told(blind_from_ns=3_500_000_000)
+    assert "not known when" not in told(blind_from_ns=10**9) and "not known when" not in told()
+
+
 def test_saved_and_opened(session, tmp_path):
     again = cmonlab.open(session.save(tmp_path / "run"))
     assert again.events.equals(session.events)
