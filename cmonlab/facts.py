@@ -148,7 +148,9 @@ class Facts:
         missing, told = self._manifest["missing"], self.budgets_told()
         told += [f"this kernel lacked {', '.join(missing)}"] if missing else []
         early_ns = self._manifest.get("blind_from_ns", 0) - self._manifest["recording"].get("started_ns", math.inf)
-        return told + ([f"of the first {early_ns / 1e9:.1f} s it is not known when it was blind"] * (early_ns > 0))
+        if early_ns > 0:
+            told.append(f"of the first {early_ns / 1e9:.1f} s it is not known when it was blind")
+        return told
 
     def share(self, taken: np.ndarray) -> float:
         """Return the share of the packets that the rules take which took these, NaN where it is not one number.

@@ -136,7 +136,8 @@ def measure(
     observers : mapping of str to callable
         Name → a callable that returns a context manager: it looks on while its block
         runs. It may yield ids of processes, whose CPU counts as the observer's beside
-        this process's.
+        this process's. A `Traced` one looks on once more after the rounds, while the
+        kernel counts how long its programs run.
     rounds : int
         Rounds to measure.
     round_s : float

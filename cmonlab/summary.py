@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import plot
+from .analysis.overhead import program_times
 from .analysis.overhead import told as overhead_told
 from .facts import Facts
 from .report import RunReport
@@ -119,6 +120,7 @@ def _tables(session: Session) -> dict:
               "ledger": session.ledger()}  # fmt: skip
     others = {
         "budget": session.budget(), "segments": session.segments(), "overhead": session.overhead(),
+        "program_times": session.program_times(),
         **({"pairs": session.pairs()} if session.aggregated else {}),
     }  # fmt: skip
     return tables | {name: table for name, table in others.items() if len(table)}
@@ -182,4 +184,7 @@ def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> Ru
     if np.isnan(table["low"]).any():
         notes.append(f"{rounds} rounds are too few for an interval: there are none.")
     figures = {"Observer overhead": plot.overhead(table, caption=caption)}
-    return RunReport(found.workload["name"], summary, figures, {"overhead": table}, notes)
+    tables = {"overhead": table, "program_times": program_times(found.programs)}
+    return RunReport(
+        found.workload["name"], summary, figures, {name: one for name, one in tables.items() if len(one)}, notes
+    )

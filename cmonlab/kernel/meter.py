@@ -173,7 +173,9 @@ def weighed(active: RuleSet) -> Iterator[dict[str, tuple[float, int]]]:
         last, end = active.run_times()
     finally:
         os.close(stats)
-    for name, (ran, runs) in end.items() if last == epoch else ():
+    if last != epoch:
+        return
+    for name, (ran, runs) in reversed(end.items()):  # programs at the end of a packet's way were loaded first
         if (times := runs - begin[name][1]) > 0:
             found[name] = ((ran - begin[name][0]) / times, times)
 

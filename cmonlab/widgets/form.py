@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class RuleForm:
     def __init__(self, on_apply: Callable[[list[Rule]], object] | None = None):
         self._on_apply = on_apply
         self._drafts, self._at, self._busy = [drafts.empty()], 0, False
-        self._turn = threading.RLock()  # a dashboard's view shows rules from a thread of its own
+        self._turn = threading.RLock()
         self.error: RuleError | None = None
         self.fields = _fields()
         self.yaml = w.Textarea(continuous_update=False, layout=w.Layout(width="100%", height="16em"))
@@ -65,9 +66,9 @@ class RuleForm:
         self.message.add_class("cmonlab-message")
         self.widget = self._laid_out()
         for name, field in self.fields.items():
-            field.observe(lambda change, name=name: self._edited(name, change["new"]), "value")
-        self.yaml.observe(lambda change: self._typed(change["new"]), "value")
-        self._which.observe(lambda change: self._turned(change["new"]), "value")
+            field.observe(self._by_user(partial(self._edited, name)), "value")
+        self.yaml.observe(self._by_user(self._typed), "value")
+        self._which.observe(self._by_user(self._turned), "value")
         self._add.on_click(lambda _: self._added())
         self._drop.on_click(lambda _: self._dropped())
         self._save.on_click(lambda _: self._try(lambda: self.save(self._path.value)))
@@ -150,16 +151,25 @@ class RuleForm:
 
     # ---- edits ---------------------------------------------------------------------
 
+    def _by_user(self, take: Callable[[Any], None]) -> Callable[[dict], None]:
+        """Return an observer that takes what a user changed: not what `_show` writes, nor amid that.
+
+        A dashboard's view shows rules from a thread of its own.
+        """
+
+        def observe(change: dict) -> None:
+            with self._turn:
+                if not self._busy:
+                    take(change["new"])
+
+        return observe
+
     def _edited(self, name: str, value: Any) -> None:
-        with self._turn:
-            if not self._busy:
-                self._drafts[self._at][name] = value
-                self._show()
+        self._drafts[self._at][name] = value
+        self._show()
 
     def _typed(self, text: str) -> None:
         """Take over what was typed as YAML; what is wrong stays to be mended."""
-        if self._busy:
-            return
         try:
             rules = parse_rules(text, source="the text")
         except RuleError as error:
@@ -168,22 +178,24 @@ class RuleForm:
         chosen = self._drafts[self._at]["name"]
         self.show(rules, chosen)
 
-    def _turned(self, number: int) -> None:
-        if not self._busy and number is not None:
+    def _turned(self, number: int | None) -> None:
+        if number is not None:
             self._at = number
             self._show()
 
     def _added(self) -> None:
-        taken = {draft["name"] for draft in self._drafts}
-        self._drafts.append(drafts.empty(next(name for n in range(1, 99) if (name := f"rule{n}") not in taken)))
-        self._at = len(self._drafts) - 1
-        self._show()
+        with self._turn:
+            taken = {draft["name"] for draft in self._drafts}
+            self._drafts.append(drafts.empty(next(name for n in range(1, 99) if (name := f"rule{n}") not in taken)))
+            self._at = len(self._drafts) - 1
+            self._show()
 
     def _dropped(self) -> None:
-        if len(self._drafts) > 1:
-            del self._drafts[self._at]
-            self._at = min(self._at, len(self._drafts) - 1)
-            self._show()
+        with self._turn:
+            if len(self._drafts) > 1:
+                del self._drafts[self._at]
+                self._at = min(self._at, len(self._drafts) - 1)
+                self._show()
 
     def _show(self) -> None:
         """Bring fields, YAML and message in line with the drafts."""
