@@ -172,14 +172,25 @@ class Budgets:
 
     def _write(self, name: str, before: Level | None, level: Level, why: str, start_ns: int) -> None:
         was = before or level
-        self.changes.append(Change(
-            name, self._tracer.active.epoch, start_ns, time.monotonic_ns(), was.mode, was.sample,
-            level.mode, level.sample, why,
-        ))  # fmt: skip
+        self.changes.append(
+            Change(
+                name,
+                self._tracer.active.epoch,
+                start_ns,
+                time.monotonic_ns(),
+                was.mode,
+                was.sample,
+                level.mode,
+                level.sample,
+                why,
+            )
+        )
         _log.log(
             logging.WARNING if before is not None and not level.above(before) else logging.INFO,
-            "budget of rule %s: %s", name, self.changes[-1].told,
-        )  # fmt: skip
+            "budget of rule %s: %s",
+            name,
+            self.changes[-1].told,
+        )
 
     def _predict(self, cost: Cost, one: _Kept, level: Level) -> float:
         active = next((rule for rule in self._tracer.active.current if rule.plan.name == one.rule.name), None)
@@ -236,9 +247,12 @@ class Budgets:
 def _summary(name: str, rows: Sequence[_Measured]) -> dict[str, Any]:
     amounts = [row.amount for row in rows]
     return {
-        "rule": name, "measurements": len(rows), "over": sum(row.over for row in rows),
-        "highest": max(amounts, default=None), "mean": sum(amounts) / len(amounts) if amounts else None,
-    }  # fmt: skip
+        "rule": name,
+        "measurements": len(rows),
+        "over": sum(row.over for row in rows),
+        "highest": max(amounts, default=None),
+        "mean": sum(amounts) / len(amounts) if amounts else None,
+    }
 
 
 def in_mode(rule: Rule, mode: str) -> Rule:

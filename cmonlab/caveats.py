@@ -24,8 +24,14 @@ FEW_BEYOND = 10
 _STEP_NS = {"hpet": 100.0, "acpi_pm": 280.0, "jiffies": 10e6}
 _SRTT_STEP_NS = 1000.0
 # What should be the same on all sides, and the word for several.
-_ALIKE = {"rules": "rules", "points": "points", "sample": "samples", "kernel": "kernels", "machine": "machines",
-          "workload": "workloads"}  # fmt: skip
+_ALIKE = {
+    "rules": "rules",
+    "points": "points",
+    "sample": "samples",
+    "kernel": "kernels",
+    "machine": "machines",
+    "workload": "workloads",
+}
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,13 @@ class Circumstances:
                 "machine": f"{host.get('cpu')}, {host.get('cpus')} CPUs",
                 "workload": f"{workload.get('name', 'none')} {_parameters(workload)}".strip(),
             },
-            session.lost_events, session.blind_ns, told["recording"]["ended"], session.overhead(),
-            _STEP_NS.get(host.get("clocksource"), 1.0), _on_the_way(session),
-        )  # fmt: skip
+            session.lost_events,
+            session.blind_ns,
+            told["recording"]["ended"],
+            session.overhead(),
+            _STEP_NS.get(host.get("clocksource"), 1.0),
+            _on_the_way(session),
+        )
 
 
 def _on_the_way(session: Session) -> dict[str, float]:
@@ -294,8 +304,9 @@ def told_size(value: float, unit: str) -> str:
     if unit == "ns":
         return duration(value)
     if unit == "bit/s":
-        size, word = next(((s, w) for s, w in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")) if abs(value) >= s),
-                          (1.0, "bit/s"))  # fmt: skip
+        size, word = next(
+            ((s, w) for s, w in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")) if abs(value) >= s), (1.0, "bit/s")
+        )
         return f"{digits(value / size)} {word}"
     if unit == "1/s":
         return f"{digits(value)}/s"

@@ -16,11 +16,25 @@ from . import columnar
 CELLS = "cells.parquet"
 
 DTYPES = {
-    "start_ns": np.int64, "end_ns": np.int64, "rule": np.uint8, "kind": np.uint8, "saddr": np.uint32,
-    "daddr": np.uint32, "sport": np.uint16, "dport": np.uint16, "proto": np.uint8, "shape": np.uint8,
-    "netns": np.uint32, "ifindex": np.uint32, "from": np.uint8, "point": np.uint8, "bucket": np.uint16,
-    "packets": np.int64, "bytes": np.int64, "sum_ns": np.int64,
-}  # fmt: skip
+    "start_ns": np.int64,
+    "end_ns": np.int64,
+    "rule": np.uint8,
+    "kind": np.uint8,
+    "saddr": np.uint32,
+    "daddr": np.uint32,
+    "sport": np.uint16,
+    "dport": np.uint16,
+    "proto": np.uint8,
+    "shape": np.uint8,
+    "netns": np.uint32,
+    "ifindex": np.uint32,
+    "from": np.uint8,
+    "point": np.uint8,
+    "bucket": np.uint16,
+    "packets": np.int64,
+    "bytes": np.int64,
+    "sum_ns": np.int64,
+}
 
 
 def columns_of(windows: Iterable[tuple[int, int, np.ndarray]]) -> dict[str, np.ndarray]:

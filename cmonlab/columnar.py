@@ -30,10 +30,14 @@ def save(path: Path, columns: Mapping[str, np.ndarray], dtypes: Mapping[str, Any
     import pyarrow.parquet as pq
 
     pq.write_table(
-        pa.table({name: columns[name] for name in dtypes}), path, compression="zstd", compression_level=1,
-        write_statistics=False, write_page_checksum=True,
+        pa.table({name: columns[name] for name in dtypes}),
+        path,
+        compression="zstd",
+        compression_level=1,
+        write_statistics=False,
+        write_page_checksum=True,
         use_dictionary=[name for name in dtypes if name not in plain],
-    )  # fmt: skip
+    )
 
 
 def load(path: Path, dtypes: Mapping[str, Any]) -> dict[str, np.ndarray]:

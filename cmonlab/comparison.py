@@ -24,10 +24,14 @@ _SHOWN = ("direction", "name", "statistic", "value", "difference", "low", "high"
 
 
 def compare(
-    sides: Mapping[str, One | Sequence[One]], metric: str = "one_way_delay",
-    direction: str | Mapping[str, str] | None = None, quantiles: Sequence[float] = (0.5, 0.9, 0.99), *,
-    segment: str | None = None, baseline: str | None = None,
-) -> Comparison:  # fmt: skip
+    sides: Mapping[str, One | Sequence[One]],
+    metric: str = "one_way_delay",
+    direction: str | Mapping[str, str] | None = None,
+    quantiles: Sequence[float] = (0.5, 0.9, 0.99),
+    *,
+    segment: str | None = None,
+    baseline: str | None = None,
+) -> Comparison:
     """Compare sessions: differences with intervals, effect sizes, and what stands against believing them.
 
     Parameters
@@ -110,9 +114,12 @@ def _each(runs: Mapping[str, list[One]]) -> Iterator[tuple[str, Session]]:
 
 
 def _pairs(
-    values: Mapping[str, list[metrics.Values]], metric: str, segment: str | None,
-    direction: str | Mapping[str, str] | None, baseline: str,
-) -> list[Pair]:  # fmt: skip
+    values: Mapping[str, list[metrics.Values]],
+    metric: str,
+    segment: str | None,
+    direction: str | Mapping[str, str] | None,
+    baseline: str,
+) -> list[Pair]:
     unit = next(iter(values.values()))[0].unit
     word = segment if metric == "segment" else metric
     pairs = []
@@ -146,9 +153,10 @@ def _directions(
     if not common:
         listed = "; ".join(f"{name}: {', '.join(of) or 'none'}" for name, of in known.items())
         raise SessionError(
-            "the sides have no direction in common", why=listed,
+            "the sides have no direction in common",
+            why=listed,
             fix='say which belong together: direction={"bridge": "c1 → c0", "host": "…"}',
-        )  # fmt: skip
+        )
     return [dict.fromkeys(values, one) for one in common]
 
 
@@ -251,8 +259,10 @@ class Comparison:
         """
         from .plot.compare import differences, shift
 
-        drawn = {"shift": lambda: shift(self.shifts(), caption=self.caption),
-                 "dots": lambda: differences(self.table(), caption=self.caption)}  # fmt: skip
+        drawn = {
+            "shift": lambda: shift(self.shifts(), caption=self.caption),
+            "dots": lambda: differences(self.table(), caption=self.caption),
+        }
         kind = kind or ("dots" if all(pair.scalar for pair in self.pairs) else "shift")
         if kind not in drawn:
             raise UnknownName("kind of figure", kind, drawn)

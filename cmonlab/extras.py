@@ -13,9 +13,12 @@ EXTRAS = "probes.parquet"
 
 #: ``value0`` and so on hold the fields of a point in their order, each in its first bytes.
 DTYPES = {
-    "ts_ns": np.int64, "cpu": np.uint16, "point": np.uint8, "skb": np.uint32,
+    "ts_ns": np.int64,
+    "cpu": np.uint16,
+    "point": np.uint8,
+    "skb": np.uint32,
     **{f"value{number}": np.uint64 for number in range(8)},
-}  # fmt: skip
+}
 
 
 def columns_of(notes: Iterable[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -99,12 +99,20 @@ class Facts:
         for entry in self._manifest["rules"]:
             rule, (first, last) = entry["rule"], entry["epochs"]
             match, shares = rule["match"], self._shares(entry)
-            rows.append({
-                "slot": entry["slot"], "name": entry["name"], "mode": rule.get("mode", "capture"),
-                "expression": match["packets"], "containers": _selected(match),
-                "sample": shares[-1], "sample_min": shares[0], "max_overhead": rule.get("max_overhead") or "",
-                "first_epoch": first, "last_epoch": last,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "slot": entry["slot"],
+                    "name": entry["name"],
+                    "mode": rule.get("mode", "capture"),
+                    "expression": match["packets"],
+                    "containers": _selected(match),
+                    "sample": shares[-1],
+                    "sample_min": shares[0],
+                    "max_overhead": rule.get("max_overhead") or "",
+                    "first_epoch": first,
+                    "last_epoch": last,
+                }
+            )
         return pd.DataFrame(rows, columns=schema.columns("rules"))
 
     def told(self) -> str:

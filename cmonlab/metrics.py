@@ -94,9 +94,10 @@ def _throughput(session: Session, _: str) -> dict[str, np.ndarray]:
     share = session._facts.share(session._ends.rules)
     if not share > 0:
         raise SessionError(
-            "throughput cannot be compared", why="the share of the packets that was taken varied, or is not known",
+            "throughput cannot be compared",
+            why="the share of the packets that was taken varied, or is not known",
             fix="record with a fixed sample, without limit and budget",
-        )  # fmt: skip
+        )
     table = session.throughput(_WINDOW_S)
     found = _by_direction(table["direction"], table["throughput_bps"].to_numpy(float) / share)
     at_work = {direction: _at_work(values) for direction, values in found.items()}

@@ -122,9 +122,14 @@ class Traced:
 
 
 def measure(
-    lab, workload, observers: Mapping[str, Observer], rounds: int = ROUNDS, round_s: float = ROUND_S,
-    warmup: int = 1, progress: Progress = None,
-) -> Overhead:  # fmt: skip
+    lab,
+    workload,
+    observers: Mapping[str, Observer],
+    rounds: int = ROUNDS,
+    round_s: float = ROUND_S,
+    warmup: int = 1,
+    progress: Progress = None,
+) -> Overhead:
     """Run a workload again and again, in each round once untraced and once for each observer, in random order.
 
     Parameters

@@ -75,9 +75,12 @@ def _on_terminal(title: str) -> Iterator[Tell]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.fields[title]}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
-    )  # fmt: skip
+        TextColumn("{task.fields[title]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Bar(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
         task = bar.add_task("", total=1.0, title=title)
         yield lambda phrase, fraction: bar.update(task, description=phrase, completed=fraction)

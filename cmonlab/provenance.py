@@ -56,9 +56,14 @@ def of_rules(active: Iterable[ActiveRule], rules: Mapping[Plan, Rule], epoch: in
 
 
 def of_recording(
-    *, points: Sequence[Point], ledgers: Iterable[Ledger], tallies: Sequence[Mapping],
-    blind: Sequence[tuple[int, int, int]], addresses6: Mapping[int, bytes], code: Iterable[int],
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    points: Sequence[Point],
+    ledgers: Iterable[Ledger],
+    tallies: Sequence[Mapping],
+    blind: Sequence[tuple[int, int, int]],
+    addresses6: Mapping[int, bytes],
+    code: Iterable[int],
+) -> dict[str, Any]:
     """Return the entries that the tracer tells.
 
     Parameters

@@ -74,10 +74,14 @@ class Capture:
     """
 
     def __init__(
-        self, rules: Sequence[Rule], links: Callable[[], list[dict]],
-        containers: Callable[[], Sequence] = tuple, context: Mapping | None = None, probes: Sequence[Probe] = (),
+        self,
+        rules: Sequence[Rule],
+        links: Callable[[], list[dict]],
+        containers: Callable[[], Sequence] = tuple,
+        context: Mapping | None = None,
+        probes: Sequence[Probe] = (),
         **reading: float,
-    ):  # fmt: skip
+    ):
         from .agent.members import Members
         from .budgets import Budgets
         from .kernel.programs import available
@@ -178,8 +182,12 @@ class Capture:
         entries = {
             **provenance.of_host(),
             **provenance.of_recording(
-                points=points, ledgers=recording.ledgers.values(), tallies=recording.tallies, blind=recording.blind,
-                addresses6=recording.addresses6, code=columns["aux"][np.isin(columns["point"], drops)].tolist(),
+                points=points,
+                ledgers=recording.ledgers.values(),
+                tallies=recording.tallies,
+                blind=recording.blind,
+                addresses6=recording.addresses6,
+                code=columns["aux"][np.isin(columns["point"], drops)].tolist(),
             ),
             "rules": provenance.of_rules(recording.rules, self._written, self._tracer.active.epoch),
             "budget": self._budgets.told(),
@@ -192,7 +200,7 @@ class Capture:
             },
             "links": self._links(),
             **self._context,
-        }  # fmt: skip
+        }
         aggregates = notes = None
         if any(rule.plan.mode == "aggregate" for rule in recording.rules):
             aggregates = cells.columns_of(recording.cells)
@@ -222,10 +230,16 @@ class Capture:
 
 
 def record(
-    lab, workload, rule: str | Path | Rule | Sequence[Rule] | None = None, *, duration_s: float = 10.0,
-    points: Sequence[str] | None = None, probes: Sequence[Probe] = (), overhead: bool | int = False,
+    lab,
+    workload,
+    rule: str | Path | Rule | Sequence[Rule] | None = None,
+    *,
+    duration_s: float = 10.0,
+    points: Sequence[str] | None = None,
+    probes: Sequence[Probe] = (),
+    overhead: bool | int = False,
     progress: Progress = None,
-) -> Session:  # fmt: skip
+) -> Session:
     """Run a workload in a lab and record its packets.
 
     Parameters

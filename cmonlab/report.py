@@ -123,9 +123,13 @@ def _page(title: str, sections: Sequence[RunReport], now: datetime) -> str:
     body = _header(title, sections, now) + _contents(sections)
     body += f"<main id='runs'>{''.join(runs) or '<p>This report holds no run.</p>'}</main>"
     return _PAGE.substitute(
-        title=_text(title), style=_STYLE, body=body, plotly=get_plotlyjs() if any(s.figures for s in sections) else "",
-        themes=_json(json.dumps(themes)), script=_SCRIPT,
-    )  # fmt: skip
+        title=_text(title),
+        style=_STYLE,
+        body=body,
+        plotly=get_plotlyjs() if any(s.figures for s in sections) else "",
+        themes=_json(json.dumps(themes)),
+        script=_SCRIPT,
+    )
 
 
 def _header(title: str, sections: Sequence[RunReport], now: datetime) -> str:

@@ -23,16 +23,41 @@ EVENTS, MANIFEST = "events.parquet", "manifest.json"
 
 #: Columns as they are stored; deltas where neighbours are close, dictionaries where values repeat.
 _DTYPES = {
-    "ts_ns": np.int64, "cpu": np.uint16, "point": np.uint8, "netns": np.uint32, "ifindex": np.uint32, "skb": np.uint32,
-    "saddr": np.uint32, "daddr": np.uint32, "sport": np.uint16, "dport": np.uint16, "proto": np.uint8,
-    "tcp_flags": np.uint8, "seq": np.uint32, "ident": np.uint16, "len_bytes": np.uint32, "detail": np.uint16,
-    "aux": np.uint32, "shape": np.uint8, "epoch": np.uint16, "rules": np.uint16,
-}  # fmt: skip
+    "ts_ns": np.int64,
+    "cpu": np.uint16,
+    "point": np.uint8,
+    "netns": np.uint32,
+    "ifindex": np.uint32,
+    "skb": np.uint32,
+    "saddr": np.uint32,
+    "daddr": np.uint32,
+    "sport": np.uint16,
+    "dport": np.uint16,
+    "proto": np.uint8,
+    "tcp_flags": np.uint8,
+    "seq": np.uint32,
+    "ident": np.uint16,
+    "len_bytes": np.uint32,
+    "detail": np.uint16,
+    "aux": np.uint32,
+    "shape": np.uint8,
+    "epoch": np.uint16,
+    "rules": np.uint16,
+}
 #: What the tables are made from besides the events.
 _ENTRIES = {
-    "points": list, "links": list, "ledger": list, "blind": list, "rules": list, "missing": list,
-    "recording": dict, "host": dict, "addresses6": dict, "symbols": dict, "drop_reasons": dict,
-}  # fmt: skip
+    "points": list,
+    "links": list,
+    "ledger": list,
+    "blind": list,
+    "rules": list,
+    "missing": list,
+    "recording": dict,
+    "host": dict,
+    "addresses6": dict,
+    "symbols": dict,
+    "drop_reasons": dict,
+}
 _DELTA = ("ts_ns",)
 _PLAIN = ("seq",)
 
@@ -103,9 +128,12 @@ def _first_that_exists(folder: Path) -> Path:
 
 
 def save(
-    path: Path, columns: Mapping[str, np.ndarray], manifest: Mapping,
-    aggregates: Mapping[str, np.ndarray] | None = None, notes: Mapping[str, np.ndarray] | None = None,
-) -> None:  # fmt: skip
+    path: Path,
+    columns: Mapping[str, np.ndarray],
+    manifest: Mapping,
+    aggregates: Mapping[str, np.ndarray] | None = None,
+    notes: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Write a session directory atomically: a sibling first, then one rename.
 
     Parameters
@@ -203,9 +231,17 @@ def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     dictionary = [name for name in _DTYPES if name not in (*_DELTA, *_PLAIN)]
     encoding = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
     pq.write_table(
-        table, path, compression="zstd", compression_level=1, use_dictionary=dictionary, column_encoding=encoding,
-        row_group_size=1 << 20, write_statistics=False, dictionary_pagesize_limit=1 << 22, write_page_checksum=True,
-    )  # fmt: skip
+        table,
+        path,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=dictionary,
+        column_encoding=encoding,
+        row_group_size=1 << 20,
+        write_statistics=False,
+        dictionary_pagesize_limit=1 << 22,
+        write_page_checksum=True,
+    )
 
 
 def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
@@ -290,13 +326,21 @@ def _from_format_1(stored: Mapping[str, np.ndarray], manifest: Mapping) -> tuple
     columns = {**stored, "skb": (stored["skb"] >> np.uint64(6)).astype(np.uint32), "epoch": once, "rules": once}
     old = manifest["rule"]
     rule = {
-        "name": "packets", "match": {"packets": old["expression"], "containers": None, "direction": "both"},
-        "points": [point["name"] for point in manifest["points"]], "mode": "capture", "by": None, "sample": 1.0,
-        "limit": None, "max_overhead": None, "duration": None,
-    }  # fmt: skip
+        "name": "packets",
+        "match": {"packets": old["expression"], "containers": None, "direction": "both"},
+        "points": [point["name"] for point in manifest["points"]],
+        "mode": "capture",
+        "by": None,
+        "sample": 1.0,
+        "limit": None,
+        "max_overhead": None,
+        "duration": None,
+    }
     since = dict.fromkeys(("counted", "aggregated", "overflowed"), 0)
     upgraded = {name: value for name, value in manifest.items() if name != "rule"} | {
-        "format": FORMAT, "rules": [{"slot": 0, "name": rule["name"], "rule": rule, "epochs": [1, 1]}],
-        "missing": old.get("missing", []), "ledger": [{**row, **since} for row in manifest["ledger"]],
-    }  # fmt: skip
+        "format": FORMAT,
+        "rules": [{"slot": 0, "name": rule["name"], "rule": rule, "epochs": [1, 1]}],
+        "missing": old.get("missing", []),
+        "ledger": [{**row, **since} for row in manifest["ledger"]],
+    }
     return columns, upgraded

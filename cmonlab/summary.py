@@ -115,14 +115,21 @@ def _slowest(session: Session, direction: str) -> int:
 def _tables(session: Session) -> dict:
     paths = session.journeys().groupby(["direction", "path"], observed=True)
     delays = paths.agg(n=("journey", "size"), complete=("complete", "sum"), p50_ns=("one_way_delay_ns", "median"))
-    tables = {"breakdown": session.breakdown(), "breakdown_by_kind": session.breakdown(by="kind"),
-              "paths": delays.reset_index(), "loss": session.loss(), "rules": session.rules(),
-              "ledger": session.ledger()}  # fmt: skip
+    tables = {
+        "breakdown": session.breakdown(),
+        "breakdown_by_kind": session.breakdown(by="kind"),
+        "paths": delays.reset_index(),
+        "loss": session.loss(),
+        "rules": session.rules(),
+        "ledger": session.ledger(),
+    }
     others = {
-        "budget": session.budget(), "segments": session.segments(), "overhead": session.overhead(),
+        "budget": session.budget(),
+        "segments": session.segments(),
+        "overhead": session.overhead(),
         "program_times": session.program_times(),
         **({"pairs": session.pairs()} if session.aggregated else {}),
-    }  # fmt: skip
+    }
     return tables | {name: table for name, table in others.items() if len(table)}
 
 

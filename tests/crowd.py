@@ -36,13 +36,43 @@ def _word(number: int) -> int:
 def links(count: int) -> list[dict]:
     """Return the rows of the links table: a veth a container, its other end a port of one bridge."""
     base = {"mtu": 1500, "mac": "", "from_ns": 0, "to_ns": 0, "master": 0, "peer": 0}
-    rows = [base | {"netns": HOST, "namespace": "host", "ifindex": BRIDGE, "name": "br-crowd", "kind": "bridge",
-                    "addresses": ["10.78.255.254"]}]  # fmt: skip
+    rows = [
+        base
+        | {
+            "netns": HOST,
+            "namespace": "host",
+            "ifindex": BRIDGE,
+            "name": "br-crowd",
+            "kind": "bridge",
+            "addresses": ["10.78.255.254"],
+        }
+    ]
     for n in range(count):
-        rows.append(base | {"netns": HOST, "namespace": "host", "ifindex": 10 + n, "name": f"veth{n}", "kind": "veth",
-                            "master": BRIDGE, "peer": 2, "addresses": []})  # fmt: skip
-        rows.append(base | {"netns": FIRST + n, "namespace": f"c{n}", "ifindex": 2, "name": "eth0", "kind": "veth",
-                            "peer": 10 + n, "addresses": [address(n)]})  # fmt: skip
+        rows.append(
+            base
+            | {
+                "netns": HOST,
+                "namespace": "host",
+                "ifindex": 10 + n,
+                "name": f"veth{n}",
+                "kind": "veth",
+                "master": BRIDGE,
+                "peer": 2,
+                "addresses": [],
+            }
+        )
+        rows.append(
+            base
+            | {
+                "netns": FIRST + n,
+                "namespace": f"c{n}",
+                "ifindex": 2,
+                "name": "eth0",
+                "kind": "veth",
+                "peer": 10 + n,
+                "addresses": [address(n)],
+            }
+        )
     return rows
 
 
@@ -82,9 +112,15 @@ def window(count: int, start_ns: int, end_ns: int, packets: int = 20, seed: int 
 
     total = np.zeros(len(src), np.int64)
     path = [
-        (FIRST + src, 2, QUEUE), (FIRST + src, 2, XMIT), (HOST, 10 + src, RX), (HOST, 10 + src, RECEIVE),
-        (HOST, 10 + dst, QUEUE), (HOST, 10 + dst, XMIT), (FIRST + dst, 2, RX), (FIRST + dst, 2, RECEIVE),
-    ]  # fmt: skip
+        (FIRST + src, 2, QUEUE),
+        (FIRST + src, 2, XMIT),
+        (HOST, 10 + src, RX),
+        (HOST, 10 + src, RECEIVE),
+        (HOST, 10 + dst, QUEUE),
+        (HOST, 10 + dst, XMIT),
+        (FIRST + dst, 2, RX),
+        (FIRST + dst, 2, RECEIVE),
+    ]
     add(*path[0][:2], HOP, QUEUE, 0, total, packets)
     for (_, _, before), (netns, ifindex, point) in pairwise(path):
         took = (2000 + 38000 * rng.random(len(src)) ** 4 + 100 * (dst % 7)).astype(np.int64)
@@ -173,8 +209,13 @@ class CrowdClient:
     def status(self) -> dict:
         self.check()
         seconds = time.monotonic() - self._began_s
-        return {"seconds": seconds, "cpu_s": time.process_time(), "events": int(1000 * seconds), "lost_events": 0,
-                "resident_bytes": 100 << 20}  # fmt: skip
+        return {
+            "seconds": seconds,
+            "cpu_s": time.process_time(),
+            "events": int(1000 * seconds),
+            "lost_events": 0,
+            "resident_bytes": 100 << 20,
+        }
 
     def cost(self) -> dict:
         return {"share": 0.021, "packet_ns": 812.0}

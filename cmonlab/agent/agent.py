@@ -51,9 +51,12 @@ class Agent:
     """
 
     def __init__(
-        self, on_events: Callable[[int, np.ndarray], None], on_cells: Callable[[int, int, np.ndarray], None],
-        client: Any = None, names: dict[str, str] | None = None,
-    ):  # fmt: skip
+        self,
+        on_events: Callable[[int, np.ndarray], None],
+        on_cells: Callable[[int, int, np.ndarray], None],
+        client: Any = None,
+        names: dict[str, str] | None = None,
+    ):
         self._stack = ExitStack()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -219,15 +222,19 @@ class Agent:
             return {
                 **provenance.of_host(),
                 **provenance.of_recording(
-                    points=self.tracer.points, ledgers=chosen, tallies=self.tracer.tallies(),
-                    blind=blind, addresses6=self.tracer.addresses6(), code=sorted(self._code),
+                    points=self.tracer.points,
+                    ledgers=chosen,
+                    tallies=self.tracer.tallies(),
+                    blind=blind,
+                    addresses6=self.tracer.addresses6(),
+                    code=sorted(self._code),
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
                 "budget": self.budgets.told(first_epoch, end_epoch),
                 "blind_from_ns": self._blind_from_ns,
                 "links": self.inventory.links(),
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
-            }  # fmt: skip
+            }
 
     def cost(self) -> dict[str, float] | None:
         """Return what the programs cost now: ``share`` of the kernel's time, ``packet_ns``; None without traffic.

@@ -97,14 +97,32 @@ class Client:
         rows = []
         for row in self._ask("rules"):
             rule, budget = row["rule"], row["budget"] or {}
-            rows.append({
-                "name": row["name"], "mode": rule["mode"], "expression": rule["match"]["packets"],
-                "points": len(row["points"]), "sample": budget.get("sample", rule["sample"]),
-                "since_epoch": row["since_epoch"], "seconds_left": row["seconds_left"], "hops": row["hops"],
-                "max_overhead": budget.get("max_overhead", ""), "overhead": budget.get("overhead", ""),
-            })  # fmt: skip
-        names = ["name", "mode", "expression", "points", "sample", "since_epoch", "seconds_left", "hops",
-                 "max_overhead", "overhead"]  # fmt: skip
+            rows.append(
+                {
+                    "name": row["name"],
+                    "mode": rule["mode"],
+                    "expression": rule["match"]["packets"],
+                    "points": len(row["points"]),
+                    "sample": budget.get("sample", rule["sample"]),
+                    "since_epoch": row["since_epoch"],
+                    "seconds_left": row["seconds_left"],
+                    "hops": row["hops"],
+                    "max_overhead": budget.get("max_overhead", ""),
+                    "overhead": budget.get("overhead", ""),
+                }
+            )
+        names = [
+            "name",
+            "mode",
+            "expression",
+            "points",
+            "sample",
+            "since_epoch",
+            "seconds_left",
+            "hops",
+            "max_overhead",
+            "overhead",
+        ]
         return pd.DataFrame(rows, columns=names)
 
     def written_rules(self) -> list[Rule]:
@@ -177,9 +195,12 @@ class Client:
             chunks.append((wire.number(message.headers, "cpu"), records[inside]))
         self._settle_ledger(entries, chunks)
         entries["recording"] = {
-            "started_ns": started_ns, "seconds": (ended_ns - started_ns) / 1e9, "ended": "finished",
-            "reader_cpu_s": 0.0, "host": self.host,
-        }  # fmt: skip
+            "started_ns": started_ns,
+            "seconds": (ended_ns - started_ns) / 1e9,
+            "ended": "finished",
+            "reader_cpu_s": 0.0,
+            "host": self.host,
+        }
         entries["workload"] = None
         aggregated = any(one["rule"]["mode"] == "aggregate" for one in entries["rules"])
         return Session(store.columns_of(chunks), entries, _cells.columns_of(windows) if aggregated else None)

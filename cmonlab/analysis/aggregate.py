@@ -109,8 +109,11 @@ def segments(cells: Cells, context: Context, windows: bool = False) -> pd.DataFr
     kernel keeps the point only, not the place.
     """
     if not windows and len(cells["start_ns"]):
-        cells = {**cells, "start_ns": np.full_like(cells["start_ns"], cells["start_ns"].min()),
-                 "end_ns": np.full_like(cells["end_ns"], cells["end_ns"].max())}  # fmt: skip
+        cells = {
+            **cells,
+            "start_ns": np.full_like(cells["start_ns"], cells["start_ns"].min()),
+            "end_ns": np.full_like(cells["end_ns"], cells["end_ns"].max()),
+        }
     cells = take(cells, cells["kind"] == SEGMENT)
     direction, hop = endpoints(cells, context.names)[2], device(cells)
     code, first = number(cells["start_ns"], cells["rule"], direction.codes, cells["from"], hop, cells["point"])
@@ -118,17 +121,19 @@ def segments(cells: Cells, context: Context, windows: bool = False) -> pd.DataFr
     n = total(code, cells["packets"], len(first))
     found = quantiles(code, cells["bucket"], cells["packets"], len(first), list(QUANTILES.values()))
     segment, kind = _labels(one, context)
-    rows = pd.DataFrame({
-        **{name: one[name] for name in ("start_ns", "end_ns")},
-        "rule": rule_names(one["rule"], context.rules),
-        "direction": direction[first],
-        "segment": segment,
-        "kind": kind,
-        "n": n,
-        **dict(zip(QUANTILES, found, strict=True)),
-        "mean_ns": total(code, cells["sum_ns"], len(first)) / np.maximum(n, 1),
-        "_at": _along_the_path(one, context),
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            **{name: one[name] for name in ("start_ns", "end_ns")},
+            "rule": rule_names(one["rule"], context.rules),
+            "direction": direction[first],
+            "segment": segment,
+            "kind": kind,
+            "n": n,
+            **dict(zip(QUANTILES, found, strict=True)),
+            "mean_ns": total(code, cells["sum_ns"], len(first)) / np.maximum(n, 1),
+            "_at": _along_the_path(one, context),
+        }
+    )
     rows = rows.sort_values(["start_ns", "rule", "direction", "_at"], kind="stable", ignore_index=True)
     return rows[columns("segments")]
 
@@ -171,14 +176,16 @@ def drops(cells: Cells, context: Context, reasons: Mapping[int, str]) -> pd.Data
     direction = endpoints(cells, context.names)[2]
     code, first = number(cells["start_ns"], cells["rule"], direction.codes, device(cells), cells["bucket"])
     one = take(cells, first)
-    return pd.DataFrame({
-        **{name: one[name] for name in ("start_ns", "end_ns")},
-        "rule": rule_names(one["rule"], context.rules),
-        "direction": direction[first],
-        "place": labelled(device(one), lambda word: context.names.place(word >> 32, word & 0xFFFFFFFF)),
-        "reason": labelled(one["bucket"], lambda number: reasons.get(number, f"reason {number}")),
-        **{name: total(code, cells[name], len(first)) for name in ("packets", "bytes")},
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            **{name: one[name] for name in ("start_ns", "end_ns")},
+            "rule": rule_names(one["rule"], context.rules),
+            "direction": direction[first],
+            "place": labelled(device(one), lambda word: context.names.place(word >> 32, word & 0xFFFFFFFF)),
+            "reason": labelled(one["bucket"], lambda number: reasons.get(number, f"reason {number}")),
+            **{name: total(code, cells[name], len(first)) for name in ("packets", "bytes")},
+        }
+    )
 
 
 def rule_names(slot: np.ndarray, rules: Mapping[int, str]) -> pd.Categorical:

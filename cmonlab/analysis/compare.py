@@ -76,13 +76,24 @@ class Pair:
             logs = [_log(value, mine, 1), _log(base, theirs, -1)]
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio_low, ratio_high = np.exp(interval(np.log(ratio), logs))
-        return pd.DataFrame({
-            **self._who, "statistic": ["mean", *map(percentile, quantiles)],
-            "runs": len(self.side.runs), "baseline_runs": len(self.base.runs),
-            "n": self.side.n, "baseline_n": self.base.n, "value": value, "baseline_value": base,
-            "difference": value - base, "low": low, "high": high,
-            "ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high,
-        })  # fmt: skip
+        return pd.DataFrame(
+            {
+                **self._who,
+                "statistic": ["mean", *map(percentile, quantiles)],
+                "runs": len(self.side.runs),
+                "baseline_runs": len(self.base.runs),
+                "n": self.side.n,
+                "baseline_n": self.base.n,
+                "value": value,
+                "baseline_value": base,
+                "difference": value - base,
+                "low": low,
+                "high": high,
+                "ratio": ratio,
+                "ratio_low": ratio_low,
+                "ratio_high": ratio_high,
+            }
+        )
 
     def shifts(self, quantiles: Sequence[float] = SHIFTS) -> pd.DataFrame:
         """Return the shift function: the difference of each quantile; columns of ``schema.TABLES["shifts"]``.
@@ -101,10 +112,17 @@ class Pair:
             mine, theirs = self.side.drawn(quantiles), self.base.drawn(quantiles)
             parts = [Drawn(mine.deviation[:, 1:], mine.freedom), Drawn(-theirs.deviation[:, 1:], theirs.freedom)]
             low, high = interval(value - base, parts)
-        table = pd.DataFrame({
-            **self._who, "quantile": quantiles, "value": value, "baseline_value": base,
-            "difference": value - base, "low": low, "high": high,
-        })  # fmt: skip
+        table = pd.DataFrame(
+            {
+                **self._who,
+                "quantile": quantiles,
+                "value": value,
+                "baseline_value": base,
+                "difference": value - base,
+                "low": low,
+                "high": high,
+            }
+        )
         return table[schema.columns("shifts")]
 
     def effects(self) -> pd.DataFrame:
@@ -124,11 +142,15 @@ class Pair:
         shift = _shift(mine[None], theirs, grid)
         above_ends = shift_ends = np.full((2, 1), np.nan)
         if self.bounded:
-            parts = [_part(self.side, superiority(drawn, theirs[None]) - above),
-                     _part(self.base, superiority(mine[None], base_drawn) - above)]  # fmt: skip
+            parts = [
+                _part(self.side, superiority(drawn, theirs[None]) - above),
+                _part(self.base, superiority(mine[None], base_drawn) - above),
+            ]
             above_ends = np.array(interval(above, parts, 0, 1))
-            parts = [_part(self.side, _shift(drawn, theirs, grid) - shift),
-                     _part(self.base, -_shift(base_drawn, mine, grid) - shift)]  # fmt: skip
+            parts = [
+                _part(self.side, _shift(drawn, theirs, grid) - shift),
+                _part(self.base, -_shift(base_drawn, mine, grid) - shift),
+            ]
             shift_ends = np.array(interval(shift, parts))
         row = {**self._who, "superiority": above, "cliffs_delta": 2 * above - 1, "shift": shift}
         row |= dict(zip(("superiority_low", "superiority_high"), above_ends, strict=True))

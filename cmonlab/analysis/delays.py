@@ -40,9 +40,11 @@ def one_way_delay(took_ns: np.ndarray, direction: pd.Categorical, share: float, 
     rows = times.table(which, direction, share)
     spread = pd.Series(took_ns).groupby(direction.codes).agg(["min", "max", "std"]).loc[which].astype(float)
     rows = rows.assign(
-        min_ns=spread["min"].to_numpy(), max_ns=spread["max"].to_numpy(), std_ns=spread["std"].to_numpy(),
+        min_ns=spread["min"].to_numpy(),
+        max_ns=spread["max"].to_numpy(),
+        std_ns=spread["std"].to_numpy(),
         clock_error_ns=np.full(len(rows), clock_error_ns, np.int64),
-    )  # fmt: skip
+    )
     return rows.iloc[np.argsort(which)][columns("one_way_delay")].reset_index(drop=True)
 
 

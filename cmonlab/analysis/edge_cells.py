@@ -93,12 +93,16 @@ def counted(cells: Cells, context: Context, windows: bool = False) -> pd.DataFra
     known = way != NOWHERE
     way, row, counts, part = (some[known] for some in (way, row, counts, part))
     group, first = number(cells["start_ns"][row], cells["rule"][row], way)
-    table = pd.DataFrame({
-        "start_ns": cells["start_ns"][row][first], "end_ns": cells["end_ns"][row][first], "way": way[first],
-        **_traffic(passed, group[counts], row[counts], len(first)),
-        **_delays(passed, group[part != _UNTIMED], row[part != _UNTIMED], part[part != _UNTIMED], len(first)),
-        "dropped": total(group, cells["packets"][row] * passed.dropped[row], len(first)),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "start_ns": cells["start_ns"][row][first],
+            "end_ns": cells["end_ns"][row][first],
+            "way": way[first],
+            **_traffic(passed, group[counts], row[counts], len(first)),
+            **_delays(passed, group[part != _UNTIMED], row[part != _UNTIMED], part[part != _UNTIMED], len(first)),
+            "dropped": total(group, cells["packets"][row] * passed.dropped[row], len(first)),
+        }
+    )
     most = table.sort_values(["packets", "dropped"], ascending=False, kind="stable")
     table = most.drop_duplicates(["start_ns", "way"]).sort_values(["start_ns", "way"], ignore_index=True)
     return finished(table, crossing.ways)
@@ -171,8 +175,10 @@ def _traffic(passed: _Passed, group: np.ndarray, row: np.ndarray, groups: int) -
     cells, points = passed.cells, passed.context.points
     order = np.array([points.get(name, -1) for name in (*_RECEIVED, *_SENT)])
     rank = (cells["point"][row][:, None] == order).argmax(axis=1)
-    sums = [total(group * len(order) + rank, cells[name][row], groups * len(order)).reshape(groups, -1)
-            for name in ("packets", "bytes")]  # fmt: skip
+    sums = [
+        total(group * len(order) + rank, cells[name][row], groups * len(order)).reshape(groups, -1)
+        for name in ("packets", "bytes")
+    ]
     first = (sums[0] > 0).argmax(axis=1)
     return dict(zip(("packets", "bytes"), (of[np.arange(groups), first] for of in sums), strict=True))
 

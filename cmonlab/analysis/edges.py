@@ -87,14 +87,16 @@ def captured(events: Columns, found: Journeys, names: Names, stages: Stages, win
     begin = int(events["ts_ns"][0])
     width = WINDOW_NS if windows else int(events["ts_ns"][-1]) - begin + 1
     event = visits.event[visit]
-    rows = pd.DataFrame({
-        "way": np.append(way, lost_way),
-        "window": (events["ts_ns"][np.append(event, lost_at)] - begin) // width,
-        "packets": np.append(counts, np.zeros(len(lost_at), bool)).astype(np.int64),
-        "bytes": np.append(events["len_bytes"][event] * counts, np.zeros(len(lost_at))).astype(np.int64),
-        "dropped": np.repeat([0, 1], [len(event), len(lost_at)]),
-        "took": np.append(took, np.full(len(lost_at), np.nan)),
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "way": np.append(way, lost_way),
+            "window": (events["ts_ns"][np.append(event, lost_at)] - begin) // width,
+            "packets": np.append(counts, np.zeros(len(lost_at), bool)).astype(np.int64),
+            "bytes": np.append(events["len_bytes"][event] * counts, np.zeros(len(lost_at))).astype(np.int64),
+            "dropped": np.repeat([0, 1], [len(event), len(lost_at)]),
+            "took": np.append(took, np.full(len(lost_at), np.nan)),
+        }
+    )
     each = rows[rows["way"] != NOWHERE].groupby(["window", "way"])
     table = each[["packets", "bytes", "dropped"]].sum()
     for name, quantile in _QUANTILES.items():
@@ -109,10 +111,11 @@ def finished(table: pd.DataFrame, ways: list[Way]) -> pd.DataFrame:
     """Return a table of numbered ways with their names, rates and shares."""
     way, packets = table["way"].to_numpy(), table["packets"] + table["dropped"]
     return table.assign(
-        src=relabelled(way, [one.src for one in ways]), dst=relabelled(way, [one.dst for one in ways]),
+        src=relabelled(way, [one.src for one in ways]),
+        dst=relabelled(way, [one.dst for one in ways]),
         throughput_bps=table["bytes"] * 8e9 / np.maximum(table["end_ns"] - table["start_ns"], 1),
         loss=table["dropped"] / packets.where(packets > 0),
-    )[columns("edges")]  # fmt: skip
+    )[columns("edges")]
 
 
 def _received(events: Columns, visits: _Visits, crossing: Crossing, names: Names):

@@ -15,9 +15,15 @@ _FLOW = ["direction", "proto", "sport", "dport"]
 
 
 def of_events(
-    found: Journeys, journeys: pd.DataFrame, fates: pd.DataFrame, repeated: pd.DataFrame, rtt: pd.DataFrame,
-    start_ns: int, end_ns: int, flows: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+    found: Journeys,
+    journeys: pd.DataFrame,
+    fates: pd.DataFrame,
+    repeated: pd.DataFrame,
+    rtt: pd.DataFrame,
+    start_ns: int,
+    end_ns: int,
+    flows: bool = False,
+) -> pd.DataFrame:
     """Return one row a direction, or a flow, over the whole recording.
 
     Parameters
@@ -58,15 +64,21 @@ def of_events(
     ends = every.get_level_values("direction").str.partition(" → ")
     lost = count["dropped"].to_numpy()
     table = count.index.to_frame(index=False).assign(
-        start_ns=start_ns, end_ns=end_ns, rule="", src=ends.get_level_values(0), dst=ends.get_level_values(2),
+        start_ns=start_ns,
+        end_ns=end_ns,
+        rule="",
+        src=ends.get_level_values(0),
+        dst=ends.get_level_values(2),
         packets_sent=count.sum(axis=1).to_numpy() - count["merged"].to_numpy() - count["split"].to_numpy(),
         packets_arrived=(count["delivered"] + count["arrived"]).to_numpy(),
         bytes=bytes_.to_numpy(),
         throughput_bps=bytes_.to_numpy() * 8e9 / max(end_ns - start_ns, 1),
-        dropped=lost, lost=lost, lost_total=lost,
+        dropped=lost,
+        lost=lost,
+        lost_total=lost,
         retransmissions=of_each(repeated.assign(proto="tcp")).size().reindex(every, fill_value=0).to_numpy(),
         one_way_delay_p50_ns=delay.quantile(0.5).reindex(every).to_numpy(),
         one_way_delay_p99_ns=delay.quantile(0.99).reindex(every).to_numpy(),
         srtt_p50_ns=of_each(rtt.assign(proto="tcp"))["srtt_ns"].median().reindex(every).to_numpy(),
-    )  # fmt: skip
+    )
     return table[list(dtypes)].astype(dtypes)

@@ -209,8 +209,13 @@ class Graph:
             yield Edge(self.inside(device), self.device(device), _port(row), none, device)
         elif row.kind in CHILDREN:
             below = next((parent for parent, sons in self.parents.items() if device in sons), None)
-            yield Edge(self.inside(device), self.inside(below) if below else self.device(device),
-                       row.kind, device, below or none)  # fmt: skip
+            yield Edge(
+                self.inside(device),
+                self.inside(below) if below else self.device(device),
+                row.kind,
+                device,
+                below or none,
+            )
         elif is_loopback(row):
             yield from self._loopback(device)
         elif row.master or row.addresses or device in self.parents:
@@ -241,12 +246,18 @@ class Graph:
         hosts = self._homes()
         rows = [
             {
-                "a": edge.a.name, "b": edge.b.name, "a_kind": edge.a.kind, "b_kind": edge.b.kind, "kind": edge.kind,
-                "a_interface": self._place(edge.a_device), "b_interface": self._place(edge.b_device),
-                "a_host": hosts[edge.a.netns], "b_host": hosts[edge.b.netns],
+                "a": edge.a.name,
+                "b": edge.b.name,
+                "a_kind": edge.a.kind,
+                "b_kind": edge.b.kind,
+                "kind": edge.kind,
+                "a_interface": self._place(edge.a_device),
+                "b_interface": self._place(edge.b_device),
+                "a_host": hosts[edge.a.netns],
+                "b_host": hosts[edge.b.netns],
             }
             for edge in self.edges
-        ]  # fmt: skip
+        ]
         return pd.DataFrame(rows, columns=columns("topology"), dtype=object)
 
     def _place(self, device: Device) -> str:

@@ -80,9 +80,10 @@ def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, thre
     delivered = stages.of("read", point) | stages.of("deliver", point)
     at_home = found.received & came
     outcome = np.select(
-        [stages.of("drop", point), delivered, found.merged, found.split, at_home], [np.int8(OUTCOMES.index(name)) for
-        name in ("dropped", "delivered", "merged", "split", "arrived")], np.int8(OUTCOMES.index("unfinished")),
-    )  # fmt: skip
+        [stages.of("drop", point), delivered, found.merged, found.split, at_home],
+        [np.int8(OUTCOMES.index(name)) for name in ("dropped", "delivered", "merged", "split", "arrived")],
+        np.int8(OUTCOMES.index("unfinished")),
+    )
     complete = at_home & found.sent & left & (outcome < OUTCOMES.index("merged"))
     return Ends(src, dst, directions(src, dst), outcome, complete, events["rules"].take(found.departure))
 
@@ -101,25 +102,30 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
     first, last, departure = found.first.astype(np.int64), found.last.astype(np.int64), found.departure
     reason = np.where(ends.dropped, events["detail"][last].astype(np.int32), -1)
     ts = events["ts_ns"]
-    return pd.DataFrame({
-        "journey": np.arange(len(found), dtype=np.int64),
-        "start_ns": ts[first],
-        "one_way_delay_ns": ts[last] - ts[first],
-        **{name: getattr(ends, name) for name in ("src", "dst", "direction")},
-        "proto": labelled(events["proto"][departure], protocol),
-        **{name: events[name][departure] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
-        "payload_bytes": payload_bytes(events, departure).astype(np.uint32),
-        "gso_segs": events["detail"][departure],
-        "hops": found.length.astype(np.uint16),
-        "path": paths(found, names),
-        "outcome": pd.Categorical.from_codes(ends.outcome, OUTCOMES),
-        "complete": ends.complete,
-        "drop_reason": labelled(reason, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""),
-        "repeats": found.repeats,
-        "parent": found.parent,
-        "rules": ends.rules,
-        "epoch": events["epoch"][departure],
-    }, copy=False)[columns("journeys")]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "journey": np.arange(len(found), dtype=np.int64),
+            "start_ns": ts[first],
+            "one_way_delay_ns": ts[last] - ts[first],
+            **{name: getattr(ends, name) for name in ("src", "dst", "direction")},
+            "proto": labelled(events["proto"][departure], protocol),
+            **{name: events[name][departure] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
+            "payload_bytes": payload_bytes(events, departure).astype(np.uint32),
+            "gso_segs": events["detail"][departure],
+            "hops": found.length.astype(np.uint16),
+            "path": paths(found, names),
+            "outcome": pd.Categorical.from_codes(ends.outcome, OUTCOMES),
+            "complete": ends.complete,
+            "drop_reason": labelled(
+                reason, lambda number: reasons.get(number, f"reason {number}") if number >= 0 else ""
+            ),
+            "repeats": found.repeats,
+            "parent": found.parent,
+            "rules": ends.rules,
+            "epoch": events["epoch"][departure],
+        },
+        copy=False,
+    )[columns("journeys")]
 
 
 def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:

@@ -56,27 +56,50 @@ def _case(before: str, after: str, kind: str, reason: str, **only: bool) -> Case
 
 CASES: tuple[Case, ...] = (
     _case("queue enqueue", "dequeue", QUEUEING, "waits in the queueing discipline"),
-    _case("enqueue", "xmit", QUEUEING,
-          "waits in the queueing discipline; of packets taken out together only the first is seen at the dequeue"),
-    _case("queue", "xmit", PROCESSING,
-          "no queueing discipline held it, or it would have been seen there", one_device=True, qdisc_seen=True),
-    _case("queue", "xmit", QUEUEING, "may have waited in a queueing discipline: its points were not traced",
-          one_device=True),
-    _case("send", "", QUEUEING,
-          "waits in the socket's send buffer for the window, pacing or small-queue limits; the copying from the "
-          "application and TCP's own work are in it as well, as no point tells them apart"),
+    _case(
+        "enqueue",
+        "xmit",
+        QUEUEING,
+        "waits in the queueing discipline; of packets taken out together only the first is seen at the dequeue",
+    ),
+    _case(
+        "queue",
+        "xmit",
+        PROCESSING,
+        "no queueing discipline held it, or it would have been seen there",
+        one_device=True,
+        qdisc_seen=True,
+    ),
+    _case(
+        "queue",
+        "xmit",
+        QUEUEING,
+        "may have waited in a queueing discipline: its points were not traced",
+        one_device=True,
+    ),
+    _case(
+        "send",
+        "",
+        QUEUEING,
+        "waits in the socket's send buffer for the window, pacing or small-queue limits; the copying from the "
+        "application and TCP's own work are in it as well, as no point tells them apart",
+    ),
     _case("rx", "softirq", SOFTIRQ, "on the processor's backlog until its receive softirq begins"),
     _case("softirq", "", QUEUEING, "the softirq runs and works off what was ahead of it"),
     _case("", "softirq", SOFTIRQ, "in the device's ring until the receive softirq begins"),
     _case("rx", "receive", QUEUEING, "on the processor's backlog; when the softirq began is not known"),
     _case("", "gro", QUEUEING, "in the ring of a polled device, on a wire before that"),
-    _case("receive gro function", "read deliver consume", QUEUEING,
-          "in the socket's queue until the application has read it; when the reader was woken is not known"),
+    _case(
+        "receive gro function",
+        "read deliver consume",
+        QUEUEING,
+        "in the socket's queue until the application has read it; when the reader was woken is not known",
+    ),
     _case("", "wake", PROCESSING, "the stack takes it to the socket and wakes the reader"),
     _case("", "run", SCHEDULING, "the reader is woken and waits for a processor"),
     _case("run", "read deliver", PROCESSING, "the reader runs, returns from its wait and copies the data"),
     _case("", "", PROCESSING, "the stack, or the application, works on it"),
-)  # fmt: skip
+)
 
 
 def table() -> pd.DataFrame:
@@ -86,11 +109,18 @@ def table() -> pd.DataFrame:
         words = {"on one device": case.one_device, "queueing disciplines traced": case.qdisc_seen}
         return ", ".join(word for word, so in words.items() if so)
 
-    return pd.DataFrame([
-        {"before": " or ".join(sorted(case.before)) or "any", "after": " or ".join(sorted(case.after)) or "any",
-         "kind": case.kind, "only": only(case), "reason": case.reason}
-        for case in CASES
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "before": " or ".join(sorted(case.before)) or "any",
+                "after": " or ".join(sorted(case.after)) or "any",
+                "kind": case.kind,
+                "only": only(case),
+                "reason": case.reason,
+            }
+            for case in CASES
+        ]
+    )
 
 
 class Kinds:

@@ -27,15 +27,18 @@ def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
     took, segment = np.diff(way.ts_ns, prepend=way.ts_ns[:1]), walk.pairs(way)
     took[way.opens], segment[way.opens] = 0, -1
     known, pairs = pd.factorize(segment, use_na_sentinel=False)
-    return pd.DataFrame({
-        "journey": np.repeat(journeys, way.length),
-        "ts_ns": way.ts_ns,
-        "offset_ns": way.ts_ns - np.repeat(way.ts_ns[way.opens], way.length),
-        "hop": relabelled(way.label, walk.labels),
-        "segment": relabelled(known, [walk.segment(pair) for pair in pairs]),
-        "kind": relabelled(known, [walk.kind(pair) for pair in pairs]),
-        "segment_ns": took,
-    }, copy=False)  # fmt: skip
+    return pd.DataFrame(
+        {
+            "journey": np.repeat(journeys, way.length),
+            "ts_ns": way.ts_ns,
+            "offset_ns": way.ts_ns - np.repeat(way.ts_ns[way.opens], way.length),
+            "hop": relabelled(way.label, walk.labels),
+            "segment": relabelled(known, [walk.segment(pair) for pair in pairs]),
+            "kind": relabelled(known, [walk.kind(pair) for pair in pairs]),
+            "segment_ns": took,
+        },
+        copy=False,
+    )
 
 
 def breakdown(

@@ -45,19 +45,22 @@ def repeated(
     outcome = np.where(known, journeys["outcome"].cat.codes.to_numpy()[fate], -1) if len(found) else fate
     sent_ns = events["ts_ns"][found.departure[original]] if len(found) else original
     words = [OUTCOMES.index(word) for word in ("delivered", "arrived")]
-    return pd.DataFrame({
-        "ts_ns": events["ts_ns"][event],
-        "direction": endpoints(events, event, event, names)[2],
-        **{name: events[name][event] for name in ("sport", "dport", "seq")},
-        "payload_bytes": size.astype(np.uint32),
-        "journey": journey,
-        "original": original,
-        "delay_ns": np.where(original >= 0, events["ts_ns"][event] - sent_ns, -1),
-        "original_outcome": labelled(outcome, lambda code: OUTCOMES[code] if code >= 0 else ""),
-        "spurious": np.isin(outcome, words),
-        "place": _ends(events, found, names, drops, fate),
-        "drop_reason": _reason(journeys, fate),
-    }, copy=False)[columns("retransmissions")]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "ts_ns": events["ts_ns"][event],
+            "direction": endpoints(events, event, event, names)[2],
+            **{name: events[name][event] for name in ("sport", "dport", "seq")},
+            "payload_bytes": size.astype(np.uint32),
+            "journey": journey,
+            "original": original,
+            "delay_ns": np.where(original >= 0, events["ts_ns"][event] - sent_ns, -1),
+            "original_outcome": labelled(outcome, lambda code: OUTCOMES[code] if code >= 0 else ""),
+            "spurious": np.isin(outcome, words),
+            "place": _ends(events, found, names, drops, fate),
+            "drop_reason": _reason(journeys, fate),
+        },
+        copy=False,
+    )[columns("retransmissions")]
 
 
 def _fate(found: Journeys, journeys: pd.DataFrame, original: np.ndarray, seq: np.ndarray) -> np.ndarray:
@@ -105,18 +108,26 @@ def _reason(journeys: pd.DataFrame, journey: np.ndarray) -> pd.Categorical:
 def rtt(events: Columns, names: Names, stages: Stages) -> pd.DataFrame:
     """Return TCP's smoothed round trip times; columns of ``schema.TABLES["rtt"]``."""
     at = np.flatnonzero(stages.of("rtt", events["point"]))
-    return pd.DataFrame({
-        "ts_ns": events["ts_ns"][at],
-        "direction": endpoints(events, at, at, names)[2],
-        **{name: events[name][at] for name in ("sport", "dport")},
-        "srtt_ns": events["aux"][at].astype(np.int64) * _US_NS,
-    }, copy=False)[columns("rtt")]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "ts_ns": events["ts_ns"][at],
+            "direction": endpoints(events, at, at, names)[2],
+            **{name: events[name][at] for name in ("sport", "dport")},
+            "srtt_ns": events["aux"][at].astype(np.int64) * _US_NS,
+        },
+        copy=False,
+    )[columns("rtt")]
 
 
 def by_direction(
-    events: Columns, found: Journeys, names: Names, stages: Stages,
-    journeys: pd.DataFrame, drops: pd.DataFrame, repeated: pd.DataFrame,
-) -> pd.DataFrame:  # fmt: skip
+    events: Columns,
+    found: Journeys,
+    names: Names,
+    stages: Stages,
+    journeys: pd.DataFrame,
+    drops: pd.DataFrame,
+    repeated: pd.DataFrame,
+) -> pd.DataFrame:
     """Return what became of the packets of each direction; columns of ``schema.TABLES["loss"]``.
 
     Parameters

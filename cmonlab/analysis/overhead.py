@@ -98,15 +98,19 @@ def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], obser
     change = paired(observed, untraced)
     ratio = None if metric == OBSERVER_CPU else change.ratio
     return {
-        "observer": observer, "metric": metric, "unit": unit,
-        "untraced": np.median(untraced), "observed": np.median(observed),
+        "observer": observer,
+        "metric": metric,
+        "unit": unit,
+        "untraced": np.median(untraced),
+        "observed": np.median(observed),
         "difference": change.difference.median,
-        "low": change.difference.interval[0], "high": change.difference.interval[1],
+        "low": change.difference.interval[0],
+        "high": change.difference.interval[1],
         "ratio": ratio.median if ratio else np.nan,
         "ratio_low": ratio.interval[0] if ratio else np.nan,
         "ratio_high": ratio.interval[1] if ratio else np.nan,
         "rounds": change.difference.n,
-    }  # fmt: skip
+    }
 
 
 def told(rows: pd.DataFrame) -> str:

@@ -71,22 +71,28 @@ def pairs(cells: Cells, context: Context, flows: bool = False) -> pd.DataFrame:
     at_home = _owns(cells, context, "daddr") & (cells["point"] == context.points.get(_ARRIVING, _NOWHERE))
     delay = spread((cells["kind"] == TOTAL) & at_home, 0.5, 0.99)
     bytes_ = np.where(seen[1], carried[1], carried[0])
-    table = pd.DataFrame({
-        **{name: one[name] for name in ("start_ns", "end_ns")},
-        "rule": rule_names(one["rule"], context.rules),
-        "direction": direction[first], "src": src[first], "dst": dst[first],
-        **(_ports(one) if flows else {}),
-        "packets_sent": count(sent),
-        "packets_arrived": count(arrived),
-        "bytes": bytes_,
-        "throughput_bps": bytes_ * 8 / width_s,
-        "dropped": count(cells["kind"] == DROP),
-        "retransmissions": count(cells["kind"] == RETRANSMIT),
-        "one_way_delay_p50_ns": delay[0], "one_way_delay_p99_ns": delay[1],
-        "srtt_p50_ns": spread(cells["kind"] == RTT, 0.5)[0],
-        # NaN where one of the ends is not in sight: then nothing is known of loss.
-        "lost": np.where(seen[0] & seen[1] & _both_ends(cells, one["rule"], sent, context), 0.0, np.nan),
-    }, copy=False)  # fmt: skip
+    table = pd.DataFrame(
+        {
+            **{name: one[name] for name in ("start_ns", "end_ns")},
+            "rule": rule_names(one["rule"], context.rules),
+            "direction": direction[first],
+            "src": src[first],
+            "dst": dst[first],
+            **(_ports(one) if flows else {}),
+            "packets_sent": count(sent),
+            "packets_arrived": count(arrived),
+            "bytes": bytes_,
+            "throughput_bps": bytes_ * 8 / width_s,
+            "dropped": count(cells["kind"] == DROP),
+            "retransmissions": count(cells["kind"] == RETRANSMIT),
+            "one_way_delay_p50_ns": delay[0],
+            "one_way_delay_p99_ns": delay[1],
+            "srtt_p50_ns": spread(cells["kind"] == RTT, 0.5)[0],
+            # NaN where one of the ends is not in sight: then nothing is known of loss.
+            "lost": np.where(seen[0] & seen[1] & _both_ends(cells, one["rule"], sent, context), 0.0, np.nan),
+        },
+        copy=False,
+    )
     return balance(table)[columns("flows" if flows else "pairs")]
 
 

@@ -50,9 +50,13 @@ def table(events: Columns, found: Journeys, names: Names, extras: Columns, probe
         for number, (name, kind) in enumerate(probe["fields"].items())
     }
     told = {
-        "ts_ns": events["ts_ns"][at], "cpu": events["cpu"][at], "journey": journey[at],
-        "direction": endpoints(events, at, at, names)[2], "sport": events["sport"][at], "dport": events["dport"][at],
-    }  # fmt: skip
+        "ts_ns": events["ts_ns"][at],
+        "cpu": events["cpu"][at],
+        "journey": journey[at],
+        "direction": endpoints(events, at, at, names)[2],
+        "sport": events["sport"][at],
+        "dport": events["dport"][at],
+    }
     return pd.DataFrame({**{name: told[name] for name in COLUMNS}, **values}, copy=False)
 
 

@@ -20,9 +20,14 @@ _REACH = 5  # standard deviations beyond which a quantile of a resample does not
 
 
 def slowest(
-    walk: Walk, journeys: np.ndarray, took_ns: np.ndarray, start_ns: np.ndarray, direction: pd.Categorical,
-    wanted: np.ndarray, threads: int | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    walk: Walk,
+    journeys: np.ndarray,
+    took_ns: np.ndarray,
+    start_ns: np.ndarray,
+    direction: pd.Categorical,
+    wanted: np.ndarray,
+    threads: int | None = None,
+) -> pd.DataFrame:
     """Return the segment that made each slow journey slow; columns of ``schema.TABLES["slowest"]``.
 
     Parameters
@@ -48,18 +53,20 @@ def slowest(
     order = np.lexsort((-(took - typical), number))
     first = order[np.searchsorted(number[order], np.arange(len(wanted)))]
     known, pairs = pd.factorize(pair[first])
-    return pd.DataFrame({
-        "rank": np.arange(1, len(wanted) + 1),
-        "journey": journeys[wanted],
-        "direction": direction[wanted],
-        "start_ns": start_ns[wanted],
-        "one_way_delay_ns": took_ns[wanted],
-        "segment": relabelled(known, [walk.segment(one) for one in pairs]),
-        "kind": relabelled(known, [walk.kind(one) for one in pairs]),
-        "segment_ns": took[first],
-        "typical_ns": typical[first],
-        "excess_ns": took[first] - typical[first],
-    })[columns("slowest")]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "rank": np.arange(1, len(wanted) + 1),
+            "journey": journeys[wanted],
+            "direction": direction[wanted],
+            "start_ns": start_ns[wanted],
+            "one_way_delay_ns": took_ns[wanted],
+            "segment": relabelled(known, [walk.segment(one) for one in pairs]),
+            "kind": relabelled(known, [walk.kind(one) for one in pairs]),
+            "segment_ns": took[first],
+            "typical_ns": typical[first],
+            "excess_ns": took[first] - typical[first],
+        }
+    )[columns("slowest")]
 
 
 def _medians(walk: Walk, journeys: np.ndarray, lane: np.ndarray, wide: int, threads: int | None) -> pd.Series:
@@ -81,8 +88,9 @@ def segments_of(walk: Walk, journeys: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Journey after journey; in each, segments of one number come once, with what they took together.
     """
     some = walk.segments(journeys)
-    journey, pair, took = (np.concatenate([getattr(part, name) for part in some]) for name in
-                           ("journey", "pair", "took_ns"))  # fmt: skip
+    journey, pair, took = (
+        np.concatenate([getattr(part, name) for part in some]) for name in ("journey", "pair", "took_ns")
+    )
     sums = pd.Series(took).groupby([journey, pair]).sum()
     levels = (sums.index.get_level_values(level).to_numpy(np.int64) for level in (0, 1))
     return *levels, sums.to_numpy(np.int64)
@@ -174,13 +182,21 @@ def _of_direction(walk: Walk, journeys: np.ndarray, took_ns: np.ndarray, quantil
     low, high = np.full((2, len(difference)), np.nan)
     if n * (1 - quantile) >= LEAST_FOR_INTERVAL:
         low, high = _interval(n, rank, np.column_stack([parts, delay[rank]]), windows)
-    rows = pd.DataFrame({
-        "segment": [*(walk.segment(pair) for pair in pairs), RESIDUAL],
-        "kind": [*(walk.kind(pair) for pair in pairs), ""],
-        "n": n, "n_tail": windows[1].high - windows[1].low + 1, "quantile": quantile,
-        "typical_ns": typical, "tail_ns": tail, "difference_ns": difference, "low_ns": low, "high_ns": high,
-        "share": difference / total if total > 0 else np.nan,
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "segment": [*(walk.segment(pair) for pair in pairs), RESIDUAL],
+            "kind": [*(walk.kind(pair) for pair in pairs), ""],
+            "n": n,
+            "n_tail": windows[1].high - windows[1].low + 1,
+            "quantile": quantile,
+            "typical_ns": typical,
+            "tail_ns": tail,
+            "difference_ns": difference,
+            "low_ns": low,
+            "high_ns": high,
+            "share": difference / total if total > 0 else np.nan,
+        }
+    )
     passed = np.append((typical != 0)[:-1] | (tail != 0)[:-1], True)
     last = rows["segment"] == RESIDUAL
     return rows[passed].iloc[np.lexsort((-difference[passed], last[passed]))]
@@ -219,10 +235,12 @@ def _interval(n: int, rank: np.ndarray, values: np.ndarray, windows: list[_Windo
     sizes = np.diff(edges, prepend=0, append=n)
     found = np.empty((_RESAMPLES, values.shape[1]))
     for row, areas in enumerate(rng.multinomial(n, sizes / n, _RESAMPLES)):
-        times = np.concatenate([
-            np.bincount(rng.integers(0, end - begin, drawn), minlength=end - begin)
-            for begin, end, drawn in zip(begins, ends, areas[1::2], strict=True)
-        ])  # fmt: skip
+        times = np.concatenate(
+            [
+                np.bincount(rng.integers(0, end - begin, drawn), minlength=end - begin)
+                for begin, end, drawn in zip(begins, ends, areas[1::2], strict=True)
+            ]
+        )
         until = np.repeat(np.cumsum(areas[::2])[:-1], ends - begins) + np.cumsum(times)
         typical, tail = (_resampled(until - times, until, values, window) for window in windows)
         found[row] = tail - typical

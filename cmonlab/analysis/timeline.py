@@ -119,14 +119,19 @@ def _whole(
     window, rule, direction = (rows.index.get_level_values(name) for name in _KEYS)
     window = window.to_numpy(np.int64)
     lost = 0.0 if tables["ledger"]["lost"].sum() == 0 else np.nan
-    return pd.DataFrame({
-        "start_ns": starts[window], "end_ns": ends[window], "time_s": (starts[window] - starts[:1].sum()) / 1e9,
-        "rule": pd.Categorical(rule.astype("str")), "direction": pd.Categorical(direction.astype("str")),
-        **{name: rows[name].to_numpy() for name in (*_SUMS, *_DELAYS)},
-        "throughput_bps": rows["bytes"].to_numpy() * 8e9 / np.maximum(ends - starts, 1)[window],
-        "lost_events": lost,
-        "blind_ns": _overlap(tables["blind"], starts, ends)[window],
-    })[columns("timeline")]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "start_ns": starts[window],
+            "end_ns": ends[window],
+            "time_s": (starts[window] - starts[:1].sum()) / 1e9,
+            "rule": pd.Categorical(rule.astype("str")),
+            "direction": pd.Categorical(direction.astype("str")),
+            **{name: rows[name].to_numpy() for name in (*_SUMS, *_DELAYS)},
+            "throughput_bps": rows["bytes"].to_numpy() * 8e9 / np.maximum(ends - starts, 1)[window],
+            "lost_events": lost,
+            "blind_ns": _overlap(tables["blind"], starts, ends)[window],
+        }
+    )[columns("timeline")]
 
 
 def _overlap(blind: pd.DataFrame, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

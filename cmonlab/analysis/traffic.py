@@ -40,13 +40,15 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
     begin = int(events["ts_ns"][0])
     last = events["ts_ns"][found.last[carrier]]
     window = ((last - begin) // int(window_s * 1e9)).astype(np.int64)
-    frame = pd.DataFrame({
-        "window": window,
-        "direction": done["direction"].cat.remove_unused_categories().to_numpy(),
-        "packets": 1,
-        "throughput_bps": done["len_bytes"].to_numpy().astype(np.int64),
-        "goodput_bps": done["payload_bytes"].to_numpy().astype(np.int64),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "window": window,
+            "direction": done["direction"].cat.remove_unused_categories().to_numpy(),
+            "packets": 1,
+            "throughput_bps": done["len_bytes"].to_numpy().astype(np.int64),
+            "goodput_bps": done["payload_bytes"].to_numpy().astype(np.int64),
+        }
+    )
     sums = frame.groupby(["window", "direction"]).sum()
     every = pd.MultiIndex.from_product(
         [range(window.max() + 1), frame["direction"].unique()], names=["window", "direction"]
@@ -90,9 +92,13 @@ def carriers(found: Journeys, merged: np.ndarray) -> np.ndarray:
 
 
 def drops(
-    events: Columns, found: Journeys, names: Names, drop_points: frozenset[int],
-    reasons: Mapping[int, str], code: Mapping[int, str],
-) -> pd.DataFrame:  # fmt: skip
+    events: Columns,
+    found: Journeys,
+    names: Names,
+    drop_points: frozenset[int],
+    reasons: Mapping[int, str],
+    code: Mapping[int, str],
+) -> pd.DataFrame:
     """Return one row a dropped packet; columns of ``schema.TABLES["drops"]``.
 
     Parameters

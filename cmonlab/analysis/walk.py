@@ -107,8 +107,11 @@ class Walk:
         new = np.zeros(len(label), np.int64)
         new[at] = 1
         place = np.arange(len(label)) + np.cumsum(new)
-        whole = Hops(np.empty(len(label) + len(at), np.int64), np.empty(len(label) + len(at), np.int64),
-                     length + np.add.reduceat(new, np.cumsum(length) - length))  # fmt: skip
+        whole = Hops(
+            np.empty(len(label) + len(at), np.int64),
+            np.empty(len(label) + len(at), np.int64),
+            length + np.add.reduceat(new, np.cumsum(length) - length),
+        )
         for values, hops, inserted in ((whole.label, label, begin), (whole.ts_ns, ts, began)):
             values[place] = hops
             values[place[at] - 1] = inserted

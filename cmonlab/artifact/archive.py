@@ -19,8 +19,12 @@ from ..export.target import writing
 
 FORMAT = 1
 MANIFEST, README, ENVIRONMENT, REQUIREMENTS, EXPECTED = (
-    "artifact.json", "README.md", "environment.json", "requirements.txt", "expected.json",
-)  # fmt: skip
+    "artifact.json",
+    "README.md",
+    "environment.json",
+    "requirements.txt",
+    "expected.json",
+)
 PROJECT = "project"
 SUFFIXES = (".tar.gz", ".tgz")
 _CHUNK, _LARGEST_MANIFEST = 1 << 20, 64 << 20

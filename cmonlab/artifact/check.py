@@ -27,9 +27,13 @@ Notify = Callable[[str], None]
 
 
 def check(
-    path: str | Path, *, notebooks: bool = True, live: bool = False, timeout_s: float = TIMEOUT_S,
+    path: str | Path,
+    *,
+    notebooks: bool = True,
+    live: bool = False,
+    timeout_s: float = TIMEOUT_S,
     notify: Notify | None = None,
-) -> Report:  # fmt: skip
+) -> Report:
     """Verify an artifact, compute its sessions' tables again, run its notebooks again, and compare.
 
     Parameters
@@ -60,9 +64,13 @@ def check(
 
 
 def reproduce(
-    path: str | Path, out: str | Path | None = None, *, live: bool = False, timeout_s: float = TIMEOUT_S,
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    live: bool = False,
+    timeout_s: float = TIMEOUT_S,
     notify: Notify | None = None,
-) -> Report:  # fmt: skip
+) -> Report:
     """Unpack an artifact, check it all, and keep what came out.
 
     Parameters

@@ -85,9 +85,14 @@ def _column(expected: pd.DataFrame, found: pd.DataFrame, name: str) -> Differenc
     if not differ.any():
         return None
     return Difference(
-        str(name), int(differ.sum()), _words(expected, at), _shown(a.iloc[at]), _shown(b.iloc[at]),
-        float(relative[at]), unit_of(str(name)),
-    )  # fmt: skip
+        str(name),
+        int(differ.sum()),
+        _words(expected, at),
+        _shown(a.iloc[at]),
+        _shown(b.iloc[at]),
+        float(relative[at]),
+        unit_of(str(name)),
+    )
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -94,9 +94,11 @@ def pack(directory: str | Path, out: str | Path | None = None, *, notify: Callab
     name = directory.name
     told = _README.format(name=name, sessions=len(found), notebooks=len(notebooks), results=len(expected["results"]))
     content = {f"{archive.PROJECT}/{path}": file for path, file in files.items()} | {
-        archive.README: told.encode(), archive.ENVIRONMENT: _json(locked), archive.EXPECTED: _json(expected),
+        archive.README: told.encode(),
+        archive.ENVIRONMENT: _json(locked),
+        archive.EXPECTED: _json(expected),
         archive.REQUIREMENTS: environment.requirements(locked).encode(),
-    }  # fmt: skip
+    }
     archive.write(out, name, content)
     say(f"{len(found)} sessions, {len(notebooks)} notebooks, {len(expected['results'])} results, {len(files)} files")
     return out
@@ -128,8 +130,9 @@ def _files(directory: Path) -> dict[str, Path]:
             found["/".join(parts)] = path
     for name in found:
         if not archive.is_safe(name):
-            raise ArtifactError(f"{name!r} cannot be packed", why="other systems read its name in another way",
-                                fix="rename it")  # fmt: skip
+            raise ArtifactError(
+                f"{name!r} cannot be packed", why="other systems read its name in another way", fix="rename it"
+            )
     return found
 
 
@@ -152,12 +155,8 @@ def _declared_in(path: Path) -> dict[str, Any]:
     """Return what a notebook's outputs declare, or later than they this process, if it runs that notebook."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
-        code = "\n".join(
-            "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"
-        )  # fmt: skip
+        code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
         mine = stored(notebook)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is no notebook", why=str(error), fix="mend it or take it away") from error
-    return mine | {
-        name: content for name, content in declared().items() if f'"{name}"' in code or f"'{name}'" in code
-    }  # fmt: skip
+    return mine | {name: content for name, content in declared().items() if f'"{name}"' in code or f"'{name}'" in code}

@@ -13,9 +13,13 @@ AGREES, DIFFERS, FAILED, TOLD = "agrees", "differs", "failed", "told"
 _WORDS = {AGREES: ("agrees", "agree"), DIFFERS: ("differs", "differ"), FAILED: ("failed", "failed")}
 #: Headings in their order. What is told is no verdict.
 PARTS = {
-    "file": "files", "session": "sessions", "notebook": "notebooks", "result": "results",
-    "live": "recorded anew", "environment": "environment",
-}  # fmt: skip
+    "file": "files",
+    "session": "sessions",
+    "notebook": "notebooks",
+    "result": "results",
+    "live": "recorded anew",
+    "environment": "environment",
+}
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,12 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
             cell.outputs, cell.execution_count = [], None
     sessions.mkdir(parents=True, exist_ok=True)
     client = NotebookClient(
-        content, timeout=timeout_s, resources={"metadata": {"path": str(notebook.parent)}},
-        startup_timeout=_STARTUP_S, extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of TCP, on loopback
-    )  # fmt: skip
+        content,
+        timeout=timeout_s,
+        resources={"metadata": {"path": str(notebook.parent)}},
+        startup_timeout=_STARTUP_S,
+        extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of TCP, on loopback
+    )
     failure = ""
     try:
         _execute(client, os.environ | {RUN: str(sessions.resolve()), LIVE: "1" if live else "0"})

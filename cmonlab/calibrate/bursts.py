@@ -86,6 +86,10 @@ def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = Fals
             bed.call("c1", exchange)
         own = pd.DataFrame.from_dict(times, "index")
         return Sent(
-            done.session, hops_of(done.session, port, SIZE, count), own[0], own[1], *sent_stamps(sender),
+            done.session,
+            hops_of(done.session, port, SIZE, count),
+            own[0],
+            own[1],
+            *sent_stamps(sender),
             *(tap.stamps() for tap in taps),
-        )  # fmt: skip
+        )

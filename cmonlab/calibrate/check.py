@@ -57,10 +57,18 @@ class Check:
     def describe(self) -> dict[str, Any]:
         """Return what calibrate.json holds of it."""
         return {
-            "group": self.group, "name": self.name, "truth": self.truth, "measured": self.measured,
-            "error": self.error, "unit": self.unit, "tolerance": self.tolerance, "pass": self.passed,
-            "note": self.note, "blind_ns": self.blind_ns, "attempts": self.attempts,
-        }  # fmt: skip
+            "group": self.group,
+            "name": self.name,
+            "truth": self.truth,
+            "measured": self.measured,
+            "error": self.error,
+            "unit": self.unit,
+            "tolerance": self.tolerance,
+            "pass": self.passed,
+            "note": self.note,
+            "blind_ns": self.blind_ns,
+            "attempts": self.attempts,
+        }
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,13 @@ def _beside_a_hog(bed: Testbed, count: int) -> Iterator[Check]:
     )
     name = "a reader without a processor"
     yield from compared(name, truth, reported, session, hops, note=note)
-    yield leaked(name, _unscheduled(plain), _unscheduled(session), float(reported.median()),
-                 blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+    yield leaked(
+        name,
+        _unscheduled(plain),
+        _unscheduled(session),
+        float(reported.median()),
+        blind_ns=plain.blind_ns + session.blind_ns,
+    )
 
 
 def _unscheduled(session: Session) -> pd.Series:

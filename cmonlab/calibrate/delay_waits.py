@@ -52,8 +52,13 @@ def _late_reader(bed: Testbed, times: int) -> Iterator[Check]:
         )
         name = f"a reader {wait_ns / 1e6:g} ms late"
         yield from compared(name, truth, reported, session, hops, note=note)
-        yield leaked(name, _apart(plain, "c0:eth0"), _apart(session, "c0:eth0"), float(reported.median()),
-                     blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+        yield leaked(
+            name,
+            _apart(plain, "c0:eth0"),
+            _apart(session, "c0:eth0"),
+            float(reported.median()),
+            blind_ns=plain.blind_ns + session.blind_ns,
+        )
 
 
 def _apart(session: Session, place: str) -> pd.Series:
@@ -98,8 +103,14 @@ def _forwarder(bed: Testbed, times: int) -> Iterator[Check]:
         )
         name = f"a forwarder that waits {wait_ns / 1e6:g} ms"
         yield from compared(name, truth, gap, session, into, note=note)
-        yield leaked(name, _journeys_ns(plain), _journeys_ns(session), float(gap.median()),
-                     note="Both journeys together.", blind_ns=plain.blind_ns + session.blind_ns)  # fmt: skip
+        yield leaked(
+            name,
+            _journeys_ns(plain),
+            _journeys_ns(session),
+            float(gap.median()),
+            note="Both journeys together.",
+            blind_ns=plain.blind_ns + session.blind_ns,
+        )
 
 
 def _journeys_ns(session: Session) -> pd.Series:

@@ -82,9 +82,17 @@ def _bound(bed: Testbed, name: str, family: int, address: str, port: int = 0) ->
 
 @contextmanager
 def _udp(
-    bed: Testbed, count: int, *, family=socket.AF_INET, bind=ADDRESS[4]["c0"], target="", source="", size=SIZE_BYTES,
-    rule="udp port {port}", times: int = 1,
-) -> Iterator[Flow]:  # fmt: skip
+    bed: Testbed,
+    count: int,
+    *,
+    family=socket.AF_INET,
+    bind=ADDRESS[4]["c0"],
+    target="",
+    source="",
+    size=SIZE_BYTES,
+    rule="udp port {port}",
+    times: int = 1,
+) -> Iterator[Flow]:
     """Yield numbered datagrams; `times` packets come of each."""
     port = free_port()
     target = target or bind
@@ -127,9 +135,14 @@ def fragments(bed: Testbed, count: int):
 def fragments6(bed: Testbed, count: int):
     """Each in three fragments, IPv6."""
     return _udp(
-        bed, count, family=socket.AF_INET6, bind=ADDRESS[6]["c0"], size=_FRAGMENTED_BYTES, times=_FRAGMENTS,
+        bed,
+        count,
+        family=socket.AF_INET6,
+        bind=ADDRESS[6]["c0"],
+        size=_FRAGMENTED_BYTES,
+        times=_FRAGMENTS,
         rule="ip6[6] = 44",
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -193,9 +206,17 @@ def _segmented(bed: Testbed, count: int, split: bool) -> Iterator[Flow]:
         # What is split ends where its parts begin.
         complete = len(parts) if split else count
         yield Flow(
-            flow.rule, flow.sender, flow.receiver, batch, complete + split * count, complete,
-            list(range(len(parts))), None, _look_of(_SEGMENT_BYTES), parts=_SEGMENTS * split,
-        )  # fmt: skip
+            flow.rule,
+            flow.sender,
+            flow.receiver,
+            batch,
+            complete + split * count,
+            complete,
+            list(range(len(parts))),
+            None,
+            _look_of(_SEGMENT_BYTES),
+            parts=_SEGMENTS * split,
+        )
 
 
 def udp_gso(bed: Testbed, count: int):
@@ -258,7 +279,17 @@ def icmp6(bed: Testbed, count: int):
 
 #: What is sent over the testbed by name.
 KINDS: dict[str, Callable] = {
-    "UDP": plain, "IPv6": ipv6, "IP fragments": fragments, "IPv6 fragments": fragments6, "masquerading": masquerade,
-    "source NAT": source_nat, "destination NAT": destination_nat, "VXLAN": vxlan, "IPv6 in VXLAN": vxlan6,
-    "UDP GSO": udp_gso, "UDP GSO split at the device": udp_gso_split, "ICMP": icmp, "ICMPv6": icmp6,
-}  # fmt: skip
+    "UDP": plain,
+    "IPv6": ipv6,
+    "IP fragments": fragments,
+    "IPv6 fragments": fragments6,
+    "masquerading": masquerade,
+    "source NAT": source_nat,
+    "destination NAT": destination_nat,
+    "VXLAN": vxlan,
+    "IPv6 in VXLAN": vxlan6,
+    "UDP GSO": udp_gso,
+    "UDP GSO split at the device": udp_gso_split,
+    "ICMP": icmp,
+    "ICMPv6": icmp6,
+}

@@ -73,12 +73,14 @@ def _told(session, missing: int, repeated: dict[str, int]) -> list[Told]:
         ("anything else called lost", 0, (~right & ~twice).sum() + loss["unfinished"].sum()),
         ("dropped segments that were sent again", len(bytes_lost), len(bytes_lost & set(again["seq"].tolist()))),
         *((f"sent again, {way}", count, (again["direction"] == way).sum()) for way, count in repeated.items()),
-        *((f"sent again by the table of loss, {way}", count, loss["retransmissions"].get(way, 0))
-          for way, count in repeated.items()),
+        *(
+            (f"sent again by the table of loss, {way}", count, loss["retransmissions"].get(way, 0))
+            for way, count in repeated.items()
+        ),
         ("aggregate, dropped there and for that", missing, _counted(session.drop_counts(), reason)),
         ("aggregate, sent and missing", missing, lost_of(pairs)),
         *((f"aggregate, sent again, {way}", count, by_direction.get(way, 0)) for way, count in repeated.items()),
-    ]  # fmt: skip
+    ]
 
 
 def _right(drops: pd.DataFrame, reason: str) -> pd.Series:

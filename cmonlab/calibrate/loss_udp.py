@@ -93,7 +93,11 @@ SITUATIONS = (
         "tc program on the way out", "host:veth0", "TC_EGRESS", _BY_PROGRAM, _program(("host", "veth0", "egress"))
     ),
     Situation(
-        "tc program at the source", "c1:eth0", "TC_EGRESS", _BY_PROGRAM, _program(("c1", "eth0", "egress")),
+        "tc program at the source",
+        "c1:eth0",
+        "TC_EGRESS",
+        _BY_PROGRAM,
+        _program(("c1", "eth0", "egress")),
         between=False,
     ),
     Situation(
@@ -105,25 +109,45 @@ SITUATIONS = (
         "full tbf queue", "host:veth0", "QDISC_DROP", _BY_QDISC, _queue("root tbf rate 10mbit burst 4000 limit 8000")
     ),
     Situation(
-        "full pfifo queue of htb", "host:veth0", "QDISC_DROP", _BY_QDISC,
+        "full pfifo queue of htb",
+        "host:veth0",
+        "QDISC_DROP",
+        _BY_QDISC,
         _queue(
-            "root handle 1: htb default 1", "parent 1: classid 1:1 htb rate 10mbit quantum 1500",
+            "root handle 1: htb default 1",
+            "parent 1: classid 1:1 htb rate 10mbit quantum 1500",
             "parent 1:1 pfifo limit 20",
         ),
     ),
     Situation(
-        "full socket buffer", "c0:eth0", "SOCKET_RCVBUFF", "RcvbufErrors in /proc/net/snmp",
-        _counted("snmp", "UdpRcvbufErrors"), buffer_bytes=_SMALL_BYTES, between=False,
+        "full socket buffer",
+        "c0:eth0",
+        "SOCKET_RCVBUFF",
+        "RcvbufErrors in /proc/net/snmp",
+        _counted("snmp", "UdpRcvbufErrors"),
+        buffer_bytes=_SMALL_BYTES,
+        between=False,
     ),
     Situation(
-        "no listener", "c0:eth0", "NO_SOCKET", "NoPorts in /proc/net/snmp", _counted("snmp", "UdpNoPorts"),
-        buffer_bytes=0, between=False,
+        "no listener",
+        "c0:eth0",
+        "NO_SOCKET",
+        "NoPorts in /proc/net/snmp",
+        _counted("snmp", "UdpNoPorts"),
+        buffer_bytes=0,
+        between=False,
     ),
     Situation(
-        "no listener, IPv6", "c0:eth0", "NO_SOCKET", "NoPorts in /proc/net/snmp6", _counted("snmp6", "Udp6NoPorts"), 6,
-        buffer_bytes=0, between=False,
+        "no listener, IPv6",
+        "c0:eth0",
+        "NO_SOCKET",
+        "NoPorts in /proc/net/snmp6",
+        _counted("snmp6", "Udp6NoPorts"),
+        6,
+        buffer_bytes=0,
+        between=False,
     ),
-)  # fmt: skip
+)
 
 
 def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:

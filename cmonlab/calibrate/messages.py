@@ -99,8 +99,12 @@ def _accounted(check: Callable, title: str, flow: Flow, session: Session, told: 
         passed = events.loc[events["point"] == "net_dev_queue", ["netns", "ifindex"]].drop_duplicates()
         each = flow.journeys // (1 if flow.receiver_name == "c0" else 2)  # answers pass other interfaces
         queue = ledger.loc["net_dev_queue"]
-        found.append(check(
-            f"{title}: packets at net_dev_queue, recorded or lost", each * len(passed),
-            int(queue["recorded"] + queue["lost"]), note="packets, times the interfaces that they were queued for",
-        ))  # fmt: skip
+        found.append(
+            check(
+                f"{title}: packets at net_dev_queue, recorded or lost",
+                each * len(passed),
+                int(queue["recorded"] + queue["lost"]),
+                note="packets, times the interfaces that they were queued for",
+            )
+        )
     return found

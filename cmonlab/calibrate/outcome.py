@@ -67,19 +67,27 @@ class Calibration:
         """How many checks there are, and how they fared."""
         failed = len(self.failed)
         return {
-            "pass": self.passed, "checks": len(self.checks), "passed": len(self.checks) - failed, "failed": failed,
-            "unavailable": len(self.unavailable), "broken_groups": len(self.broken),
+            "pass": self.passed,
+            "checks": len(self.checks),
+            "passed": len(self.checks) - failed,
+            "failed": failed,
+            "unavailable": len(self.unavailable),
+            "broken_groups": len(self.broken),
             "repeated_for_blind_intervals": sum(check.attempts > 1 for check in self.checks),
-        }  # fmt: skip
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what calibrate.json holds."""
         return {
-            **self.host, "quick": self.quick, "seconds": self.seconds, "groups": self.groups, "summary": self.summary,
+            **self.host,
+            "quick": self.quick,
+            "seconds": self.seconds,
+            "groups": self.groups,
+            "summary": self.summary,
             "checks": [check.describe() for check in self.checks],
             "unavailable": [asdict(one) for one in self.unavailable],
             "broken": [asdict(one) for one in self.broken],
-        }  # fmt: skip
+        }
 
     def table(self) -> pd.DataFrame:
         """Return one row a check, failed ones first; columns of ``schema.TABLES["checks"]``."""

@@ -83,9 +83,12 @@ def _accounted(session, count: int) -> Iterator[Told]:
     for point, times in known.items():
         row = ledger.loc[point]
         yield (
-            f"{point}, recorded and lost", times * count, row["recorded"] + row["lost"], "events",
+            f"{point}, recorded and lost",
+            times * count,
+            row["recorded"] + row["lost"],
+            "events",
             f"{count} datagrams pass it {times} times",
-        )  # fmt: skip
+        )
     short = sum(ledger.loc[point, "unmatched"] < times * _UNMATCHED for point, times in PASSES.items())
     yield "points that do not count others' packets", 0, short, "points", f"{_UNMATCHED} other datagrams passed"
     balance = ledger["seen"] - ledger[list(_FATES)].sum(axis=1)

@@ -45,11 +45,19 @@ def quiet(bed: Testbed, moments: int) -> list[Check]:
     table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
     truth, told = _beside(asked, table)
     worst = int(np.argmax(np.abs(told - truth)))
-    return [Check(
-        "rtt", "rtt: srtt of a connection at rest", int(truth[worst]), int(told[worst]), "ns", 0,
-        f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
-        f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us", done.session.blind_ns,
-    )]  # fmt: skip
+    return [
+        Check(
+            "rtt",
+            "rtt: srtt of a connection at rest",
+            int(truth[worst]),
+            int(told[worst]),
+            "ns",
+            0,
+            f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
+            f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us",
+            done.session.blind_ns,
+        )
+    ]
 
 
 def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s: float) -> None:
@@ -78,11 +86,16 @@ def loaded(bed: Testbed, seconds: int) -> list[Check]:
     table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
     truth, told = _beside(asked, table)
     same = np.count_nonzero(truth == told)
-    return [_close(
-        "srtt under load, median", float(np.median(truth)), float(np.median(told)), done.session,
-        f"TCP_INFO (which `ss -ti` prints) of a socket that sends all it can, and the next segment's tcp_probe: the"
-        f" same in {same:,} of {len(truth):,} moments in which no segment came, of {len(asked):,}",
-    )]  # fmt: skip
+    return [
+        _close(
+            "srtt under load, median",
+            float(np.median(truth)),
+            float(np.median(told)),
+            done.session,
+            f"TCP_INFO (which `ss -ti` prints) of a socket that sends all it can, and the next segment's tcp_probe: the"
+            f" same in {same:,} of {len(truth):,} moments in which no segment came, of {len(asked):,}",
+        )
+    ]
 
 
 def _flood(connection: socket.socket, end: float) -> None:
@@ -133,11 +146,16 @@ def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
     begin = (
         "tcp_sendmsg_locked" if protocol == "tcp" and "tcp_sendmsg_locked" in _points(done.session) else "the device"
     )
-    return [_close(
-        f"sockperf {protocol}, p50", 1000 * float(found[1]), float(np.median(took)), done.session,
-        f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
-        " hold, besides, the way from its clock into the kernel and back: nothing is taken off",
-    )]  # fmt: skip
+    return [
+        _close(
+            f"sockperf {protocol}, p50",
+            1000 * float(found[1]),
+            float(np.median(took)),
+            done.session,
+            f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
+            " hold, besides, the way from its clock into the kernel and back: nothing is taken off",
+        )
+    ]
 
 
 def _points(session: Session) -> set[str]:

@@ -77,11 +77,18 @@ def _parts(session: Session) -> tuple[Session, Session]:
 
 def _shares(protocol: str, every: Session, sampled: Session) -> list[Check]:
     n, part = (int(session.journeys()["complete"].sum()) for session in (every, sampled))
-    return [Check(
-        "sampling", f"sampling: {protocol}, share in the sample", SHARE, part / n, "",
-        _TWO_SIDED * math.sqrt(SHARE * (1 - SHARE) / n),
-        f"{part:,} of {n:,} complete journeys; binomial test, two-sided, 1%", every.blind_ns,
-    )]  # fmt: skip
+    return [
+        Check(
+            "sampling",
+            f"sampling: {protocol}, share in the sample",
+            SHARE,
+            part / n,
+            "",
+            _TWO_SIDED * math.sqrt(SHARE * (1 - SHARE) / n),
+            f"{part:,} of {n:,} complete journeys; binomial test, two-sided, 1%",
+            every.blind_ns,
+        )
+    ]
 
 
 def _hashes(session: Session) -> Check:
@@ -91,9 +98,15 @@ def _hashes(session: Session) -> Check:
     chosen = hash_of(events) < SHARE
     wrong = int((chosen != (events["rules"].to_numpy() >> _slot(session) & 1).astype(bool)).sum())
     return Check(
-        "sampling", "sampling: udp, events on the wrong side of the sample's hash", 0, wrong, "events", 0,
-        f"of {len(events):,}; the hash of bpf/packet.h, computed again from each event", session.blind_ns,
-    )  # fmt: skip
+        "sampling",
+        "sampling: udp, events on the wrong side of the sample's hash",
+        0,
+        wrong,
+        "events",
+        0,
+        f"of {len(events):,}; the hash of bpf/packet.h, computed again from each event",
+        session.blind_ns,
+    )
 
 
 def _slot(session: Session) -> int:
@@ -111,9 +124,15 @@ def _breakdowns(protocol: str, every: Session, sampled: Session) -> Check:
         missed += int((~value.between(told[f"{name}_low_ns"], told[f"{name}_high_ns"])).sum())
     trials = len(told) * 2
     return Check(
-        "sampling", f"sampling: {protocol}, intervals of the breakdown that miss the truth", 0, missed, "intervals",
-        _most_missed(trials), f"of {trials}, one sample: with a chance of 99%, no more (binomial)", every.blind_ns,
-    )  # fmt: skip
+        "sampling",
+        f"sampling: {protocol}, intervals of the breakdown that miss the truth",
+        0,
+        missed,
+        "intervals",
+        _most_missed(trials),
+        f"of {trials}, one sample: with a chance of 99%, no more (binomial)",
+        every.blind_ns,
+    )
 
 
 def _most_missed(trials: int) -> int:
@@ -152,10 +171,14 @@ def _again(every: Session, truth: Segments) -> Iterator[Check]:
 def _covered(name: str, tally: Tally, blind_ns: int, how: str) -> Check:
     """Judge by how much the intervals hold the truth less often than they say."""
     return Check(
-        "sampling", f"{name}: coverage below the stated {100 * CONFIDENCE:g}%",
-        0, float(np.maximum(0.0, CONFIDENCE - tally.coverage)), "",
+        "sampling",
+        f"{name}: coverage below the stated {100 * CONFIDENCE:g}%",
+        0,
+        float(np.maximum(0.0, CONFIDENCE - tally.coverage)),
+        "",
         _ONE_SIDED * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / max(tally.samples, 1)),
         f"{how}; the truth is within in {100 * tally.coverage:.2f}% of {tally.trials:,} trials (window, segment),"
         f" {100 * tally.stated:.0f}% of which have two ends; one-sided binomial test, 1%, with as many trials as there"
-        f" are samples of packets ({tally.samples:,}): segments of one sample are not independent", blind_ns,
-    )  # fmt: skip
+        f" are samples of packets ({tally.samples:,}): segments of one sample are not independent",
+        blind_ns,
+    )

@@ -35,8 +35,12 @@ def hops_of(session: Session, port: int, size: int, count: int) -> pd.DataFrame:
     number = journeys["seq"].map(numbers)
     known = dict(zip(journeys["journey"][number.notna()], number.dropna().astype(int), strict=True))
     hops = session.hops(sorted(known))
-    return hops.assign(number=hops["journey"].map(known), hop=hops["hop"].astype(str),
-                       segment=hops["segment"].astype(str), kind=hops["kind"].astype(str))  # fmt: skip
+    return hops.assign(
+        number=hops["journey"].map(known),
+        hop=hops["hop"].astype(str),
+        segment=hops["segment"].astype(str),
+        kind=hops["kind"].astype(str),
+    )
 
 
 def queueing(hops: pd.DataFrame, place: str) -> pd.Series:
@@ -131,7 +135,7 @@ def compared(
 
 def leaked(
     name: str, without: pd.Series, with_it: pd.Series, delay_ns: float, *, note: str = "", blind_ns: int
-) -> Check:  # fmt: skip
+) -> Check:
     """Check that a delay is not found in other segments.
 
     Parameters

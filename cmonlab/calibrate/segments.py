@@ -133,9 +133,13 @@ def checks(title: str, route: Route, session: Session, sniffer: Sniffer, went: T
     whole = table["complete"] | (table["outcome"] == "dropped")
     found = [
         check(f"{title}: journeys of no packet", 0, (seen - known).total(), note=told),
-        check(f"{title}: false matches", 0, false_matches(session, went, route), note=(
-            "by each packet's place at each hop among those of its sequence number, and by the reader's log")),
-    ]  # fmt: skip
+        check(
+            f"{title}: false matches",
+            0,
+            false_matches(session, went, route),
+            note=("by each packet's place at each hop among those of its sequence number, and by the reader's log"),
+        ),
+    ]
     if lost_hops(session):
         return [*found, check(f"{title}: ledger out of balance", 0, out_of_balance(session), note=told)]
     found += [

@@ -17,9 +17,14 @@ from .testbed import Testbed
 from .traffic import ADDRESS, free_port, payload, udp_socket
 
 _IOVEC = np.dtype([("base", "u8"), ("length", "u8")])
-_MESSAGE = np.dtype({
-    "names": ["vector", "vectors", "sent"], "formats": ["u8", "u8", "u4"], "offsets": [16, 24, 56], "itemsize": 64,
-})  # struct mmsghdr (socket.h)  # fmt: skip
+_MESSAGE = np.dtype(
+    {
+        "names": ["vector", "vectors", "sent"],
+        "formats": ["u8", "u8", "u4"],
+        "offsets": [16, 24, 56],
+        "itemsize": 64,
+    }
+)  # struct mmsghdr (socket.h)
 _AT_ONCE = 256  # messages a call: the sender gives the other threads their turn in between
 _TICK_S = 50e-6
 _IDLE_S = 5.0  # on a busy machine a sender may stand still for a second

@@ -113,6 +113,9 @@ def describe_host() -> dict[str, Any]:
     versions = {"python": host.pop("python"), **host.pop("python_packages"), "bcc": check_bcc(), "abi": told["abi"]}
     versions["cmonlab_git"] = host.pop("git_revision")
     return {
-        "created": manifest.now(), "machine": host, "kernel": kernel, "versions": versions,
+        "created": manifest.now(),
+        "machine": host,
+        "kernel": kernel,
+        "versions": versions,
         "missing_points": told["missing"],
-    }  # fmt: skip
+    }

@@ -63,9 +63,11 @@ def sampled(
         check(f"{title}: incomplete journeys", 0, int((~table["complete"]).sum()), note=note),
         check(f"{title}: journeys of others than the sample's", 0, wrong, note=note),
         check(f"{title}: false matches", 0, mixed(session), note="by each packet's place in the order at each hop"),
-        *(check(f"{title}: sampled out at {point}", times * (len(flow.numbers) - len(truth)), int(left_out[point]))
-          for point, times in _HOPS.items()),
-    ]  # fmt: skip
+        *(
+            check(f"{title}: sampled out at {point}", times * (len(flow.numbers) - len(truth)), int(left_out[point]))
+            for point, times in _HOPS.items()
+        ),
+    ]
 
 
 def counted(bed: Testbed, title: str, count: int, rate_pps: float | None) -> list[Check]:

@@ -122,12 +122,20 @@ class Testbed:
             found = json.loads(ip("-n", namespace, "-d", "-j", "addr"))
             index = {link["ifname"]: link["ifindex"] for link in found}
             for link in found:
-                rows.append({
-                    "netns": inode, "namespace": name, "ifindex": link["ifindex"], "name": link["ifname"],
-                    "kind": link.get("linkinfo", {}).get("info_kind", ""), "master": index.get(link.get("master"), 0),
-                    "peer": link.get("link_index", 0), "mtu": link["mtu"], "mac": link.get("address", ""),
-                    "addresses": [a["local"] for a in link["addr_info"]],
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "netns": inode,
+                        "namespace": name,
+                        "ifindex": link["ifindex"],
+                        "name": link["ifname"],
+                        "kind": link.get("linkinfo", {}).get("info_kind", ""),
+                        "master": index.get(link.get("master"), 0),
+                        "peer": link.get("link_index", 0),
+                        "mtu": link["mtu"],
+                        "mac": link.get("address", ""),
+                        "addresses": [a["local"] for a in link["addr_info"]],
+                    }
+                )
         return rows
 
     def remove(self) -> None:

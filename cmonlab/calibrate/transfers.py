@@ -140,11 +140,16 @@ def _datagrams(load: Load, session: Session, journeys: pd.DataFrame, report: dic
     mine = journeys[(journeys["direction"] == FORTH) & _is_data(load, journeys)]
     ends = mine["outcome"].value_counts()
     return Check(
-        "throughput", f"throughput: iperf3 {load.name}, datagrams received", total["packets"] - total["lost_packets"],
-        int(ends["delivered"] + ends["arrived"]), "datagrams", 0,
+        "throughput",
+        f"throughput: iperf3 {load.name}, datagrams received",
+        total["packets"] - total["lost_packets"],
+        int(ends["delivered"] + ends["arrived"]),
+        "datagrams",
+        0,
         f"iperf3's receiver; cmonlab: journeys of their size, {ends['delivered']:,} delivered, and {ends['arrived']:,}"
-        " arrived, whose read was not seen", session.blind_ns,
-    )  # fmt: skip
+        " arrived, whose read was not seen",
+        session.blind_ns,
+    )
 
 
 def _rate(name: str, truth: float, measured: float, session: Session, note: str) -> Check:

@@ -152,9 +152,16 @@ def live(host: str, seconds: float | None, table: str, rows: int, as_json: bool)
 
 
 _PAIRS = [
-    "direction", "packets_sent", "packets_arrived", "throughput_bps", "dropped", "retransmissions",
-    "one_way_delay_p50_ns", "one_way_delay_p99_ns", "srtt_p50_ns",
-]  # fmt: skip
+    "direction",
+    "packets_sent",
+    "packets_arrived",
+    "throughput_bps",
+    "dropped",
+    "retransmissions",
+    "one_way_delay_p50_ns",
+    "one_way_delay_p99_ns",
+    "srtt_p50_ns",
+]
 _FLOWS = ["direction", "proto", "sport", "dport", *_PAIRS[1:]]
 
 

@@ -13,9 +13,12 @@ from . import agent as agents
 from . import artifact, console, rules
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
     help="Measure the networks of containers: trace packets hop by hop with eBPF.",
-)  # fmt: skip
+)
 
 _FORMATS = ("table", "json", "csv")
 Workload = Annotated[str, typer.Option(help="memcached, iperf-tcp, iperf-udp, sockperf-tcp or sockperf-udp.")]

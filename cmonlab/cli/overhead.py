@@ -73,9 +73,13 @@ def run(request: Request, as_json: bool) -> None:
 def _told(found: Overhead, rules: list[Rule], lab) -> dict:
     """Return what overhead.json holds: the samples, and where and with what they were taken."""
     return {
-        "created": now(), "host": host(), "packages": versions(), "topology": lab.topology.describe(),
-        "rules": [rule.model_dump(mode="json") for rule in rules], **found.describe(),
-    }  # fmt: skip
+        "created": now(),
+        "host": host(),
+        "packages": versions(),
+        "topology": lab.topology.describe(),
+        "rules": [rule.model_dump(mode="json") for rule in rules],
+        **found.describe(),
+    }
 
 
 def _write(path: Path, told: dict) -> None:

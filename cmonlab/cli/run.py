@@ -58,9 +58,15 @@ def record_one(request: Request, as_json: bool) -> None:
         topology.deploy(notify=lambda text: progress(text, 0.0)) as lab,
     ):
         session = run_in(
-            lab, load, request.rule, request.duration_s, request.out, progress,
-            points=request.points, overhead=request.overhead,
-        )  # fmt: skip
+            lab,
+            load,
+            request.rule,
+            request.duration_s,
+            request.out,
+            progress,
+            points=request.points,
+            overhead=request.overhead,
+        )
     if as_json:
         typer.echo(json.dumps(account(session, request.out)))
     else:

@@ -22,9 +22,14 @@ __all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"
 
 
 def correlate(
-    events: Columns, stages: Stages, lost: Collection[int] = (), blind: Collection[int] = (), sampled: bool = False,
-    threads: int | None = None, handed_to: Mapping[int, int] | None = None,
-) -> Journeys:  # fmt: skip
+    events: Columns,
+    stages: Stages,
+    lost: Collection[int] = (),
+    blind: Collection[int] = (),
+    sampled: bool = False,
+    threads: int | None = None,
+    handed_to: Mapping[int, int] | None = None,
+) -> Journeys:
     """Group events into journeys.
 
     Parameters

@@ -42,9 +42,14 @@ class _Queues:
 
 
 def reads_of(
-    events: Columns, arrival: np.ndarray, payload: np.ndarray, copied: np.ndarray, read: np.ndarray,
-    breaks: np.ndarray, home: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    events: Columns,
+    arrival: np.ndarray,
+    payload: np.ndarray,
+    copied: np.ndarray,
+    read: np.ndarray,
+    breaks: np.ndarray,
+    home: np.ndarray,
+) -> np.ndarray:
     """Find for each datagram the read that took it.
 
     Parameters

@@ -41,9 +41,14 @@ def join_segments(
 
 
 def join_datagrams(
-    events: Columns, found: Packets, ways: Ways, stages: Stages, breaks: np.ndarray, handed_to: Mapping[int, int],
+    events: Columns,
+    found: Packets,
+    ways: Ways,
+    stages: Stages,
+    breaks: np.ndarray,
+    handed_to: Mapping[int, int],
     delivery: np.ndarray,
-) -> None:  # fmt: skip
+) -> None:
     """Set the delivery of each UDP datagram that arrived: the read that took it."""
     read = found.socket[stages.of("read", events["point"][found.socket])]
     read = read[events["proto"][read] == UDP]

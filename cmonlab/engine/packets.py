@@ -50,10 +50,12 @@ class Stages:
     def of_points(cls, points: Iterable[Mapping]) -> Stages:
         """Return the stages of points with ``id`` and ``stage``; other stages are no part of journeys."""
         points = list(points)
-        return cls(**{
-            field.name: frozenset(point["id"] for point in points if point["stage"] == field.name)
-            for field in fields(cls)
-        })  # fmt: skip
+        return cls(
+            **{
+                field.name: frozenset(point["id"] for point in points if point["stage"] == field.name)
+                for field in fields(cls)
+            }
+        )
 
     @property
     def buffers(self) -> frozenset[int]:
@@ -154,8 +156,14 @@ _NAMESPACE = 6  # the bits above: a number of the namespace
 def _traits(hops: HopCodes, stages: Stages) -> np.ndarray:
     """Return what counts of each hop as one word: its stage, one bit, and its namespace."""
     traits = hops.namespace.astype(np.uint32) << np.uint32(_NAMESPACE)
-    stage_of = {"transmit": _TRANSMIT, "receive": _RECEIVE, "function": _FUNCTION,
-                "deliver": _DELIVER, "consume": _CONSUME, "drop": _DROP}  # fmt: skip
+    stage_of = {
+        "transmit": _TRANSMIT,
+        "receive": _RECEIVE,
+        "function": _FUNCTION,
+        "deliver": _DELIVER,
+        "consume": _CONSUME,
+        "drop": _DROP,
+    }
     for stage, bit in stage_of.items():
         traits[stages.of(stage, hops.point)] |= bit
     return traits

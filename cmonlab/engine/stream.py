@@ -132,9 +132,14 @@ def positions(flow: np.ndarray, seq: np.ndarray) -> np.ndarray:
 
 
 def delivered_by(
-    segment_flow: np.ndarray, segment_end: np.ndarray, arrival: np.ndarray,
-    copy_flow: np.ndarray, copy_end: np.ndarray, copy_bytes: np.ndarray, copy: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    segment_flow: np.ndarray,
+    segment_end: np.ndarray,
+    arrival: np.ndarray,
+    copy_flow: np.ndarray,
+    copy_end: np.ndarray,
+    copy_bytes: np.ndarray,
+    copy: np.ndarray,
+) -> np.ndarray:
     """Find for each segment the copy (or read) that holds its last byte.
 
     Parameters

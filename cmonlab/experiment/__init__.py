@@ -65,9 +65,17 @@ class Experiment(Results):
     """
 
     def __init__(
-        self, path: str | Path, grid: Mapping[str, Any], repetitions: int = 5, *, duration_s: float = 10.0,
-        warm_up_s: float = 1.0, deploy: str = "run", overhead: bool | int = False, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        path: str | Path,
+        grid: Mapping[str, Any],
+        repetitions: int = 5,
+        *,
+        duration_s: float = 10.0,
+        warm_up_s: float = 1.0,
+        deploy: str = "run",
+        overhead: bool | int = False,
+        seed: int = 0,
+    ):
         from .grid import cells_of, factors_of
 
         if deploy not in DEPLOY:
@@ -82,11 +90,16 @@ class Experiment(Results):
         factors = factors_of(grid)
         self._cells: list[Cell] = cells_of(factors, duration_s)
         plan = {
-            "format": plans.FORMAT, "factors": {name: list(values) for name, values in factors.items()},
-            "repetitions": repetitions, "warm_up_s": warm_up_s, "deploy": deploy, "overhead": overhead, "seed": seed,
+            "format": plans.FORMAT,
+            "factors": {name: list(values) for name, values in factors.items()},
+            "repetitions": repetitions,
+            "warm_up_s": warm_up_s,
+            "deploy": deploy,
+            "overhead": overhead,
+            "seed": seed,
             "cells": [cell.describe() for cell in self._cells],
             "order": plans.ordered(len(self._cells), repetitions, seed),
-        }  # fmt: skip
+        }
         super().__init__(Path(path), plan)
 
     def run(self, progress: Progress = None) -> pd.DataFrame:
@@ -148,9 +161,13 @@ class Experiment(Results):
                 cell.workload.run(lab, self.plan["warm_up_s"])
             with uninterrupted():
                 session = record(
-                    lab, cell.workload, list(cell.rules), duration_s=cell.duration_s,
-                    overhead=self.plan["overhead"], progress=tell,
-                )  # fmt: skip
+                    lab,
+                    cell.workload,
+                    list(cell.rules),
+                    duration_s=cell.duration_s,
+                    overhead=self.plan["overhead"],
+                    progress=tell,
+                )
                 if session.manifest["recording"]["ended"] == "interrupted":
                     raise KeyboardInterrupt
                 session.manifest["experiment"] = {**entry, "factors": cell.labels}

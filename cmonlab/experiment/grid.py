@@ -44,9 +44,12 @@ class Cell:
     def describe(self) -> dict[str, Any]:
         """Return what JSON can hold, for a plan."""
         return {
-            "labels": self.labels, "topology": self.topology.describe(), "workload": self.workload.describe(),
-            "rules": [rule.model_dump(mode="json") for rule in self.rules], "duration_s": self.duration_s,
-        }  # fmt: skip
+            "labels": self.labels,
+            "topology": self.topology.describe(),
+            "workload": self.workload.describe(),
+            "rules": [rule.model_dump(mode="json") for rule in self.rules],
+            "duration_s": self.duration_s,
+        }
 
 
 def factors_of(grid: Mapping[str, Any]) -> dict[str, dict[Label, Any]]:

@@ -87,9 +87,10 @@ def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any])
     different = [name for name in wanted if there.get(name) != wanted[name]]
     if different:
         raise SessionError(
-            f"{path} was planned otherwise", why="; ".join(_change(name, there, wanted) for name in different),
+            f"{path} was planned otherwise",
+            why="; ".join(_change(name, there, wanted) for name in different),
             fix="choose another directory, or go on with the plan of this one",
-        )  # fmt: skip
+        )
 
 
 def _change(name: str, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -66,8 +66,15 @@ class Results:
             failed = {} if self._done(entry) or not note.is_file() else json.loads(note.read_text(encoding="utf-8"))
             state = "done" if self._done(entry) else "failed" if failed else "missing"
             why = " ".join(part for part in (failed.get("what"), failed.get("why")) if part)
-            rows.append({"run": entry["run"], "repetition": entry["repetition"], **self._labels(entry),
-                         "state": state, "why": why})  # fmt: skip
+            rows.append(
+                {
+                    "run": entry["run"],
+                    "repetition": entry["repetition"],
+                    **self._labels(entry),
+                    "state": state,
+                    "why": why,
+                }
+            )
         return pd.DataFrame(rows)
 
     def table(self, direction: str | None = None) -> pd.DataFrame:
@@ -94,8 +101,9 @@ class Results:
             key = (entry["run"], direction)
             if key not in self._rows:
                 self._rows[key] = row(_open(path), direction)
-            rows.append({"run": entry["run"], "repetition": entry["repetition"], **self._labels(entry),
-                         **self._rows[key]})  # fmt: skip
+            rows.append(
+                {"run": entry["run"], "repetition": entry["repetition"], **self._labels(entry), **self._rows[key]}
+            )
         return pd.DataFrame(rows)
 
     def sessions(self, **where: Any) -> list[Session]:
@@ -163,8 +171,9 @@ class Results:
             example = ", ".join(f"{name!r}: {factors[name][0]!r}" for name in free)
             raise SessionError(
                 f"beside {by}, {', '.join(free)} varies, too",
-                why="what a difference is due to could not be told", fix=f"hold it fast: where={{{example}}}",
-            )  # fmt: skip
+                why="what a difference is due to could not be told",
+                fix=f"hold it fast: where={{{example}}}",
+            )
         labels = self._checked(by, where.pop(by)) if by in where else factors[by]
         sides: dict[str, list[Path]] = {str(label): [] for label in labels}
         for entry, path in self._finished(where):

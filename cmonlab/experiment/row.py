@@ -37,14 +37,17 @@ def row(session: Session, direction: str | None = None) -> dict[str, Any]:
     rate = [values.mean() for values in _values(session, "throughput", direction)]
     found = np.quantile(delays, [*_QUANTILES.values()]) if len(delays) else np.full(len(_QUANTILES), np.nan)
     return {
-        "started": told.get("created", ""), "seconds": told["recording"].get("seconds", math.nan),
-        "complete_journeys": len(delays), "lost_events": session.lost_events, "blind_ns": session.blind_ns,
+        "started": told.get("created", ""),
+        "seconds": told["recording"].get("seconds", math.nan),
+        "complete_journeys": len(delays),
+        "lost_events": session.lost_events,
+        "blind_ns": session.blind_ns,
         **{f"one_way_delay_{name}_ns": float(value) for name, value in zip(_QUANTILES, found, strict=True)},
         "one_way_delay_mean_ns": float(delays.mean()) if len(delays) else math.nan,
         "throughput_bps": float(sum(rate)) if rate else math.nan,
         "loss": float(loss.mean()) if len(loss) else math.nan,
         **(told.get("workload") or {}).get("metrics", {}),
-    }  # fmt: skip
+    }
 
 
 def _values(session: Session, metric: str, direction: str | None) -> list[np.ndarray]:

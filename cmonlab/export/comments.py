@@ -56,9 +56,14 @@ def _ends(session: Session, journeys: np.ndarray) -> list[str]:
     """Return a line for each journey: number, direction, how it ended, one-way delay."""
     table = session.journeys().iloc[journeys]
     rows = zip(
-        table["journey"], table["direction"].astype(object), table["outcome"].astype(object),
-        table["drop_reason"].astype(object), table["complete"], table["one_way_delay_ns"], strict=True,
-    )  # fmt: skip
+        table["journey"],
+        table["direction"].astype(object),
+        table["outcome"].astype(object),
+        table["drop_reason"].astype(object),
+        table["complete"],
+        table["one_way_delay_ns"],
+        strict=True,
+    )
     return [
         f"journey {number}, {direction}: {outcome}{f' ({reason})' if reason else ''}, "
         f"{'one-way delay' if complete else 'seen for'} {micro(delay)}"

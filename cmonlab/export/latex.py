@@ -15,11 +15,28 @@ LONGEST = 200  # rows: more is no table that one reads
 _MOMENTS = {"ts_ns", "start_ns", "end_ns", "from_ns", "to_ns"}  # a time of the clock, not a duration
 _NAMES = {"sport", "dport", "seq", "journey", "original", "parent", "repeats", "netns", "ifindex", "ident", "cpu"}
 _ESCAPES = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "→": r"$\to$", "µ": r"$\mu$", "±": r"$\pm$", "·": r"$\cdot$", "−": r"$-$", "–": "--", "≥": r"$\geq$",
-    "≤": r"$\leq$", "\n": " ",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "→": r"$\to$",
+    "µ": r"$\mu$",
+    "±": r"$\pm$",
+    "·": r"$\cdot$",
+    "−": r"$-$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "\n": " ",
+}
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -53,22 +70,24 @@ def latex(frame: pd.DataFrame, table: str = "", *, caption: str = "", label: str
     shown = [name for name in frame.columns if not _says_nothing(frame, name)]
     columns = [_column(frame[name], str(name), units.get(name)) for name in shown]
     rows = zip(*(cells for *_, cells in columns), strict=True)
-    return "\n".join([
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"  \centering",
-        *([f"  \\caption{{{escape(caption)}}}"] if caption else []),
-        f"  \\label{{{label or 'tab:' + (table or 'table')}}}",
-        f"  \\begin{{tabular}}{{{''.join(align for align, *_ in columns)}}}",
-        r"    \toprule",
-        f"    {' & '.join(header for _, header, _ in columns)} \\\\",
-        r"    \midrule",
-        *(f"    {' & '.join(row)} \\\\" for row in rows),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"  \centering",
+            *([f"  \\caption{{{escape(caption)}}}"] if caption else []),
+            f"  \\label{{{label or 'tab:' + (table or 'table')}}}",
+            f"  \\begin{{tabular}}{{{''.join(align for align, *_ in columns)}}}",
+            r"    \toprule",
+            f"    {' & '.join(header for _, header, _ in columns)} \\\\",
+            r"    \midrule",
+            *(f"    {' & '.join(row)} \\\\" for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
 
 
 def escape(text: object) -> str:

@@ -79,17 +79,25 @@ def _write(file: BinaryIO, session: Session, chosen: np.ndarray, packets: str, w
 
     listed = _hops(session, chosen) if packets == "hops" else _journeys(session, chosen)
     place, interfaces = _interfaces(session, listed.event)
-    section = blocks.SectionHeader(options={
-        "opt_comment": _told(session, packets, which), "shb_hardware": str(session.manifest["host"].get("cpu") or ""),
-        "shb_os": f"Linux {session.manifest['host'].get('kernel', '')}",
-        "shb_userappl": f"cmonlab {session.manifest['host'].get('python_packages', {}).get('cmonlab', '')}",
-    })  # fmt: skip
+    section = blocks.SectionHeader(
+        options={
+            "opt_comment": _told(session, packets, which),
+            "shb_hardware": str(session.manifest["host"].get("cpu") or ""),
+            "shb_os": f"Linux {session.manifest['host'].get('kernel', '')}",
+            "shb_userappl": f"cmonlab {session.manifest['host'].get('python_packages', {}).get('cmonlab', '')}",
+        }
+    )
     for options in interfaces:
         section.new_member(blocks.InterfaceDescription, link_type=_RAW_IP, options=options)
     writer, new = FileWriter(file, section), partial(section.new_member, blocks.EnhancedPacket)
     at_ns = session._columns["ts_ns"][listed.event].astype(np.int64) + _offset_ns(session)
-    content = zip(at_ns.tolist(), place.tolist(), _headers(session, listed.header), _comments(session, listed, packets),
-                  strict=True)  # fmt: skip
+    content = zip(
+        at_ns.tolist(),
+        place.tolist(),
+        _headers(session, listed.header),
+        _comments(session, listed, packets),
+        strict=True,
+    )
     for ts, interface, (data, size), comment in content:
         block = new(options={"opt_comment": comment})
         block.interface_id, block.packet_data, block.packet_len = interface, data, max(size, len(data))

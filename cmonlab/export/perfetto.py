@@ -65,10 +65,15 @@ def _recording(trace: Trace, session: Session, which: str) -> None:
     ts, ledger = session._columns["ts_ns"], session.ledger()
     host = session.manifest["host"]
     facts = {
-        "shown": which, "rules": session.told, "lost_events": session.lost_events, "blind_ns": session.blind_ns,
-        "events": len(session), "sampled_out": int(ledger["sampled_out"].sum()), "kernel": host.get("kernel") or "",
+        "shown": which,
+        "rules": session.told,
+        "lost_events": session.lost_events,
+        "blind_ns": session.blind_ns,
+        "events": len(session),
+        "sampled_out": int(ledger["sampled_out"].sum()),
+        "kernel": host.get("kernel") or "",
         "cmonlab": host.get("python_packages", {}).get("cmonlab") or "",
-    }  # fmt: skip
+    }
     root = trace.track("recording")
     trace.slice(root, "recording", int(ts[0]), int(ts[-1]), facts)
     blind = session.blind()
@@ -99,10 +104,16 @@ def _directions(trace: Trace, table: pd.DataFrame) -> None:
         for here, track in _lanes(trace, str(direction), root, start, end):
             for row in rows.iloc[here].itertuples():
                 facts = {
-                    "journey": row.journey, "proto": str(row.proto), "sport": row.sport, "dport": row.dport,
-                    "len_bytes": row.len_bytes, "outcome": str(row.outcome), "drop_reason": str(row.drop_reason),
-                    "complete": bool(row.complete), "path": str(row.path),
-                }  # fmt: skip
+                    "journey": row.journey,
+                    "proto": str(row.proto),
+                    "sport": row.sport,
+                    "dport": row.dport,
+                    "len_bytes": row.len_bytes,
+                    "outcome": str(row.outcome),
+                    "drop_reason": str(row.drop_reason),
+                    "complete": bool(row.complete),
+                    "path": str(row.path),
+                }
                 end_ns = row.start_ns + row.one_way_delay_ns
                 trace.slice(track, f"journey {row.journey}", row.start_ns, end_ns, facts, flow=row.journey + 1)
 

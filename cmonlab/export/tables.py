@@ -96,11 +96,16 @@ def with_meanings(frame: pd.DataFrame, table: str, provenance: dict | None = Non
 def _provenance(session: Session, table: str) -> dict:
     host = session.manifest["host"]
     return {
-        "table": table, "created": session.manifest.get("created"), "kernel": host.get("kernel"),
-        "cmonlab": host.get("python_packages", {}).get("cmonlab"), "rules": session.told,
-        "journeys": len(session.journeys()), "events": len(session), "lost_events": session.lost_events,
+        "table": table,
+        "created": session.manifest.get("created"),
+        "kernel": host.get("kernel"),
+        "cmonlab": host.get("python_packages", {}).get("cmonlab"),
+        "rules": session.told,
+        "journeys": len(session.journeys()),
+        "events": len(session),
+        "lost_events": session.lost_events,
         "blind_ns": session.blind_ns,
-    }  # fmt: skip
+    }
 
 
 def _title(table: str) -> str:

@@ -76,9 +76,18 @@ def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     attr = ctypes.create_string_buffer(56)
     position = ctypes.create_string_buffer(8)
     struct.pack_into(
-        "<QQQQIIQQ", attr, 0,
-        0, ctypes.addressof(position), keys.ctypes.data, values.ctypes.data, len(keys), map_fd, 0, 0,
-    )  # fmt: skip
+        "<QQQQIIQQ",
+        attr,
+        0,
+        0,
+        ctypes.addressof(position),
+        keys.ctypes.data,
+        values.ctypes.data,
+        len(keys),
+        map_fd,
+        0,
+        0,
+    )
     try:
         call_with(MAP_LOOKUP_BATCH, attr)
     except OSError as error:
@@ -126,11 +135,28 @@ def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd:
     code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
         "<IIQQIIQII16sIIIIQIIQIII4x",
-        PROG_TYPE_TRACING, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(licence),
-        1 if log else 0, len(log) if log else 0, ctypes.addressof(log) if log else 0,
-        0, 0, name.encode()[:15], 0, attach_type,
-        0, 0, 0, 0, 0, 0, 0, btf_id, btf_fd,
-    )  # fmt: skip
+        PROG_TYPE_TRACING,
+        len(instructions) // 8,
+        ctypes.addressof(code),
+        ctypes.addressof(licence),
+        1 if log else 0,
+        len(log) if log else 0,
+        ctypes.addressof(log) if log else 0,
+        0,
+        0,
+        name.encode()[:15],
+        0,
+        attach_type,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        btf_id,
+        btf_fd,
+    )
     return call(PROG_LOAD, attr)
 
 

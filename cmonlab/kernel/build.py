@@ -128,9 +128,13 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
     """Have a job done by `compiler`, in a process of its own."""
     try:
         done = subprocess.run(
-            [sys.executable, str(_COMPILER)], input=json.dumps(job), capture_output=True, text=True,
-            errors="replace", timeout=_COMPILE_S,
-        )  # fmt: skip
+            [sys.executable, str(_COMPILER)],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_COMPILE_S,
+        )
         answer, said = json.loads(done.stdout or "{}"), done.stderr.strip()
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise NotTraceable(

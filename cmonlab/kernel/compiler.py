@@ -74,10 +74,13 @@ def _maps(library, module) -> dict[str, dict]:
         name = library.lib.bpf_table_name(module.module, at)
         table = module[name]
         found[name.decode()] = {
-            "fd": table.map_fd, "type": table.ttype, "entries": table.max_entries, "flags": table.flags,
+            "fd": table.map_fd,
+            "type": table.ttype,
+            "entries": table.max_entries,
+            "flags": table.flags,
             "key": _layout(table.Key),
             "value": _layout(getattr(table, "sLeaf", table.Leaf)),  # of one CPU, where each has its own
-        }  # fmt: skip
+        }
     return found
 
 

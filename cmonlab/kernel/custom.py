@@ -58,10 +58,15 @@ def _point(number: int, probe: Probe) -> Point:
             fix=f"give {word}={' or '.join(fitting)}" if fitting else f"no argument is a {word}: choose another place",
         )
     point = Point(
-        number, probe.name, probe.name, "function" if probe.socket is None else "note",
-        f"a point of one's own at {probe.place}", at=probe.place,
-        packet=-1 if probe.packet is None else probe.packet, is_function=bool(probe.function),
-    )  # fmt: skip
+        number,
+        probe.name,
+        probe.name,
+        "function" if probe.socket is None else "note",
+        f"a point of one's own at {probe.place}",
+        at=probe.place,
+        packet=-1 if probe.packet is None else probe.packet,
+        is_function=bool(probe.function),
+    )
     lacking = programs.why_missing(point)
     if lacking:
         raise ProbeError(

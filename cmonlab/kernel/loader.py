@@ -75,13 +75,16 @@ class Module:
     """
 
     def __init__(
-        self, source: str, macros: dict[str, int], members: headers.Members = headers.NO_MEMBERS,
+        self,
+        source: str,
+        macros: dict[str, int],
+        members: headers.Members = headers.NO_MEMBERS,
         entries: Mapping[str, int] = MappingProxyType({}),
-    ):  # fmt: skip
+    ):
         built = build(source, macros, members)
-        self.maps = _made({
-            name: {**told, "entries": entries.get(name, told["entries"])} for name, told in built["maps"].items()
-        })  # fmt: skip
+        self.maps = _made(
+            {name: {**told, "entries": entries.get(name, told["entries"])} for name, told in built["maps"].items()}
+        )
         numbers = {told["fd"]: self.maps[name].fd for name, told in built["maps"].items()}
         self._code = {name: _with_maps(bytes.fromhex(code), numbers) for name, code in built["code"].items()}
         self._programs: list[int] = []

@@ -79,12 +79,16 @@ def dtype_of(told: dict[str, Any]) -> np.dtype:
     """Return the dtype of a layout as `compiler` tells it."""
     if not told["fields"]:
         return np.dtype(told["number"] if told["size"] in (1, 2, 4, 8) else f"V{told['size']}")
-    return np.dtype({
-        "names": [name for name, *_ in told["fields"]],
-        "formats": [(dtype_of(kind), (count,)) if count else dtype_of(kind) for _, kind, count, _ in told["fields"]],
-        "offsets": [offset for *_, offset in told["fields"]],
-        "itemsize": told["size"],
-    })  # fmt: skip
+    return np.dtype(
+        {
+            "names": [name for name, *_ in told["fields"]],
+            "formats": [
+                (dtype_of(kind), (count,)) if count else dtype_of(kind) for _, kind, count, _ in told["fields"]
+            ],
+            "offsets": [offset for *_, offset in told["fields"]],
+            "itemsize": told["size"],
+        }
+    )
 
 
 def create(name: str, told: Mapping[str, Any], inner_fd: int = 0) -> Map:

@@ -212,8 +212,16 @@ def _cost(last: _Reading, begin: _Reading, end: _Reading) -> Cost | None:
     others = [name for name in end.rows.dtype.names if name not in ("seen", "unmatched", "rules", *_LIGHT)]
     matched = (end.rows["rules"]["packets"] - last.rows["rules"]["packets"]).sum(axis=0).astype(np.int64)
     return Cost(
-        run_ns, hops, int(by_point[on_path].max() if on_path.any() and by_point[on_path].any() else by_point.max()),
-        float((weight**2 * sum(run_ns.values()) / in_kernel).sum()), told("unmatched"), told(*_LIGHT), told(*others),
-        {(slot, name): int(matched[at, slot]) for at, name in enumerate(end.points)
-         for slot in np.flatnonzero(matched[at])},
-    )  # fmt: skip
+        run_ns,
+        hops,
+        int(by_point[on_path].max() if on_path.any() and by_point[on_path].any() else by_point.max()),
+        float((weight**2 * sum(run_ns.values()) / in_kernel).sum()),
+        told("unmatched"),
+        told(*_LIGHT),
+        told(*others),
+        {
+            (slot, name): int(matched[at, slot])
+            for at, name in enumerate(end.points)
+            for slot in np.flatnonzero(matched[at])
+        },
+    )

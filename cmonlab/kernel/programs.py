@@ -169,8 +169,16 @@ def target(point: Point) -> loader.Target:
 def trial(points: list[Point], expression: str = "") -> SimpleNamespace:
     """Return a standard rule (see `ruleset.Rule`) that captures at these points, to try them."""
     return SimpleNamespace(
-        name="trial", mode="capture", filter=tuple(compile_expression(expression)),
-        points=tuple(point.name for point in points), sample=2**32 - 1, begin=2**32 - 1, budgeted=False,
-        limit=0, by_flow=False, selected=False,
-        outgoing=True, incoming=True,
-    )  # fmt: skip
+        name="trial",
+        mode="capture",
+        filter=tuple(compile_expression(expression)),
+        points=tuple(point.name for point in points),
+        sample=2**32 - 1,
+        begin=2**32 - 1,
+        budgeted=False,
+        limit=0,
+        by_flow=False,
+        selected=False,
+        outgoing=True,
+        incoming=True,
+    )

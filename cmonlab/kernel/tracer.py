@@ -100,10 +100,15 @@ class Tracer:
     """
 
     def __init__(
-        self, *, probes: Sequence[Probe] = (), ring_bytes: int = RING_BYTES, poll_s: float = POLL_S, max_bytes: int = 0,
+        self,
+        *,
+        probes: Sequence[Probe] = (),
+        ring_bytes: int = RING_BYTES,
+        poll_s: float = POLL_S,
+        max_bytes: int = 0,
         on_records: Callable[[int, np.ndarray], None] | None = None,
         on_cells: Callable[[int, int, np.ndarray], None] | None = None,
-    ):  # fmt: skip
+    ):
         cpus = possible_cpus()
         self._rings: list[Ring] = []
         self._note_rings: list[Ring] = []

@@ -170,19 +170,27 @@ def _config(
     notebook: Path, token: str, theme: str, directory: Path, variables: dict[str, str], linger_s: float
 ) -> Config:
     """Return all of the configuration: no file of the user's or of the current directory is read."""
-    return Config({
-        "Voila": {
-            "notebook_path": str(notebook), "base_url": f"/{token}/", "open_browser": False,
-            "connection_dir_root": str(directory), "log_level": logging.ERROR,
-        },
-        "VoilaConfiguration": {
-            "theme": theme, "allow_template_override": "NO", "file_allowlist": [],
-            "multi_kernel_manager_class": PageKernels, "kernel_spec_manager_class": OwnPython,
-            "extension_allowlist": _EXTENSIONS,
-        },
-        "KernelManager": {"transport": "ipc" if len(str(directory)) < _LONGEST else "tcp"},
-        "PageKernels": {"variables": variables, "linger_s": linger_s},
-    })  # fmt: skip
+    return Config(
+        {
+            "Voila": {
+                "notebook_path": str(notebook),
+                "base_url": f"/{token}/",
+                "open_browser": False,
+                "connection_dir_root": str(directory),
+                "log_level": logging.ERROR,
+            },
+            "VoilaConfiguration": {
+                "theme": theme,
+                "allow_template_override": "NO",
+                "file_allowlist": [],
+                "multi_kernel_manager_class": PageKernels,
+                "kernel_spec_manager_class": OwnPython,
+                "extension_allowlist": _EXTENSIONS,
+            },
+            "KernelManager": {"transport": "ipc" if len(str(directory)) < _LONGEST else "tcp"},
+            "PageKernels": {"variables": variables, "linger_s": linger_s},
+        }
+    )
 
 
 def _voila(config: Config) -> Voila:

@@ -52,20 +52,34 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     ):
         rows = table[table["pass"] == passed]
         figure.add_scatter(
-            x=rows["_x"], y=rows["_y"], mode="markers" if passed else "markers+text", marker=marker,
-            name="passed" if passed else "failed", text=[*map(plain, rows["_quantity"])],
+            x=rows["_x"],
+            y=rows["_y"],
+            mode="markers" if passed else "markers+text",
+            marker=marker,
+            name="passed" if passed else "failed",
+            text=[*map(plain, rows["_quantity"])],
             textposition=["middle left" if x > 0 else "middle right" for x in rows["_x"]],
-            hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text",
-        )  # fmt: skip
+            hovertext=[_told(row) for _, row in rows.iterrows()],
+            hoverinfo="text",
+        )
     labels = [fold(name, _NAME_WIDTH) for name in names]
     figure.update_xaxes(title_text="Error / tolerance (1: the tolerance)", range=[-EDGE - 0.2, EDGE + 0.2], dtick=1)
-    figure.update_yaxes(title_text="", range=[len(names) - 0.4, -0.6], tickvals=list(range(len(names))),
-                        ticktext=labels)  # fmt: skip
+    figure.update_yaxes(
+        title_text="", range=[len(names) - 0.4, -0.6], tickvals=list(range(len(names))), ticktext=labels
+    )
     failed = int((~table["pass"]).sum())
     subtitle = f"{counted(len(table), 'check', 'checks')}, {failed} failed. The band is what passes."
     height = rows_px(labels, 24)
-    return frame(figure, title=title, subtitle=subtitle, caption=caption, labels=labels, legend=[["passed", "failed"]],
-                 plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=title,
+        subtitle=subtitle,
+        caption=caption,
+        labels=labels,
+        legend=[["passed", "failed"]],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def in_tolerances(table: pd.DataFrame) -> np.ndarray:
@@ -109,25 +123,50 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     if delays.empty:
         return empty(title, "No delay was checked.", caption)
     figure, ends = go.Figure(), _ends(delays)
-    figure.add_scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": NEUTRAL, "width": 1},
-                       hoverinfo="skip")  # fmt: skip
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", name="equal", line={"color": NEUTRAL, "width": 1}, hoverinfo="skip"
+    )
     low = np.minimum(delays["tolerance"], delays["truth"] * 0.999)  # a logarithmic axis has no 0
-    figure.add_scatter(x=delays["truth"] / 1e3, y=delays["truth"] / 1e3, mode="markers", name="tolerance",
-                       marker={"size": 1, "color": NEUTRAL}, hoverinfo="skip",
-                       error_y={"type": "data", "array": delays["tolerance"] / 1e3, "arrayminus": low / 1e3,
-                                "color": NEUTRAL, "width": 5, "thickness": 2})  # fmt: skip
+    figure.add_scatter(
+        x=delays["truth"] / 1e3,
+        y=delays["truth"] / 1e3,
+        mode="markers",
+        name="tolerance",
+        marker={"size": 1, "color": NEUTRAL},
+        hoverinfo="skip",
+        error_y={
+            "type": "data",
+            "array": delays["tolerance"] / 1e3,
+            "arrayminus": low / 1e3,
+            "color": NEUTRAL,
+            "width": 5,
+            "thickness": 2,
+        },
+    )
     names = ["equal", "tolerance"]
     for index, (name, rows) in enumerate(_parted(delays).groupby("_situation", sort=False)):
         symbols = ["circle" if passed else "x" for passed in rows["pass"]]
         shades = [color(index) if passed else FAILED for passed in rows["pass"]]
         names.append(fold(name, LEGEND_WIDTH))
-        figure.add_scatter(x=rows["truth"] / 1e3, y=rows["measured"] / 1e3, mode="markers", name=names[-1],
-                           marker={"size": 9, "symbol": symbols, "color": shades},
-                           hovertext=[_told(row) for _, row in rows.iterrows()], hoverinfo="text")  # fmt: skip
+        figure.add_scatter(
+            x=rows["truth"] / 1e3,
+            y=rows["measured"] / 1e3,
+            mode="markers",
+            name=names[-1],
+            marker={"size": 9, "symbol": symbols, "color": shades},
+            hovertext=[_told(row) for _, row in rows.iterrows()],
+            hoverinfo="text",
+        )
     span = [float(np.log10(end)) for end in ends]
     for update, what in ((figure.update_xaxes, "True"), (figure.update_yaxes, "Reported")):
-        update(title_text=f"{what} delay (µs, logarithmic)", type="log", range=span, dtick=1, exponentformat="none",
-               separatethousands=True)  # fmt: skip
+        update(
+            title_text=f"{what} delay (µs, logarithmic)",
+            type="log",
+            range=span,
+            dtick=1,
+            exponentformat="none",
+            separatethousands=True,
+        )
     subtitle = "Grey bars are the tolerance around the truth; a cross is a check that failed."
     return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[names], plot_px=440)
 

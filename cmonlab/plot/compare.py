@@ -58,11 +58,14 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         legend.append(_curve(figure, _label(name, direction, table), rows, index, axis, unit))
     figure.add_hline(y=0, line={"width": 1, "dash": "dot", "color": NEUTRAL})
     figure.update_xaxes(
-        title_text="Percentile", tickvals=[_NORMAL.inv_cdf(q) for q in _TICKS],
+        title_text="Percentile",
+        tickvals=[_NORMAL.inv_cdf(q) for q in _TICKS],
         ticktext=[f"p{digits(100 * q)}" for q in _TICKS],
-        range=[_NORMAL.inv_cdf(float(table["quantile"].min())) - 0.06,
-               _NORMAL.inv_cdf(float(table["quantile"].max())) + 0.06],
-    )  # fmt: skip
+        range=[
+            _NORMAL.inv_cdf(float(table["quantile"].min())) - 0.06,
+            _NORMAL.inv_cdf(float(table["quantile"].max())) + 0.06,
+        ],
+    )
     baseline = plain(table["baseline"].iloc[0])
     figure.update_yaxes(title_text=f"Difference to {baseline} ({unit}{axis.note})", **axis.ticks())
     subtitle = "Above 0: more than the baseline at this percentile. " + (
@@ -128,15 +131,28 @@ def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, axis: 
     entry = fold(label, LEGEND_WIDTH)
     if np.isfinite(low).all():
         figure.add_scatter(
-            x=[*x, *x[::-1]], y=[*high, *low[::-1]], mode="lines", line={"width": 0}, fill="toself",
-            fillcolor=clear(color(index), 0.18), legendgroup=entry, showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
+            x=[*x, *x[::-1]],
+            y=[*high, *low[::-1]],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=clear(color(index), 0.18),
+            legendgroup=entry,
+            showlegend=False,
+            hoverinfo="skip",
+        )
     figure.add_scatter(
-        x=x, y=middle, mode="lines", name=entry, legendgroup=entry, line=stroke(index), meta=plain(label),
+        x=x,
+        y=middle,
+        mode="lines",
+        name=entry,
+        legendgroup=entry,
+        line=stroke(index),
+        meta=plain(label),
         customdata=np.column_stack([100 * rows["quantile"], told]),
         hovertemplate=f"<b>%{{meta}}</b><br>p%{{customdata[0]:.5~g}}: %{{customdata[1]:+,.4~r}} {unit}"
         " (%{customdata[2]:+,.4~r} to %{customdata[3]:+,.4~r})<extra></extra>",
-    )  # fmt: skip
+    )
     return entry
 
 
@@ -201,11 +217,16 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     figure.update_yaxes(tickvals=[*range(len(rows))], ticktext=labels, range=[len(rows) - 0.5, -0.5])
     height = rows_px(labels, max(44, 18 * len(names)))
     return frame(
-        figure, title=f"{_metric(table)}: {_against(names, baseline)}",
+        figure,
+        title=f"{_metric(table)}: {_against(names, baseline)}",
         subtitle="Bars: 95% bootstrap intervals. Hollow: not told apart from 0, or below clock error or observer "
-        "overhead.", caption=caption, labels=labels, legend=[legend] if len(names) > 1 else [],
-        plot_px=height, least_px=height,
-    )  # fmt: skip
+        "overhead.",
+        caption=caption,
+        labels=labels,
+        legend=[legend] if len(names) > 1 else [],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def _against(names: list[str], baseline: str) -> str:
@@ -230,16 +251,25 @@ def _dots_axis(table: pd.DataFrame, scale: str, baseline: str) -> dict:
     low = max(np.nanmin(ratios), shown.min() / _BEYOND, 1e-9)
     high = min(np.nanmax(ratios), shown.max() * _BEYOND)
     span = [math.log10(min(low, 1)) - 0.04, math.log10(max(high, 1)) + 0.04]
-    return {"title_text": f"Ratio to {baseline} (logarithmic)", "type": "log", "range": span, "tickprefix": "×",
-            "dtick": "D2" if span[1] - span[0] < 2.5 else 1, "exponentformat": "none"}  # fmt: skip
+    return {
+        "title_text": f"Ratio to {baseline} (logarithmic)",
+        "type": "log",
+        "range": span,
+        "tickprefix": "×",
+        "dtick": "D2" if span[1] - span[0] < 2.5 else 1,
+        "exponentformat": "none",
+    }
 
 
 def _dots(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float], scale: str) -> str:
     """Add a side's dots; return its entry in the legend."""
     names = ("difference", "low", "high") if scale == "difference" else ("ratio", "ratio_low", "ratio_high")
     values = rows[list(names)].to_numpy(float)
-    drawn = {"percent": lambda: 100 * (values - 1), "ratio": lambda: values,
-             "difference": lambda: values / _scale(rows)[0]}  # fmt: skip
+    drawn = {
+        "percent": lambda: 100 * (values - 1),
+        "ratio": lambda: values,
+        "difference": lambda: values / _scale(rows)[0],
+    }
     middle, low, high = drawn[scale]().T
     entry = fold(rows["name"].iloc[0], LEGEND_WIDTH)
     hollow = [verdict not in _BELIEVED for verdict in rows["verdict"]]
@@ -250,13 +280,28 @@ def _dots(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float], sca
         for row in rows.itertuples(index=False)
     ]
     figure.add_scatter(
-        x=middle, y=y, mode="markers", name=entry,
-        marker={"size": 9, "color": color(index), "line": {"width": 2, "color": color(index)},
-                "symbol": ["circle-open" if one else "circle" for one in hollow]},
-        error_x={"type": "data", "symmetric": False, "array": np.nan_to_num(high - middle),
-                 "arrayminus": np.nan_to_num(middle - low), "thickness": 2, "color": color(index)},
-        hovertext=hover, hoverinfo="text", cliponaxis=False,
-    )  # fmt: skip
+        x=middle,
+        y=y,
+        mode="markers",
+        name=entry,
+        marker={
+            "size": 9,
+            "color": color(index),
+            "line": {"width": 2, "color": color(index)},
+            "symbol": ["circle-open" if one else "circle" for one in hollow],
+        },
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": np.nan_to_num(high - middle),
+            "arrayminus": np.nan_to_num(middle - low),
+            "thickness": 2,
+            "color": color(index),
+        },
+        hovertext=hover,
+        hoverinfo="text",
+        cliponaxis=False,
+    )
     return entry
 
 

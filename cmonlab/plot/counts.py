@@ -60,8 +60,13 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
     figure.update_xaxes(title_text="Packets (count)", tickformat="~s", rangemode="tozero")
     if log:
         top = max(10, int(table["seen"].max()))
-        figure.update_xaxes(title_text="Packets (count, logarithmic)", type="log", dtick=1, tickformat="~s",
-                            range=[-0.3, len(str(top)) + 0.1])  # fmt: skip
+        figure.update_xaxes(
+            title_text="Packets (count, logarithmic)",
+            type="log",
+            dtick=1,
+            tickformat="~s",
+            range=[-0.3, len(str(top)) + 0.1],
+        )
     figure.update_yaxes(
         title_text="", tickvals=[*map(plain, table["point"])], ticktext=labels, autorange="reversed", showgrid=False
     )
@@ -69,8 +74,16 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
     words = counted(lost, "lost event", "lost events")
     title = f'Ledger: <span style="color:{WARNING}">{words}</span>' if lost else f"Ledger: {words}"
     height = rows_px(labels, 44)
-    return frame(figure, title=title, subtitle=_subtitle(table), caption=caption, labels=labels,
-                 legend=[[word for word, _ in KINDS.values()]], plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=title,
+        subtitle=_subtitle(table),
+        caption=caption,
+        labels=labels,
+        legend=[[word for word, _ in KINDS.values()]],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
@@ -80,10 +93,15 @@ def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
         values = table[column].astype("int64")
         figure.add_bar(
             # Zero has no place on a logarithmic axis.
-            x=values.where(values > 0) if log else values, y=names, orientation="h", name=word, marker=marker,
+            x=values.where(values > 0) if log else values,
+            y=names,
+            orientation="h",
+            name=word,
+            marker=marker,
             hovertext=[f"<b>{name}</b><br>{word} {count(value)}" for name, value in zip(names, values, strict=True)],
-            hoverinfo="text", legendgroup=column,
-        )  # fmt: skip
+            hoverinfo="text",
+            legendgroup=column,
+        )
 
 
 def _subtitle(table: pd.DataFrame) -> str:
@@ -100,11 +118,17 @@ def _mark_lost(figure: go.Figure, table: pd.DataFrame) -> None:
         return
     names = [plain(name) for name in rows["point"]]
     figure.add_scatter(
-        x=rows["seen"], y=names, mode="markers", name="lost", legendgroup="lost", showlegend=False, cliponaxis=False,
+        x=rows["seen"],
+        y=names,
+        mode="markers",
+        name="lost",
+        legendgroup="lost",
+        showlegend=False,
+        cliponaxis=False,
         marker={"symbol": "x", "size": 10, "color": WARNING},
         hovertext=[f"<b>{name}</b><br>lost {count(lost)}" for name, lost in zip(names, rows["lost"], strict=True)],
         hoverinfo="text",
-    )  # fmt: skip
+    )
 
 
 def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figure:
@@ -139,18 +163,32 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
     for index, place in enumerate(counts.columns):
         legend.append(fold(place, LEGEND_WIDTH))
         figure.add_bar(
-            x=counts[place], y=reasons, orientation="h", name=legend[-1], marker=fill(index), hoverinfo="text",
-            hovertext=[f"<b>{reason}</b><br>{plain(place)}: {counted(n, 'packet', 'packets')}"
-                       for reason, n in zip(reasons, counts[place], strict=True)],
-        )  # fmt: skip
+            x=counts[place],
+            y=reasons,
+            orientation="h",
+            name=legend[-1],
+            marker=fill(index),
+            hoverinfo="text",
+            hovertext=[
+                f"<b>{reason}</b><br>{plain(place)}: {counted(n, 'packet', 'packets')}"
+                for reason, n in zip(reasons, counts[place], strict=True)
+            ],
+        )
     labels = tick_labels(counts.index, (counted(n, "packet", "packets") for n in counts.sum(axis=1)))
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="Dropped packets (count)", tickformat=",~r", rangemode="tozero")
     figure.update_yaxes(title_text="", tickvals=reasons, ticktext=labels, autorange="reversed", showgrid=False)
     height = rows_px(labels, 48)
-    return frame(figure, title=f"Dropped packets: {count(len(table))}", labels=labels, legend=[legend],
-                 subtitle="By the kernel's drop reason; colours show the interface the packet was last seen on.",
-                 caption=caption, plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=f"Dropped packets: {count(len(table))}",
+        labels=labels,
+        legend=[legend],
+        subtitle="By the kernel's drop reason; colours show the interface the packet was last seen on.",
+        caption=caption,
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def frequent(values: pd.Series, most: int, word: str) -> pd.Series:

@@ -59,19 +59,38 @@ def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> 
     hover = [_told(row) for row in rows.itertuples()]
     for low, high, name, width, opacity in PIECES:
         ends = np.column_stack([at[low], at[high], np.full(len(y), np.nan)]).ravel()
-        figure.add_scatter(x=ends, y=np.repeat(y, 3), mode="lines", name=name, connectgaps=False, hoverinfo="text",
-                           hovertext=np.repeat(hover, 3),
-                           line={"color": clear(PALETTE[0], opacity), "width": width})  # fmt: skip
+        figure.add_scatter(
+            x=ends,
+            y=np.repeat(y, 3),
+            mode="lines",
+            name=name,
+            connectgaps=False,
+            hoverinfo="text",
+            hovertext=np.repeat(hover, 3),
+            line={"color": clear(PALETTE[0], opacity), "width": width},
+        )
     for name in ("p50", "p99"):
         value, low, high = (at[f"{name}{rest}_ns"] for rest in ("", "_low", "_high"))
         figure.add_scatter(
-            x=value, y=y, mode="markers", hovertext=hover, hoverinfo="text", showlegend=False,
+            x=value,
+            y=y,
+            mode="markers",
+            hovertext=hover,
+            hoverinfo="text",
+            showlegend=False,
             marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": NEUTRAL}},
-            error_x={"array": np.where(np.isfinite(high), high - value, 0), "color": NEUTRAL, "width": 5,
-                     "arrayminus": np.where(np.isfinite(low), value - low, 0), "thickness": 1.5},
-        )  # fmt: skip
-    labels = tick_labels(rows["direction"].astype(str), (f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}"
-                                                         for row in rows.itertuples()))  # fmt: skip
+            error_x={
+                "array": np.where(np.isfinite(high), high - value, 0),
+                "color": NEUTRAL,
+                "width": 5,
+                "arrayminus": np.where(np.isfinite(low), value - low, 0),
+                "thickness": 1.5,
+            },
+        )
+    labels = tick_labels(
+        rows["direction"].astype(str),
+        (f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}" for row in rows.itertuples()),
+    )
     least, greatest = (float(pick(at[name])) * 1e3 for name, pick in (("min_ns", np.min), ("max_ns", np.max)))
     figure.update_xaxes(title_text="One-way delay (µs, logarithmic)", **log_axis(least, greatest))
     figure.update_yaxes(title_text="", tickvals=y, ticktext=labels, range=[len(y) - 0.4, -0.6], showgrid=False)
@@ -81,8 +100,16 @@ def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> 
     if len(table) > len(rows):
         subtitle += f" Not drawn: {counted(len(table) - len(rows), 'direction', 'directions')} of fewer journeys."
     height = rows_px(labels, 52)
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels,
-                 legend=[[piece[2] for piece in PIECES]], plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        labels=labels,
+        legend=[[piece[2] for piece in PIECES]],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def _told(row) -> str:
@@ -120,8 +147,22 @@ def tail(table: pd.DataFrame, *, caption: str = "", most: int = 5, directions: i
     UnknownName
         A column is missing.
     """
-    need(table, ("direction", "segment", "kind", "n", "quantile", "typical_ns", "tail_ns", "difference_ns", "low_ns",
-                 "high_ns", "share"))  # fmt: skip
+    need(
+        table,
+        (
+            "direction",
+            "segment",
+            "kind",
+            "n",
+            "quantile",
+            "typical_ns",
+            "tail_ns",
+            "difference_ns",
+            "low_ns",
+            "high_ns",
+            "share",
+        ),
+    )
     if table.empty:
         return empty(TAIL, "No journey was complete, so there is no tail to explain.", caption)
     table = table.assign(direction=table["direction"].astype(str))
@@ -129,22 +170,41 @@ def tail(table: pd.DataFrame, *, caption: str = "", most: int = 5, directions: i
     parts = [_steps(table[table["direction"] == name], most) for name in known.index[:directions]]
     labels = [tick_labels(part["label"], part["note"]) for part in parts]
     heights = [rows_px(texts, 34) for texts in labels]
-    figure = make_subplots(rows=len(parts), cols=1, row_heights=heights, vertical_spacing=70 / (sum(heights) + 70),
-                           subplot_titles=[plain(name) for name in known.index[:directions]])  # fmt: skip
+    figure = make_subplots(
+        rows=len(parts),
+        cols=1,
+        row_heights=heights,
+        vertical_spacing=70 / (sum(heights) + 70),
+        subplot_titles=[plain(name) for name in known.index[:directions]],
+    )
     for number, (part, texts) in enumerate(zip(parts, labels, strict=True), 1):
         _waterfall(figure, part, texts, number)
     present = [kind for kind in KINDS if any((part["kind"] == kind).any() for part in parts)]
     for kind in present:
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=kind, hoverinfo="skip",
-                           marker={**kind_fill(kind), "symbol": "square", "size": 11})  # fmt: skip
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=kind,
+            hoverinfo="skip",
+            marker={**kind_fill(kind), "symbol": "square", "size": 11},
+        )
     figure.update_annotations(font={"size": 12})
     figure.update_xaxes(title_text="One-way delay (µs)", tickformat=",~r", row=len(parts), col=1)
     subtitle = f"Parts of {_name(table['quantile'].iloc[0])} less the median; they add up. Bars are 95% intervals."
     if len(known) > len(parts):
         subtitle += f" Not drawn: {counted(len(known) - len(parts), 'direction', 'directions')} of fewer journeys."
     height = sum(heights) + 70 * (len(parts) - 1)
-    return frame(figure, title=TAIL, subtitle=subtitle, caption=caption, labels=[*chain(*labels)], legend=[present],
-                 plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=TAIL,
+        subtitle=subtitle,
+        caption=caption,
+        labels=[*chain(*labels)],
+        legend=[present],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def _name(quantile: float) -> str:
@@ -175,19 +235,40 @@ def _waterfall(figure: go.Figure, part: pd.DataFrame, labels: list[str], row: in
     whole = (y == 0) | (y == len(y) - 1)
     spread = [np.nan_to_num(np.abs(part[name].to_numpy(float) / 1e3 - length)) for name in ("high_ns", "low_ns")]
     figure.add_bar(
-        x=length, base=base, y=y, orientation="h", showlegend=False, row=row, col=1, hoverinfo="text", width=0.66,
-        marker={"color": [NEUTRAL if ends else kind_fill(kind)["color"]
-                          for ends, kind in zip(whole, part["kind"], strict=True)]},
+        x=length,
+        base=base,
+        y=y,
+        orientation="h",
+        showlegend=False,
+        row=row,
+        col=1,
+        hoverinfo="text",
+        width=0.66,
+        marker={
+            "color": [
+                NEUTRAL if ends else kind_fill(kind)["color"] for ends, kind in zip(whole, part["kind"], strict=True)
+            ]
+        },
         error_x={"array": spread[0], "arrayminus": spread[1], "color": NEUTRAL, "thickness": 1.5, "width": 4},
-        hovertext=[f"<b>{fold(r.label, 60)}</b><br>{plain(r.kind) + '<br>' if r.kind else ''}{plain(r.note)}"
-                   + (f"<br>95%: {duration(r.low_ns)} to {duration(r.high_ns)}" if np.isfinite(r.low_ns) else "")
-                   for r in part.itertuples()],
-    )  # fmt: skip
+        hovertext=[
+            f"<b>{fold(r.label, 60)}</b><br>{plain(r.kind) + '<br>' if r.kind else ''}{plain(r.note)}"
+            + (f"<br>95%: {duration(r.low_ns)} to {duration(r.high_ns)}" if np.isfinite(r.low_ns) else "")
+            for r in part.itertuples()
+        ],
+    )
     # The next part begins where this one ends.
     ends = np.where(whole, length, base + length)
     x = np.column_stack([ends[:-1], ends[:-1], np.full(len(y) - 1, np.nan)]).ravel()
     joints = np.column_stack([y[:-1], y[1:], y[1:]]).ravel()
-    figure.add_scatter(x=x, y=joints, mode="lines", line={"color": NEUTRAL, "width": 1, "dash": "dot"},
-                       hoverinfo="skip", showlegend=False, row=row, col=1)  # fmt: skip
+    figure.add_scatter(
+        x=x,
+        y=joints,
+        mode="lines",
+        line={"color": NEUTRAL, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+        row=row,
+        col=1,
+    )
     figure.update_yaxes(tickvals=y, ticktext=labels, range=[len(y) - 0.4, -0.6], showgrid=False, row=row, col=1)
     figure.update_xaxes(rangemode="tozero", row=row, col=1)

@@ -120,20 +120,31 @@ def log_axis(low_ns: float, high_ns: float) -> dict:
     """Return a logarithmic axis in µs that holds times from one to the other, whole powers of ten at its ends."""
     low, high = (math.log10(ns / 1e3) for ns in (low_ns, high_ns))
     low, high = math.floor(low + 1e-9), max(math.ceil(high - 1e-9), math.floor(low) + 1)
-    return {"type": "log", "range": [low - 0.02, high + 0.02], "dtick": "D2" if high - low <= 2 else 1,
-            "exponentformat": "none", "separatethousands": True}  # fmt: skip
+    return {
+        "type": "log",
+        "range": [low - 0.02, high + 0.02],
+        "dtick": "D2" if high - low <= 2 else 1,
+        "exponentformat": "none",
+        "separatethousands": True,
+    }
 
 
 def _axes(figure: go.Figure, ranges: list[tuple], tail: bool) -> None:
     low, high = (pick(row[i] for row in ranges) for pick, i in ((min, 0), (max, 1)))
     figure.update_xaxes(title_text="Time in the segment (µs, logarithmic)", **log_axis(low, high))
     if not tail:
-        figure.update_yaxes(title_text="Share of packets, F (%)", range=[-0.01, 1.02], tickvals=np.linspace(0, 1, 6),
-                            ticktext=["0", "20", "40", "60", "80", "100"])  # fmt: skip
+        figure.update_yaxes(
+            title_text="Share of packets, F (%)",
+            range=[-0.01, 1.02],
+            tickvals=np.linspace(0, 1, 6),
+            ticktext=["0", "20", "40", "60", "80", "100"],
+        )
         return
     decades = max(1, math.ceil(math.log10(max(row[2] for row in ranges))))
     figure.update_yaxes(
-        title_text="Share of packets, 1 − F (%, logarithmic)", type="log", range=[-decades - 0.05, 0.08],
+        title_text="Share of packets, 1 − F (%, logarithmic)",
+        type="log",
+        range=[-decades - 0.05, 0.08],
         tickvals=[10.0**-k for k in range(decades + 1)],
         ticktext=[digits(10.0 ** (2 - k), 1) for k in range(decades + 1)],
-    )  # fmt: skip
+    )

@@ -66,16 +66,34 @@ def frame(
     tallest, wide = _legend_px(legend)
     figure.update_layout(
         template=template("light"),
-        title={"text": title, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12, "t": 12},
-               "y": 1, "yref": "container", "yanchor": "top", "subtitle": {"text": subtitle}},
+        title={
+            "text": title,
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "pad": {"l": 12, "t": 12},
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "subtitle": {"text": subtitle},
+        },
         margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
         meta={"plot_px": plot_px},  # for a figure on paper, which has a height of its own
-        legend={"orientation": "h", "traceorder": "grouped" if len(legend) > 1 else "normal",
-                "groupclick": "toggleitem", "maxheight": tallest + bottom, "xref": "container", "x": 0.008,
-                "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
-    )  # fmt: skip
+        legend={
+            "orientation": "h",
+            "traceorder": "grouped" if len(legend) > 1 else "normal",
+            "groupclick": "toggleitem",
+            "maxheight": tallest + bottom,
+            "xref": "container",
+            "x": 0.008,
+            "xanchor": "left",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+        },
+    )
     _caption(figure, caption, left)
     return figure
 
@@ -88,9 +106,20 @@ def _caption(figure: go.Figure, caption: str, left: int) -> None:
         figure.update_layout(legend_title={"text": caption, "side": "top", "font": {"size": 11}})
     elif caption:
         figure.add_annotation(
-            name="caption", text=caption, xref="paper", yref="paper", x=0, y=0, align="left", showarrow=False,
-            xanchor="left", yanchor="top", xshift=12 - left, yshift=-AXIS, font={"size": 11},
-        )  # fmt: skip
+            name="caption",
+            text=caption,
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=0,
+            align="left",
+            showarrow=False,
+            xanchor="left",
+            yanchor="top",
+            xshift=12 - left,
+            yshift=-AXIS,
+            font={"size": 11},
+        )
 
 
 def _legend_px(legend: Sequence[Sequence[str]]) -> tuple[int, int]:
@@ -116,8 +145,16 @@ def empty(title: str, sentence: str, caption: str = "") -> go.Figure:
     """Return the figure of an empty table: a sentence where the plot would be."""
     figure = go.Figure()
     figure.add_annotation(
-        name="empty", text=paragraph(sentence, 60), xref="paper", yref="paper", x=0.5, y=0.5,
-        xanchor="center", yanchor="middle", showarrow=False, font={"size": 15},
-    )  # fmt: skip
+        name="empty",
+        text=paragraph(sentence, 60),
+        xref="paper",
+        yref="paper",
+        x=0.5,
+        y=0.5,
+        xanchor="center",
+        yanchor="middle",
+        showarrow=False,
+        font={"size": 15},
+    )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     return frame(figure, title=title, caption=caption, plot_px=120, least_px=120)

@@ -45,9 +45,13 @@ CROWD = 64  # nodes and edges beyond which they are drawn smaller
 
 
 def topology(
-    links: pd.DataFrame, edges: pd.DataFrame | None = None, *, by: str = "delay", places: Places | None = None,
+    links: pd.DataFrame,
+    edges: pd.DataFrame | None = None,
+    *,
+    by: str = "delay",
+    places: Places | None = None,
     caption: str = "",
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Draw a topology; each edge coloured by what crossing it took, how much passed, or what was lost.
 
     Parameters
@@ -81,32 +85,57 @@ def topology(
     if not known:
         return empty(TITLE, "No interface is known, so there is no topology to draw.", caption)
     figure = go.Figure()
-    figure.add_scatter(mode="markers", hoverinfo="text", showlegend=False,
-                       marker={"opacity": 0, "coloraxis": "coloraxis"})  # fmt: skip
-    figure.add_scatter(mode="markers", hoverinfo="skip", name="packets dropped", showlegend=True,
-                       marker={"symbol": "x", "size": 10, "color": WARNING})  # fmt: skip
+    figure.add_scatter(
+        mode="markers", hoverinfo="text", showlegend=False, marker={"opacity": 0, "coloraxis": "coloraxis"}
+    )
+    figure.add_scatter(
+        mode="markers",
+        hoverinfo="skip",
+        name="packets dropped",
+        showlegend=True,
+        marker={"symbol": "x", "size": 10, "color": WARNING},
+    )
     # A shadow in the colour of the paper keeps names apart from the edges behind them.
     shadow = {"shadow": "auto"}
     figure.add_scatter(mode="text", hoverinfo="skip", showlegend=False, textfont=shadow)
     for kind, (symbol, color, size) in SYMBOLS.items():
-        figure.add_scatter(mode="markers+text", hoverinfo="text", name=kind, cliponaxis=False, textfont=shadow,
-                           marker={"symbol": symbol, "size": size, "color": color})  # fmt: skip
+        figure.add_scatter(
+            mode="markers+text",
+            hoverinfo="text",
+            name=kind,
+            cliponaxis=False,
+            textfont=shadow,
+            marker={"symbol": symbol, "size": size, "color": color},
+        )
     update = topology_update(links, edges, by=by, places=places)
     # What an update leaves as it is: the ground, edges without a value, and the steps of the scale, below everything.
     styles = [{"fillcolor": FAINT}, {}, {}, *({"templateitemname": f"step {number}"} for number in range(STEPS))]
     figure.update_layout(shapes=[{"type": "path", "path": NOTHING, "layer": "below", **style} for style in styles])
     figure.update(update)
     rows = len({block.top for block in blocks(links, known)})
-    contents = ", ".join(counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
-                         for kind in SYMBOLS if any(n.kind == kind for n in known.values()))  # fmt: skip
+    contents = ", ".join(
+        counted(sum(n.kind == kind for n in known.values()), kind, f"{kind}s")
+        for kind in SYMBOLS
+        if any(n.kind == kind for n in known.values())
+    )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    return frame(figure, title=TITLE, subtitle=f"{contents}. {SAYS[by]}", caption=caption,
-                 legend=[["packets dropped", *SYMBOLS]], plot_px=max(430, 330 * rows))  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=f"{contents}. {SAYS[by]}",
+        caption=caption,
+        legend=[["packets dropped", *SYMBOLS]],
+        plot_px=max(430, 330 * rows),
+    )
 
 
 def topology_update(
-    links: pd.DataFrame, edges: pd.DataFrame | None = None, *, by: str = "delay", places: Places | None = None,
-) -> dict:  # fmt: skip
+    links: pd.DataFrame,
+    edges: pd.DataFrame | None = None,
+    *,
+    by: str = "delay",
+    places: Places | None = None,
+) -> dict:
     """Return what changes in a figure of `topology`: ``figure.update(topology_update(…))`` draws it in place.
 
     Parameters
@@ -138,17 +167,28 @@ def topology_update(
     told |= {"x": middles[:, 0], "y": middles[:, 1], "marker": marker, "customdata": [["edge", a, b] for a, b in ends]}
     ground = [f"M{b.left:.4g},{b.bottom:.4g}H{b.right:.4g}V{b.top:.4g}H{b.left:.4g}Z" for b in hosts]
     layout["shapes"][0] = _path("".join(ground) if len(hosts) > 1 else "", {"width": 0})
-    ranges = {"xaxis": (min(b.left for b in hosts), max(b.right for b in hosts)),
-              "yaxis": (min(b.bottom for b in hosts), max(b.top for b in hosts))} if hosts else {}  # fmt: skip
+    ranges = (
+        {
+            "xaxis": (min(b.left for b in hosts), max(b.right for b in hosts)),
+            "yaxis": (min(b.bottom for b in hosts), max(b.top for b in hosts)),
+        }
+        if hosts
+        else {}
+    )
     layout |= {name: {"range": [low - 0.05, high + 0.05]} for name, (low, high) in ranges.items()}
     data = [told, crosses, _names(hosts, at, ends), *_node_traces(known, hosts, at, ends)]
     return {"data": data, "layout": layout}
 
 
 def edges_update(
-    links: pd.DataFrame, edges: pd.DataFrame | None, places: Places, *, by: str = "delay", texts: bool = True,
+    links: pd.DataFrame,
+    edges: pd.DataFrame | None,
+    places: Places,
+    *,
+    by: str = "delay",
+    texts: bool = True,
     wide: tuple[float, float] | None = None,
-) -> dict:  # fmt: skip
+) -> dict:
     """Return what changes in a figure of `topology` while no link comes or goes: colours, crosses and hover texts.
 
     Parameters
@@ -239,8 +279,10 @@ def _edge_shapes(
         logs = np.where(value > 0, np.log10(value), np.nan if by == "loss" else ends[0])
     known = np.isfinite(value) & np.isfinite(logs)
     step = np.where(known, step_of(np.nan_to_num(logs), *ends), -1)
-    found = [_path(_lines(lines[~known & ~busy]), {"color": NEUTRAL, "width": width / 2}),
-             _path(_lines(lines[~known & busy]), {"color": CLEAN, "width": width})]  # fmt: skip
+    found = [
+        _path(_lines(lines[~known & ~busy]), {"color": NEUTRAL, "width": width / 2}),
+        _path(_lines(lines[~known & busy]), {"color": CLEAN, "width": width}),
+    ]
     for number in range(STEPS):
         color = loss_color(number / (STEPS - 1)) if by == "loss" else None
         found.append(_path(_lines(lines[step == number]), {"width": width, "color": color}))
@@ -282,12 +324,18 @@ def _told(a: str, b: str, kind: str, ways: Mapping) -> str:
 
 def _names(hosts: list[Block], at: Places, ends: list[tuple[str, str]]) -> dict:
     """Return the names of hosts, where there is more than one, and of what containers stand around."""
-    shown = [(b.left, b.top, f"<b>{plain(short(b.host or 'elsewhere', 2 * _LABEL))}</b>", "bottom right")
-             for b in hosts if len(hosts) > 1]  # fmt: skip
+    shown = [
+        (b.left, b.top, f"<b>{plain(short(b.host or 'elsewhere', 2 * _LABEL))}</b>", "bottom right")
+        for b in hosts
+        if len(hosts) > 1
+    ]
     for block in hosts:
         # Where the ring is open, further down where there are many spokes, and beside what leads down from there.
-        shown += [(x, y - (0.7 if len(names) > 12 else 0.4), plain(short(hub, _LABEL)), _side(hub, at, ends))
-                  for hub, x, y, names in block.rings if hub]  # fmt: skip
+        shown += [
+            (x, y - (0.7 if len(names) > 12 else 0.4), plain(short(hub, _LABEL)), _side(hub, at, ends))
+            for hub, x, y, names in block.rings
+            if hub
+        ]
     x, y, text, position = zip(*shown, strict=True) if shown else ((), (), (), ())
     return {"x": x, "y": y, "text": text, "textposition": position}
 
@@ -310,16 +358,22 @@ def _node_traces(known: Mapping[str, Node], hosts: list[Block], at: Places, ends
     found = []
     for kind, (_, _, size) in SYMBOLS.items():
         names = [name for name, node in known.items() if node.kind == kind]
-        found.append({
-            "x": [at[name][0] for name in names], "y": [at[name][1] for name in names],
-            "text": [plain(short(name, _LABEL)) if name in shown else "" for name in names],
-            "textposition": [_beside(at[name], centre.get(name)) for name in names],
-            "marker": {"size": size if len(names) <= CROWD else 0.65 * size},
-            "customdata": [["node", name, ""] for name in names],
-            "hovertext": [f"<b>{plain(name)}</b><br>{kind}{known[name].host and f' on {plain(known[name].host)}'}"
-                          f"<br>{counted(edges[name], 'edge', 'edges')}" for name in names],
-            "showlegend": bool(names),
-        })  # fmt: skip
+        found.append(
+            {
+                "x": [at[name][0] for name in names],
+                "y": [at[name][1] for name in names],
+                "text": [plain(short(name, _LABEL)) if name in shown else "" for name in names],
+                "textposition": [_beside(at[name], centre.get(name)) for name in names],
+                "marker": {"size": size if len(names) <= CROWD else 0.65 * size},
+                "customdata": [["node", name, ""] for name in names],
+                "hovertext": [
+                    f"<b>{plain(name)}</b><br>{kind}{known[name].host and f' on {plain(known[name].host)}'}"
+                    f"<br>{counted(edges[name], 'edge', 'edges')}"
+                    for name in names
+                ],
+                "showlegend": bool(names),
+            }
+        )
     return found
 
 

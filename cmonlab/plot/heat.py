@@ -19,8 +19,9 @@ COLUMNS = ("start_ns", "direction", "one_way_delay_ns")
 _PER_DECADE, _MOST_SLICES = 16, 120
 
 
-def heatmap(table: pd.DataFrame, *, caption: str = "", slice_s: float | None = None, share: bool = False,
-            most: int = 4) -> go.Figure:  # fmt: skip
+def heatmap(
+    table: pd.DataFrame, *, caption: str = "", slice_s: float | None = None, share: bool = False, most: int = 4
+) -> go.Figure:
     """Draw how the one-way delay of each direction is distributed in each slice of time.
 
     Parameters
@@ -59,8 +60,13 @@ def heatmap(table: pd.DataFrame, *, caption: str = "", slice_s: float | None = N
     delay_us = np.maximum(table["one_way_delay_ns"].to_numpy(float), 1) / 1e3
     edges = np.arange(int(time_s.max() / slice_s) + 2) * slice_s, _bins(delay_us)
     direction = table["direction"].astype(str).to_numpy()
-    figure = make_subplots(rows=len(shown), shared_xaxes=True, vertical_spacing=0.18 / len(shown), cols=1,
-                           subplot_titles=[plain(name) for name in shown])  # fmt: skip
+    figure = make_subplots(
+        rows=len(shown),
+        shared_xaxes=True,
+        vertical_spacing=0.18 / len(shown),
+        cols=1,
+        subplot_titles=[plain(name) for name in shown],
+    )
     cells = {}
     for name in shown:
         rows = direction == name
@@ -73,8 +79,9 @@ def heatmap(table: pd.DataFrame, *, caption: str = "", slice_s: float | None = N
     subtitle = f"Each column is a slice of {digits(slice_s)} s; a packet counts where it began."
     if len(packets) > most:
         subtitle += f" Not drawn: {counted(len(packets) - most, 'direction', 'directions')} with fewer packets."
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.00"],
-                 plot_px=max(300, 190 * len(shown)))  # fmt: skip
+    return frame(
+        figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.00"], plot_px=max(300, 190 * len(shown))
+    )
 
 
 def _round_slice(length_s: float) -> float:
@@ -100,22 +107,37 @@ def _add(figure: go.Figure, row: int, edges: tuple, count: np.ndarray, value: np
     low, high = edges[1][:-1], edges[1][1:]
     shares = _shares(count)
     told = np.empty((*count.shape, 2), object)
-    told[..., 0] = [[f"{int(n):,} packets, {digits(s, 2)} % of the slice" for n, s in zip(*line, strict=True)]
-                    for line in zip(count, shares, strict=True)]  # fmt: skip
+    told[..., 0] = [
+        [f"{int(n):,} packets, {digits(s, 2)} % of the slice" for n, s in zip(*line, strict=True)]
+        for line in zip(count, shares, strict=True)
+    ]
     told[..., 1] = np.array([f"{digits(a)} to {digits(b)} µs" for a, b in zip(low, high, strict=True)], object)[:, None]
     with np.errstate(divide="ignore"):
         z = np.where(value > 0, np.log10(value), np.nan)
     figure.add_heatmap(
-        x=edges[0], y=edges[1], z=z, coloraxis="coloraxis", customdata=told, row=row, col=1, hoverongaps=False,
+        x=edges[0],
+        y=edges[1],
+        z=z,
+        coloraxis="coloraxis",
+        customdata=told,
+        row=row,
+        col=1,
+        hoverongaps=False,
         hovertemplate="%{customdata[0]}<br>took %{customdata[1]}<br>from about %{x:.4~r} s<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _axes(figure: go.Figure, rows: int, bins: np.ndarray, values: dict, share: bool) -> None:
     what = "Share of the slice's packets (%, logarithmic)" if share else "Packets (count, logarithmic)"
     figure.update_layout(coloraxis=bar(what, *span(np.concatenate([value.ravel() for value in values.values()]))))
-    figure.update_yaxes(type="log", exponentformat="none", title_text="Delay (µs, log)", showgrid=False,
-                        separatethousands=True, range=[math.log10(bins[0]), math.log10(bins[-1])],
-                        dtick="D2" if bins[-1] / bins[0] < 50 else 1)  # fmt: skip
+    figure.update_yaxes(
+        type="log",
+        exponentformat="none",
+        title_text="Delay (µs, log)",
+        showgrid=False,
+        separatethousands=True,
+        range=[math.log10(bins[0]), math.log10(bins[-1])],
+        dtick="D2" if bins[-1] / bins[0] < 50 else 1,
+    )
     figure.update_xaxes(showgrid=False)
     figure.update_xaxes(title_text="Time since the first packet (s)", row=rows, col=1)

@@ -47,13 +47,15 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
     figure.update_layout(bargap=0.35, uniformtext={"mode": "show", "minsize": 11})
     figure.update_xaxes(title_text="Time since the first hop (µs)", rangemode="tozero", tickformat=",~r")
     # Positions, not names: a journey may pass one hop twice.
-    figure.update_yaxes(title_text="", tickvals=list(range(len(rows))), ticktext=labels,
-                        range=[len(rows) - 0.4, -0.6], showgrid=False)  # fmt: skip
+    figure.update_yaxes(
+        title_text="", tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False
+    )
     number = rows["journey"].iloc[0]
     subtitle = f"Journey {number}: {counted(len(rows), 'hop', 'hops')} in {duration(total)}."
     height = rows_px(labels, 36)
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels,
-                 plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, plot_px=height, least_px=height
+    )
 
 
 def _one(hops: pd.DataFrame) -> pd.DataFrame:
@@ -76,18 +78,34 @@ def _add(figure: go.Figure, row, position: int, total: float) -> None:
         share = row.segment_ns / total if total else float("nan")
         hover += f"<br>{plain(row.segment)}: {duration(row.segment_ns)}, {percent(share)} of the journey"
         figure.add_bar(
-            x=[end - start], base=[start], y=[position], orientation="h", marker=fill(position - 1), width=0.62,
-            hovertext=[hover], hoverinfo="text", showlegend=False,
-        )  # fmt: skip
+            x=[end - start],
+            base=[start],
+            y=[position],
+            orientation="h",
+            marker=fill(position - 1),
+            width=0.62,
+            hovertext=[hover],
+            hoverinfo="text",
+            showlegend=False,
+        )
     # A segment may be too short to be seen, its end is not.
     figure.add_scatter(
-        x=[end], y=[position], mode="markers", marker={"symbol": "line-ns", "size": 22, "line": {"width": 2}},
-        marker_line_color=NEUTRAL, hovertext=[hover], hoverinfo="text", showlegend=False,
-    )  # fmt: skip
+        x=[end],
+        y=[position],
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 22, "line": {"width": 2}},
+        marker_line_color=NEUTRAL,
+        hovertext=[hover],
+        hoverinfo="text",
+        showlegend=False,
+    )
     figure.add_annotation(
-        text=duration(row.segment_ns) if position else "start", y=position, showarrow=False, yanchor="middle",
+        text=duration(row.segment_ns) if position else "start",
+        y=position,
+        showarrow=False,
+        yanchor="middle",
         **_beside(start, end, total / 1e3),
-    )  # fmt: skip
+    )
 
 
 def _beside(start: float, end: float, total: float) -> dict:
@@ -97,6 +115,10 @@ def _beside(start: float, end: float, total: float) -> dict:
     if start >= 0.12 * total:
         return {"x": start, "xanchor": "right", "xshift": -6, "font": {"size": 12}}
     return {
-        "x": end, "xanchor": "right", "xshift": -10, "bgcolor": "rgba(255,255,255,0.9)", "borderpad": 3,
+        "x": end,
+        "xanchor": "right",
+        "xshift": -10,
+        "bgcolor": "rgba(255,255,255,0.9)",
+        "borderpad": 3,
         "font": {"size": 12, "color": "#1b1f2a"},
-    }  # fmt: skip
+    }

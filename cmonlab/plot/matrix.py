@@ -15,8 +15,17 @@ from .style import CLEAN, FAINT, LOSS, WARNING
 from .text import count, digits, duration, natural, percent, plain, short
 
 TITLE = "Flow matrix"
-COLUMNS = ("start_ns", "src", "dst", "packets_sent", "packets_arrived", "throughput_bps", "lost", "dropped",
-           "one_way_delay_p50_ns")  # fmt: skip
+COLUMNS = (
+    "start_ns",
+    "src",
+    "dst",
+    "packets_sent",
+    "packets_arrived",
+    "throughput_bps",
+    "lost",
+    "dropped",
+    "one_way_delay_p50_ns",
+)
 #: What a cell's colour means, and the title of the colour bar.
 MEANINGS = {
     "delay": "One-way delay, p50 (µs, logarithmic)",
@@ -100,13 +109,19 @@ def flow_matrix_update(
 def _blank() -> go.Figure:
     """Return the traces without their data: what has no value, values, crosses."""
     figure, gap = go.Figure(), {"hoverongaps": False}
-    flat = [[step / 3, color] for step, color in ((0, FAINT), (1, FAINT), (1, CLEAN), (2, CLEAN), (2, WARNING),
-                                                  (3, WARNING))]  # fmt: skip
+    flat = [
+        [step / 3, color]
+        for step, color in ((0, FAINT), (1, FAINT), (1, CLEAN), (2, CLEAN), (2, WARNING), (3, WARNING))
+    ]
     hover = "<b>%{y} → %{x}</b>%{text}<extra></extra>"
     figure.add_heatmap(colorscale=flat, zmin=-0.5, zmax=2.5, showscale=False, hovertemplate=hover, **gap)
     figure.add_heatmap(coloraxis="coloraxis", hovertemplate=hover, **gap)
-    figure.add_scatter(mode="markers", hoverinfo="skip", showlegend=False,
-                       marker={"symbol": "x", "color": WARNING, "line": {"color": "white", "width": 0.5}})  # fmt: skip
+    figure.add_scatter(
+        mode="markers",
+        hoverinfo="skip",
+        showlegend=False,
+        marker={"symbol": "x", "color": WARNING, "line": {"color": "white", "width": 0.5}},
+    )
     return figure
 
 
@@ -143,10 +158,13 @@ def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) 
         cells["text"][at] = [_told(row) for row in pairs.itertuples()]
     size = float(np.clip(240 / max(len(names), 1), 3, 9))
     return {
-        "data": [{**cells, "z": ground}, {**cells, "z": z},
-                 {"x": labels[at[1][some]], "y": labels[at[0][some]], "marker": {"size": size}}],
+        "data": [
+            {**cells, "z": ground},
+            {**cells, "z": z},
+            {"x": labels[at[1][some]], "y": labels[at[0][some]], "marker": {"size": size}},
+        ],
         "layout": {"coloraxis": axis, **_axes(names, labels)},
-    }  # fmt: skip
+    }
 
 
 def summed(table: pd.DataFrame) -> pd.DataFrame:

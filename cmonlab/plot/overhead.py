@@ -51,8 +51,16 @@ def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     figure.update_xaxes(title_text="Change against untraced (%)", tickformat="+,~r")
     figure.update_yaxes(tickvals=[*range(len(metrics))], ticktext=labels, range=[len(metrics) - 0.5, -0.5])
     height = rows_px(labels, max(44, 18 * len(observers)))
-    return frame(figure, title=TITLE, subtitle=_subtitle(table), caption=caption, labels=labels,
-                 legend=[legend] if len(observers) > 1 else [], plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=_subtitle(table),
+        caption=caption,
+        labels=labels,
+        legend=[legend] if len(observers) > 1 else [],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def _subtitle(table: pd.DataFrame) -> str:
@@ -78,9 +86,21 @@ def _add(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float]) -> s
         for row, of, a, b in zip(rows.itertuples(), middle, low, high, strict=True)
     ]
     figure.add_scatter(
-        x=middle, y=y, mode="markers", name=entry, marker={"size": 9, "color": color(index)},
-        error_x={"type": "data", "symmetric": False, "array": np.nan_to_num(high - middle),
-                 "arrayminus": np.nan_to_num(middle - low), "thickness": 2, "color": color(index)},
-        hovertext=hover, hoverinfo="text", cliponaxis=False,
-    )  # fmt: skip
+        x=middle,
+        y=y,
+        mode="markers",
+        name=entry,
+        marker={"size": 9, "color": color(index)},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": np.nan_to_num(high - middle),
+            "arrayminus": np.nan_to_num(middle - low),
+            "thickness": 2,
+            "color": color(index),
+        },
+        hovertext=hover,
+        hoverinfo="text",
+        cliponaxis=False,
+    )
     return entry

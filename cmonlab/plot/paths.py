@@ -49,26 +49,49 @@ def sankey(table: pd.DataFrame, *, caption: str = "", most: int = 12) -> go.Figu
     shown = pd.concat([paths[~dropped].head(most), paths[dropped].head(most)])
     links, directions = _links(shown), list(dict.fromkeys(shown["direction"]))
     place = {node: number for number, node in enumerate(dict.fromkeys([*links["source"], *links["target"]]))}
-    figure = go.Figure(go.Sankey(
-        arrangement="snap", node=_nodes(place, links), valueformat=",d", valuesuffix=" packets",
-        link={"source": links["source"].map(place), "target": links["target"].map(place), "value": links["packets"],
-              "color": [_tint(node, directions.index(way)) for node, way in zip(links["target"], links["direction"],
-                                                                              strict=True)],
-              "customdata": [plain(way) for way in links["direction"]],
-              "hovertemplate": "%{customdata}<br>%{source.customdata} → %{target.customdata}<br>%{value}"
-                               "<extra></extra>"},
-    ))  # fmt: skip
+    figure = go.Figure(
+        go.Sankey(
+            arrangement="snap",
+            node=_nodes(place, links),
+            valueformat=",d",
+            valuesuffix=" packets",
+            link={
+                "source": links["source"].map(place),
+                "target": links["target"].map(place),
+                "value": links["packets"],
+                "color": [
+                    _tint(node, directions.index(way))
+                    for node, way in zip(links["target"], links["direction"], strict=True)
+                ],
+                "customdata": [plain(way) for way in links["direction"]],
+                "hovertemplate": "%{customdata}<br>%{source.customdata} → %{target.customdata}<br>%{value}"
+                "<extra></extra>",
+            },
+        )
+    )
     for number, way in enumerate(directions):
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=plain(way), hoverinfo="skip",
-                           marker={"symbol": "square", "size": 11, "color": clear(color(number), 0.5)})  # fmt: skip
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=plain(way),
+            hoverinfo="skip",
+            marker={"symbol": "square", "size": 11, "color": clear(color(number), 0.5)},
+        )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     packets, lost = int(paths["packets"].sum()), int(paths.loc[dropped, "packets"].sum())
     subtitle = f"{counted(packets, 'packet', 'packets')}, {percent(lost / packets)} of them dropped by the network."
     if len(paths) > len(shown):
         subtitle += f" Not drawn: {counted(len(paths) - len(shown), 'path', 'paths')} of fewer packets."
     tallest = links.groupby(links["source"].str[0])["source"].nunique().max()
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, legend=[directions],
-                 plot_px=int(max(300, 70 * tallest)))  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        legend=[directions],
+        plot_px=int(max(300, 70 * tallest)),
+    )
 
 
 def counted_paths(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,9 +125,12 @@ def _nodes(place: dict, links: pd.DataFrame) -> dict:
     lost = [name.startswith("dropped: ") for _, name in place]
     return {
         "label": [f"<b>{name}</b>" if ends else name for name, ends in zip(names, lost, strict=True)],
-        "customdata": names, "color": [WARNING if ends else NEUTRAL for ends in lost], "pad": 22, "thickness": 12,
+        "customdata": names,
+        "color": [WARNING if ends else NEUTRAL for ends in lost],
+        "pad": 22,
+        "thickness": 12,
         "hovertemplate": "%{customdata}<br>%{value}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _tint(target: tuple[int, str], direction: int) -> str:

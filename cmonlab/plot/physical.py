@@ -31,9 +31,13 @@ _CHARACTER, _TICK = 7.0, 15  # mean width of a character in a label, and what a 
 
 
 def export(
-    figure: go.Figure, path: str | Path, *, width: str | float = "column", height_mm: float | None = None,
+    figure: go.Figure,
+    path: str | Path,
+    *,
+    width: str | float = "column",
+    height_mm: float | None = None,
     caption: bool = False,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a figure as it stands in a paper: exact in width, without its title, type of at least 7 pt.
 
     Parameters
@@ -75,8 +79,11 @@ def export(
     try:
         path.write_bytes(_with_density(data) if suffix == ".png" else data)
     except OSError as error:
-        raise ExportError(f"cannot write the figure {path}", why=error.strerror or str(error),
-                          fix="write to a directory that exists and is yours") from error  # fmt: skip
+        raise ExportError(
+            f"cannot write the figure {path}",
+            why=error.strerror or str(error),
+            fix="write to a directory that exists and is yours",
+        ) from error
     return path
 
 
@@ -117,14 +124,28 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
     panels = sum(1 for _ in fitted.select_yaxes())
     high = max(rows_px, min(plot_px, (0.72 + 0.25 * (panels - 1)) * width_px))
     fitted.update_layout(
-        title=None, width=width_px, height=top + bottom + high + legend, autosize=False,
+        title=None,
+        width=width_px,
+        height=top + bottom + high + legend,
+        autosize=False,
         margin={"l": 10, "r": 14, "t": top, "b": AXIS if legend else bottom},
         legend={"maxheight": 10_000, "title": {"text": text}} if legend else {},
-    )  # fmt: skip
+    )
     if text and not legend:
-        fitted.add_annotation(name="caption", text=text, xref="paper", yref="paper", x=0, y=0, yanchor="top",
-                              yshift=-AXIS, xanchor="left", align="left", showarrow=False,
-                              font={"size": SMALLEST_PX})  # fmt: skip
+        fitted.add_annotation(
+            name="caption",
+            text=text,
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=0,
+            yanchor="top",
+            yshift=-AXIS,
+            xanchor="left",
+            align="left",
+            showarrow=False,
+            font={"size": SMALLEST_PX},
+        )
     return fitted
 
 
@@ -208,15 +229,19 @@ def _drawn(figure: go.Figure, suffix: str) -> bytes:
             fix="apt install chromium, or set BROWSER_PATH to one",
         ) from error
     except (BrowserFailedError, RuntimeError, TimeoutError, OSError) as error:
-        raise ExportError("the browser did not draw the figure", why=str(error).splitlines()[0] if str(error) else
-                          type(error).__name__, fix="try `chromium --headless --version`") from error  # fmt: skip
+        raise ExportError(
+            "the browser did not draw the figure",
+            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="try `chromium --headless --version`",
+        ) from error
     return data if isinstance(data, bytes) else data.encode()
 
 
 def _in_mm(svg: bytes, width_mm: float, height_mm: float) -> bytes:
     """Give an SVG its size in mm; what it draws keeps its coordinates."""
-    return re.sub(rb'width="[^"]*" height="[^"]*"', f'width="{width_mm:.3f}mm" height="{height_mm:.3f}mm"'.encode(),
-                  svg, count=1)  # fmt: skip
+    return re.sub(
+        rb'width="[^"]*" height="[^"]*"', f'width="{width_mm:.3f}mm" height="{height_mm:.3f}mm"'.encode(), svg, count=1
+    )
 
 
 def _with_density(png: bytes) -> bytes:

@@ -14,8 +14,15 @@ from .frame import need
 from .text import natural
 
 COLUMNS = ("a", "b", "a_kind", "b_kind", "a_host", "b_host")
-KINDS = {"container": "container", "bridge": "bridge", "vxlan": "tunnel", "geneve": "tunnel", "tunnel": "tunnel",
-         "host": "host", "namespace": "host"}  # fmt: skip
+KINDS = {
+    "container": "container",
+    "bridge": "bridge",
+    "vxlan": "tunnel",
+    "geneve": "tunnel",
+    "tunnel": "tunnel",
+    "host": "host",
+    "namespace": "host",
+}
 # What a ring with its hub takes, and the row below it; the ring's radius is 1. The ring is open at the bottom, where
 # the hub's name stands and what leads away from it.
 WIDE, HIGH, BELOW, OPEN = 2.9, 2.4, 0.75, math.radians(60)
@@ -120,8 +127,10 @@ def blocks(links: pd.DataFrame, known: Mapping[str, Node]) -> list[Block]:
         columns = max(1, len(each))
         if column and column + columns > widest:
             column, left, top = 0, 0.0, top - HIGH - BELOW * lower - _APART
-        placed = [(hub, left + WIDE * (number + 0.5), top - HIGH / 2, each[hub])
-                  for number, hub in enumerate(sorted(each, key=natural))]  # fmt: skip
+        placed = [
+            (hub, left + WIDE * (number + 0.5), top - HIGH / 2, each[hub])
+            for number, hub in enumerate(sorted(each, key=natural))
+        ]
         right, bottom = left + WIDE * columns, top - HIGH - BELOW * lower
         found.append(Block(host, left, bottom, right, top, placed))
         column, left = column + columns, right + _APART
@@ -140,10 +149,14 @@ def _hubs(links: pd.DataFrame, known: Mapping[str, Node]) -> dict[str, str]:
         beside[a].add(b)
         beside[b].add(a)
     return {
-        name: min((n for n in beside[name] if known[n].kind != "container" and known[n].host == node.host),
-                  key=natural, default="")
-        for name, node in known.items() if node.kind == "container"
-    }  # fmt: skip
+        name: min(
+            (n for n in beside[name] if known[n].kind != "container" and known[n].host == node.host),
+            key=natural,
+            default="",
+        )
+        for name, node in known.items()
+        if node.kind == "container"
+    }
 
 
 def _kept(members: list[str], hub: str, before: Mapping[str, tuple[float, float]]) -> dict[str, float]:

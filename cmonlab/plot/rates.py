@@ -54,8 +54,16 @@ def throughput(table: pd.DataFrame, *, caption: str = "", most: int = 6) -> go.F
     subtitle += f", per window of {window_s:g} s." if window_s else "."
     if len(total) > len(shown):
         subtitle += f" Not drawn: {counted(len(total) - len(shown), 'direction', 'directions')} with fewer bits."
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.00M"], legend=[legend],
-                 plot_px=320, least_px=240)  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        labels=["000.00M"],
+        legend=[legend],
+        plot_px=320,
+        least_px=240,
+    )
 
 
 def _windows(time_s: np.ndarray) -> tuple[float, np.ndarray]:
@@ -82,8 +90,13 @@ def _add(figure, rows: pd.DataFrame, direction: str, index: int, time_s: np.ndar
         entry = fold(f"{direction}  {word}", LEGEND_WIDTH)
         entries.append(entry)
         figure.add_scatter(
-            x=time_s, y=rate, name=entry, mode="lines+markers" if time_s.size <= 60 else "lines",
-            line={"color": color(index), "dash": dash, "width": 2}, marker={"size": 5},
-            cliponaxis=False, hovertemplate="%{y:.4~s}bit/s<br>from %{x} s<extra>%{fullData.name}</extra>",
-        )  # fmt: skip
+            x=time_s,
+            y=rate,
+            name=entry,
+            mode="lines+markers" if time_s.size <= 60 else "lines",
+            line={"color": color(index), "dash": dash, "width": 2},
+            marker={"size": 5},
+            cliponaxis=False,
+            hovertemplate="%{y:.4~s}bit/s<br>from %{x} s<extra>%{fullData.name}</extra>",
+        )
     return entries

@@ -59,19 +59,39 @@ def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) ->
         _add(figure, len(shown) - 1 - row, name, kinds[name], times[name])
     present = [kind for kind in KINDS if kind in {kinds[name] for name in shown}]
     for kind in present:
-        figure.add_scatter(x=[None], y=[None], mode="markers", name=kind, hoverinfo="skip",
-                           marker={**kind_fill(kind), "symbol": "square", "size": 11})  # fmt: skip
-    labels = tick_labels(shown, (f"p50 {duration(ns)}, n {count(times[name].size)}"
-                                 for name, ns in zip(shown, medians, strict=True)))  # fmt: skip
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=kind,
+            hoverinfo="skip",
+            marker={**kind_fill(kind), "symbol": "square", "size": 11},
+        )
+    labels = tick_labels(
+        shown, (f"p50 {duration(ns)}, n {count(times[name].size)}" for name, ns in zip(shown, medians, strict=True))
+    )
     figure.update_xaxes(title_text="Time in the segment (µs, logarithmic)", **log_axis(low, high))
-    figure.update_yaxes(title_text="", tickvals=list(range(len(shown) - 1, -1, -1)), ticktext=labels, showgrid=False,
-                        range=[-0.25, len(shown) - 1 + _HIGH + 0.1])  # fmt: skip
+    figure.update_yaxes(
+        title_text="",
+        tickvals=list(range(len(shown) - 1, -1, -1)),
+        ticktext=labels,
+        showgrid=False,
+        range=[-0.25, len(shown) - 1 + _HIGH + 0.1],
+    )
     subtitle = "Every row is as high as the others; the mark is its median. Colours tell what the time is spent on."
     if len(times) > len(shown):
         subtitle += f" Not drawn: {counted(len(times) - len(shown), 'segment', 'segments')} with less time."
     height = int(54 * (len(shown) + _HIGH))
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, legend=[present],
-                 plot_px=height, least_px=height)  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        labels=labels,
+        legend=[present],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,11 +134,25 @@ def _add(figure: go.Figure, base: int, name: str, kind: str, times: np.ndarray) 
     )
     us = 10**x / 1e3
     figure.add_scatter(
-        x=np.concatenate([us, us[::-1]]), y=np.concatenate([top, np.full(us.size, float(base))]), mode="lines",
-        fill="toself", fillcolor=clear(color, 0.45), line={"color": color, "width": 1.5}, name=plain(name),
-        hoveron="fills+points", hoverinfo="text", text=hover, showlegend=False,
-    )  # fmt: skip
+        x=np.concatenate([us, us[::-1]]),
+        y=np.concatenate([top, np.full(us.size, float(base))]),
+        mode="lines",
+        fill="toself",
+        fillcolor=clear(color, 0.45),
+        line={"color": color, "width": 1.5},
+        name=plain(name),
+        hoveron="fills+points",
+        hoverinfo="text",
+        text=hover,
+        showlegend=False,
+    )
     median = float(np.median(drawn))
     at = np.interp(math.log10(median), x, top)
-    figure.add_scatter(x=[median / 1e3] * 2, y=[base, at], mode="lines", line={"color": color, "width": 3},
-                       hoverinfo="skip", showlegend=False)  # fmt: skip
+    figure.add_scatter(
+        x=[median / 1e3] * 2,
+        y=[base, at],
+        mode="lines",
+        line={"color": color, "width": 3},
+        hoverinfo="skip",
+        showlegend=False,
+    )

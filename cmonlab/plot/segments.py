@@ -11,9 +11,20 @@ from .text import count, counted, duration, fold, percent, plain
 
 TITLE = "Latency breakdown"
 COLUMNS = (
-    "direction", "kind", "n", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "mean_ns", "share",
-    "p50_low_ns", "p50_high_ns", "p99_low_ns", "p99_high_ns",
-)  # fmt: skip
+    "direction",
+    "kind",
+    "n",
+    "p50_ns",
+    "p90_ns",
+    "p99_ns",
+    "p999_ns",
+    "mean_ns",
+    "share",
+    "p50_low_ns",
+    "p50_high_ns",
+    "p99_low_ns",
+    "p99_high_ns",
+)
 
 
 def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Figure:
@@ -80,14 +91,21 @@ def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -
         f"n {counted(row.n, 'journey', 'journeys')}<br>{plain(row.direction)}"
     )
     figure.add_bar(
-        x=[row.part_ns / 1e3], y=[plain(row.direction)], orientation="h", name=entry,
+        x=[row.part_ns / 1e3],
+        y=[plain(row.direction)],
+        orientation="h",
+        name=entry,
         marker={"color": NEUTRAL} if row.segment == "residual" else marker,
         # The number leads to the legend; a time has room only in a wide part.
         text=[f"{number} · {duration(row.part_ns)}" if row.part_ns > 0.09 * longest_ns else f"{number}"],
-        textposition="inside", insidetextanchor="middle", textangle=0,
-        hovertext=[hover], hoverinfo="text",
-        legendgroup=plain(row.direction), legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
-    )  # fmt: skip
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        hovertext=[hover],
+        hoverinfo="text",
+        legendgroup=plain(row.direction),
+        legendgrouptitle={"text": fold(row.direction, LEGEND_WIDTH)},
+    )
     return entry
 
 
@@ -103,9 +121,12 @@ def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: 
     figure.update_layout(barmode="stack", bargap=0.4, uniformtext={"mode": "hide", "minsize": 10})
     figure.update_xaxes(title_text="Mean one-way delay (µs)", tickformat=",~r", rangemode="tozero")
     figure.update_yaxes(
-        title_text="", tickvals=[plain(direction) for direction in shown], ticktext=labels, autorange="reversed",
+        title_text="",
+        tickvals=[plain(direction) for direction in shown],
+        ticktext=labels,
+        autorange="reversed",
         showgrid=False,
-    )  # fmt: skip
+    )
     parts = (
         "What the time is spent on" if table["segment"].equals(table["kind"]) else "Segments in the order of the path"
     )
@@ -113,6 +134,12 @@ def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: 
     if left_out:
         subtitle += f" Not drawn: {counted(left_out, 'direction', 'directions')} with less time."
     return frame(
-        figure, title=TITLE, subtitle=subtitle, caption=caption, labels=labels, legend=legend,
-        plot_px=rows_px(labels, 74), least_px=rows_px(labels, 46),
-    )  # fmt: skip
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        labels=labels,
+        legend=legend,
+        plot_px=rows_px(labels, 74),
+        least_px=rows_px(labels, 46),
+    )

@@ -87,22 +87,39 @@ def template(theme: str = "light") -> go.layout.Template:
         raise UnknownName("theme", theme, _THEMES)
     hue = _THEMES[theme]
     axis = {
-        "gridcolor": hue["grid"], "linecolor": hue["line"], "tickcolor": hue["line"], "zerolinecolor": hue["line"],
-        "tickfont": {"size": 12, "color": hue["ink"]}, "title": {"font": {"size": 12, "color": hue["quiet"]}},
-        "automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4, "showline": True,
-    }  # fmt: skip
+        "gridcolor": hue["grid"],
+        "linecolor": hue["line"],
+        "tickcolor": hue["line"],
+        "zerolinecolor": hue["line"],
+        "tickfont": {"size": 12, "color": hue["ink"]},
+        "title": {"font": {"size": 12, "color": hue["quiet"]}},
+        "automargin": True,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "showline": True,
+    }
     layout = {
         "font": {"family": FONT, "size": 12, "color": hue["ink"]},
         "title": {"font": {"size": 17}, "subtitle": {"font": {"size": 12, "color": hue["quiet"]}}},
-        "paper_bgcolor": hue["paper"], "plot_bgcolor": hue["paper"], "colorway": PALETTE,
-        "xaxis": axis, "yaxis": axis,
+        "paper_bgcolor": hue["paper"],
+        "plot_bgcolor": hue["paper"],
+        "colorway": PALETTE,
+        "xaxis": axis,
+        "yaxis": axis,
         "annotationdefaults": {"font": {"size": 11, "color": hue["quiet"]}, "showarrow": False},
         "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12}, "title": {"font": {"color": hue["quiet"]}}},
-        "hoverlabel": {"align": "left", "namelength": -1, "font": {"family": FONT, "size": 12, "color": hue["ink"]},
-                       "bgcolor": hue["paper"], "bordercolor": hue["line"]},
+        "hoverlabel": {
+            "align": "left",
+            "namelength": -1,
+            "font": {"family": FONT, "size": 12, "color": hue["ink"]},
+            "bgcolor": hue["paper"],
+            "bordercolor": hue["line"],
+        },
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": hue["line"], "activecolor": hue["ink"]},
-        "bargap": 0.28, "separators": ".,",
-    }  # fmt: skip
+        "bargap": 0.28,
+        "separators": ".,",
+    }
     layout |= _scale(theme, hue)
     bar = go.Bar(marker={"line": {"color": hue["paper"], "width": 1}})
     sankey = go.Sankey(node={"line": {"color": hue["paper"], "width": 1}}, textfont={"shadow": "none"})
@@ -113,8 +130,12 @@ def _scale(theme: str, hue: dict) -> dict:
     """Return the colours of values: of the colour axes, and of lines that name their step (``step(i)``)."""
     shades = colors(theme)
     scale = [[i / (len(shades) - 1), shade] for i, shade in enumerate(shades)]
-    bar = {"outlinewidth": 0, "thickness": 14, "tickfont": {"size": 11, "color": hue["ink"]},
-           "title": {"side": "right", "font": {"size": 12, "color": hue["quiet"]}}}  # fmt: skip
+    bar = {
+        "outlinewidth": 0,
+        "thickness": 14,
+        "tickfont": {"size": 11, "color": hue["ink"]},
+        "title": {"side": "right", "font": {"size": 12, "color": hue["quiet"]}},
+    }
     lines = [{"name": f"step {i}", "visible": False, "line": {"color": shade}} for i, shade in enumerate(shades)]
     return {"coloraxis": {"colorscale": scale, "colorbar": bar}, "shapes": lines}
 

@@ -12,8 +12,21 @@ from .style import NEUTRAL, color
 from .text import counted, duration, fold
 
 TITLE = "Timeline"
-COLUMNS = ("start_ns", "end_ns", "time_s", "rule", "direction", "packets", "throughput_bps", "one_way_delay_p50_ns",
-           "one_way_delay_p99_ns", "dropped", "retransmissions", "lost_events", "blind_ns")  # fmt: skip
+COLUMNS = (
+    "start_ns",
+    "end_ns",
+    "time_s",
+    "rule",
+    "direction",
+    "packets",
+    "throughput_bps",
+    "one_way_delay_p50_ns",
+    "one_way_delay_p99_ns",
+    "dropped",
+    "retransmissions",
+    "lost_events",
+    "blind_ns",
+)
 _PANELS = ("Delay (µs, log)", "Rate (bit/s)", "Dropped<br>(packets)", "Blind (ms)")
 _HEIGHTS = (3, 3, 1.6, 0.8)
 
@@ -59,8 +72,16 @@ def timeline(table: pd.DataFrame, *, caption: str = "", most: int = 4) -> go.Fig
     subtitle = f"Windows of {duration(window_ns)}; solid p50, dashed p99. {_lost(table)}"
     if len(packets) > len(shown):
         subtitle += f" Not drawn: {counted(len(packets) - len(shown), 'direction', 'directions')} of fewer packets."
-    return frame(figure, title=TITLE, subtitle=subtitle, caption=caption, labels=["000.00M"], legend=[legend],
-                 plot_px=560, least_px=480)  # fmt: skip
+    return frame(
+        figure,
+        title=TITLE,
+        subtitle=subtitle,
+        caption=caption,
+        labels=["000.00M"],
+        legend=[legend],
+        plot_px=560,
+        least_px=480,
+    )
 
 
 def _series(table: pd.DataFrame) -> pd.Series:
@@ -84,17 +105,44 @@ def _add(figure: go.Figure, rows: pd.DataFrame, name: str, index: int) -> list[s
     mode = "lines+markers" if len(rows) <= 60 else "lines"
     for quantile, dash in (("p50", "solid"), ("p99", "dash")):
         figure.add_scatter(
-            x=middle, y=rows[f"one_way_delay_{quantile}_ns"] / 1e3, mode=mode, name=entry, legendgroup=entry,
-            showlegend=quantile == "p50", line={"color": shade, "dash": dash, "width": 2}, marker={"size": 4},
-            connectgaps=False, hovertemplate=f"{quantile} %{{y:,.4~r}} µs<extra>{entry}</extra>", row=1, col=1,
-        )  # fmt: skip
-    figure.add_scatter(x=middle, y=rows["throughput_bps"], mode=mode, name=entry, legendgroup=entry, showlegend=False,
-                       line={"color": shade, "width": 2}, marker={"size": 4}, row=2, col=1,
-                       hovertemplate=f"%{{y:.4~s}}bit/s<extra>{entry}</extra>")  # fmt: skip
-    figure.add_bar(x=middle, y=rows["dropped"], name=entry, legendgroup=entry, showlegend=False,
-                   marker={"color": shade}, row=3, col=1, customdata=rows["retransmissions"],
-                   hovertemplate="%{y:,d} dropped, %{customdata:,d} retransmissions"
-                   f"<extra>{entry}</extra>")  # fmt: skip
+            x=middle,
+            y=rows[f"one_way_delay_{quantile}_ns"] / 1e3,
+            mode=mode,
+            name=entry,
+            legendgroup=entry,
+            showlegend=quantile == "p50",
+            line={"color": shade, "dash": dash, "width": 2},
+            marker={"size": 4},
+            connectgaps=False,
+            hovertemplate=f"{quantile} %{{y:,.4~r}} µs<extra>{entry}</extra>",
+            row=1,
+            col=1,
+        )
+    figure.add_scatter(
+        x=middle,
+        y=rows["throughput_bps"],
+        mode=mode,
+        name=entry,
+        legendgroup=entry,
+        showlegend=False,
+        line={"color": shade, "width": 2},
+        marker={"size": 4},
+        row=2,
+        col=1,
+        hovertemplate=f"%{{y:.4~s}}bit/s<extra>{entry}</extra>",
+    )
+    figure.add_bar(
+        x=middle,
+        y=rows["dropped"],
+        name=entry,
+        legendgroup=entry,
+        showlegend=False,
+        marker={"color": shade},
+        row=3,
+        col=1,
+        customdata=rows["retransmissions"],
+        hovertemplate=f"%{{y:,d}} dropped, %{{customdata:,d}} retransmissions<extra>{entry}</extra>",
+    )
     return [entry]
 
 
@@ -102,8 +150,16 @@ def _blind(figure: go.Figure, table: pd.DataFrame) -> None:
     """Add for how long tracepoints stayed silent in each window."""
     rows = table.drop_duplicates("start_ns")
     middle = (rows["time_s"] + (rows["end_ns"] - rows["start_ns"]) / 2e9).to_numpy()
-    figure.add_bar(x=middle, y=rows["blind_ns"] / 1e6, name="blind", showlegend=False, row=4, col=1,
-                   marker={"color": NEUTRAL}, hovertemplate="blind for %{y:,.3~r} ms<extra></extra>")  # fmt: skip
+    figure.add_bar(
+        x=middle,
+        y=rows["blind_ns"] / 1e6,
+        name="blind",
+        showlegend=False,
+        row=4,
+        col=1,
+        marker={"color": NEUTRAL},
+        hovertemplate="blind for %{y:,.3~r} ms<extra></extra>",
+    )
 
 
 def _axes(figure: go.Figure, table: pd.DataFrame) -> None:

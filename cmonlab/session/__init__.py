@@ -18,11 +18,33 @@ __all__ = ["TABLES", "Session", "open"]
 
 #: Tables by name; each is a method of Session.
 TABLES = (
-    "breakdown", "journeys", "hops", "throughput", "loss", "drops", "retransmissions", "rtt", "pairs",
-    "flows", "segments", "drop_counts", "rules", "budget", "ledger", "blind", "links", "overhead",
+    "breakdown",
+    "journeys",
+    "hops",
+    "throughput",
+    "loss",
+    "drops",
+    "retransmissions",
+    "rtt",
+    "pairs",
+    "flows",
+    "segments",
+    "drop_counts",
+    "rules",
+    "budget",
+    "ledger",
+    "blind",
+    "links",
+    "overhead",
     "program_times",
-    "one_way_delay", "delay_variation", "timeline", "slowest", "where_is_the_tail", "topology", "edges",
-)  # fmt: skip
+    "one_way_delay",
+    "delay_variation",
+    "timeline",
+    "slowest",
+    "where_is_the_tail",
+    "topology",
+    "edges",
+)
 
 
 def open(path: str | Path) -> Session:
@@ -145,9 +167,13 @@ class Session(Delays, Graph):
         return Path(path)
 
     def export(
-        self, path: str | Path, *, table: str | None = None, journeys: int | list[int] | None = None,
+        self,
+        path: str | Path,
+        *,
+        table: str | None = None,
+        journeys: int | list[int] | None = None,
         packets: str | None = None,
-    ) -> Path:  # fmt: skip
+    ) -> Path:
         """Write the session, or a table of it, for other programs; see `cmonlab.export.export`.
 
         Raises

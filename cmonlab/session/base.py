@@ -19,9 +19,12 @@ class Base:
     """What a session is made from; see `Session` for the parameters."""
 
     def __init__(
-        self, columns: Mapping[str, np.ndarray], manifest: Mapping,
-        cells: Mapping[str, np.ndarray] | None = None, notes: Mapping[str, np.ndarray] | None = None,
-    ):  # fmt: skip
+        self,
+        columns: Mapping[str, np.ndarray],
+        manifest: Mapping,
+        cells: Mapping[str, np.ndarray] | None = None,
+        notes: Mapping[str, np.ndarray] | None = None,
+    ):
         self._columns = dict(columns)
         self.manifest = dict(manifest)
         self._cells = None if cells is None else dict(cells)

@@ -9,5 +9,14 @@ from .model import Container, Network, Topology, TopologyError
 from .templates import TEMPLATES, bridge, host, macvlan, template, vxlan
 
 __all__ = [
-    "TEMPLATES", "Container", "Network", "Topology", "TopologyError", "bridge", "host", "macvlan", "template", "vxlan",
-]  # fmt: skip
+    "TEMPLATES",
+    "Container",
+    "Network",
+    "Topology",
+    "TopologyError",
+    "bridge",
+    "host",
+    "macvlan",
+    "template",
+    "vxlan",
+]

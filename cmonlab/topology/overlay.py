@@ -103,8 +103,10 @@ def _join(first: int, second: int, one: Running, other: Running) -> None:
     """Make the pair between two hosts: each end is called after the number of the host that it leads to."""
     with namespace(other.pid) as handle:
         peer = {"ifname": f"up{first}", "net_ns_fd": handle, "mtu": UNDERLAY_MTU_BYTES}
-        _in(one, lambda netlink: netlink.link(
-            "add", ifname=f"up{second}", kind="veth", mtu=UNDERLAY_MTU_BYTES, peer=peer))  # fmt: skip
+        _in(
+            one,
+            lambda netlink: netlink.link("add", ifname=f"up{second}", kind="veth", mtu=UNDERLAY_MTU_BYTES, peer=peer),
+        )
 
 
 def _set_up_host(topology: Topology, plan: Plan, machines: Mapping[str, Running], host: str) -> None:
@@ -141,9 +143,14 @@ def _tunnel(netlink: Any, number: int, own: str) -> int:
     netlink.link("add", ifname=f"br{number}", kind="bridge", br_mcast_snooping=0)
     bridge = _index(netlink, f"br{number}")
     netlink.link(
-        "add", ifname=f"vxlan{number}", kind="vxlan", vxlan_id=FIRST_VNI + number, vxlan_port=PORT, vxlan_local=own,
+        "add",
+        ifname=f"vxlan{number}",
+        kind="vxlan",
+        vxlan_id=FIRST_VNI + number,
+        vxlan_port=PORT,
+        vxlan_local=own,
         vxlan_learning=False,
-    )  # fmt: skip
+    )
     tunnel = _index(netlink, f"vxlan{number}")
     netlink.link("set", index=tunnel, mtu=MTU_BYTES, master=bridge, state="up")
     netlink.link("set", index=bridge, mtu=MTU_BYTES, state="up")

@@ -50,8 +50,10 @@ def _remove(client, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     interfaces = parent.remove(wanted)
     names = [found["Names"][0].lstrip("/") if found["Names"] else found["Id"] for found in containers]
     return [
-        *(f"container {name}" for name in names), *(f"network {network['Name']}" for network in networks), *interfaces,
-    ]  # fmt: skip
+        *(f"container {name}" for name in names),
+        *(f"network {network['Name']}" for network in networks),
+        *interfaces,
+    ]
 
 
 def _remove_container(api, container: str) -> None:

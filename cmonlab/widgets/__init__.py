@@ -15,9 +15,12 @@ __all__ = ["dashboard", "rule_form"]
 
 
 def dashboard(
-    looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None = None, hz: float = 4, theme: str = "light",
+    looked_at: Any,
+    rule: str | Path | Rule | Sequence[Rule] | None = None,
+    hz: float = 4,
+    theme: str = "light",
     containers: Collection[str] | None = None,
-) -> Dashboard:  # fmt: skip
+) -> Dashboard:
     """Show live what passes between containers, and what watching it costs.
 
     Parameters

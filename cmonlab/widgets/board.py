@@ -68,9 +68,14 @@ class Dashboard:
     """
 
     def __init__(
-        self, looked_at: Any, rule: str | Path | Rule | Sequence[Rule] | None = None, hz: float = 4,
-        theme: str = "light", containers: Collection[str] | None = None, keep_s: float = 300.0,
-    ):  # fmt: skip
+        self,
+        looked_at: Any,
+        rule: str | Path | Rule | Sequence[Rule] | None = None,
+        hz: float = 4,
+        theme: str = "light",
+        containers: Collection[str] | None = None,
+        keep_s: float = 300.0,
+    ):
         if not _SLOWEST_HZ <= hz <= _FASTEST_HZ:
             raise CmonlabError(f"a dashboard cannot show {hz:g} frames a second", fix="hz is from 0.5 to 10")
         style = sheet(theme)
@@ -127,10 +132,15 @@ class Dashboard:
             self._matrix.refresh(self._controls.colors)
             self._detail.refresh()
         self._controls.refresh(self._feed.rules)
-        self._strip.show(readings(
-            self.model, paused=self._controls.paused, skipped=self._strip.skipped, missed=self._feed.missed,
-            here=self._target.here,
-        ))  # fmt: skip
+        self._strip.show(
+            readings(
+                self.model,
+                paused=self._controls.paused,
+                skipped=self._strip.skipped,
+                missed=self._feed.missed,
+                here=self._target.here,
+            )
+        )
 
     @property
     def frames(self) -> int:

@@ -54,8 +54,9 @@ class Figure(anywidget.AnyWidget):
         super().__init__()
         self.me = self.model_id
         self.figure = {
-            "data": [trace.to_plotly_json() for trace in figure.data], "layout": figure.layout.to_plotly_json()
-        }  # fmt: skip
+            "data": [trace.to_plotly_json() for trace in figure.data],
+            "layout": figure.layout.to_plotly_json(),
+        }
         self._on_click, self._changing = on_click, threading.Lock()
         self.on_msg(lambda _, message, __: self.hear(message))
 
@@ -80,8 +81,10 @@ class Figure(anywidget.AnyWidget):
             for number, changes in traces.items():
                 _put(self.figure["data"][number], changes)
             _put(self.figure["layout"], layout)
-            told = [[number, {_written(path): value for path, value in changes.items()}]
-                    for number, changes in traces.items()]  # fmt: skip
+            told = [
+                [number, {_written(path): value for path, value in changes.items()}]
+                for number, changes in traces.items()
+            ]
             self._tell({"traces": told, "layout": {_written(path): value for path, value in layout.items()}})
 
     def _tell(self, content: Mapping[str, Any]) -> None:

@@ -42,19 +42,26 @@ class Controls:
         self._colors = w.ToggleButtons(options=list(COLORS))
         self._colors.style.button_width = "8em"
         self._pause = w.ToggleButton(value=False, description="Pause", icon="pause", layout=w.Layout(width="7em"))
-        self._look = w.Combobox(description="Look at", placeholder="container, edge or a → b",
-                                continuous_update=False, layout=w.Layout(width="22em"))  # fmt: skip
+        self._look = w.Combobox(
+            description="Look at",
+            placeholder="container, edge or a → b",
+            continuous_update=False,
+            layout=w.Layout(width="22em"),
+        )
         self._note = w.Text(placeholder="note", layout=w.Layout(width="12em"))
         self._mark = w.Button(description="Mark", icon="bookmark", layout=w.Layout(width="6em"))
-        self._seconds = w.BoundedFloatText(value=10, min=0.1, max=3600, description="Seconds",
-                                           layout=w.Layout(width="11em"))  # fmt: skip
+        self._seconds = w.BoundedFloatText(
+            value=10, min=0.1, max=3600, description="Seconds", layout=w.Layout(width="11em")
+        )
         self._record = w.Button(description="Record", icon="circle", layout=w.Layout(width="8em"))
         self._message = w.HTML()
         self._message.add_class("cmonlab-message")
         self.form = RuleForm(on_apply=self._apply)
         folded = w.Accordion([self.form.widget], titles=("Change the rule, or add one",), selected_index=None)
-        rows = [[self._rule, w.Label("Colour by"), self._colors, self._look, self._pause],
-                [self._note, self._mark, self._seconds, self._record, self._message]]  # fmt: skip
+        rows = [
+            [self._rule, w.Label("Colour by"), self._colors, self._look, self._pause],
+            [self._note, self._mark, self._seconds, self._record, self._message],
+        ]
         wrapped = w.Layout(flex_flow="row wrap", align_items="center")
         self.widget = w.VBox([*(w.HBox(row, layout=wrapped) for row in rows), folded])
         self.widget.add_class("cmonlab-controls")

@@ -91,17 +91,25 @@ def _series_figure() -> go.Figure:
         line = {"color": color(number), "width": 1.8}
         for row, dash in ((1, "solid"), (2, "solid"), (2, "dot"), (3, "solid")):
             figure.add_scatter(
-                mode="lines", line={**line, "dash": dash, "shape": "hv" if row != 2 else "linear"},
-                legendgroup=str(number), showlegend=row == 1, visible=False, row=row, col=1,
-            )  # fmt: skip
+                mode="lines",
+                line={**line, "dash": dash, "shape": "hv" if row != 2 else "linear"},
+                legendgroup=str(number),
+                showlegend=row == 1,
+                visible=False,
+                row=row,
+                col=1,
+            )
     for row, (_, title, axis) in enumerate(_ROWS, 1):
         figure.update_yaxes(title={"text": title, "standoff": 8}, row=row, col=1, **axis)
     figure.update_xaxes(tickformat="~r", nticks=8, automargin=False).update_yaxes(automargin=False)
     figure.update_xaxes(title_text="Time (s, 0 is the last window's end)", row=len(_ROWS), col=1)
     figure.update_layout(
-        height=400, margin={"l": 76, "r": 14, "t": 30, "b": 44}, hovermode="x unified", uirevision="kept",
+        height=400,
+        margin={"l": 76, "r": 14, "t": 30, "b": 44},
+        hovermode="x unified",
+        uirevision="kept",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -117,10 +125,13 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     width_ns = together * int((table["end_ns"] - table["start_ns"]).median())
     by = table.groupby(["line", table["end_ns"] // max(1, width_ns)], sort=False)
     return by.agg(
-        start_ns=("start_ns", "min"), end_ns=("end_ns", "max"), throughput_bps=("throughput_bps", "mean"),
-        delay_p50_ns=("delay_p50_ns", "median"), delay_p99_ns=("delay_p99_ns", "max"),
+        start_ns=("start_ns", "min"),
+        end_ns=("end_ns", "max"),
+        throughput_bps=("throughput_bps", "mean"),
+        delay_p50_ns=("delay_p50_ns", "median"),
+        delay_p99_ns=("delay_p99_ns", "max"),
         dropped_per_s=("dropped_per_s", "mean"),
-    ).reset_index(level="line")  # fmt: skip
+    ).reset_index(level="line")
 
 
 def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
@@ -140,38 +151,81 @@ def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
     if len(table):
         marks = marks[marks["ts_ns"] >= int(table["start_ns"].min())]
     at = ((marks["ts_ns"].to_numpy() - now_ns) / 1e9).tolist()
-    shapes = [{"type": "line", "xref": "x", "yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1,
-               "line": {"width": 1.2, "dash": "dash", "color": "#8A93A3"}} for x in at]  # fmt: skip
-    notes = [{"x": x, "xref": "x", "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "showarrow": False,
-              "text": plain(note) or "mark", "textangle": 90, "font": {"size": 11}}
-             for x, note in zip(at, marks["note"], strict=True)]  # fmt: skip
+    shapes = [
+        {
+            "type": "line",
+            "xref": "x",
+            "yref": "paper",
+            "x0": x,
+            "x1": x,
+            "y0": 0,
+            "y1": 1,
+            "line": {"width": 1.2, "dash": "dash", "color": "#8A93A3"},
+        }
+        for x in at
+    ]
+    notes = [
+        {
+            "x": x,
+            "xref": "x",
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "top",
+            "xanchor": "left",
+            "showarrow": False,
+            "text": plain(note) or "mark",
+            "textangle": 90,
+            "font": {"size": 11},
+        }
+        for x, note in zip(at, marks["note"], strict=True)
+    ]
     return data, {"shapes": shapes, "annotations": notes}
 
 
 def _segments_figure() -> go.Figure:
     figure = go.Figure()
     for kind in KINDS:
-        figure.add_bar(orientation="h", name=kind, marker=kind_fill(kind), showlegend=True,
-                       hovertemplate="%{customdata}<extra></extra>")  # fmt: skip
+        figure.add_bar(
+            orientation="h",
+            name=kind,
+            marker=kind_fill(kind),
+            showlegend=True,
+            hovertemplate="%{customdata}<extra></extra>",
+        )
     figure.update_xaxes(title_text="Mean time, last 10 s (µs)", rangemode="tozero", tickformat="~r")
     figure.update_yaxes(autorange="reversed", tickfont={"size": 11}, type="category", categoryorder="array")
     figure.update_layout(
-        height=330, margin={"l": 10, "r": 14, "t": 30, "b": 44}, bargap=0.25, barmode="stack",
+        height=330,
+        margin={"l": 10, "r": 14, "t": 30, "b": 44},
+        bargap=0.25,
+        barmode="stack",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-    )  # fmt: skip
+    )
     return figure
 
 
 def _segments(table: pd.DataFrame) -> tuple[list[dict], dict]:
     """Return the traces and the layout of the breakdown: of many directions together where there are many."""
     if table.empty:
-        note = {"text": "No segment was measured in the last 10 s", "showarrow": False, "x": 0.5, "y": 0.5,
-                "xref": "paper", "yref": "paper", "font": {"size": 13}}  # fmt: skip
+        note = {
+            "text": "No segment was measured in the last 10 s",
+            "showarrow": False,
+            "x": 0.5,
+            "y": 0.5,
+            "xref": "paper",
+            "yref": "paper",
+            "font": {"size": 13},
+        }
         return [{"x": (), "y": (), "customdata": ()} for _ in KINDS], {"annotations": [note]}
     table = table.assign(total_ns=table["mean_ns"] * table["n"], segment=table["segment"].astype(str))
     by = table.groupby("segment", sort=False)
-    rows = by.agg(n=("n", "sum"), total_ns=("total_ns", "sum"), p50_ns=("p50_ns", "median"), p99_ns=("p99_ns", "max"),
-                  kind=("kind", "first"))  # fmt: skip
+    rows = by.agg(
+        n=("n", "sum"),
+        total_ns=("total_ns", "sum"),
+        p50_ns=("p50_ns", "median"),
+        p99_ns=("p99_ns", "max"),
+        kind=("kind", "first"),
+    )
     if len(rows) > _MOST_SEGMENTS:
         rows = rows.loc[rows.index.isin(rows["total_ns"].nlargest(_MOST_SEGMENTS).index)]
     rows = rows.assign(mean_ns=rows["total_ns"] / rows["n"].clip(lower=1), label=[fold(n, 26) for n in rows.index])

@@ -18,8 +18,19 @@ Draft = dict[str, Any]
 def empty(name: str = "packets") -> Draft:
     """Return the draft of a rule that takes every IP packet."""
     selectors = {f"containers_{kind}": "" for kind in CONTAINERS}
-    return {"name": name, "packets": "", **selectors, "direction": "both", "points": ("default",), "mode": "capture",
-            "by": "", "sample": "100%", "limit": "", "max_overhead": "", "duration": ""}  # fmt: skip
+    return {
+        "name": name,
+        "packets": "",
+        **selectors,
+        "direction": "both",
+        "points": ("default",),
+        "mode": "capture",
+        "by": "",
+        "sample": "100%",
+        "limit": "",
+        "max_overhead": "",
+        "duration": "",
+    }
 
 
 def of_rule(rule: Rule) -> Draft:

@@ -16,8 +16,11 @@ from ..kernel.points import CATALOGUE, GROUPS
 from ..rules import Rule, load_rules, parse_rules
 from . import drafts
 
-_MODES = {"capture – an event for every hop": "capture", "aggregate – histograms in the kernel": "aggregate",
-          "count – counters alone": "count"}  # fmt: skip
+_MODES = {
+    "capture – an event for every hop": "capture",
+    "aggregate – histograms in the kernel": "aggregate",
+    "count – counters alone": "count",
+}
 _BY = {"by itself": "", "pair of addresses": "pair", "flow": "flow"}
 _TEXTS = {
     "name": ("Name", "small letters, digits, _ . -"),
@@ -77,8 +80,9 @@ class RuleForm:
         self._show()
 
     def _laid_out(self) -> w.VBox:
-        left = w.VBox([w.HBox([self._which, self._add, self._drop], layout=w.Layout(flex_flow="row wrap")),
-                       *self.fields.values()])  # fmt: skip
+        left = w.VBox(
+            [w.HBox([self._which, self._add, self._drop], layout=w.Layout(flex_flow="row wrap")), *self.fields.values()]
+        )
         buttons = [self._path, self._save, self._load, *([self._apply] if self._on_apply else [])]
         right = w.VBox([self.yaml, w.HBox(buttons, layout=w.Layout(flex_flow="row wrap")), self.message])
         for box in (left, right):
@@ -246,9 +250,15 @@ def _fields() -> dict[str, w.ValueWidget]:
     points = ("default", "all", *GROUPS, *(point.name for point in CATALOGUE))
     chosen = {
         "direction": w.Dropdown(description="Direction", options=["both", "in", "out"], style=_LABEL),
-        "points": w.SelectMultiple(description="Points", options=tuple(dict.fromkeys(points)), rows=6,
-                                   value=("default",), style=_LABEL, layout=wide),
+        "points": w.SelectMultiple(
+            description="Points",
+            options=tuple(dict.fromkeys(points)),
+            rows=6,
+            value=("default",),
+            style=_LABEL,
+            layout=wide,
+        ),
         "mode": w.Dropdown(description="Mode", options=_MODES, style=_LABEL, layout=wide),
         "by": w.Dropdown(description="Tell apart", options=_BY, style=_LABEL),
-    }  # fmt: skip
+    }
     return {name: chosen[name] if name in chosen else text(name) for name in drafts.empty()}

@@ -55,10 +55,13 @@ def sheet(theme: str) -> str:
     """
     layout = template(theme).layout
     hues = {
-        "PAPER": layout.paper_bgcolor, "INK": layout.font.color, "QUIET": layout.xaxis.title.font.color,
-        "LINE": layout.xaxis.linecolor, "FIELD": layout.xaxis.gridcolor if theme == "dark" else "#f6f8fa",
+        "PAPER": layout.paper_bgcolor,
+        "INK": layout.font.color,
+        "QUIET": layout.xaxis.title.font.color,
+        "LINE": layout.xaxis.linecolor,
+        "FIELD": layout.xaxis.gridcolor if theme == "dark" else "#f6f8fa",
         "WARNING": WARNING,
-    }  # fmt: skip
+    }
     text = _SHEET
     for name, hue in hues.items():
         text = text.replace(name, hue)

@@ -23,11 +23,24 @@ from .scope import around, within
 from .selection import Selection
 from .told import Told
 
-EDGE = {"packets": np.int64, "bytes": np.int64, "dropped": np.int64, "loss": np.float32,
-        "delay_p50_ns": np.float32, "delay_p99_ns": np.float32}  # fmt: skip
-PAIR = {"packets_sent": np.int64, "packets_arrived": np.int64, "bytes": np.int64, "dropped": np.int64,
-        "retransmissions": np.int64, "one_way_delay_p50_ns": np.float32, "one_way_delay_p99_ns": np.float32,
-        "srtt_p50_ns": np.float32}  # fmt: skip
+EDGE = {
+    "packets": np.int64,
+    "bytes": np.int64,
+    "dropped": np.int64,
+    "loss": np.float32,
+    "delay_p50_ns": np.float32,
+    "delay_p99_ns": np.float32,
+}
+PAIR = {
+    "packets_sent": np.int64,
+    "packets_arrived": np.int64,
+    "bytes": np.int64,
+    "dropped": np.int64,
+    "retransmissions": np.int64,
+    "one_way_delay_p50_ns": np.float32,
+    "one_way_delay_p99_ns": np.float32,
+    "srtt_p50_ns": np.float32,
+}
 SUMS = {"packets": np.int64, "hops": np.int64, "bytes": np.int64, "dropped": np.int64}
 MARKS = ["ts_ns", "time", "note"]
 

@@ -48,14 +48,22 @@ def _monitor(model: Live, here: bool) -> list[Item]:
     return [
         ("events/s", digits(told.events_per_s), "", "records a second; rules of mode aggregate make none"),
         ("hops/s", digits(model.rates()["hops"]), "", "hops that were counted in the kernel"),
-        ("lost events", count(lost), "warning" if lost else "",
-         "the monitor's own loss, never the network's: lost events, and packets for which aggregates had no room"),
+        (
+            "lost events",
+            count(lost),
+            "warning" if lost else "",
+            "the monitor's own loss, never the network's: lost events, and packets for which aggregates had no room",
+        ),
         ("observer overhead", cost, "", f"the programs' share of the kernel's time, measured with bpf_stats{each}"),
-        ("CPU", percent(told.cpu_share), "", f"share of one processor that {process}, takes" if here else
-         f"share of one processor that {process} takes"),
+        (
+            "CPU",
+            percent(told.cpu_share),
+            "",
+            f"share of one processor that {process}, takes" if here else f"share of one processor that {process} takes",
+        ),
         ("memory", f"{status['resident_bytes'] / 2**20:,.0f} MiB", "", f"resident memory of {process}"),
         ("clock error", "0 (one clock)", "", "every time was taken by one kernel's clock"),
-    ]  # fmt: skip
+    ]
 
 
 def _view(model: Live, paused: bool, skipped: int, missed: int) -> list[Item]:

@@ -12,14 +12,46 @@ from .history import History
 from .selection import Selection
 
 TOPOLOGY = ["a", "b", "a_kind", "b_kind", "kind", "a_interface", "b_interface", "a_host", "b_host"]
-EDGES = ["start_ns", "end_ns", "src", "dst", "packets", "bytes", "throughput_bps", "delay_p50_ns", "delay_p99_ns",
-         "dropped", "loss"]  # fmt: skip
+EDGES = [
+    "start_ns",
+    "end_ns",
+    "src",
+    "dst",
+    "packets",
+    "bytes",
+    "throughput_bps",
+    "delay_p50_ns",
+    "delay_p99_ns",
+    "dropped",
+    "loss",
+]
 PAIRS = [
-    "start_ns", "end_ns", "src", "dst", "direction", "packets_sent", "packets_arrived", "bytes", "throughput_bps",
-    "dropped", "lost", "retransmissions", "one_way_delay_p50_ns", "one_way_delay_p99_ns", "srtt_p50_ns",
-]  # fmt: skip
-SERIES = ["start_ns", "end_ns", "line", "packets_per_s", "throughput_bps", "delay_p50_ns", "delay_p99_ns",
-          "dropped_per_s"]  # fmt: skip
+    "start_ns",
+    "end_ns",
+    "src",
+    "dst",
+    "direction",
+    "packets_sent",
+    "packets_arrived",
+    "bytes",
+    "throughput_bps",
+    "dropped",
+    "lost",
+    "retransmissions",
+    "one_way_delay_p50_ns",
+    "one_way_delay_p99_ns",
+    "srtt_p50_ns",
+]
+SERIES = [
+    "start_ns",
+    "end_ns",
+    "line",
+    "packets_per_s",
+    "throughput_bps",
+    "delay_p50_ns",
+    "delay_p99_ns",
+    "dropped_per_s",
+]
 _LINES = 6  # of a series: as many as there are colours
 _DELAYS = {"delay_p50_ns": "one_way_delay_p50_ns", "delay_p99_ns": "one_way_delay_p99_ns"}
 

@@ -24,10 +24,12 @@ _ROUNDS = "Medians of ratios within a round, with their 95% bootstrap intervals.
 
 def _bars(found: Sequence[Summary]) -> dict:
     return {
-        "type": "data", "symmetric": False, "thickness": 1.5,
+        "type": "data",
+        "symmetric": False,
+        "thickness": 1.5,
         "array": [one.interval[1] - one.median for one in found],
         "arrayminus": [one.median - one.interval[0] for one in found],
-    }  # fmt: skip
+    }
 
 
 def side_by_side(samples: Sequence[Sample]) -> dict[str, go.Figure]:
@@ -50,26 +52,43 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
             rows = [way for way in ways if way.startswith(_OWN) == (owner == _OWN)]
             values = [compared[way] for way in rows]
             figure.add_scatter(
-                x=[one.median for one in values], y=rows, error_x=_bars(values) | {"color": color(index)},
-                mode="markers", name=owner, legendgroup=owner, showlegend=column == 1, row=1, col=column,
+                x=[one.median for one in values],
+                y=rows,
+                error_x=_bars(values) | {"color": color(index)},
+                mode="markers",
+                name=owner,
+                legendgroup=owner,
+                showlegend=column == 1,
+                row=1,
+                col=column,
                 marker={"color": color(index), "size": 9, "symbol": ("circle", "diamond")[index]},
                 hovertemplate="%{y}: %{x:.3f} × untraced<extra></extra>",
-            )  # fmt: skip
+            )
         figure.add_vline(x=1, line={"color": NEUTRAL, "width": 1, "dash": "dot"}, row=1, col=column)
         title = f"× untraced<br>({'more' if metric in _MORE else 'less'} is better)"
         ends = [end for one in compared.values() for end in one.interval]
         at = ticks(min(1, *ends), max(1, *ends))
         figure.update_xaxes(
-            type="log", title_text=title, tickvals=at, ticktext=[f"{one:g}" for one in at], tickangle=0,
-            row=1, col=column,
-        )  # fmt: skip
+            type="log",
+            title_text=title,
+            tickvals=at,
+            ticktext=[f"{one:g}" for one in at],
+            tickangle=0,
+            row=1,
+            col=column,
+        )
     figure.update_yaxes(categoryorder="array", categoryarray=ways[::-1])
     figure.update_yaxes(range=[-0.6, len(ways) - 0.4])
     height = rows_px(ways, 30)
     return frame(
-        figure, title=f"What observing changes: {workload}", subtitle=f"{_ROUNDS} CPU: the machine's, a piece of work.",
-        labels=ways, legend=[(_OWN, _PEER)], plot_px=height, least_px=height,
-    )  # fmt: skip
+        figure,
+        title=f"What observing changes: {workload}",
+        subtitle=f"{_ROUNDS} CPU: the machine's, a piece of work.",
+        labels=ways,
+        legend=[(_OWN, _PEER)],
+        plot_px=height,
+        least_px=height,
+    )
 
 
 def ticks(low: float, high: float, most: int = 4) -> list[float]:
@@ -96,10 +115,14 @@ def over_scale(samples: Sequence[Sample], part: str, measure: str, title: str, s
         rows = sorted((sample for sample in chosen if sample.case == case), key=lambda sample: sample.at)
         found = [summarise(sample.values) for sample in rows]
         figure.add_scatter(
-            x=[sample.at for sample in rows], y=[one.median for one in found], mode="lines+markers", name=case,
-            line={"color": color(index)}, error_y=_bars(found) | {"color": color(index)},
+            x=[sample.at for sample in rows],
+            y=[one.median for one in found],
+            mode="lines+markers",
+            name=case,
+            line={"color": color(index)},
+            error_y=_bars(found) | {"color": color(index)},
             hovertemplate=f"{case}, %{{x:,}} {scale}: %{{y:,.4g}}<extra></extra>",
-        )  # fmt: skip
+        )
     unit = chosen[0].unit if chosen else ""
     ticks = sorted({sample.at for sample in chosen})
     figure.update_xaxes(type="log", title_text=scale, tickvals=ticks, ticktext=[f"{at:,.0f}" for at in ticks])
@@ -113,9 +136,13 @@ def dots(samples: Sequence[Sample], title: str, axis: str, line: float | None = 
     found, labels = [summarise(sample.values) for sample in samples], [sample.case for sample in samples]
     figure = go.Figure()
     figure.add_scatter(
-        x=[one.median for one in found], y=labels, error_x=_bars(found) | {"color": color(0)}, mode="markers",
-        marker={"color": color(0), "size": 9}, hovertemplate="%{y}: %{x:.4g}<extra></extra>",
-    )  # fmt: skip
+        x=[one.median for one in found],
+        y=labels,
+        error_x=_bars(found) | {"color": color(0)},
+        mode="markers",
+        marker={"color": color(0), "size": 9},
+        hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+    )
     if line is not None:
         figure.add_vline(x=line, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=axis, rangemode="tozero")

@@ -32,11 +32,18 @@ def links(prefix: str, count: int) -> list[dict]:
     for number in range(count):
         name = f"{prefix}-{number}"
         (link,) = [link for link in json.loads(ip("-n", name, "-j", "addr")) if link["ifname"] == "eth0"]
-        rows.append(_INTERFACE | {
-            "netns": os.stat(f"/run/netns/{name}").st_ino, "namespace": f"c{number}", "ifindex": link["ifindex"],
-            "name": "eth0", "mtu": link["mtu"], "mac": link["address"],
-            "addresses": [address["local"] for address in link["addr_info"]],
-        })  # fmt: skip
+        rows.append(
+            _INTERFACE
+            | {
+                "netns": os.stat(f"/run/netns/{name}").st_ino,
+                "namespace": f"c{number}",
+                "ifindex": link["ifindex"],
+                "name": "eth0",
+                "mtu": link["mtu"],
+                "mac": link["address"],
+                "addresses": [address["local"] for address in link["addr_info"]],
+            }
+        )
     return rows
 
 

@@ -19,14 +19,20 @@ GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 COLUMNS = (*figures.METRICS, "observer CPU", "lost", "offline")
 _SCALES = {
     "Containers": (
-        "containers", "run time a packet, namespaces", "Run time of all programs for a packet", "namespaces",
+        "containers",
+        "run time a packet, namespaces",
+        "Run time of all programs for a packet",
+        "namespaces",
     ),
     "Flows": ("flows", "run time a packet, flows", "Run time of all programs for a packet", "flows"),
     "Flows without room": (
-        "flows", "hops without room in the aggregate, flows", "Hops that found no room in the aggregate", "flows",
+        "flows",
+        "hops without room in the aggregate, flows",
+        "Hops that found no room in the aggregate",
+        "flows",
     ),
     "Correlator": ("flows", "events to journeys, an event, flows", "Events to journeys: CPU an event", "flows"),
-}  # fmt: skip
+}
 _DOTS = {
     "Programs beside the floor": ("run time / floor", "Run time beside a timestamp and a ring record", "× floor", 1.0),
     "Programs beside an empty one": ("run time / empty", "Run time beside an empty program", "× empty", 1.0),
@@ -99,12 +105,18 @@ def targets_table(result: dict) -> pd.DataFrame:
     """Return a row a target; missed ones are marked by ``pass``."""
     rows = [
         {
-            "target": target["name"], "goal": f"{target['sense']} {target['goal']:g}", "value": target["value"],
-            "unit": target["unit"], "quartiles": _span(target["spread"]), "95% interval": _span(target["interval"]),
-            "rounds": target["rounds"], "verdict": verdict(target), "pass": target["met"],
+            "target": target["name"],
+            "goal": f"{target['sense']} {target['goal']:g}",
+            "value": target["value"],
+            "unit": target["unit"],
+            "quartiles": _span(target["spread"]),
+            "95% interval": _span(target["interval"]),
+            "rounds": target["rounds"],
+            "verdict": verdict(target),
+            "pass": target["met"],
         }
         for target in result["targets"]
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -119,10 +131,17 @@ def samples_table(samples: Sequence[Sample]) -> pd.DataFrame:
     for sample in samples:
         found = sample.described()["summary"]
         at = "" if sample.at is None else f", {sample.at:,.0f}"
-        rows.append({
-            "part": sample.part, "measured": sample.measure, "of": sample.case + at, "median": found["median"],
-            "unit": sample.unit, "quartiles": _span(found["quartiles"]), "rounds": found["n"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "part": sample.part,
+                "measured": sample.measure,
+                "of": sample.case + at,
+                "median": found["median"],
+                "unit": sample.unit,
+                "quartiles": _span(found["quartiles"]),
+                "rounds": found["n"],
+            }
+        )
     return pd.DataFrame(rows)
 
 

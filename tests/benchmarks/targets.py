@@ -130,9 +130,18 @@ def judge(key: str, samples: Sequence[float], case: str = "", unit: str = "") ->
     met = bool(meets(found.median, goal.value))
     sure = all(bool(meets(end, goal.value)) == met for end in found.interval)
     return Target(
-        key, f"{goal.name}, {case}" if case else goal.name, goal.sense, goal.value, unit or goal.unit,
-        found.median, found.quartiles, found.interval, found.n, met, sure,
-    )  # fmt: skip
+        key,
+        f"{goal.name}, {case}" if case else goal.name,
+        goal.sense,
+        goal.value,
+        unit or goal.unit,
+        found.median,
+        found.quartiles,
+        found.interval,
+        found.n,
+        met,
+        sure,
+    )
 
 
 def unjudged(targets: Sequence[Target], parts: Sequence[str]) -> list[Goal]:

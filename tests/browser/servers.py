@@ -48,11 +48,15 @@ class Server:
         self.log = log
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                argv, cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)} | env, stdin=subprocess.DEVNULL,
-                stdout=stream, stderr=subprocess.STDOUT,
+                argv,
+                cwd=cwd,
+                env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
                 # A background shell ignores Ctrl-C, and its children would inherit that.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            )  # fmt: skip
+            )
 
     def wait_for(self, condition, what: str, seconds: float = _START_S):
         """Wait until a condition is true, while the process runs."""

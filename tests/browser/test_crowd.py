@@ -35,8 +35,9 @@ def deployed(request, path):
     client = request.getfixturevalue("engine")
     with Dashboard(path, "--template", "bridge", "--containers", str(COUNT), *LOAD, start_s=600) as server:
         found = client.containers.list(filters={"label": OWNER_LABEL})
-        found = {one.labels[NAME_LABEL]: one for one in found
-                 if one.labels[OWNER_LABEL].startswith(f"{server.process.pid}/")}  # fmt: skip
+        found = {
+            one.labels[NAME_LABEL]: one for one in found if one.labels[OWNER_LABEL].startswith(f"{server.process.pid}/")
+        }
         assert len(found) == COUNT
         for number in range(COUNT):
             (network,) = found[f"c{(number + 1) % COUNT}"].attrs["NetworkSettings"]["Networks"].values()

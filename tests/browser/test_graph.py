@@ -47,8 +47,9 @@ def graph(browser, address):
 
 
 # A page each: two clicks in a row are a double click, which resets the axes.
-@pytest.mark.parametrize(("trace", "point", "what"), [(0, 17, ["edge", "c17", "host:br-1a2b"]),
-                                                      (3, 100, ["node", "c100", ""])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("trace", "point", "what"), [(0, 17, ["edge", "c17", "host:br-1a2b"]), (3, 100, ["node", "c100", ""])]
+)
 def test_a_click_tells_the_edge_or_the_node(graph, trace, point, what):
     graph.mouse.move(*graph.evaluate(PLACE, [trace, point]))
     graph.wait_for_function("name => document.querySelector('.hoverlayer').textContent.includes(name)", arg=what[1])

@@ -74,8 +74,9 @@ def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(client, child, tmp_path)
 
 
 def test_a_run_that_fails_is_told_and_tried_again(client, tmp_path, monkeypatch):
-    found = cm.Experiment(tmp_path / "e", {"workload": "sockperf-udp"}, repetitions=2, duration_s=1, warm_up_s=0,
-                          deploy="topology")  # fmt: skip
+    found = cm.Experiment(
+        tmp_path / "e", {"workload": "sockperf-udp"}, repetitions=2, duration_s=1, warm_up_s=0, deploy="topology"
+    )
     run, fails = cm.Sockperf.run, [True]
 
     def once(self, lab, duration_s, progress=None):

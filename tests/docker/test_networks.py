@@ -159,9 +159,14 @@ def test_ctrl_c_leaves_nothing(child, client, name):
     assert made_by(client, process.pid) == set()
 
 
-@pytest.mark.parametrize("name, place", [("vxlan", "cmonlab.topology.overlay.wire"),
-                                         ("macvlan", "cmonlab.topology.maker.inspect"),
-                                         ("host", "cmonlab.topology.deploy.bind_connections")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, place",
+    [
+        ("vxlan", "cmonlab.topology.overlay.wire"),
+        ("macvlan", "cmonlab.topology.maker.inspect"),
+        ("host", "cmonlab.topology.deploy.bind_connections"),
+    ],
+)
 def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, name, place):
     made = []
     monkeypatch.setattr(place, lambda *_: made.append(1) or 1 / 0)
@@ -196,11 +201,23 @@ def test_networks_of_ones_own_go_together():
     """Two overlays that share a host, a bridge and a container of the host in one topology."""
     topology = Topology(
         "custom",
-        (Container("a", ("v", "w"), "x"), Container("b", ("v",), "y"), Container("c", ("w",), "z"),
-         Container("d", ("net",)), Container("e", ("net", "mac")), Container("f", ("mac",)), Container("g", ("top",))),
-        (Network("v", "vxlan"), Network("w", "vxlan"), Network("net"), Network("mac", "macvlan"),
-         Network("top", "host")),
-    )  # fmt: skip
+        (
+            Container("a", ("v", "w"), "x"),
+            Container("b", ("v",), "y"),
+            Container("c", ("w",), "z"),
+            Container("d", ("net",)),
+            Container("e", ("net", "mac")),
+            Container("f", ("mac",)),
+            Container("g", ("top",)),
+        ),
+        (
+            Network("v", "vxlan"),
+            Network("w", "vxlan"),
+            Network("net"),
+            Network("mac", "macvlan"),
+            Network("top", "host"),
+        ),
+    )
     with topology.deploy() as lab:
         assert len(lab.containers["a"].addresses) == 2
         for source, target in (("b", "a"), ("d", "e")):

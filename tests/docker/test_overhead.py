@@ -64,8 +64,10 @@ def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
 def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     monkeypatch.setattr("cmonlab.overhead.ROUNDS", 1)
-    app(["record", "--workload", "iperf-udp", "--duration", "1", "--overhead", "--out", str(out), "--json"],
-        standalone_mode=False)  # fmt: skip
+    app(
+        ["record", "--workload", "iperf-udp", "--duration", "1", "--overhead", "--out", str(out), "--json"],
+        standalone_mode=False,
+    )
     assert json.loads(capsys.readouterr().out)["out"] == str(out)
     told = cm.open(out).overhead()
     assert told["metric"].tolist() == ["throughput", "CPU", "observer CPU"] and set(told["rounds"]) == {1}

@@ -134,10 +134,12 @@ def agent():
 def test_an_agent_keeps_budgets_and_says_so(lab, agent):
     client, service = agent
     port, other = free_port(), free_port()
-    client.apply([
-        Rule(name="web", match=f"udp port {port}", points="path", max_overhead="1ns"),
-        Rule(name="each", match=f"udp port {other}", points="path"),
-    ])  # fmt: skip
+    client.apply(
+        [
+            Rule(name="web", match=f"udp port {port}", points="path", max_overhead="1ns"),
+            Rule(name="each", match=f"udp port {other}", points="path"),
+        ]
+    )
     table = client.rules().set_index("name")
     assert table.loc["web", "max_overhead"] == "1ns" and table.loc["each", "max_overhead"] == ""
     with flood(lab, port):

@@ -126,8 +126,10 @@ def state(lab):
         for namespace in lab.namespaces.values()
         for table in ("nat", "filter")
     ]
-    segments = [ip("-n", lab.namespaces[name], "-d", "link", "show", "eth0").split("gso_max_segs")[1][:7]
-                for name in ("c0", "c1")]  # fmt: skip
+    segments = [
+        ip("-n", lab.namespaces[name], "-d", "link", "show", "eth0").split("gso_max_segs")[1][:7]
+        for name in ("c0", "c1")
+    ]
     forwarding = lab.call("host", Path("/proc/sys/net/ipv4/ip_forward").read_text)
     return links, routes, rules, segments, forwarding
 

@@ -4,9 +4,14 @@ from cmonlab.calibrate import delay
 from cmonlab.calibrate.check import Unavailable
 
 SITUATIONS = (
-    "computed", "by packet sockets", "htb", "a reader 2 ms late", "a forwarder", "a reader without a processor",
+    "computed",
+    "by packet sockets",
+    "htb",
+    "a reader 2 ms late",
+    "a forwarder",
+    "a reader without a processor",
     "nothing delayed",
-)  # fmt: skip
+)
 
 
 def _state(lab):

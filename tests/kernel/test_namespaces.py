@@ -36,8 +36,19 @@ def _ip(pid, *words):
 
 def test_links_say_which_namespace_the_other_end_is_in(spaces):
     for host, container in (("h0", "c0"), ("h1", "c1")):
-        _ip(spaces[host], "link", "add", "veth0", "type", "veth", "peer", "name", "eth0",
-            "netns", str(spaces[container]))  # fmt: skip
+        _ip(
+            spaces[host],
+            "link",
+            "add",
+            "veth0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            str(spaces[container]),
+        )
         _ip(spaces[host], "link", "add", "vxlan0", "type", "vxlan", "id", "42", "dstport", "4789")
         _ip(spaces[host], "link", "add", "mac0", "link", "veth0", "type", "macvlan")
         _ip(spaces[host], "link", "set", "mac0", "netns", str(spaces[container]))

@@ -13,8 +13,25 @@ def tunnel():
     """A lab of its own, whose containers' vxlan0 are 10.99.0.10 and 10.99.0.11, and IPv6 fd99::10 and fd99::11."""
     with testbed() as lab:
         for number, name in enumerate(("c0", "c1")):
-            lab.run(name, "ip", "link", "add", "vxlan0", "type", "vxlan", "id", "42", "dstport", "4789", "dev", "eth0",
-                    "remote", f"10.77.0.{11 - number}", "local", f"10.77.0.{10 + number}")  # fmt: skip
+            lab.run(
+                name,
+                "ip",
+                "link",
+                "add",
+                "vxlan0",
+                "type",
+                "vxlan",
+                "id",
+                "42",
+                "dstport",
+                "4789",
+                "dev",
+                "eth0",
+                "remote",
+                f"10.77.0.{11 - number}",
+                "local",
+                f"10.77.0.{10 + number}",
+            )
             lab.run(name, "ip", "addr", "add", f"10.99.0.{10 + number}/24", "dev", "vxlan0")
             lab.run(name, "ip", "addr", "add", f"fd99::{10 + number}/64", "dev", "vxlan0", "nodad")
             lab.run(name, "ip", "link", "set", "vxlan0", "up")

@@ -31,9 +31,15 @@ SOCKET = BASE - 64
 
 #: (namespace, interface, point) from c1 to c0 over a bridge, and what most packets meet at its end.
 PATH = (
-    (C1, 2, QUEUE), (C1, 2, XMIT), (HOST, 4, RX), (HOST, 4, RECEIVE),
-    (HOST, 3, QUEUE), (HOST, 3, XMIT), (C0, 2, RX), (C0, 2, RECEIVE),
-)  # fmt: skip
+    (C1, 2, QUEUE),
+    (C1, 2, XMIT),
+    (HOST, 4, RX),
+    (HOST, 4, RECEIVE),
+    (HOST, 3, QUEUE),
+    (HOST, 3, XMIT),
+    (C0, 2, RX),
+    (C0, 2, RECEIVE),
+)
 
 
 def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
@@ -52,30 +58,66 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
 
     from cmonlab.kernel.points import CATALOGUE
 
-    places = ((C0, "c0", 2, "eth0", 0, "10.77.0.10"), (C1, "c1", 2, "eth0", 0, "10.77.0.11"),
-              (HOST, "host", 2, "br0", 0, "10.77.0.1"), (HOST, "host", 3, "veth0", 2, ""),
-              (HOST, "host", 4, "veth1", 2, ""))  # fmt: skip
+    places = (
+        (C0, "c0", 2, "eth0", 0, "10.77.0.10"),
+        (C1, "c1", 2, "eth0", 0, "10.77.0.11"),
+        (HOST, "host", 2, "br0", 0, "10.77.0.1"),
+        (HOST, "host", 3, "veth0", 2, ""),
+        (HOST, "host", 4, "veth1", 2, ""),
+    )
     links = [
-        {"netns": netns, "namespace": namespace, "ifindex": ifindex, "name": name, "kind": "veth", "master": master,
-         "peer": 0, "mtu": 1500, "mac": "", "addresses": [address] if address else []}
+        {
+            "netns": netns,
+            "namespace": namespace,
+            "ifindex": ifindex,
+            "name": name,
+            "kind": "veth",
+            "master": master,
+            "peer": 0,
+            "mtu": 1500,
+            "mac": "",
+            "addresses": [address] if address else [],
+        }
         for netns, namespace, ifindex, name, master, address in places
-    ]  # fmt: skip
+    ]
     ledger = [
-        {"point": p.name, "seen": 10 + lost, "unmatched": 10, "sampled_out": 0, "counted": 0, "aggregated": 0,
-         "overflowed": 0, "recorded": 0, "lost": lost}
+        {
+            "point": p.name,
+            "seen": 10 + lost,
+            "unmatched": 10,
+            "sampled_out": 0,
+            "counted": 0,
+            "aggregated": 0,
+            "overflowed": 0,
+            "recorded": 0,
+            "lost": lost,
+        }
         for p in CATALOGUE
-    ]  # fmt: skip
+    ]
     rule = {
-        "name": "all", "match": {"packets": "", "containers": None, "direction": "both"}, "points": ["default"],
-        "mode": "capture", "by": None, "sample": 1.0, "limit": None, "duration": None,
-    }  # fmt: skip
+        "name": "all",
+        "match": {"packets": "", "containers": None, "direction": "both"},
+        "points": ["default"],
+        "mode": "capture",
+        "by": None,
+        "sample": 1.0,
+        "limit": None,
+        "duration": None,
+    }
     return {
-        "points": [asdict(p) for p in CATALOGUE], "links": links, "ledger": ledger, "addresses6": {}, "symbols": {},
+        "points": [asdict(p) for p in CATALOGUE],
+        "links": links,
+        "ledger": ledger,
+        "addresses6": {},
+        "symbols": {},
         "blind": [{"cpu": 0, "start_ns": 0, "end_ns": blind_ns}] if blind_ns else [],
-        "drop_reasons": {"2": "NOT_SPECIFIED"}, "workload": None, "missing": [],
+        "drop_reasons": {"2": "NOT_SPECIFIED"},
+        "workload": None,
+        "missing": [],
         "rules": [{"slot": 0, "name": "all", "rule": rule, "epochs": [1, 1]}],
-        "recording": {"ended": "finished"}, "host": {},
-    }  # fmt: skip
+        "recording": {"ended": "finished"},
+        "host": {},
+    }
 
 
 def _one_after_the_other(times: np.ndarray) -> np.ndarray:
@@ -107,17 +149,28 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         position[mine] = np.arange(mine.sum()) * 1448 + 2**32 - 10**6
     fields = {
         "skb": BASE + number % pool * 4,
-        "saddr": np.full(packets, A1), "daddr": np.full(packets, A0),
-        "sport": 40000 + flow, "dport": np.where(tcp, 5201, 5000), "proto": np.where(tcp, TCP, UDP),
-        "seq": np.where(tcp, position % 2**32, rng.integers(0, 2**32, packets)), "ident": number % 65536,
-        "len_bytes": size + np.where(tcp, 52, 28), "shape": np.where(tcp, 13 << 3, 7 << 3), "detail": np.ones(packets),
-        "epoch": np.ones(packets), "rules": np.ones(packets),
-    }  # fmt: skip
+        "saddr": np.full(packets, A1),
+        "daddr": np.full(packets, A0),
+        "sport": 40000 + flow,
+        "dport": np.where(tcp, 5201, 5000),
+        "proto": np.where(tcp, TCP, UDP),
+        "seq": np.where(tcp, position % 2**32, rng.integers(0, 2**32, packets)),
+        "ident": number % 65536,
+        "len_bytes": size + np.where(tcp, 52, 28),
+        "shape": np.where(tcp, 13 << 3, 7 << 3),
+        "detail": np.ones(packets),
+        "epoch": np.ones(packets),
+        "rules": np.ones(packets),
+    }
     way = np.repeat(number, hops)
-    rows = [{name: values[way] for name, values in fields.items()} | {
-        "ts_ns": hop_ts.ravel(), "cpu": rng.integers(0, 2, len(way)),
-        **dict(zip(("netns", "ifindex", "point"), np.tile(np.array(PATH).T, packets), strict=True)),
-    }]  # fmt: skip
+    rows = [
+        {name: values[way] for name, values in fields.items()}
+        | {
+            "ts_ns": hop_ts.ravel(),
+            "cpu": rng.integers(0, 2, len(way)),
+            **dict(zip(("netns", "ifindex", "point"), np.tile(np.array(PATH).T, packets), strict=True)),
+        }
+    ]
 
     def after(which, ts, point, **changes):
         one = {name: values[which] for name, values in fields.items()}
@@ -129,11 +182,25 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         )
 
     none = np.zeros(len(queue), np.int64)
-    after(queue, read_ts, READ, skb=none + SOCKET, len_bytes=size[queue], detail=left,
-          **dict.fromkeys(("saddr", "daddr", "sport", "seq", "ident", "shape"), none))  # fmt: skip
+    after(
+        queue,
+        read_ts,
+        READ,
+        skb=none + SOCKET,
+        len_bytes=size[queue],
+        detail=left,
+        **dict.fromkeys(("saddr", "daddr", "sport", "seq", "ident", "shape"), none),
+    )
     none = np.zeros(np.count_nonzero(tcp), np.int64)
-    after(number[tcp], read_ts, READ, skb=SOCKET - 64 - flow[tcp], aux=size[tcp], len_bytes=size[tcp],
-          **dict.fromkeys(("ident", "shape", "detail"), none))  # fmt: skip
+    after(
+        number[tcp],
+        read_ts,
+        READ,
+        skb=SOCKET - 64 - flow[tcp],
+        aux=size[tcp],
+        len_bytes=size[tcp],
+        **dict.fromkeys(("ident", "shape", "detail"), none),
+    )
     freed = number[rng.random(packets) < 0.5]
     after(freed, read_ts + 50, CONSUME)
     names = {name for part in rows for name in part}

@@ -9,10 +9,14 @@ from .events import A0, A1, BASE, DROP, HOST, PATH, UDP, columns
 BEGIN = 10**12
 #: Between the hops of `PATH`.
 SEGMENTS = (
-    "c1:eth0 queue → c1:eth0 xmit", "c1:eth0 xmit → host:veth1 rx", "host:veth1 rx → host:veth1 receive",
-    "host:veth1 receive → host:veth0 queue", "host:veth0 queue → host:veth0 xmit", "host:veth0 xmit → c0:eth0 rx",
+    "c1:eth0 queue → c1:eth0 xmit",
+    "c1:eth0 xmit → host:veth1 rx",
+    "host:veth1 rx → host:veth1 receive",
+    "host:veth1 receive → host:veth0 queue",
+    "host:veth0 queue → host:veth0 xmit",
+    "host:veth0 xmit → c0:eth0 rx",
     "c0:eth0 rx → c0:eth0 receive",
-)  # fmt: skip
+)
 
 
 def packets(start_ns, steps_ns, *, sport=40000, dropped=()) -> dict[str, np.ndarray]:
@@ -34,9 +38,21 @@ def packets(start_ns, steps_ns, *, sport=40000, dropped=()) -> dict[str, np.ndar
     hops += BEGIN + np.asarray(start_ns, np.int64)[:, None]
     rows = []
     for number, (way, port) in enumerate(zip(hops.tolist(), np.broadcast_to(sport, n).tolist(), strict=True)):
-        one = {"skb": BASE + 4 * number, "saddr": A1, "daddr": A0, "sport": port, "dport": 5000, "proto": UDP,
-               "seq": number, "ident": number % 65536, "len_bytes": 100, "shape": 7 << 3, "detail": 1, "epoch": 1,
-               "rules": 1}  # fmt: skip
+        one = {
+            "skb": BASE + 4 * number,
+            "saddr": A1,
+            "daddr": A0,
+            "sport": port,
+            "dport": 5000,
+            "proto": UDP,
+            "seq": number,
+            "ident": number % 65536,
+            "len_bytes": 100,
+            "shape": 7 << 3,
+            "detail": 1,
+            "epoch": 1,
+            "rules": 1,
+        }
         for at, (netns, ifindex, point) in zip(way, PATH, strict=True):
             rows.append(one | {"ts_ns": at, "netns": netns, "ifindex": ifindex, "point": point})
             if number in dropped and (netns, ifindex, point) == PATH[4]:

@@ -47,15 +47,17 @@ def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: 
         table = np.array([[known.index(label) for label in path(*pair)[kind]] for pair in pairs])
         return table[turn].ravel()
 
-    frame = pd.DataFrame({
-        "journey": np.repeat(np.arange(journeys, dtype=np.int64), len(PATH)),
-        "ts_ns": (start[:, None] + offset).ravel(),
-        "offset_ns": offset.ravel(),
-        "hop": pd.Categorical.from_codes(codes(0, names), names),
-        "segment": pd.Categorical.from_codes(codes(1, segments), segments),
-        "kind": pd.Categorical.from_codes(np.tile([KINDS.index(kind) for *_, kind in PATH], journeys), KINDS),
-        "segment_ns": steps.ravel(),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "journey": np.repeat(np.arange(journeys, dtype=np.int64), len(PATH)),
+            "ts_ns": (start[:, None] + offset).ravel(),
+            "offset_ns": offset.ravel(),
+            "hop": pd.Categorical.from_codes(codes(0, names), names),
+            "segment": pd.Categorical.from_codes(codes(1, segments), segments),
+            "kind": pd.Categorical.from_codes(np.tile([KINDS.index(kind) for *_, kind in PATH], journeys), KINDS),
+            "segment_ns": steps.ravel(),
+        }
+    )
     return frame[schema.columns("hops")]
 
 
@@ -97,10 +99,24 @@ def make_journeys(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.
     table["one_way_delay_ns"] = (ends["max"] - ends["min"]).to_numpy()
     table["direction"] = table["src"] + " → " + table["dst"]
     table["hops"] = each.size().to_numpy()
-    constants = {"proto": "tcp", "sport": 45_678, "dport": 11_211, "seq": 1, "tcp_flags": 24, "len_bytes": 1_076,
-                 "payload_bytes": 1_024, "gso_segs": 1, "path": "eth0 → veth → br-cmonlab → veth → eth0",
-                 "outcome": "delivered", "complete": True, "drop_reason": "", "repeats": -1, "parent": -1,
-                 "rules": 1, "epoch": 1}  # fmt: skip
+    constants = {
+        "proto": "tcp",
+        "sport": 45_678,
+        "dport": 11_211,
+        "seq": 1,
+        "tcp_flags": 24,
+        "len_bytes": 1_076,
+        "payload_bytes": 1_024,
+        "gso_segs": 1,
+        "path": "eth0 → veth → br-cmonlab → veth → eth0",
+        "outcome": "delivered",
+        "complete": True,
+        "drop_reason": "",
+        "repeats": -1,
+        "parent": -1,
+        "rules": 1,
+        "epoch": 1,
+    }
     return conform(table.assign(**constants), "journeys")
 
 
@@ -122,10 +138,15 @@ def make_ledger(lost: int = 0) -> pd.DataFrame:
     """Return the ledger of eight points; each but the last two lost so many events."""
     rows = []
     for point, seen in (
-        ("net_dev_queue", 1_204_118), ("net_dev_start_xmit", 1_204_118), ("netif_rx", 802_745),
-        ("netif_receive_skb", 1_605_490), ("napi_gro_receive_entry", 0), ("skb_copy_datagram_iovec", 401_300),
-        ("consume_skb", 1_412_000), ("kfree_skb", 31),
-    ):  # fmt: skip
+        ("net_dev_queue", 1_204_118),
+        ("net_dev_start_xmit", 1_204_118),
+        ("netif_rx", 802_745),
+        ("netif_receive_skb", 1_605_490),
+        ("napi_gro_receive_entry", 0),
+        ("skb_copy_datagram_iovec", 401_300),
+        ("consume_skb", 1_412_000),
+        ("kfree_skb", 31),
+    ):
         unmatched = seen // 11
         sampled_out = seen // 5
         counted, aggregated, overflowed = seen // 20, seen // 9, seen // 900
@@ -141,8 +162,15 @@ def make_drops(packets: int = 60) -> pd.DataFrame:
     reasons = np.array(["NETFILTER_DROP", "TCP_OLD_DATA", "NO_SOCKET"])
     places = np.array(["c0:eth0", "host:vethc0ef34ab"])
     table = pd.DataFrame({"ts_ns": 10**12 + number * 10**6, "reason": reasons[(number % 6 > 2) + (number % 6 > 4) * 1]})
-    constants = {"code": "nf_hook_slow", "direction": "c1 → c0", "proto": "tcp", "sport": 45_678, "dport": 11_211,
-                 "len_bytes": 60, "journey": -1}  # fmt: skip
+    constants = {
+        "code": "nf_hook_slow",
+        "direction": "c1 → c0",
+        "proto": "tcp",
+        "sport": 45_678,
+        "dport": 11_211,
+        "len_bytes": 60,
+        "journey": -1,
+    }
     return conform(table.assign(place=places[number % 2], **constants), "drops")
 
 
@@ -199,11 +227,21 @@ def make_edges(links: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame:
     src, dst = (pd.concat([links[a], links[b]], ignore_index=True) for a, b in ("ab", "ba"))
     packets = rng.integers(10, 9_000, len(src))
     delay = np.exp(rng.normal(9.5, 1, len(src)))
-    return pd.DataFrame({
-        "start_ns": 0, "end_ns": 10**9, "src": src, "dst": dst, "packets": packets, "bytes": packets * 900,
-        "throughput_bps": packets * 7_200.0, "delay_p50_ns": delay, "delay_p99_ns": 4 * delay, "dropped": 0,
-        "loss": 0.0,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "start_ns": 0,
+            "end_ns": 10**9,
+            "src": src,
+            "dst": dst,
+            "packets": packets,
+            "bytes": packets * 900,
+            "throughput_bps": packets * 7_200.0,
+            "delay_p50_ns": delay,
+            "delay_p99_ns": 4 * delay,
+            "dropped": 0,
+            "loss": 0.0,
+        }
+    )
 
 
 def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd.DataFrame:
@@ -212,12 +250,26 @@ def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd
     src, dst = np.nonzero(rng.random((containers, containers)) < share * (1 - np.eye(containers)))
     packets = rng.integers(10, 9_000, len(src))
     delay = np.exp(rng.normal(9.5, 1, len(src)))
-    table = pd.DataFrame({
-        "start_ns": 0, "end_ns": 10**9, "rule": "all", "src": [f"c{i}" for i in src], "dst": [f"c{i}" for i in dst],
-        "packets_sent": packets, "packets_arrived": packets, "bytes": packets * 900, "dropped": 0, "lost": 0.0,
-        "throughput_bps": packets * 7_200.0, "lost_total": 0.0, "retransmissions": 0, "srtt_p50_ns": np.nan,
-        "one_way_delay_p50_ns": delay, "one_way_delay_p99_ns": 4 * delay,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "start_ns": 0,
+            "end_ns": 10**9,
+            "rule": "all",
+            "src": [f"c{i}" for i in src],
+            "dst": [f"c{i}" for i in dst],
+            "packets_sent": packets,
+            "packets_arrived": packets,
+            "bytes": packets * 900,
+            "dropped": 0,
+            "lost": 0.0,
+            "throughput_bps": packets * 7_200.0,
+            "lost_total": 0.0,
+            "retransmissions": 0,
+            "srtt_p50_ns": np.nan,
+            "one_way_delay_p50_ns": delay,
+            "one_way_delay_p99_ns": 4 * delay,
+        }
+    )
     return conform(table.assign(direction=table["src"] + " → " + table["dst"]), "pairs")
 
 
@@ -255,10 +307,23 @@ def make_timeline(windows: int = 30, *, directions=("c1 → c0", "c0 → c1")) -
     parts = []
     for direction in directions:
         p50 = np.exp(rng.normal(9.5, 0.3, windows))
-        parts.append(pd.DataFrame({
-            "start_ns": number * 10**8, "end_ns": (number + 1) * 10**8, "time_s": number / 10, "rule": "",
-            "direction": direction, "packets": 1_000, "throughput_bps": rng.normal(3e8, 1e7, windows),
-            "one_way_delay_p50_ns": p50, "one_way_delay_p99_ns": 6 * p50, "dropped": (number % 7 == 3) * 4,
-            "retransmissions": (number % 7 == 3) * 2, "lost_events": 0.0, "blind_ns": (number % 10 == 5) * 5_000_000,
-        }))  # fmt: skip
+        parts.append(
+            pd.DataFrame(
+                {
+                    "start_ns": number * 10**8,
+                    "end_ns": (number + 1) * 10**8,
+                    "time_s": number / 10,
+                    "rule": "",
+                    "direction": direction,
+                    "packets": 1_000,
+                    "throughput_bps": rng.normal(3e8, 1e7, windows),
+                    "one_way_delay_p50_ns": p50,
+                    "one_way_delay_p99_ns": 6 * p50,
+                    "dropped": (number % 7 == 3) * 4,
+                    "retransmissions": (number % 7 == 3) * 2,
+                    "lost_events": 0.0,
+                    "blind_ns": (number % 10 == 5) * 5_000_000,
+                }
+            )
+        )
     return conform(pd.concat(parts, ignore_index=True), "timeline")

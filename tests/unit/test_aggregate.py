@@ -38,8 +38,10 @@ def test_kinds_of_cells_are_the_kernel_s():
     header = (Path(__file__).parents[2] / "bpf" / "records.h").read_text()
     numbers = {name: int(value) for name, value in re.findall(r"#define CELL_(\w+)\s+(\d+)", header)}
     assert numbers == {name: getattr(tables, name) for name in numbers} and len(numbers) == 6
-    assert numbers == {("DROP" if n == "DROPPED" else n): getattr(aggregates, n) for n in
-                       ("HOP", "SEGMENT", "TOTAL", "DROPPED", "RETRANSMIT", "RTT")}  # fmt: skip
+    assert numbers == {
+        ("DROP" if n == "DROPPED" else n): getattr(aggregates, n)
+        for n in ("HOP", "SEGMENT", "TOTAL", "DROPPED", "RETRANSMIT", "RTT")
+    }
     fields = (
         re.search(r"struct cell_key \{(.*?)\};", header, re.S)[1]
         + re.search(r"struct cell \{(.*?)\};", header, re.S)[1]
@@ -150,14 +152,17 @@ def table_of(*rows, entries=None):
     return Session(store.empty_columns(), entries or manifest(), columns)
 
 
-@pytest.mark.parametrize(("sent", "arrived", "lost"), [
-    ([10, 10, 10], [10, 10, 10], [0, 0, 0]),
-    ([10, 10, 10], [8, 12, 10], [0, 0, 0]),  # on their way
-    ([10, 10, 10], [8, 10, 12], [0, 0, 0]),
-    ([10, 10, 10], [8, 10, 10], [2, 0, 0]),  # gone
-    ([10, 10, 10], [8, 11, 5], [1, 0, 5]),
-    ([10, 10, 10], [12, 10, 10], [0, 0, 0]),  # sent before the first window
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sent", "arrived", "lost"),
+    [
+        ([10, 10, 10], [10, 10, 10], [0, 0, 0]),
+        ([10, 10, 10], [8, 12, 10], [0, 0, 0]),  # on their way
+        ([10, 10, 10], [8, 10, 12], [0, 0, 0]),
+        ([10, 10, 10], [8, 10, 10], [2, 0, 0]),  # gone
+        ([10, 10, 10], [8, 11, 5], [1, 0, 5]),
+        ([10, 10, 10], [12, 10, 10], [0, 0, 0]),  # sent before the first window
+    ],
+)
 def test_lost_is_what_never_comes(sent, arrived, lost):
     rows = [cell(aggregates.HOP, C1, 2, QUEUE, n, window) for window, n in enumerate(sent)]
     rows += [cell(aggregates.SEGMENT, C0, 2, RECEIVE, n, window) for window, n in enumerate(arrived)]
@@ -173,8 +178,10 @@ def test_a_bridge_and_its_port_send_and_receive_once():
     """The host's own packets pass queue and xmit at the bridge and at its port."""
     host = {"saddr": 0x01004D0A, "packets": 5}
     rows = [cell(aggregates.HOP, HOST, 2, QUEUE, **host)]
-    rows += [cell(aggregates.SEGMENT, HOST, at, point, **host, **{"from": before})
-             for at, point, before in ((2, XMIT, QUEUE), (3, QUEUE, XMIT), (3, XMIT, QUEUE))]  # fmt: skip
+    rows += [
+        cell(aggregates.SEGMENT, HOST, at, point, **host, **{"from": before})
+        for at, point, before in ((2, XMIT, QUEUE), (3, QUEUE, XMIT), (3, XMIT, QUEUE))
+    ]
     rows += [cell(aggregates.SEGMENT, C0, 2, RECEIVE, **host, **{"from": XMIT})]
     back = {"saddr": A0, "daddr": 0x01004D0A, "packets": 4}
     rows += [cell(aggregates.HOP, C0, 2, QUEUE, **back)]
@@ -185,8 +192,11 @@ def test_a_bridge_and_its_port_send_and_receive_once():
 
 
 def test_merged_packets_have_arrived():
-    rows = [cell(aggregates.HOP, C1, 2, QUEUE, 9), cell(aggregates.SEGMENT, C0, 2, GRO, 9),
-            cell(aggregates.SEGMENT, C0, 2, RECEIVE, 3, **{"from": GRO})]  # fmt: skip
+    rows = [
+        cell(aggregates.HOP, C1, 2, QUEUE, 9),
+        cell(aggregates.SEGMENT, C0, 2, GRO, 9),
+        cell(aggregates.SEGMENT, C0, 2, RECEIVE, 3, **{"from": GRO}),
+    ]
     pairs = table_of(*rows).pairs().iloc[0]
     assert (pairs["packets_arrived"], pairs["bytes"], pairs["lost"]) == (9, 900, 0)
 

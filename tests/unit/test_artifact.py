@@ -75,10 +75,19 @@ def wrong(report):
 def test_it_holds_everything_and_nothing_hidden(packed):
     content = content_of(packed)
     names = sorted(name.removeprefix("paper/") for name in content)
-    assert names == sorted([
-        "README.md", "artifact.json", "environment.json", "expected.json", "requirements.txt", "project/data.csv",
-        "project/notebooks/a.ipynb", "project/runs/first/events.parquet", "project/runs/first/manifest.json",
-    ])  # fmt: skip
+    assert names == sorted(
+        [
+            "README.md",
+            "artifact.json",
+            "environment.json",
+            "expected.json",
+            "requirements.txt",
+            "project/data.csv",
+            "project/notebooks/a.ipynb",
+            "project/runs/first/events.parquet",
+            "project/runs/first/manifest.json",
+        ]
+    )
     assert b"cmonlab artifact reproduce paper.tar.gz" in content["paper/README.md"]
     expected = json.loads(content["paper/expected.json"])
     assert expected["sessions"].keys() == {"runs/first"} and "breakdown" in expected["sessions"]["runs/first"]

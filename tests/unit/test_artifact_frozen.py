@@ -24,10 +24,12 @@ def again(frame):
     st.lists(st.tuples(st.floats(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.text(max_size=5)), max_size=20)
 )
 def test_every_number_comes_back(rows):
-    frame = pd.DataFrame({
-        name: pd.Series([row[at] for row in rows], dtype=dtype)
-        for at, (name, dtype) in enumerate({"f": "float64", "i": "int64", "b": "bool", "t": "str"}.items())
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            name: pd.Series([row[at] for row in rows], dtype=dtype)
+            for at, (name, dtype) in enumerate({"f": "float64", "i": "int64", "b": "bool", "t": "str"}.items())
+        }
+    )
     found = again(frame)
     for name in frame:
         np.testing.assert_array_equal(found[name].to_numpy(), frame[name].to_numpy())
@@ -45,9 +47,16 @@ def test_a_named_index_categories_and_objects_are_kept():
     assert found.to_dict("list") == {"n": [7, 8], "kind": ["b", "a"], "places": ['{"x": 2, "y": 1}', '["z"]']}
 
 
-@pytest.mark.parametrize("content", [{}, {"columns": [{"name": "a"}]}, {"columns": 5}, {"columns": [
-    {"name": "a", "kind": "float", "values": [1.0]}, {"name": "b", "kind": "int", "values": []}]},
-    {"columns": [{"name": "a", "kind": "int", "values": ["x"]}]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"columns": [{"name": "a"}]},
+        {"columns": 5},
+        {"columns": [{"name": "a", "kind": "float", "values": [1.0]}, {"name": "b", "kind": "int", "values": []}]},
+        {"columns": [{"name": "a", "kind": "int", "values": ["x"]}]},
+    ],
+)
 def test_what_is_no_table_is_told(content):
     with pytest.raises(ArtifactError, match="damaged"):
         thaw(content)

@@ -126,10 +126,16 @@ def a_result(*, quick=False, **samples):
         outcome.notes.append(f"<{name}> & more")
     machine = {"cpu": "<b>", "cpus": 2, "memory_bytes": 2**33, "load": (0.1, 0.2, 0.3)}
     return {
-        "created": "now", "seconds": 1.0, "quick": quick, "machine": machine, "kernel": {"kernel": "6"}, "versions": {},
-        "targets": [asdict(target) for target in outcome.targets], "notes": outcome.notes,
+        "created": "now",
+        "seconds": 1.0,
+        "quick": quick,
+        "machine": machine,
+        "kernel": {"kernel": "6"},
+        "versions": {},
+        "targets": [asdict(target) for target in outcome.targets],
+        "notes": outcome.notes,
         "samples": [sample.described() for sample in outcome.samples],
-    }  # fmt: skip
+    }
 
 
 def test_a_missed_target_is_marked_everywhere(tmp_path):

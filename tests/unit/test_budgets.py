@@ -19,8 +19,10 @@ except NotTraceable as error:
 
 POINTS = ["net_dev_queue", "netif_rx"]
 UNMATCHED, LIGHT, TAKEN = COST_NS["unmatched"], COST_NS["count"], COST_NS["capture"]
-DTYPE = np.dtype([(name, "u8") for name in ("seen", "unmatched", "sampled_out", "counted", "recorded", "lost")]
-                 + [("rules", [("packets", "u8")], (16,))])  # fmt: skip
+DTYPE = np.dtype(
+    [(name, "u8") for name in ("seen", "unmatched", "sampled_out", "counted", "recorded", "lost")]
+    + [("rules", [("packets", "u8")], (16,))]
+)
 
 
 def measured(sample: float, scale: float = 1.0) -> Cost:

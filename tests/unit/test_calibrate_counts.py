@@ -32,20 +32,40 @@ def packets(count, proto=UDP, **of_packet):
         fields = {name: int(np.broadcast_to(values, count)[number]) for name, values in of_packet.items()}
         length = int(size[number]) + (28 if proto == UDP else 40)
         for step, (netns, ifindex, point) in enumerate(PATH):
-            rows.append(fields | {
-                "ts_ns": APART_NS * (number + 1) + HOP_NS * step, "netns": netns, "ifindex": ifindex, "point": point,
-                "saddr": A1, "daddr": A0, "sport": 4000, "dport": 5000, "proto": proto, "detail": 1,
-                "len_bytes": length, "shape": (7 if proto == UDP else 10) << 3,
-            })  # fmt: skip
+            rows.append(
+                fields
+                | {
+                    "ts_ns": APART_NS * (number + 1) + HOP_NS * step,
+                    "netns": netns,
+                    "ifindex": ifindex,
+                    "point": point,
+                    "saddr": A1,
+                    "daddr": A0,
+                    "sport": 4000,
+                    "dport": 5000,
+                    "proto": proto,
+                    "detail": 1,
+                    "len_bytes": length,
+                    "shape": (7 if proto == UDP else 10) << 3,
+                }
+            )
     return rows
 
 
 def read(ts_ns, proto, **fields):
     """Return the row of a read in c0."""
     return {
-        "ts_ns": ts_ns, "netns": C0, "point": READ, "skb": SOCKET, "proto": proto, "sport": 4000, "dport": 5000,
-        "saddr": A1, "daddr": A0, "len_bytes": PAYLOAD,
-    } | fields  # fmt: skip
+        "ts_ns": ts_ns,
+        "netns": C0,
+        "point": READ,
+        "skb": SOCKET,
+        "proto": proto,
+        "sport": 4000,
+        "dport": 5000,
+        "saddr": A1,
+        "daddr": A0,
+        "len_bytes": PAYLOAD,
+    } | fields
 
 
 def session_of(rows):
@@ -211,11 +231,24 @@ def split(*parents):
     rows, now = [], 0
     for number, parent in enumerate(parents):
         for step, (netns, ifindex, point) in enumerate(PATH[:1] if parent is None else PATH[1:]):
-            rows.append({
-                "ts_ns": now + step, "netns": netns, "ifindex": ifindex, "point": point, "saddr": A1, "daddr": A0,
-                "skb": BASE + 4 * number, "proto": UDP, "shape": 7 << 3, "sport": 1, "dport": 2, "ident": number,
-                "len_bytes": 28 + (200 if parent is None else parent), "detail": 2 if parent is None else 1,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "ts_ns": now + step,
+                    "netns": netns,
+                    "ifindex": ifindex,
+                    "point": point,
+                    "saddr": A1,
+                    "daddr": A0,
+                    "skb": BASE + 4 * number,
+                    "proto": UDP,
+                    "shape": 7 << 3,
+                    "sport": 1,
+                    "dport": 2,
+                    "ident": number,
+                    "len_bytes": 28 + (200 if parent is None else parent),
+                    "detail": 2 if parent is None else 1,
+                }
+            )
         now += 100
     return session_of(rows)
 

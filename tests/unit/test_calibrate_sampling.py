@@ -61,10 +61,13 @@ def test_no_trial_is_no_pass():
 
 def test_the_hash_is_that_of_the_programs():
     rng = np.random.default_rng(4)
-    events = pd.DataFrame({
-        "seq": rng.integers(0, 2**32, 50).astype(np.uint32), "proto": np.full(50, 17, np.uint8),
-        "ident": rng.integers(0, 2**16, 50).astype(np.uint16),
-    })  # fmt: skip
+    events = pd.DataFrame(
+        {
+            "seq": rng.integers(0, 2**32, 50).astype(np.uint32),
+            "proto": np.full(50, 17, np.uint8),
+            "ident": rng.integers(0, 2**16, 50).astype(np.uint16),
+        }
+    )
     expected = [mix(row.seq ^ 17 << 24, row.ident) / 2**32 for row in events.itertuples()]
     assert hash_of(events).tolist() == expected
 

@@ -101,13 +101,15 @@ def test_a_bucket_makes_packets_wait():
     assert waits.tolist() == [0, 0, 1_000, 500, 0, 0, 1_000]
 
 
-CHECKS = pd.DataFrame([
-    Check("delay", "delay: a, p50", 30_000.0, 33_000.0, "ns", 2_000.0).describe(),
-    Check("delay", "delay: a, leaked", 0.0, 500.0, "ns", 2_000.0).describe(),
-    Check("loss", "<b>, IPv6: dropped", 10.0, 10.0, "packets", 0.0).describe(),
-    Check("loss", "<b>, IPv6: named, all", 10.0, 9.0, "packets", 0.0).describe(),
-    Check("loss", "<b>, IPv6: share", 1.0, float("nan"), "", 0.1).describe(),
-])  # fmt: skip
+CHECKS = pd.DataFrame(
+    [
+        Check("delay", "delay: a, p50", 30_000.0, 33_000.0, "ns", 2_000.0).describe(),
+        Check("delay", "delay: a, leaked", 0.0, 500.0, "ns", 2_000.0).describe(),
+        Check("loss", "<b>, IPv6: dropped", 10.0, 10.0, "packets", 0.0).describe(),
+        Check("loss", "<b>, IPv6: named, all", 10.0, 9.0, "packets", 0.0).describe(),
+        Check("loss", "<b>, IPv6: share", 1.0, float("nan"), "", 0.1).describe(),
+    ]
+)
 
 
 def test_a_table_has_the_columns_of_the_schema():

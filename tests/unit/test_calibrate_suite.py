@@ -15,9 +15,12 @@ from cmonlab.errors import NotTraceable, SessionError, UnknownName
 from cmonlab.kernel import preflight
 
 HOST = {
-    "created": "2026-01-01T00:00:00+00:00", "missing_points": [], "versions": {"cmonlab": "0.1"},
-    "machine": {"cpu": "a <cpu>", "cpus": 2, "machine": "x86_64", "clocksource": "tsc"}, "kernel": {"kernel": "6.1"},
-}  # fmt: skip
+    "created": "2026-01-01T00:00:00+00:00",
+    "missing_points": [],
+    "versions": {"cmonlab": "0.1"},
+    "machine": {"cpu": "a <cpu>", "cpus": 2, "machine": "x86_64", "clocksource": "tsc"},
+    "kernel": {"kernel": "6.1"},
+}
 GOOD = Check("delay", "delay: queue, p50", 30_000.0, 30_900.0, "ns", 2_000.0, "computed", blind_ns=5, attempts=2)
 WIDE = Check("delay", "delay: queue, p99", 90_000.0, 97_000.0, "ns", 4_500.0, "computed <b>")
 EXACT = Check("loss", "loss: filter, dropped", 10.0, 10.0, "packets", 0.0)
@@ -128,15 +131,29 @@ def test_the_file_holds_every_check(groups, tmp_path, cmonlab):
     assert code == 1
     assert json.loads(printed) == stored["checks"]
     assert stored["checks"][0] == {
-        "group": "delay", "name": GOOD.name, "truth": 30000.0, "measured": 30900.0, "error": 900.0, "unit": "ns",
-        "tolerance": 2000.0, "pass": True, "note": "computed", "blind_ns": 5, "attempts": 2,
-    }  # fmt: skip
+        "group": "delay",
+        "name": GOOD.name,
+        "truth": 30000.0,
+        "measured": 30900.0,
+        "error": 900.0,
+        "unit": "ns",
+        "tolerance": 2000.0,
+        "pass": True,
+        "note": "computed",
+        "blind_ns": 5,
+        "attempts": 2,
+    }
     assert [check["pass"] for check in stored["checks"]] == [True, True, False, False]
     assert stored["checks"][3]["measured"] is None
     assert stored["summary"] == {
-        "pass": False, "checks": 4, "passed": 2, "failed": 2, "unavailable": 1, "broken_groups": 0,
+        "pass": False,
+        "checks": 4,
+        "passed": 2,
+        "failed": 2,
+        "unavailable": 1,
+        "broken_groups": 0,
         "repeated_for_blind_intervals": 1,
-    }  # fmt: skip
+    }
     assert stored["unavailable"] == [{"group": "delay", "name": "delay: netem", "why": LACKING.why}]
     assert {"machine", "kernel", "versions", "created", "quick", "seconds", "groups", "broken"} <= stored.keys()
     assert f"failed: {WIDE.name}: error 7,000 ns, tolerance 4500" in told and f"failed: {NONE.name}" in told
@@ -186,8 +203,15 @@ def test_something_else_is_not_replaced(tmp_path):
 
 
 def test_the_report_shows_failed_checks_first_and_marked(tmp_path):
-    result = Calibration(dict(HOST), ["delay", "loss"], True, 1.0, [GOOD, WIDE, EXACT, NONE], [LACKING],
-                         [Broken("loss", "broke <i>", "so")])  # fmt: skip
+    result = Calibration(
+        dict(HOST),
+        ["delay", "loss"],
+        True,
+        1.0,
+        [GOOD, WIDE, EXACT, NONE],
+        [LACKING],
+        [Broken("loss", "broke <i>", "so")],
+    )
     page.write(tmp_path / "c", result)
     text = (tmp_path / "c" / page.REPORT).read_text()
     body = text[text.index("<tbody>") :]

@@ -7,10 +7,13 @@ from cmonlab.calibrate.traffic import new_bytes
 
 
 def segments(begin, sizes, outcomes):
-    return pd.DataFrame({
-        "seq": (np.array(begin, np.int64) % 2**32).astype(np.uint32), "payload_bytes": np.array(sizes, np.uint32),
-        "outcome": outcomes,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "seq": (np.array(begin, np.int64) % 2**32).astype(np.uint32),
+            "payload_bytes": np.array(sizes, np.uint32),
+            "outcome": outcomes,
+        }
+    )
 
 
 def test_bytes_count_once_however_often_the_numbers_begin_anew():

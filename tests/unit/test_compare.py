@@ -24,7 +24,7 @@ def made(**changes):
         "created": "2026-01-01T00:00:00+00:00",
         "workload": {"name": "made", "parameters": {}, "metrics": {"ops_per_s": 1000.0, "latency_p99_ns": 5e4}},
     }
-    return manifest() | told | changes  # fmt: skip
+    return manifest() | told | changes
 
 
 def recorded(seed, later_ns=0, packets=400, **changes):
@@ -218,13 +218,21 @@ def overhead(p50_ns):
 
 
 def test_a_difference_below_the_observer_overhead_is_told_and_why():
-    alike = warned([recorded(n, overhead=overhead(100)) for n in range(5)],
-                   [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)], quantiles=(0.5,))  # fmt: skip
+    alike = warned(
+        [recorded(n, overhead=overhead(100)) for n in range(5)],
+        [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)],
+        quantiles=(0.5,),
+    )
     assert "is below the observer overhead, 2.4 µs: both sides were observed alike" in alike
     one = warned([recorded(n) for n in range(5)], [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)])
     assert "2.5 µs: it was measured on one side only" in one and "observer overhead was not measured: one" in one
-    same = cm.compare({side: [recorded(n, later, overhead=overhead(900)) for n in range(5)]
-                       for side, later in (("one", 0), ("two", 2_000))}, quantiles=(0.5,))  # fmt: skip
+    same = cm.compare(
+        {
+            side: [recorded(n, later, overhead=overhead(900)) for n in range(5)]
+            for side, later in (("one", 0), ("two", 2_000))
+        },
+        quantiles=(0.5,),
+    )
     assert same.table()["overhead"].tolist() == [0, 0] and set(same.table()["verdict"]) == {"greater"}
     points = made(overhead=overhead(2_500))
     points["points"] = points["points"][:-1]
@@ -241,8 +249,10 @@ def programs(mean_ns, **of):
 
 def test_the_time_of_the_programs_on_the_way_decides_where_it_is_known():
     def beside(mine, theirs, **options):
-        sides = {"one": [recorded(n, overhead=mine) for n in range(5)],
-                 "two": [recorded(n, 2_000, overhead=theirs) for n in range(5)]}  # fmt: skip
+        sides = {
+            "one": [recorded(n, overhead=mine) for n in range(5)],
+            "two": [recorded(n, 2_000, overhead=theirs) for n in range(5)],
+        }
         return cm.compare(sides, quantiles=(0.5,), **options)
 
     hops = recorded(0).hops().groupby("journey").size()

@@ -37,7 +37,7 @@ from .events import (
     XMIT,
     bulk,
     columns,
-)  # fmt: skip
+)
 from .network import Network
 
 seeds = st.integers(0, 2**32 - 1)
@@ -146,9 +146,19 @@ def test_no_events():
 
 @pytest.mark.parametrize(
     ("point", "journeys", "orphans"),
-    [(QUEUE, 1, 0), (RECEIVE, 1, 0), (CONSUME, 0, 1), (DROP, 0, 1), (DELIVER, 0, 1), (READ, 0, 0),
-     (FUNCTION, 1, 0), (SEND, 0, 0), (WAKE, 0, 0), (NOTE, 0, 0)],
-)  # fmt: skip
+    [
+        (QUEUE, 1, 0),
+        (RECEIVE, 1, 0),
+        (CONSUME, 0, 1),
+        (DROP, 0, 1),
+        (DELIVER, 0, 1),
+        (READ, 0, 0),
+        (FUNCTION, 1, 0),
+        (SEND, 0, 0),
+        (WAKE, 0, 0),
+        (NOTE, 0, 0),
+    ],
+)
 def test_one_event(point, journeys, orphans):
     events = columns({"ts_ns": np.array([5]), "skb": np.array([BASE], np.uint64), "point": np.array([point])}, 1)
     for lost in ((), {QUEUE}):
@@ -182,10 +192,15 @@ def test_an_echo_reply_in_the_same_buffer_is_another_journey():
     assert [len(journey) for journey in journeys_of(events)] == [8, 2]
 
 
-@pytest.mark.parametrize("nat", [
-    {"daddr": 99, "dport": 80}, {"saddr": 99, "sport": 5000}, {"saddr": 98, "daddr": 99},
-    {"saddr": A0, "daddr": A1, "dport": 80},  # a container reaches itself through the host's published port
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "nat",
+    [
+        {"daddr": 99, "dport": 80},
+        {"saddr": 99, "sport": 5000},
+        {"saddr": 98, "daddr": 99},
+        {"saddr": A0, "daddr": A1, "dport": 80},  # a container reaches itself through the host's published port
+    ],
+)
 def test_nat_is_one_journey(nat):
     events = packet_rows(*((hop, {} if number < 4 else nat) for number, hop in enumerate(PATH)))
     assert [len(journey) for journey in journeys_of(events)] == [8]
@@ -210,16 +225,24 @@ def test_a_datagram_copied_twice_is_delivered_once():
 def test_a_segment_merged_by_gro_ends_at_its_own_last_byte():
     """The head's buffer has grown when the stack receives it; its delivery is the copy of its own bytes."""
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152}
-    events = packet_rows(((C1, 2, XMIT), tcp), ((C0, 2, GRO), tcp), ((C0, 2, RECEIVE), tcp | {"len_bytes": 352}),
-                         ((C0, 0, DELIVER), tcp | {"aux": 150}), ((C0, 0, DELIVER), tcp | {"aux": 150}))  # fmt: skip
+    events = packet_rows(
+        ((C1, 2, XMIT), tcp),
+        ((C0, 2, GRO), tcp),
+        ((C0, 2, RECEIVE), tcp | {"len_bytes": 352}),
+        ((C0, 0, DELIVER), tcp | {"aux": 150}),
+        ((C0, 0, DELIVER), tcp | {"aux": 150}),
+    )
     assert journeys_of(events) == [(0, 1, 2, 3)]
 
 
 @pytest.mark.parametrize("point", [READ, SEND, RETRANSMIT, RTT, WAKE, RUN, NOTE])
 def test_what_is_no_packet_is_no_hop_of_one(point):
     """A socket may have the number of a buffer."""
-    events = packet_rows(*((hop, {}) for hop in PATH[:4]), ((C1, 0, point), {"skb": BASE, "proto": TCP, "seq": 5}),
-                         *((hop, {}) for hop in PATH[4:]))  # fmt: skip
+    events = packet_rows(
+        *((hop, {}) for hop in PATH[:4]),
+        ((C1, 0, point), {"skb": BASE, "proto": TCP, "seq": 5}),
+        *((hop, {}) for hop in PATH[4:]),
+    )
     assert journeys_of(events) == [(0, 1, 2, 3, 5, 6, 7, 8)]
 
 
@@ -235,8 +258,9 @@ CALLS = ((C1, 2, FUNCTION), (C1, 2, FUNCTION), *PATH[:4], (HOST, 4, FUNCTION), *
 
 def test_functions_are_hops_but_neither_departure_nor_arrival():
     """Functions before and behind the devices; the second packet's free of the first was not seen."""
-    events = packet_rows(*((hop, {}) for hop in (*CALLS, *CALLS)), ((C0, 0, READ), {"dport": 2}),
-                         ((C0, 0, READ), {"dport": 2}))  # fmt: skip
+    events = packet_rows(
+        *((hop, {}) for hop in (*CALLS, *CALLS)), ((C0, 0, READ), {"dport": 2}), ((C0, 0, READ), {"dport": 2})
+    )
     events["len_bytes"][events["point"] == READ] = 0
     found = correlate(events, STAGES)
     assert found.length.tolist() == [13, 13]
@@ -255,23 +279,35 @@ def test_functions_alone():
 
 
 def test_an_answer_through_functions_is_another_journey():
-    events = packet_rows(((HOST, 4, RECEIVE), {}), ((HOST, 4, FUNCTION), {}), ((HOST, 5, FUNCTION), BACK),
-                         ((HOST, 5, QUEUE), BACK))  # fmt: skip
+    events = packet_rows(
+        ((HOST, 4, RECEIVE), {}), ((HOST, 4, FUNCTION), {}), ((HOST, 5, FUNCTION), BACK), ((HOST, 5, QUEUE), BACK)
+    )
     assert journeys_of(events) == [(0, 1), (2, 3)]
 
 
 TURNS_OF = {"proto": UDP, "skb": 77}
 
 
-@pytest.mark.parametrize(("order", "hops"), [
-    ("awur", "awur"), ("aur", "aur"), ("waur", "aur"), ("wuar", "ar"), ("auwr", "aur"), ("awr", "ar"), ("uawr", "ar"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("order", "hops"),
+    [
+        ("awur", "awur"),
+        ("aur", "aur"),
+        ("waur", "aur"),
+        ("wuar", "ar"),
+        ("auwr", "aur"),
+        ("awr", "ar"),
+        ("uawr", "ar"),
+    ],
+)
 def test_the_reader_was_woken_for_this_packet(order, hops):
     """a arrival, w the reader's wake-up, u its run, r its read."""
     rows = {
         "a": ((C0, 2, RECEIVE), {"len_bytes": 28, "shape": 7 << 3}),
-        "w": ((C0, 0, WAKE), TURNS_OF), "u": ((C0, 0, RUN), TURNS_OF), "r": ((C0, 0, READ), TURNS_OF),
-    }  # fmt: skip
+        "w": ((C0, 0, WAKE), TURNS_OF),
+        "u": ((C0, 0, RUN), TURNS_OF),
+        "r": ((C0, 0, READ), TURNS_OF),
+    }
     events = packet_rows(*(rows[letter] for letter in order), ((C0, 0, RUN), TURNS_OF))
     told = np.isin(events["point"], (WAKE, RUN))
     events["aux"][told] = 100 + order.index("r")  # the read's time
@@ -287,8 +323,12 @@ def test_turns_of_another_socket_are_not_the_readers():
 def test_sampled_datagrams_are_not_counted():
     """A read of one that was sampled out would be taken for another's; a TCP read has its place in the stream."""
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152, "skb": BASE + 4}
-    events = packet_rows(((C0, 2, RECEIVE), {}), ((C0, 2, RECEIVE), tcp), ((C0, 0, READ), {"skb": 7}),
-                         ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1000, "aux": 100}))  # fmt: skip
+    events = packet_rows(
+        ((C0, 2, RECEIVE), {}),
+        ((C0, 2, RECEIVE), tcp),
+        ((C0, 0, READ), {"skb": 7}),
+        ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1000, "aux": 100}),
+    )
     assert journeys_of(events) == [(0, 2), (1, 3)]
     assert journeys_of(events, sampled=True) == [(0,), (1, 3)]
 
@@ -296,15 +336,21 @@ def test_sampled_datagrams_are_not_counted():
 def test_a_lost_read_delivers_nothing_and_the_others_stay_right():
     tcp = {"proto": TCP, "shape": 13 << 3, "len_bytes": 152}
     read = {"proto": TCP, "skb": 8, "aux": 100}
-    events = packet_rows(*(((C0, 2, RECEIVE), tcp | {"seq": 100 * k, "skb": BASE + 4 * k}) for k in range(3)),
-                         ((C0, 0, READ), read | {"seq": 0}), ((C0, 0, READ), read | {"seq": 200}))  # fmt: skip
+    events = packet_rows(
+        *(((C0, 2, RECEIVE), tcp | {"seq": 100 * k, "skb": BASE + 4 * k}) for k in range(3)),
+        ((C0, 0, READ), read | {"seq": 0}),
+        ((C0, 0, READ), read | {"seq": 200}),
+    )
     assert journeys_of(events, lost={READ}) == [(0, 3), (1,), (2, 4)]
 
 
 def test_reads_count_where_there_are_reads_and_copies():
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152}
-    events = packet_rows(((C0, 2, RECEIVE), tcp), ((C0, 0, DELIVER), tcp | {"aux": 100}),
-                         ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1000, "aux": 100}))  # fmt: skip
+    events = packet_rows(
+        ((C0, 2, RECEIVE), tcp),
+        ((C0, 0, DELIVER), tcp | {"aux": 100}),
+        ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1000, "aux": 100}),
+    )
     assert journeys_of(events) == [(0, 2)]
     assert journeys_of({name: column[:2] for name, column in events.items()}) == [(0, 1)]
 
@@ -312,9 +358,12 @@ def test_reads_count_where_there_are_reads_and_copies():
 def test_the_data_of_a_syn_begins_behind_it():
     """TCP Fast Open (RFC 7413)."""
     syn = {"proto": TCP, "shape": 13 << 3, "seq": 999, "len_bytes": 152, "tcp_flags": 2}
-    events = packet_rows(((C1, 0, SEND), {"proto": TCP, "skb": 7, "seq": 1000, "aux": 100}), ((C1, 2, QUEUE), syn),
-                         ((C0, 2, RECEIVE), syn), ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1099, "aux": 1}),
-                         )  # fmt: skip
+    events = packet_rows(
+        ((C1, 0, SEND), {"proto": TCP, "skb": 7, "seq": 1000, "aux": 100}),
+        ((C1, 2, QUEUE), syn),
+        ((C0, 2, RECEIVE), syn),
+        ((C0, 0, READ), {"proto": TCP, "skb": 8, "seq": 1099, "aux": 1}),
+    )
     assert journeys_of(events) == [(0, 1, 2, 3)]
 
 

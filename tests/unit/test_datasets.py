@@ -112,8 +112,15 @@ def _recipe(session) -> Recipe:
 def test_recording_leaves_out_what_is_the_machines_own(tmp_path):
     session = cm.datasets.load("memcached-bridge")
     links = session.manifest["links"]
-    uplink = {**links[0], "ifindex": 2, "name": "eth0", "kind": "", "mac": "02:00:5e:00:53:01",
-              "addresses": ["198.51.100.7"], "namespace": "host"}  # fmt: skip
+    uplink = {
+        **links[0],
+        "ifindex": 2,
+        "name": "eth0",
+        "kind": "",
+        "mac": "02:00:5e:00:53:01",
+        "addresses": ["198.51.100.7"],
+        "namespace": "host",
+    }
     other = {**uplink, "netns": 1, "namespace": "cmonlab-other-c0"}
     session.manifest["links"] = [*links, uplink, other]
     session.manifest["host"] |= {"kernel": "6.18.1-of-mine", "git_revision": "0" * 40}

@@ -31,12 +31,24 @@ def test_values_are_named_by_what_they_are(tmp_path):
     file = tmp_path / "narrow.yaml"
     file.write_text("rules: [{name: web, match: tcp port 80}]")
     small, large = cm.Sockperf(message_bytes=64), cm.Sockperf(message_bytes=1000)
-    factors = factors_of({
-        "workload": [small, large, "memcached"], "template": [cm.templates.bridge(3)], "duration_s": 2,
-        "rule": {"all": "", "one": cm.Rule(name="x", match="udp"), "file": file, "two": [cm.Rule(name="y", match="")]},
-    })  # fmt: skip
-    assert list(factors["workload"]) == ["sockperf-tcp(message_bytes=64)", "sockperf-tcp(message_bytes=1000)",
-                                         "memcached"]  # fmt: skip
+    factors = factors_of(
+        {
+            "workload": [small, large, "memcached"],
+            "template": [cm.templates.bridge(3)],
+            "duration_s": 2,
+            "rule": {
+                "all": "",
+                "one": cm.Rule(name="x", match="udp"),
+                "file": file,
+                "two": [cm.Rule(name="y", match="")],
+            },
+        }
+    )
+    assert list(factors["workload"]) == [
+        "sockperf-tcp(message_bytes=64)",
+        "sockperf-tcp(message_bytes=1000)",
+        "memcached",
+    ]
     assert list(factors["template"]) == ["bridge"] and list(factors["rule"]) == ["all", "one", "file", "two"]
     cells = cells_of(factors, 10.0)
     assert len(cells) == 12 and cells[2].rules[0].name == "web" and cells[0].duration_s == 2.0

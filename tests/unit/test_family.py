@@ -29,7 +29,7 @@ from .events import (
     UDP,
     XMIT,
     columns,
-)  # fmt: skip
+)
 from .network import Network
 
 seeds = st.integers(0, 2**32 - 1)
@@ -106,8 +106,10 @@ def test_other_flows_and_other_places_repeat_nothing():
     assert repeats((0, 100), (0, 100, {"sport": 9}), (0, 100, {"netns": HOST})) == [-1, -1, -1]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(2, 30)), max_size=40),
-       st.integers(0, 2**32 - 1))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(2, 30)), max_size=40),
+    st.integers(0, 2**32 - 1),
+)
 @few
 def test_repeats_are_those_of_a_search_byte_by_byte(rows, first):
     found = repeats(*((first + seq, size, {"sport": flow}) for flow, seq, size in rows))

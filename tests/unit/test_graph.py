@@ -13,8 +13,19 @@ from .events import A0, A1, BASE, C0, C1, DROP, GRO, HOST, QUEUE, RECEIVE, RX, U
 from .made import BEGIN, packets, taking
 
 H0, H1 = 4026532010, 4026532011
-LINK = {"kind": "", "master": 0, "peer": 0, "lower": 0, "link_netns": 0, "vni": 0, "mtu": 1500, "mac": "",
-        "addresses": [], "from_ns": 0, "to_ns": 0}  # fmt: skip
+LINK = {
+    "kind": "",
+    "master": 0,
+    "peer": 0,
+    "lower": 0,
+    "link_netns": 0,
+    "vni": 0,
+    "mtu": 1500,
+    "mac": "",
+    "addresses": [],
+    "from_ns": 0,
+    "to_ns": 0,
+}
 EDGE = ["a", "b", "a_kind", "b_kind", "kind", "a_interface", "b_interface"]
 
 
@@ -27,12 +38,17 @@ def lo(netns, namespace):
 
 
 BRIDGE = [
-    lo(HOST, "host"), link(HOST, "host", 2, "br0", "bridge", addresses=["10.77.0.1"]),
-    link(HOST, "host", 3, "veth0", "veth", master=2, peer=2), link(HOST, "host", 4, "veth1", "veth", master=2, peer=2),
-    link(HOST, "host", 9, "eth0", addresses=["192.0.2.2"]), link(HOST, "host", 10, "tunl0", "ipip"),
-    lo(C0, "c0"), link(C0, "c0", 2, "eth0", "veth", peer=3, addresses=["10.77.0.10"]),
-    lo(C1, "c1"), link(C1, "c1", 2, "eth0", "veth", peer=4, addresses=["10.77.0.11"]),
-]  # fmt: skip
+    lo(HOST, "host"),
+    link(HOST, "host", 2, "br0", "bridge", addresses=["10.77.0.1"]),
+    link(HOST, "host", 3, "veth0", "veth", master=2, peer=2),
+    link(HOST, "host", 4, "veth1", "veth", master=2, peer=2),
+    link(HOST, "host", 9, "eth0", addresses=["192.0.2.2"]),
+    link(HOST, "host", 10, "tunl0", "ipip"),
+    lo(C0, "c0"),
+    link(C0, "c0", 2, "eth0", "veth", peer=3, addresses=["10.77.0.10"]),
+    lo(C1, "c1"),
+    link(C1, "c1", 2, "eth0", "veth", peer=4, addresses=["10.77.0.11"]),
+]
 
 
 def made(links, events=None, counted=None, **more):
@@ -53,11 +69,27 @@ def walk(*hops, begin=0, number=0, saddr=A1, daddr=A0, size=100):
     at, rows = BEGIN + begin, []
     for netns, ifindex, point, step in hops:
         at += step
-        rows.append({
-            "skb": BASE + 4 * number, "saddr": saddr, "daddr": daddr, "sport": 4000, "dport": 5000, "proto": UDP,
-            "seq": number, "ident": number, "len_bytes": size, "shape": 7 << 3, "detail": 2 if point == DROP else 1,
-            "epoch": 1, "rules": 1, "netns": netns, "ifindex": ifindex, "point": point, "ts_ns": at,
-        })  # fmt: skip
+        rows.append(
+            {
+                "skb": BASE + 4 * number,
+                "saddr": saddr,
+                "daddr": daddr,
+                "sport": 4000,
+                "dport": 5000,
+                "proto": UDP,
+                "seq": number,
+                "ident": number,
+                "len_bytes": size,
+                "shape": 7 << 3,
+                "detail": 2 if point == DROP else 1,
+                "epoch": 1,
+                "rules": 1,
+                "netns": netns,
+                "ifindex": ifindex,
+                "point": point,
+                "ts_ns": at,
+            }
+        )
     return rows
 
 
@@ -89,14 +121,16 @@ def test_no_links_no_graph():
 
 OVERLAY = [
     link(H0, "h0", 2, "up1", "veth", peer=2, addresses=["10.78.0.2"]),
-    link(H0, "h0", 3, "br0", "bridge"), link(H0, "h0", 4, "vxlan0", "vxlan", master=3, vni=42),
+    link(H0, "h0", 3, "br0", "bridge"),
+    link(H0, "h0", 4, "vxlan0", "vxlan", master=3, vni=42),
     link(H0, "h0", 5, "veth0", "veth", master=3, peer=2, link_netns=C0),
     link(H1, "h1", 2, "up0", "veth", peer=2, addresses=["10.78.0.3"]),
-    link(H1, "h1", 3, "br0", "bridge"), link(H1, "h1", 4, "vx", "vxlan", master=3, vni=42),
+    link(H1, "h1", 3, "br0", "bridge"),
+    link(H1, "h1", 4, "vx", "vxlan", master=3, vni=42),
     link(H1, "h1", 5, "veth1", "veth", master=3, peer=2, link_netns=C1),
     link(C0, "c0", 2, "eth0", "veth", peer=5, link_netns=H0, addresses=["10.77.0.10"]),
     link(C1, "c1", 2, "eth0", "veth", peer=5, link_netns=H1, addresses=["10.77.0.11"]),
-]  # fmt: skip
+]
 
 
 def test_an_overlay_between_two_hosts_whose_interfaces_have_the_same_numbers():
@@ -123,10 +157,11 @@ def test_where_the_other_end_is_not_known_for_sure_none_is_made_up():
 
 
 MACVLAN = [
-    lo(HOST, "host"), link(HOST, "host", 4, "eth0", addresses=["192.0.2.2"]),
+    lo(HOST, "host"),
+    link(HOST, "host", 4, "eth0", addresses=["192.0.2.2"]),
     link(C0, "c0", 6, "eth0", "macvlan", lower=4, link_netns=HOST, addresses=["10.77.0.10"]),
     link(C1, "c1", 5, "eth0", "macvlan", lower=4, link_netns=HOST, addresses=["10.77.0.11"]),
-]  # fmt: skip
+]
 
 
 def test_macvlans_sit_on_their_parent():
@@ -138,9 +173,10 @@ def test_macvlans_sit_on_their_parent():
 
 
 LOOPBACK = [
-    lo(HOST, "host"), link(HOST, "host", 1, "lo", addresses=["10.77.0.10"]) | {"namespace": "c0"},
+    lo(HOST, "host"),
+    link(HOST, "host", 1, "lo", addresses=["10.77.0.10"]) | {"namespace": "c0"},
     link(HOST, "host", 1, "lo", addresses=["10.77.0.11"]) | {"namespace": "c1"},
-]  # fmt: skip
+]
 OVER_LO = [(HOST, 1, QUEUE, 0), (HOST, 1, XMIT, 5), (HOST, 1, RX, 7), (HOST, 1, RECEIVE, 11)]
 
 
@@ -195,8 +231,11 @@ def test_windows(which):
     events = packets([0, 10, 2 * 10**9], taking([100] * 3))
     table = both(BRIDGE, events)[which].edges(windows=True)
     assert sorted(rows_of(table, ["start_ns", "src", "packets"])) == [
-        (BEGIN, "c1", 2), (BEGIN, "host:br0", 2), (BEGIN + 2 * 10**9, "c1", 1), (BEGIN + 2 * 10**9, "host:br0", 1),
-    ]  # fmt: skip
+        (BEGIN, "c1", 2),
+        (BEGIN, "host:br0", 2),
+        (BEGIN + 2 * 10**9, "c1", 1),
+        (BEGIN + 2 * 10**9, "host:br0", 1),
+    ]
     assert len(both(BRIDGE, events)[which].edges()) == 2
 
 
@@ -227,8 +266,9 @@ def test_packets_between_macvlans(which):
     way = [(C1, 5, QUEUE, 0), (C1, 5, XMIT, 3), (HOST, 4, RX, 5), (HOST, 4, RECEIVE, 7)]
     events = events_of(*(walk(*way, begin=1000 * n, number=n) for n in range(4)))
     assert traffic(both(MACVLAN, events)[which].edges()) == {
-        ("c1", "host:eth0", 4, 400, 12, 0), ("host:eth0", "c0", 4, 400, None, 0),
-    }  # fmt: skip
+        ("c1", "host:eth0", 4, 400, 12, 0),
+        ("host:eth0", "c0", 4, 400, None, 0),
+    }
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -247,8 +287,9 @@ def test_what_leaves_by_an_uplink_and_what_comes(which):
     out = walk((HOST, 9, QUEUE, 0), (HOST, 9, XMIT, 3))
     come = walk((HOST, 9, GRO, 0), (HOST, 9, RECEIVE, 3), begin=500, number=1, saddr=A0, daddr=A1)
     assert traffic(both(BRIDGE, events_of(out, come))[which].edges()) == {
-        ("host", "host:eth0", 1, 100, None, 0), ("host:eth0", "host", 1, 100, None, 0),
-    }  # fmt: skip
+        ("host", "host:eth0", 1, 100, None, 0),
+        ("host:eth0", "host", 1, 100, None, 0),
+    }
 
 
 def test_of_several_rules_the_one_counts_that_saw_most():

@@ -77,10 +77,12 @@ class Engine:
 
     def inspect_container(self, container):
         return {
-            "Id": ID, "Name": f"/{self.name}", "Config": {"Image": "nginx:1", "Labels": self.labels},
+            "Id": ID,
+            "Name": f"/{self.name}",
+            "Config": {"Image": "nginx:1", "Labels": self.labels},
             "State": {"Pid": self.pid if self.state == "running" else 0, "Running": self.state == "running"},
             "NetworkSettings": {"Networks": {"front": {"IPAddress": "10.9.0.2", "GlobalIPv6Address": "fd00::2"}}},
-        }  # fmt: skip
+        }
 
     def inspect_network(self, network):
         return {"Containers": {ID: {"IPv4Address": "10.9.0.2/24", "IPv6Address": "fd00::2/64"}}}

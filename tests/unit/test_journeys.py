@@ -22,7 +22,7 @@ from .events import (
     bulk,
     columns,
     manifest,
-)  # fmt: skip
+)
 
 
 def session_of(*hops, **fields):

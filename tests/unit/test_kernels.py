@@ -63,11 +63,19 @@ def test_a_datagram_is_delivered_where_its_reader_frees_it():
     hops = [(0, events.C1, 2), (3, events.C0, 2), (9, events.C0, 0), (6, 0, 0)]
     count = len(hops)
     rows = {
-        "ts_ns": np.arange(1, count + 1) * 1000, "point": [hop[0] for hop in hops], "netns": [hop[1] for hop in hops],
-        "ifindex": [hop[2] for hop in hops], "skb": [0xFFFF888000000000] * count, "proto": [17] * count,
-        "sport": [1] * count, "dport": [2] * count, "saddr": [11] * count, "daddr": [10] * count, "seq": [7] * count,
+        "ts_ns": np.arange(1, count + 1) * 1000,
+        "point": [hop[0] for hop in hops],
+        "netns": [hop[1] for hop in hops],
+        "ifindex": [hop[2] for hop in hops],
+        "skb": [0xFFFF888000000000] * count,
+        "proto": [17] * count,
+        "sport": [1] * count,
+        "dport": [2] * count,
+        "saddr": [11] * count,
+        "daddr": [10] * count,
+        "seq": [7] * count,
         "len_bytes": [68] * count,
-    }  # fmt: skip
+    }
     described = events.manifest(lost=1)
     described["points"] = [point for point in described["points"] if point["name"] != "sock_recv_length"]
     described["ledger"] = [row for row in described["ledger"] if row["point"] != "sock_recv_length"]

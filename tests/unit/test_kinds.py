@@ -16,26 +16,29 @@ PLAIN = {number: told for number, told in ALL.items() if not told[0].startswith(
 IDS = {name: number for number, (name, _) in ALL.items()}
 
 
-@pytest.mark.parametrize(("before", "after", "one_device", "kind"), [
-    ("net_dev_queue", "net_dev_start_xmit", True, "processing"),
-    ("net_dev_queue", "qdisc_enqueue", True, "processing"),
-    ("qdisc_enqueue", "qdisc_dequeue", True, "queueing"),
-    ("qdisc_enqueue", "net_dev_start_xmit", True, "queueing"),
-    ("qdisc_dequeue", "net_dev_start_xmit", True, "processing"),
-    ("net_dev_start_xmit", "netif_rx", False, "processing"),
-    ("net_dev_start_xmit", "napi_gro_receive_entry", False, "queueing"),
-    ("netif_rx", "netif_receive_skb", True, "queueing"),
-    ("napi_gro_receive_entry", "netif_receive_skb", True, "processing"),
-    ("netif_receive_skb", "net_dev_queue", False, "processing"),
-    ("netif_receive_skb", "ip_rcv", True, "processing"),
-    ("netif_receive_skb", "sock_recv_length", False, "queueing"),
-    ("tcp_v4_rcv", "sock_recv_length", False, "queueing"),
-    ("netif_receive_skb", "sched_waking", False, "processing"),
-    ("sched_waking", "sched_switch", False, "scheduling"),
-    ("netif_receive_skb", "sched_switch", False, "scheduling"),
-    ("sched_switch", "sock_recv_length", False, "processing"),
-    ("tcp_sendmsg_locked", "net_dev_queue", False, "queueing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "after", "one_device", "kind"),
+    [
+        ("net_dev_queue", "net_dev_start_xmit", True, "processing"),
+        ("net_dev_queue", "qdisc_enqueue", True, "processing"),
+        ("qdisc_enqueue", "qdisc_dequeue", True, "queueing"),
+        ("qdisc_enqueue", "net_dev_start_xmit", True, "queueing"),
+        ("qdisc_dequeue", "net_dev_start_xmit", True, "processing"),
+        ("net_dev_start_xmit", "netif_rx", False, "processing"),
+        ("net_dev_start_xmit", "napi_gro_receive_entry", False, "queueing"),
+        ("netif_rx", "netif_receive_skb", True, "queueing"),
+        ("napi_gro_receive_entry", "netif_receive_skb", True, "processing"),
+        ("netif_receive_skb", "net_dev_queue", False, "processing"),
+        ("netif_receive_skb", "ip_rcv", True, "processing"),
+        ("netif_receive_skb", "sock_recv_length", False, "queueing"),
+        ("tcp_v4_rcv", "sock_recv_length", False, "queueing"),
+        ("netif_receive_skb", "sched_waking", False, "processing"),
+        ("sched_waking", "sched_switch", False, "scheduling"),
+        ("netif_receive_skb", "sched_switch", False, "scheduling"),
+        ("sched_switch", "sock_recv_length", False, "processing"),
+        ("tcp_sendmsg_locked", "net_dev_queue", False, "queueing"),
+    ],
+)
 def test_cases(before, after, one_device, kind):
     kinds = Kinds(ALL)
     assert kinds.of(kinds.word(IDS[before]), kinds.word(IDS[after]), one_device) == kind
@@ -97,8 +100,9 @@ def hops_of(*rows):
         "proto": TCP,
         "len_bytes": 60,
     }
-    table = [base | {"netns": hop[0], "ifindex": hop[1], "point": hop[2], "ts_ns": ts, "aux": aux}
-             for hop, ts, aux in rows]  # fmt: skip
+    table = [
+        base | {"netns": hop[0], "ifindex": hop[1], "point": hop[2], "ts_ns": ts, "aux": aux} for hop, ts, aux in rows
+    ]
     made = {name: np.array([row[name] for row in table], np.int64) for name in table[0]}
     return Session(columns(made, len(table)), manifest()).hops(0)
 

@@ -168,10 +168,15 @@ def test_of_a_lab_only_its_containers_and_what_connects_them():
 
 
 def test_an_overlay_is_followed_to_its_other_host_and_not_into_another_network():
-    rows = [("c0", "h0:br0", "container", "bridge", "h0", "h0"), ("h0:br0", "h0:vx", "bridge", "vxlan", "h0", "h0"),
-            ("h0:vx", "h1:vx", "vxlan", "vxlan", "h0", "h1"), ("h0", "h1", "host", "host", "h0", "h1"),
-            ("other", "h1:br0", "container", "bridge", "h1", "h1"), ("h1:vx", "h1:br0", "vxlan", "bridge", "h1", "h1"),
-            ("host", "host:br9", "host", "bridge", "host", "host"),
-            ("h1", "h1:br7", "host", "bridge", "h1", "h1")]  # fmt: skip
+    rows = [
+        ("c0", "h0:br0", "container", "bridge", "h0", "h0"),
+        ("h0:br0", "h0:vx", "bridge", "vxlan", "h0", "h0"),
+        ("h0:vx", "h1:vx", "vxlan", "vxlan", "h0", "h1"),
+        ("h0", "h1", "host", "host", "h0", "h1"),
+        ("other", "h1:br0", "container", "bridge", "h1", "h1"),
+        ("h1:vx", "h1:br0", "vxlan", "bridge", "h1", "h1"),
+        ("host", "host:br9", "host", "bridge", "host", "host"),
+        ("h1", "h1:br7", "host", "bridge", "h1", "h1"),
+    ]
     links = pd.DataFrame(rows, columns=["a", "b", "a_kind", "b_kind", "a_host", "b_host"])
     assert around(links, ["c0", "gone"]) == {"c0", "h0:br0", "h0:vx", "h1:vx", "h1:br0", "h0", "h1"}

@@ -27,7 +27,7 @@ from .events import (
     bulk,
     columns,
     manifest,
-)  # fmt: skip
+)
 from .network import Network
 
 
@@ -98,9 +98,20 @@ BASIC = {"saddr": A1, "daddr": A0, "sport": 40000, "dport": 80, "proto": TCP, "s
 
 def session_of(*rows):
     """Return a session of rows ((netns, ifindex, point), buffer, seq, payload, more fields)."""
-    table = [BASIC | {"netns": hop[0], "ifindex": hop[1], "point": hop[2], "skb": BASE + 4 * buffer, "seq": seq,
-                      "len_bytes": 52 + size, "ts_ns": 10_000 * at} | (more[0] if more else {})
-             for at, (hop, buffer, seq, size, *more) in enumerate(rows)]  # fmt: skip
+    table = [
+        BASIC
+        | {
+            "netns": hop[0],
+            "ifindex": hop[1],
+            "point": hop[2],
+            "skb": BASE + 4 * buffer,
+            "seq": seq,
+            "len_bytes": 52 + size,
+            "ts_ns": 10_000 * at,
+        }
+        | (more[0] if more else {})
+        for at, (hop, buffer, seq, size, *more) in enumerate(rows)
+    ]
     names = {name for row in table for name in row}
     made = {name: np.array([row.get(name, 0) for row in table], np.int64) for name in names}
     return Session(columns(made, len(table)), manifest())
@@ -186,8 +197,11 @@ def test_what_the_source_s_own_filter_drops_is_lost_on_the_way_from_it():
 
 def test_columns_are_those_of_the_schema():
     network = network_of(3, 200)
-    for session in (Session(network.columns(), manifest()), Session(store.empty_columns(), manifest()),
-                    Session(bulk(50), manifest())):  # fmt: skip
+    for session in (
+        Session(network.columns(), manifest()),
+        Session(store.empty_columns(), manifest()),
+        Session(bulk(50), manifest()),
+    ):
         for name in ("loss", "retransmissions", "rtt"):
             assert session.table(name).columns.tolist() == schema.columns(name)
     session = Session(network.columns(), manifest())

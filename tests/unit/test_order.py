@@ -7,8 +7,10 @@ from cmonlab.engine import order
 from cmonlab.engine.order import Numbering, by_buffer, hop_codes, parts, runs
 
 
-@given(st.lists(st.tuples(st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)), st.booleans()), max_size=60),
-       st.integers(1, 70))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)), st.booleans()), max_size=60),
+    st.integers(1, 70),
+)
 def test_by_buffer_is_a_stable_argsort_of_what_is_wanted(rows, part):
     skb, wanted = np.array([skb for skb, _ in rows], np.uint32), np.array([wanted for _, wanted in rows], bool)
     before, order.PART = order.PART, part

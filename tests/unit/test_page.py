@@ -16,15 +16,21 @@ from cmonlab.page.server import PageServer
 
 TOKEN = "a-token-of-the-tests"
 UPGRADE = {
-    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}  # fmt: skip
+}
 KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
 #: What is there: the page, a kernel, its websocket, a file, a theme, the goodbye of a page.
 PATHS = [
-    "/", KERNEL, f"{KERNEL}/channels", "/voila/static/voila.js", "/voila/api/themes/x/index.css",
+    "/",
+    KERNEL,
+    f"{KERNEL}/channels",
+    "/voila/static/voila.js",
+    "/voila/api/themes/x/index.css",
     "/voila/api/shutdown/0",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")

@@ -182,8 +182,14 @@ def test_ledger_bars_add_up_to_seen(log):
     table = tables.make_ledger(lost=3)
     bars = [trace for trace in plot.ledger(table, log=log).data if trace.type == "bar"]
     assert [bar.name for bar in bars] == [
-        "unmatched", "sampled out", "counted", "aggregated", "overflowed", "recorded", "lost",
-    ]  # fmt: skip
+        "unmatched",
+        "sampled out",
+        "counted",
+        "aggregated",
+        "overflowed",
+        "recorded",
+        "lost",
+    ]
     np.testing.assert_array_equal(np.nansum([np.array(bar.x, float) for bar in bars], axis=0), table["seen"])
     if log:
         assert all(value != 0 for bar in bars for value in bar.x)

@@ -41,8 +41,13 @@ def test_no_figure_has_type_smaller_than_what_becomes_7_pt():
     figures = plot.topology(tables.make_topology(5)), plot.ridgeline(HOPS, caption=CAPTION), plot.heatmap(journeys)
     sizes = [note.font.size for figure in figures for note in figure.layout.annotations]
     template = plot.template("light").layout
-    sizes += [template.font.size, template.xaxis.tickfont.size, template.coloraxis.colorbar.tickfont.size,
-              template.legend.font.size, template.annotationdefaults.font.size]  # fmt: skip
+    sizes += [
+        template.font.size,
+        template.xaxis.tickfont.size,
+        template.coloraxis.colorbar.tickfont.size,
+        template.legend.font.size,
+        template.annotationdefaults.font.size,
+    ]
     assert min(size for size in sizes if size) >= SMALLEST_PX
     assert pytest.approx(7.0) == SMALLEST_PX * SCALE * 0.75
 

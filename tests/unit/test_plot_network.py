@@ -23,8 +23,12 @@ PAIRS = tables.make_pairs(12)
 
 def marks(figure, what):
     """Return the customdata rows of nodes or edges."""
-    return [tuple(row) for trace in figure.data for row in (trace.customdata if trace.customdata is not None else ())
-            if row[0] == what]  # fmt: skip
+    return [
+        tuple(row)
+        for trace in figure.data
+        for row in (trace.customdata if trace.customdata is not None else ())
+        if row[0] == what
+    ]
 
 
 def drawn_edges(figure):
@@ -67,8 +71,9 @@ def test_an_edge_without_traffic_is_grey_and_one_with_drops_has_a_cross():
     edges.loc[edges["src"] == "c2", "dropped"] = 3
     figure = plot.topology(ONE, edges)
     assert drawn_edges(figure)[0] == 1
-    at = dict(zip(map(tuple, figure.data[0].customdata), zip(figure.data[0].x, figure.data[0].y, strict=True),
-                  strict=True))  # fmt: skip
+    at = dict(
+        zip(map(tuple, figure.data[0].customdata), zip(figure.data[0].x, figure.data[0].y, strict=True), strict=True)
+    )
     crosses = list(zip(figure.data[1].x, figure.data[1].y, strict=True))
     assert crosses == [at["edge", "c2", "host:br-1a2b"]]
     assert "no traffic was seen" in figure.data[0].hovertext[1] and "dropped 3" in figure.data[0].hovertext[2]
@@ -151,8 +156,11 @@ def test_a_topology_without_links_and_one_without_edges():
 
 
 def test_colours_that_mean_nothing_are_refused():
-    for call in (lambda: plot.topology(ONE, EDGES, by="delays"), lambda: plot.topology_update(ONE, EDGES, by="delays"),
-                 lambda: plot.flow_matrix(PAIRS, by="delays")):  # fmt: skip
+    for call in (
+        lambda: plot.topology(ONE, EDGES, by="delays"),
+        lambda: plot.topology_update(ONE, EDGES, by="delays"),
+        lambda: plot.flow_matrix(PAIRS, by="delays"),
+    ):
         with pytest.raises(UnknownName, match="did you mean 'delay'"):
             call()
     with pytest.raises(UnknownName, match="a_kind"):
@@ -187,8 +195,9 @@ def test_matrix_shows_loss_and_what_never_arrived_in_a_colour_of_their_own():
 
 
 def test_matrix_puts_windows_together():
-    later = PAIRS.assign(start_ns=10**9, packets_arrived=PAIRS["packets_arrived"] * 3, throughput_bps=3e6,
-                         one_way_delay_p50_ns=9e6)  # fmt: skip
+    later = PAIRS.assign(
+        start_ns=10**9, packets_arrived=PAIRS["packets_arrived"] * 3, throughput_bps=3e6, one_way_delay_p50_ns=9e6
+    )
     table = pd.concat([PAIRS.assign(throughput_bps=1e6), later], ignore_index=True)
     z = np.array(plot.flow_matrix(table, by="throughput").data[1].z)
     assert np.unique(10 ** z[np.isfinite(z)]) == pytest.approx([2.0])

@@ -49,9 +49,20 @@ def test_the_palette_can_be_seen_on_both_backgrounds(background):
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(0, "0 ns"), (7, "7 ns"), (420, "420 ns"), (999.6, "1 µs"), (1_234, "1.23 µs"), (12_345, "12.3 µs"),
-     (999_600, "1 ms"), (5_000_000, "5 ms"), (1.5e9, "1.5 s"), (-2_500, "-2.5 µs"), (float("nan"), "–")],
-)  # fmt: skip
+    [
+        (0, "0 ns"),
+        (7, "7 ns"),
+        (420, "420 ns"),
+        (999.6, "1 µs"),
+        (1_234, "1.23 µs"),
+        (12_345, "12.3 µs"),
+        (999_600, "1 ms"),
+        (5_000_000, "5 ms"),
+        (1.5e9, "1.5 s"),
+        (-2_500, "-2.5 µs"),
+        (float("nan"), "–"),
+    ],
+)
 def test_durations_read_in_the_unit_that_fits(ns, text):
     assert duration(ns) == text
 

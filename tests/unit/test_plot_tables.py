@@ -99,8 +99,11 @@ def test_a_ridge_is_the_density_of_its_segment_and_the_mark_its_median():
         assert x.min() < times.min() / 1e3 and x.max() > times.max() / 1e3
         assert y.max() - y.min() == pytest.approx(1.5)
     assert {trace.name for trace in figure.data if trace.showlegend is not False} == {
-        "processing", "queueing", "softirq", "scheduling",
-    }  # fmt: skip
+        "processing",
+        "queueing",
+        "softirq",
+        "scheduling",
+    }
 
 
 def test_densities_integrate_to_one_and_stand_where_the_times_are():
@@ -205,8 +208,15 @@ def test_tail_leads_from_the_median_to_the_quantile_without_a_gap(most):
 
 def test_natural_order_is_that_of_people():
     assert sorted(["c10", "c2", "b", "c", "2", "h1-c3", "h1-c20", "²"], key=natural) == [
-        "2", "b", "c", "c2", "c10", "h1-c3", "h1-c20", "²",
-    ]  # fmt: skip
+        "2",
+        "b",
+        "c",
+        "c2",
+        "c10",
+        "h1-c3",
+        "h1-c20",
+        "²",
+    ]
 
 
 @pytest.mark.parametrize(("theme", "paper"), [("light", 1.0), ("dark", 0.0093)])

@@ -180,9 +180,14 @@ def test_the_users_lines_keep_their_numbers():
 
 @pytest.mark.parametrize(
     ("place", "how"),
-    [("netif_receive_skb", "PLACE_RX"), ("netif_rx_entry", "PLACE_RX"), ("napi_gro_frags_entry", "PLACE_RX"),
-     ("net_dev_queue", "PLACE_TX"), ("consume_skb", "PLACE_TX")],
-)  # fmt: skip
+    [
+        ("netif_receive_skb", "PLACE_RX"),
+        ("netif_rx_entry", "PLACE_RX"),
+        ("napi_gro_frags_entry", "PLACE_RX"),
+        ("net_dev_queue", "PLACE_TX"),
+        ("consume_skb", "PLACE_TX"),
+    ],
+)
 def test_where_the_header_is_depends_on_the_way(place, how):
     probe = cm.Probe("mine", at=place, packet=0)
     assert f"PACKET_PROBE(mine, 64, 0, {how})" in custom.source([probe], [_point(probe)])

@@ -41,8 +41,13 @@ def test_a_terminal_gets_a_bar_that_is_gone_in_the_end():
         "with shown(None, '[the] title') as tell:\n"
         "    tell('a [phrase]', 0.25); time.sleep(0.3)\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
-                         env={"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"} | _path())  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"} | _path(),
+    )
     assert run.returncode == 0 and run.stdout == "", run
     assert "[the] title" in run.stderr and "25%" in run.stderr and "a [phrase]" in run.stderr
 

@@ -50,8 +50,16 @@ def run(title="memcached", **parts):
     hops = tables.make_hops(60)
     table = tables.make_breakdown(hops)
     figures = {"Breakdown": plot.breakdown(table), "Distribution": plot.ecdf(hops)}
-    return RunReport(**{"title": title, "summary": [("kernel", "6.1"), ("lost events", "0")], "figures": figures,
-                        "tables": {"breakdown": table}, "notes": ["a note"], **parts})  # fmt: skip
+    return RunReport(
+        **{
+            "title": title,
+            "summary": [("kernel", "6.1"), ("lost events", "0")],
+            "figures": figures,
+            "tables": {"breakdown": table},
+            "notes": ["a note"],
+            **parts,
+        }
+    )
 
 
 def write(tmp_path, *runs):

@@ -10,8 +10,11 @@ RULES = [
     Rule(name="all", match=""),
     Rule(
         name="some",
-        match={"packets": "udp", "containers": {"name": ["web-*", "db"], "label": {"tier": "front, back", "x": None}},
-               "direction": "in"},
+        match={
+            "packets": "udp",
+            "containers": {"name": ["web-*", "db"], "label": {"tier": "front, back", "x": None}},
+            "direction": "in",
+        },
         points=["path", "drops"],
         mode="aggregate",
         by="flow",
@@ -22,7 +25,7 @@ RULES = [
     Rule(name="some-2", match={"packets": "", "containers": {"image": "nginx*", "network": 'my "net"'}}, mode="count"),
     Rule(name="most", match="icmp", points="default", limit=1000, sample=0.1, max_overhead="3%", duration=90),
     Rule(name="pair", match="ip6", mode="aggregate", by="pair", points=["net_dev_queue", "mine"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -57,8 +60,9 @@ def test_yaml_that_is_typed_fills_the_fields():
     assert form.error is None
     assert form.fields["packets"].value == "tcp port 80" and form.fields["limit"].value == "5000"
     assert form.fields["containers_label"].value == "tier=front"
-    assert form.rules == [Rule(name="web", match={"packets": "tcp port 80", "containers": {"label": "tier=front"}},
-                               limit=5000)]  # fmt: skip
+    assert form.rules == [
+        Rule(name="web", match={"packets": "tcp port 80", "containers": {"label": "tier=front"}}, limit=5000)
+    ]
 
 
 @pytest.mark.parametrize(

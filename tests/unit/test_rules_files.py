@@ -132,10 +132,13 @@ def test_the_largest_file_is_refused_in_time(content):
 
 @pytest.mark.parametrize(
     "content",
-    ["[" + "1," * (LARGEST // 2 - 2) + "1]", '{"rules": [' + "{}," * 80000 + "{}]}",
-     "{" + ",".join(f'"{n}": 1' for n in range(20000)) + "}"],
+    [
+        "[" + "1," * (LARGEST // 2 - 2) + "1]",
+        '{"rules": [' + "{}," * 80000 + "{}]}",
+        "{" + ",".join(f'"{n}": 1' for n in range(20000)) + "}",
+    ],
     ids=["values", "rules", "fields"],
-)  # fmt: skip
+)
 def test_the_largest_json_is_refused_in_time(content):
     began = time.process_time()
     assert len(content) <= LARGEST

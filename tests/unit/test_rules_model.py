@@ -114,7 +114,7 @@ def test_many_violations_are_cut():
         ({"points": []}, "must have from 1 to 128 entries", "points: default"),
         ({"points": "no spaces"}, "points[0]: must match", "points: default"),
     ],
-)  # fmt: skip
+)
 def test_refused_with_a_remedy(fields, problem, remedy):
     error = refused(**fields)
     assert problem in error.why and remedy in error.fix
@@ -137,8 +137,12 @@ def test_a_rule_survives_its_dump():
     rule = Rule(
         name="web",
         match=Match(packets="tcp", containers=Containers(name=["a*"], label={"x": None}), direction="out"),
-        points=["path", "kfree_skb"], mode="aggregate", by="flow", sample=0.3, duration="1h",
-    )  # fmt: skip
+        points=["path", "kfree_skb"],
+        mode="aggregate",
+        by="flow",
+        sample=0.3,
+        duration="1h",
+    )
     for mode in ("python", "json"):
         assert Rule(**rule.model_dump(mode=mode)) == rule
         assert Rule(**rule.model_dump(mode=mode, exclude_none=True)) == rule

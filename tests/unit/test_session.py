@@ -81,19 +81,47 @@ def test_lost_events_are_told_and_no_reads_are_guessed():
 def test_rules_are_told():
     entries = manifest()
     rule = entries["rules"][0]["rule"]
-    entries["rules"][0] |= {"name": "web", "epochs": [2, 3], "rule": rule | {
-        "match": {"packets": "tcp port 80", "containers": {"name": ["web-*", "db"], "label": None}, "direction": "in"},
-        "sample": 0.1,
-    }}  # fmt: skip
+    entries["rules"][0] |= {
+        "name": "web",
+        "epochs": [2, 3],
+        "rule": rule
+        | {
+            "match": {
+                "packets": "tcp port 80",
+                "containers": {"name": ["web-*", "db"], "label": None},
+                "direction": "in",
+            },
+            "sample": 0.1,
+        },
+    }
     entries["rules"].append({"slot": 3, "name": "all", "epochs": [1, 1], "rule": rule | {"mode": "aggregate"}})
     session = Session(bulk(300), entries)
     assert session.rules().to_dict("records") == [
-        {"slot": 0, "name": "web", "mode": "capture", "expression": "tcp port 80",
-         "containers": "name web-* or db, to them", "sample": 0.1, "sample_min": 0.1, "max_overhead": "",
-         "first_epoch": 2, "last_epoch": 3},
-        {"slot": 3, "name": "all", "mode": "aggregate", "expression": "", "containers": "", "sample": 1.0,
-         "sample_min": 1.0, "max_overhead": "", "first_epoch": 1, "last_epoch": 1},
-    ]  # fmt: skip
+        {
+            "slot": 0,
+            "name": "web",
+            "mode": "capture",
+            "expression": "tcp port 80",
+            "containers": "name web-* or db, to them",
+            "sample": 0.1,
+            "sample_min": 0.1,
+            "max_overhead": "",
+            "first_epoch": 2,
+            "last_epoch": 3,
+        },
+        {
+            "slot": 3,
+            "name": "all",
+            "mode": "aggregate",
+            "expression": "",
+            "containers": "",
+            "sample": 1.0,
+            "sample_min": 1.0,
+            "max_overhead": "",
+            "first_epoch": 1,
+            "last_epoch": 1,
+        },
+    ]
     assert "tcp port 80 of containers name web-* or db, to them (sampled 10%); all IP packets (aggregate)" in repr(
         session
     )

@@ -111,10 +111,11 @@ def test_a_session_of_format_1_is_opened(tmp_path):
     pq.write_table(pa.table(old | {"skb": skb}), tmp_path / "old" / store.EVENTS)
     row = {"point": "net_dev_queue", "seen": 5, "unmatched": 1, "sampled_out": 0, "recorded": 3, "lost": 1}
     entries = {name: value for name, value in manifest().items() if name not in ("rules", "missing")} | {
-        "format": 1, "points": [{"id": 0, "name": "net_dev_queue", "label": "queue", "stage": "transmit"}],
+        "format": 1,
+        "points": [{"id": 0, "name": "net_dev_queue", "label": "queue", "stage": "transmit"}],
         "rule": {"expression": "udp port 53", "points": ["net_dev_queue"], "missing": ["sock_recv_length"]},
         "ledger": [row],
-    }  # fmt: skip
+    }
     (tmp_path / "old" / store.MANIFEST).write_text(json.dumps(entries))
     columns, upgraded, *_ = store.load(tmp_path / "old")
     assert {name: values.dtype for name, values in columns.items()} == store._DTYPES

@@ -28,11 +28,12 @@ def test_positions_undo_the_wrap(flows, first):
 @given(
     st.lists(
         st.lists(st.one_of(st.integers(-2000, 2000), st.integers(-(2**31) + 1, 2**31 - 1)), min_size=1, max_size=20),
-        min_size=1, max_size=4,
+        min_size=1,
+        max_size=4,
     ),
     st.integers(0, 2**32 - 1),
     st.randoms(use_true_random=False),
-)  # fmt: skip
+)
 def test_places_undo_the_wrap_in_any_order(flows, first, random):
     """Flows that are far longer than others are followed through time, and those that are not are not."""
     truth = [np.cumsum([0, *steps]) for steps in flows]

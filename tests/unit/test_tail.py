@@ -43,8 +43,10 @@ def test_the_slowest_and_what_made_each_slow(some):
     assert rows["segment"].tolist()[:2] == [SEGMENTS[4], SEGMENTS[6]]
     assert rows["kind"].tolist()[:2] == ["processing", "queueing"]
     assert rows[["segment_ns", "typical_ns", "excess_ns"]].to_numpy().tolist() == [
-        [900, 10, 890], [400, 10, 390], [10, 10, 0],
-    ]  # fmt: skip
+        [900, 10, 890],
+        [400, 10, 390],
+        [10, 10, 0],
+    ]
     assert set(rows["direction"]) == {DIRECTION}
     assert some.slowest(3, DIRECTION).equals(rows)
     assert len(some.slowest(100)) == 7

@@ -97,6 +97,8 @@ def test_a_window_has_a_width(make, window_s):
 def test_a_drop_alone_makes_a_row():
     table = Session(packets([0], taking([100]), dropped={0}), manifest()).timeline()
     pd.testing.assert_series_equal(
-        table.iloc[0][["packets", "dropped"]], pd.Series({"packets": 0, "dropped": 1}), check_names=False,
+        table.iloc[0][["packets", "dropped"]],
+        pd.Series({"packets": 0, "dropped": 1}),
+        check_names=False,
         check_dtype=False,
-    )  # fmt: skip
+    )

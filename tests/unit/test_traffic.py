@@ -54,8 +54,11 @@ def test_every_drop_is_counted():
 
 def test_drops_with_and_without_a_journey():
     """A drop knows its journey, also among others that have none."""
-    rows = [{"skb": BASE + 256 * n, "netns": hop[0], "ifindex": hop[1], "point": hop[2], "detail": 2, "seq": n}
-            for n, hops in enumerate([[], PATH[:3], []]) for hop in (*hops, (C0, 2, DROP))]  # fmt: skip
+    rows = [
+        {"skb": BASE + 256 * n, "netns": hop[0], "ifindex": hop[1], "point": hop[2], "detail": 2, "seq": n}
+        for n, hops in enumerate([[], PATH[:3], []])
+        for hop in (*hops, (C0, 2, DROP))
+    ]
     made = {name: np.array([row[name] for row in rows], np.uint64) for name in rows[0]}
     session = Session(columns(made | {"ts_ns": np.arange(len(rows))}, len(rows)), manifest())
     assert session.drops()["journey"].tolist() == [-1, 0, -1]

@@ -73,9 +73,19 @@ def test_encoding():
     asm.exit()
     assert len(asm) == 12
     assert lines(asm.assemble()) == [
-        "04 05 0 0x7", "0f 65 0 0x0", "54 05 0 0xffffffff", "dc 05 0 0x10", "69 15 12 0x0", "7b 1a -8 0x0",
-        "62 0a -16 0x0", "16 05 3 0x6", "4e 65 2 0x0", "05 00 1 0x0", "85 00 0 0x71", "95 00 0 0x0",
-    ]  # fmt: skip
+        "04 05 0 0x7",
+        "0f 65 0 0x0",
+        "54 05 0 0xffffffff",
+        "dc 05 0 0x10",
+        "69 15 12 0x0",
+        "7b 1a -8 0x0",
+        "62 0a -16 0x0",
+        "16 05 3 0x6",
+        "4e 65 2 0x0",
+        "05 00 1 0x0",
+        "85 00 0 0x71",
+        "95 00 0 0x0",
+    ]
 
 
 @pytest.mark.parametrize("between", [0x7FFF, 0x8000])
@@ -114,8 +124,11 @@ def test_a_protocol_is_three_instructions():
 def test_what_is_read_before_it_is_set_is_0():
     take_a = [Instruction(0x16, 0, 0, 0)]
     assert translated(Instruction(0x60, 0, 0, 3), *take_a) == [
-        "62 0a -48 0x0", "61 a5 -48 0x0", "16 05 3 0x0", *taken(0),
-    ]  # fmt: skip
+        "62 0a -48 0x0",
+        "61 a5 -48 0x0",
+        "16 05 3 0x0",
+        *taken(0),
+    ]
     assert translated(Instruction(0x0C, 0, 0, 0), *take_a)[:3] == ["b4 05 0 0x0", "b4 06 0 0x0", "0c 65 0 0x0"]
     assert translated(ld(1, 0), Instruction(0x02, 0, 0, 3), *take_a)[:2] == ["71 15 0 0x0", "63 5a -48 0x0"]
 

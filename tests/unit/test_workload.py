@@ -123,9 +123,12 @@ class FakeLab:
 def test_registry_makes_workloads_with_their_rules():
     rules = {name: workload(name).default_rule for name in WORKLOADS}
     assert rules == {
-        "memcached": "tcp port 11211", "iperf-tcp": "tcp port 5201", "iperf-udp": "udp port 5201",
-        "sockperf-tcp": "tcp port 11111", "sockperf-udp": "udp port 11111",
-    }  # fmt: skip
+        "memcached": "tcp port 11211",
+        "iperf-tcp": "tcp port 5201",
+        "iperf-udp": "udp port 5201",
+        "sockperf-tcp": "tcp port 11111",
+        "sockperf-udp": "udp port 11111",
+    }
     assert [workload(name).name for name in WORKLOADS] == list(WORKLOADS)
     assert workload("memcached", port=7).default_rule == "tcp port 7"
     assert workload("iperf-udp").bitrate_bps == 200_000_000 and workload("iperf-tcp").bitrate_bps is None
@@ -233,11 +236,20 @@ def test_iperf_says_why_it_failed():
 
 
 def test_sockperf_report_is_read():
-    assert sockperf.parse(SOCKPERF) == pytest.approx({
-        "messages_per_s": 21280.0, "messages": 10640.0, "dropped_messages": 3.0, "duplicated_messages": 2.0,
-        "out_of_order_messages": 1.0, "latency_p50_ns": 56_612.0, "latency_p90_ns": 87_055.0,
-        "latency_p99_ns": 153_417.0, "latency_p999_ns": 496_405.0, "load_s": 1.001,
-    })  # fmt: skip
+    assert sockperf.parse(SOCKPERF) == pytest.approx(
+        {
+            "messages_per_s": 21280.0,
+            "messages": 10640.0,
+            "dropped_messages": 3.0,
+            "duplicated_messages": 2.0,
+            "out_of_order_messages": 1.0,
+            "latency_p50_ns": 56_612.0,
+            "latency_p90_ns": 87_055.0,
+            "latency_p99_ns": 153_417.0,
+            "latency_p999_ns": 496_405.0,
+            "load_s": 1.001,
+        }
+    )
 
 
 @pytest.mark.parametrize("report", ["", SOCKPERF.replace("10640", "0"), SOCKPERF.replace("percentile 99.900", "")])
@@ -259,8 +271,11 @@ def test_sockperf_waits_for_a_udp_port_and_asks_for_what_it_was_told():
 
 
 def test_ports_that_wait_for_a_peer_are_told_from_others():
-    rows = ("0: 0100007F:1F90 00000000:0000 0A x", "1: 0100007F:2B67 00000000:0000 07 x",
-            "2: 0100007F:0016 0200007F:0017 01 x")  # fmt: skip
+    rows = (
+        "0: 0100007F:1F90 00000000:0000 0A x",
+        "1: 0100007F:2B67 00000000:0000 07 x",
+        "2: 0100007F:0016 0200007F:0017 01 x",
+    )
     assert result.listening("\n".join(rows)) == {8080, 11111}
 
 
