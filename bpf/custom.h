@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A researcher's own points. cmonlab puts this behind points.c, and behind it for each
  * of them: struct NAME_fields, NAME_body() with the researcher's code, and one of
- * PACKET_PROBE and SOCKET_PROBE (cmonlab/kernel/custom.py). */
+ * PACKET_PROBE and SOCKET_PROBE (cmonlab/tracing/kernel/probes.py). */
 #ifndef CMONLAB_CUSTOM_H
 #define CMONLAB_CUSTOM_H
 

@@ -10,52 +10,49 @@ from importlib import metadata as _metadata
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from . import (
-        agent,
-        artifact,
-        datasets,
-        errors,
-        export,
-        plot,
-        schema,
-    )
-    from .comparison import compare
+    from . import errors, plot, schema
     from .errors import CmonlabError
-    from .experiment import Experiment
-    from .probe import Probe
-    from .recording import record
+    from .lab.topology import templates
+    from .lab.workload import Iperf, Memcached, Sockperf
+    from .live import agent
+    from .points.probe import Probe
+    from .recording.record import record
     from .rules import Rule, load_rules
-    from .session import Session, open
-    from .topology import templates
-    from .widgets import dashboard, rule_form
-    from .workload import Iperf, Memcached, Sockperf
+    from .session import export
+    from .session.session import Session, open
+    from .study import artifact, datasets
+    from .study.compare.comparison import compare
+    from .study.experiment.experiment import Experiment
+    from .widgets.dashboard import dashboard
+    from .widgets.form import rule_form
 
 __version__ = _metadata.version("cmonlab")
 
-#: Public names and where they are. They are loaded when they are used: an agent has no need of tables and figures.
+#: Public names and where they are: a module, or an object in it. They are loaded when they are used: an agent needs no
+#: tables and figures.
 _PLACES = {
-    "CmonlabError": "errors",
-    "Experiment": "experiment",
-    "Iperf": "workload",
-    "Memcached": "workload",
-    "Probe": "probe",
-    "Rule": "rules",
-    "Session": "session",
-    "Sockperf": "workload",
-    "agent": "",
-    "artifact": "",
-    "compare": "comparison",
-    "dashboard": "widgets",
-    "datasets": "",
-    "errors": "",
-    "export": "",
-    "load_rules": "rules",
-    "open": "session",
-    "plot": "",
-    "record": "recording",
-    "rule_form": "widgets",
-    "schema": "",
-    "templates": "topology",
+    "CmonlabError": "errors:CmonlabError",
+    "Experiment": "study.experiment.experiment:Experiment",
+    "Iperf": "lab.workload:Iperf",
+    "Memcached": "lab.workload:Memcached",
+    "Probe": "points.probe:Probe",
+    "Rule": "rules:Rule",
+    "Session": "session.session:Session",
+    "Sockperf": "lab.workload:Sockperf",
+    "agent": "live.agent",
+    "artifact": "study.artifact",
+    "compare": "study.compare.comparison:compare",
+    "dashboard": "widgets.dashboard:dashboard",
+    "datasets": "study.datasets",
+    "errors": "errors",
+    "export": "session.export",
+    "load_rules": "rules:load_rules",
+    "open": "session.session:open",
+    "plot": "plot",
+    "record": "recording.record:record",
+    "rule_form": "widgets.form:rule_form",
+    "schema": "schema",
+    "templates": "lab.topology.templates",
 }
 
 __all__ = [
@@ -88,9 +85,10 @@ __all__ = [
 def __getattr__(name: str):
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    place = _PLACES[name]
-    module = _import_module(f".{place or name}", __name__)
-    value = getattr(module, name) if place else module
+    module, _, attribute = _PLACES[name].partition(":")
+    value = _import_module(f".{module}", __name__)
+    if attribute:
+        value = getattr(value, attribute)
     globals()[name] = value
     return value
 
@@ -101,6 +99,6 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython) -> None:
     """Make ``%%point`` known to a notebook; IPython calls it for ``%load_ext cmonlab``."""
-    from .magic import register
+    from .widgets.magic import register
 
     register(ipython)

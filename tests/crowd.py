@@ -11,12 +11,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from cmonlab import cells as _cells
-from cmonlab import store
-from cmonlab.analysis.histogram import bucket_of
+from cmonlab.data.analysis.histogram import bucket_of
+from cmonlab.data.store import cells as _cells
+from cmonlab.data.store import directory as store
 from cmonlab.errors import TransportError, UnknownName
 from cmonlab.rules import Rule
-from cmonlab.session import Session
+from cmonlab.session.session import Session
 from tests.unit.aggregates import DROPPED, DTYPE, HOP, SEGMENT, TOTAL
 from tests.unit.events import DROP, QUEUE, RECEIVE, RX, XMIT, manifest
 
@@ -141,7 +141,7 @@ def session(count: int, start_ns: int = 10**9, length_ns: int = 250_000_000, **m
 
 
 class _Windows:
-    """As `cmonlab.agent.live.Windows`, of made windows: one every so many seconds."""
+    """As `cmonlab.live.agent.windows.Windows`, of made windows: one every so many seconds."""
 
     missed = 0
 
@@ -172,7 +172,7 @@ class _Windows:
 
 
 class CrowdClient:
-    """As `cmonlab.agent.client.Client`, of a host that is made up.
+    """As `cmonlab.live.agent.client.Client`, of a host that is made up.
 
     Attributes
     ----------

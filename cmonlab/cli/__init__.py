@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 
-from ..errors import CmonlabError
-from ..interrupt import SIGNALS
+from cmonlab.errors import CmonlabError
+from cmonlab.system.signals import SIGNALS
 
 _EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _INTERRUPTED = 130  # what a shell makes of Ctrl-C

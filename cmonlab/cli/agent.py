@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import TransportError
+from cmonlab.errors import TransportError
+
 from . import console
 from .rules import app as rules
 
@@ -29,10 +30,10 @@ def run(url: str | None, ready_file: Path | None) -> None:
     CmonlabError
         This host is not usable, or an agent runs already.
     """
-    from ..agent.service import Service
-    from ..topology.client import connect as connect_docker
-    from ..topology.place import HERE
-    from ..transport import NatsServer, connect, remove_endpoint, write_endpoint
+    from cmonlab.lab.docker.client import connect as connect_docker
+    from cmonlab.lab.docker.place import HERE
+    from cmonlab.live.agent.service import Service
+    from cmonlab.live.transport import NatsServer, connect, remove_endpoint, write_endpoint
 
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,8 +68,8 @@ def apply(
 
     A rule of the same name is changed; others stay, unless --replace is given.
     """
-    from ..agent import connect
-    from ..rules import load_rules
+    from cmonlab.live.agent import connect
+    from cmonlab.rules import load_rules
 
     wanted = load_rules(file)
     with connect(host) as agent:
@@ -81,7 +82,7 @@ def apply(
 @rules.command(name="list")
 def list_(host: Host = "", as_json: Json = False) -> None:
     """Show the rules that are active on a running agent."""
-    from ..agent import connect
+    from cmonlab.live.agent import connect
 
     with connect(host) as agent:
         table = agent.rules()
@@ -98,7 +99,7 @@ def remove(
     names: Annotated[list[str], typer.Argument(help="Names of active rules.")], host: Host = "", as_json: Json = False
 ) -> None:
     """End rules on a running agent."""
-    from ..agent import connect
+    from cmonlab.live.agent import connect
 
     with connect(host) as agent:
         epoch = agent.remove(*names)
@@ -107,7 +108,7 @@ def remove(
 
 def status(host: str, as_json: bool) -> None:
     """Print how a running agent fares."""
-    from ..agent import connect
+    from cmonlab.live.agent import connect
 
     with connect(host) as agent:
         told = agent.status()
@@ -119,11 +120,11 @@ def status(host: str, as_json: bool) -> None:
 
 def live(host: str, seconds: float | None, table: str, rows: int, as_json: bool) -> None:
     """Print what rules of mode aggregate measure, a table a second."""
-    from ..agent import connect
+    from cmonlab.live.agent import connect
 
     names = {"pairs": _PAIRS, "flows": _FLOWS, "segments": None, "drop_counts": None}
     if table not in names:
-        from ..errors import UnknownName
+        from cmonlab.errors import UnknownName
 
         raise UnknownName("table", table, names)
     with connect(host) as agent, agent.windows() as windows:
@@ -167,11 +168,12 @@ _FLOWS = ["direction", "proto", "sport", "dport", *_PAIRS[1:]]
 
 def collect(out: Path, seconds: float, host: str) -> None:
     """Save what a running agent's rules take in the next seconds as a session."""
-    from .. import store
-    from ..agent import connect
-    from ..recording import check_duration
-    from ..rescue import save_somewhere
-    from .run import print_session
+    from cmonlab.data.store import directory as store
+    from cmonlab.live.agent import connect
+    from cmonlab.recording.record import check_duration
+    from cmonlab.session.rescue import save_somewhere
+
+    from .record import print_session
 
     store.check_target(out)
     check_duration(seconds)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import TopologyError, UnknownName
+from cmonlab.errors import TopologyError, UnknownName
+
 from . import agent as agents
 from . import artifact, console, rules
 
@@ -34,7 +35,7 @@ app.add_typer(artifact.app, name="artifact")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
+        from cmonlab import __version__
 
         typer.echo(f"cmonlab {__version__}")
         raise typer.Exit
@@ -80,7 +81,7 @@ def record(
     as_json: Json = False,
 ) -> None:
     """Deploy containers, run a workload, record its packets."""
-    from .run import Request, record_one
+    from .record import Request, record_one
 
     parameters = {"containers": containers} | dict(map(_parameter, settings or []))
     request = Request(out, template, parameters, workload, rules_file or rule, duration, _names(points), overhead)
@@ -128,7 +129,7 @@ def show(
     rows: Annotated[int, typer.Option(min=1, help="Rows that format 'table' prints at most.")] = 50,
 ) -> None:
     """Print a table of a session."""
-    from ..session import open
+    from cmonlab.session.session import open
 
     if format not in _FORMATS:
         raise UnknownName("format", format, _FORMATS)
@@ -149,9 +150,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="File to write; by default report.html in the directory.")] = None,
 ) -> None:
     """Write a session's figures and tables as one HTML file."""
-    from ..report import write_report
-    from ..session import open
-    from ..summary import run_report
+    from cmonlab.session.report.page import write_report
+    from cmonlab.session.report.sections import run_report
+    from cmonlab.session.session import open
 
     session = open(directory)
     name = (session.manifest.get("workload") or {}).get("name") or directory.name
@@ -169,7 +170,7 @@ def export(
     packets: Annotated[str | None, typer.Option(help="What a packet of .pcapng is: journeys or hops.")] = None,
 ) -> None:
     """Write a session, or a table of it, for other programs."""
-    from ..session import open
+    from cmonlab.session.session import open
 
     typer.echo(open(directory).export(to, table=table, journeys=journeys, packets=packets))
 
@@ -272,10 +273,10 @@ def clean(
 
     That is containers, networks, namespaces, temporary directories, and a Docker engine that cmonlab started.
     """
-    from ..calibrate.testbed import remove_testbeds
-    from ..scratch import remove_scratch
-    from ..topology.deploy import clean_host
-    from ..transport import remove_stale
+    from cmonlab.lab.topology.deploy import clean_host
+    from cmonlab.live.transport import remove_stale
+    from cmonlab.study.testbed.testbed import remove_testbeds
+    from cmonlab.system.tempdirs import remove_scratch
 
     removed = remove_stale() + remove_scratch() + remove_testbeds() + clean_host(all=everything, notify=console.say)
     if as_json:

@@ -22,7 +22,7 @@ def pack(
     out: Annotated[Path | None, typer.Option(help="New file, .tar.gz; by default beside the folder.")] = None,
 ) -> None:
     """Pack a folder, with what it gives and what it was made with."""
-    from ..artifact import pack
+    from cmonlab.study.artifact import pack
 
     typer.echo(pack(directory, out, notify=console.say))
 
@@ -41,7 +41,7 @@ def check(
 
     Its notebooks are run: check only what you trust, or give --no-notebooks. The exit code is 1 when something differs.
     """
-    from ..artifact import check
+    from cmonlab.study.artifact import check
 
     _conclude(check(archive, notebooks=notebooks, live=live, timeout_s=timeout, notify=console.say), as_json)
 
@@ -55,7 +55,7 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Unpack an artifact, run its notebooks, compare, and keep what came out."""
-    from ..artifact import reproduce
+    from cmonlab.study.artifact import reproduce
 
     _conclude(reproduce(archive, out, live=live, timeout_s=timeout, notify=console.say), as_json)
 

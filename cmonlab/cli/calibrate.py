@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from ..calibrate import page, suite
-from ..calibrate.outcome import Calibration
-from ..kernel import preflight
+from cmonlab.study.calibrate import page, suite
+from cmonlab.study.calibrate.outcome import Calibration
+from cmonlab.tracing import preflight
+
 from . import console
 
 _SHOWN = ["name", "truth", "measured", "error", "tolerance", "unit", "pass"]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import CmonlabError
+from cmonlab.errors import CmonlabError
 
 if TYPE_CHECKING:
     import pandas as pd

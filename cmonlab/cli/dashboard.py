@@ -14,7 +14,8 @@ from typing import Any
 
 import typer
 
-from ..errors import PageError
+from cmonlab.errors import PageError
+
 from . import console
 
 TOKEN_VARIABLE = "CMONLAB_DASHBOARD_TOKEN"
@@ -62,7 +63,7 @@ def run(request: Request) -> None:
 def _page_server() -> Any:
     """Return the class, before anything is started that would be in vain."""
     try:
-        from ..page.server import PageServer
+        from cmonlab.page.server import PageServer
     except ImportError as error:
         raise PageError(
             "the packages that serve pages are missing", why=str(error), fix="pip install 'cmonlab[notebook]'"
@@ -72,8 +73,8 @@ def _page_server() -> Any:
 
 def _of_agent(request: Request) -> dict[str, str]:
     """Return how kernels reach the agent that runs."""
-    from ..agent import connect
-    from ..transport import read_endpoint
+    from cmonlab.live.agent import connect
+    from cmonlab.live.transport import read_endpoint
 
     found = None if request.url else read_endpoint()
     url, token = (found.url, found.token) if found else (request.url, os.environ.get("CMONLAB_NATS_TOKEN"))
@@ -83,13 +84,14 @@ def _of_agent(request: Request) -> dict[str, str]:
 
 def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     """Deploy containers that talk, start an agent in this process, and return how kernels reach it."""
-    from ..agent.service import Service
-    from ..kernel import preflight
-    from ..rules import Rule
-    from ..topology.templates import template
-    from ..transport import NatsServer, connect
-    from ..workload import workload
-    from .traffic import Traffic
+    from cmonlab.lab.topology.templates.registry import template
+    from cmonlab.lab.workload import workload
+    from cmonlab.live.agent.service import Service
+    from cmonlab.live.transport import NatsServer, connect
+    from cmonlab.rules import Rule
+    from cmonlab.tracing import preflight
+
+    from .background_load import Traffic
 
     topology = template(request.template, containers=request.containers)
     workload(request.workload)
@@ -108,7 +110,7 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
 
 
 def _variables(url: str, token: str | None, host: str, containers: list[str] | None = None) -> dict[str, str]:
-    from ..page.visit import CONTAINERS_VARIABLE, HOST_VARIABLE
+    from cmonlab.page.visit import CONTAINERS_VARIABLE, HOST_VARIABLE
 
     told = {"CMONLAB_NATS_URL": url, "CMONLAB_NATS_TOKEN": token or "", HOST_VARIABLE: host}
     return told | {CONTAINERS_VARIABLE: json.dumps(containers)}

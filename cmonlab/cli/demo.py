@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import SessionError
-from ..kernel import preflight
-from ..progress import shown
-from ..recording import check_duration
-from ..report import write_report
-from ..summary import run_report
-from ..topology.templates import template
-from ..workload import workload
+from cmonlab.errors import SessionError
+from cmonlab.lab.topology.templates.registry import template
+from cmonlab.lab.workload import workload
+from cmonlab.progress import shown
+from cmonlab.recording.record import check_duration
+from cmonlab.session.report.page import write_report
+from cmonlab.session.report.sections import run_report
+from cmonlab.tracing import preflight
+
 from . import console
-from .run import check_replaceable, print_session, run_in
+from .record import check_replaceable, print_session, run_in
 
 _TITLES = {"memcached": "memcached", "iperf-tcp": "iperf3, TCP", "iperf-udp": "iperf3, UDP"}
 

@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 import typer
 
-from ..kernel import preflight
-from ..kernel.preflight import Check, attempt
+from cmonlab.tracing import preflight
+from cmonlab.tracing.preflight import Check, attempt
+
 from . import console
 
 
@@ -39,8 +40,8 @@ def _print(check: Check) -> None:
 
 
 def _docker() -> list[Check]:
-    from ..topology.engine import probe
-    from ..topology.recipe import check_programs, recipe
+    from cmonlab.lab.docker.engine import probe
+    from cmonlab.lab.docker.recipe import check_programs, recipe
 
     def programs() -> str:
         check_programs(recipe())

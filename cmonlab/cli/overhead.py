@@ -8,20 +8,24 @@ from pathlib import Path
 
 import typer
 
-from ..errors import SessionError
-from ..kernel import preflight
-from ..kernel.points import BY_NAME
-from ..manifest import host, now
-from ..overhead import Overhead, Traced, check_rounds, measure
-from ..progress import shown
-from ..recording import check_duration, rules_of
-from ..report import write_report
-from ..rules import Rule, standardise
-from ..summary import overhead_report
-from ..topology.inventory import Inventory
-from ..topology.recipe import versions
-from ..topology.templates import template
-from ..workload import workload
+from cmonlab.data.analysis.overhead import Overhead
+from cmonlab.errors import SessionError
+from cmonlab.lab.docker.recipe import versions
+from cmonlab.lab.inventory.inventory import Inventory
+from cmonlab.lab.topology.templates.registry import template
+from cmonlab.lab.workload import workload
+from cmonlab.points.catalogue import BY_NAME
+from cmonlab.progress import shown
+from cmonlab.recording.overhead import check_rounds, measure
+from cmonlab.recording.record import check_duration, rules_of
+from cmonlab.recording.traced import Traced
+from cmonlab.rules import Rule, standardise
+from cmonlab.session.report.page import write_report
+from cmonlab.session.report.sections import overhead_report
+from cmonlab.system.files import write_text
+from cmonlab.system.host import host, now
+from cmonlab.tracing import preflight
+
 from . import console
 
 FILE = "overhead.json"
@@ -85,7 +89,7 @@ def _told(found: Overhead, rules: list[Rule], lab) -> dict:
 def _write(path: Path, told: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise SessionError(
             f"{path} cannot be written", why=error.strerror or str(error), fix="choose another --out"

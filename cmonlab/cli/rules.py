@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import CmonlabError
+from cmonlab.errors import CmonlabError
+
 from . import console
 
 if TYPE_CHECKING:
-    from ..rules.explain import Explanation
-    from ..rules.model import ContainerFacts
+    from cmonlab.rules.explain import Explanation
+    from cmonlab.rules.model import ContainerFacts
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say what to trace, where, how, and how often.")
 
@@ -25,8 +26,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @app.command()
 def check(file: File, as_json: Json = False) -> None:
     """Tell whether a file holds valid rules."""
-    from ..kernel.points import BY_NAME
-    from ..rules import load_rules, standardise
+    from cmonlab.points.catalogue import BY_NAME
+    from cmonlab.rules import load_rules, standardise
 
     rules = load_rules(file)
     # Which points this host lacks says nothing about the rules.
@@ -44,8 +45,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say what rules look at, and what they cost."""
-    from ..rules import load_rules
-    from ..rules.explain import explain as explained
+    from cmonlab.rules import load_rules
+    from cmonlab.rules.explain import explain as explained
 
     rules = load_rules(file)
     available = _available()
@@ -64,7 +65,7 @@ def explain(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a file of rules."""
-    from ..rules.files import schema
+    from cmonlab.rules.files import schema
 
     typer.echo(json.dumps(schema(), indent=2))
 
@@ -106,7 +107,7 @@ def _show(told: Explanation, verbose: bool) -> None:
 
 def _available() -> list[str] | None:
     """Return the points of this host; None, and a word to the user, where it cannot be told."""
-    from ..kernel.programs import available
+    from cmonlab.tracing.kernel.programs import available
 
     try:
         return [point.name for point in available()]
@@ -117,10 +118,10 @@ def _available() -> list[str] | None:
 
 def _containers() -> list[ContainerFacts] | None:
     """Return the containers that run, None where no Docker engine answers."""
-    from ..rules.model import ContainerFacts
-    from ..topology.client import connect, docker_errors, unless_gone
-    from ..topology.containers import Container, inspected
-    from ..topology.place import HERE
+    from cmonlab.lab.docker.client import connect, docker_errors, unless_gone
+    from cmonlab.lab.docker.containers import Container, inspected
+    from cmonlab.lab.docker.place import HERE
+    from cmonlab.rules.model import ContainerFacts
 
     client = connect() or HERE.connect()
     if client is None:
@@ -142,7 +143,7 @@ def _containers() -> list[ContainerFacts] | None:
 
 def _interfaces(pids: dict[str, int]) -> dict[str, list[str]]:
     """Return the interfaces by container; none where this user may not look into the namespaces."""
-    from ..topology.links import links
+    from cmonlab.lab.inventory.snapshot import links
 
     try:
         rows = links(pids)

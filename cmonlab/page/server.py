@@ -22,8 +22,9 @@ from traitlets.config import Config
 from voila.app import Voila
 from voila.configuration import VoilaConfiguration
 
-from .. import scratch
-from ..errors import PageError
+from cmonlab.errors import PageError
+from cmonlab.system import tempdirs as scratch
+
 from .gate import HEADERS, gated
 from .kernels import OwnPython, PageKernels
 from .visit import THEME_VARIABLE

@@ -6,7 +6,7 @@ import html
 import json
 import os
 
-from ..errors import CmonlabError
+from cmonlab.errors import CmonlabError
 
 HOST_VARIABLE, THEME_VARIABLE = "CMONLAB_DASHBOARD_HOST", "CMONLAB_DASHBOARD_THEME"
 CONTAINERS_VARIABLE = "CMONLAB_DASHBOARD_CONTAINERS"  # JSON: a list of names, or null for all

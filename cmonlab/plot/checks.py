@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import counted, digits, duration
+
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px
 from .style import FAILED, FAINT, NEUTRAL, color
-from .text import counted, digits, duration, fold, plain
+from .text import fold, plain
 
 COLUMNS = ("group", "name", "truth", "measured", "error", "unit", "tolerance", "pass")
 EDGE = 3.0  # errors beyond so many tolerances are drawn at the edge

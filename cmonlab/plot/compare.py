@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import digits, duration
+
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
 from .style import NEUTRAL, clear, color, stroke
-from .text import digits, duration, fold, plain
+from .text import fold, plain
 
 SHIFT_COLUMNS = ("metric", "direction", "name", "baseline", "unit", "quantile", "difference", "low", "high")
 COLUMNS = (*SHIFT_COLUMNS[:5], "statistic", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "verdict")

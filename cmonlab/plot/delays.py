@@ -9,10 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from cmonlab.schema.format import count, counted, digits, duration, percent
+
 from .distribution import log_axis
 from .frame import empty, frame, need, rows_px, tick_labels
 from .style import KINDS, NEUTRAL, PALETTE, clear, kind_fill
-from .text import count, counted, digits, duration, fold, percent, plain
+from .text import fold, plain
 
 TITLE, TAIL = "One-way delay of each direction", "Where is the tail?"
 # From where to where a piece reaches, its width in pixels and its opacity.

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import count, counted, digits
+
 from .frame import LEGEND_WIDTH, empty, frame, need
 from .style import stroke
-from .text import count, counted, digits, fold, plain
+from .text import fold, plain
 
 POINTS = 400
 

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import count, counted
+
 from .counts import frequent
 from .frame import empty, frame, need, rows_px, tick_labels
 from .scale import bar, span
 from .style import LOSS
-from .text import count, counted, plain
+from .text import plain
 
 TITLE = "Drop map"
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..errors import UnknownName
+from cmonlab.errors import UnknownName
+
 from .style import template
 from .text import fold, lines, longest, paragraph
 

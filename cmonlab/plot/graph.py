@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..errors import UnknownName
+from cmonlab.errors import UnknownName
+from cmonlab.schema.format import count, counted, digits, duration, percent, short
+
 from .frame import empty, frame, need
 from .places import Block, Node, Places, blocks, nodes
 from .places import places as place_nodes
 from .scale import STEPS, bar, span, step_of
 from .style import CLEAN, FAINT, LOSS, NEUTRAL, PALETTE, WARNING, loss_color
-from .text import count, counted, digits, duration, percent, plain, short
+from .text import plain
 
 TITLE = "Topology"
 EDGES = ("src", "dst", "packets", "throughput_bps", "delay_p50_ns", "delay_p99_ns", "dropped", "loss")

@@ -9,9 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from cmonlab.schema.format import counted, digits
+
 from .frame import empty, frame, need
 from .scale import bar, span
-from .text import counted, digits, plain
+from .text import plain
 
 TITLE = "One-way delay over time"
 COLUMNS = ("start_ns", "direction", "one_way_delay_ns")

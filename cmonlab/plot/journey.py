@@ -5,10 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..errors import CmonlabError
+from cmonlab.errors import CmonlabError
+from cmonlab.schema.format import counted, duration, percent
+
 from .frame import empty, frame, need, rows_px, tick_labels
 from .style import NEUTRAL, fill
-from .text import counted, duration, percent, plain
+from .text import plain
 
 TITLE = "One journey, hop by hop"
 COLUMNS = ("journey", "offset_ns", "hop", "segment", "segment_ns")

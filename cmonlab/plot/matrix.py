@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..errors import UnknownName
+from cmonlab.errors import UnknownName
+from cmonlab.schema.format import count, digits, duration, natural, percent, short
+
 from .frame import CHARACTER, empty, frame, need
 from .scale import bar, span
 from .style import CLEAN, FAINT, LOSS, WARNING
-from .text import count, digits, duration, natural, percent, plain, short
+from .text import plain
 
 TITLE = "Flow matrix"
 COLUMNS = (

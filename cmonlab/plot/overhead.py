@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import counted, digits, duration
+
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
 from .style import color
-from .text import counted, digits, duration, fold, plain
+from .text import fold, plain
 
 TITLE = "Observer overhead"
 COLUMNS = ("observer", "metric", "unit", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "rounds")

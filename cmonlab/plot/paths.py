@@ -7,9 +7,11 @@ from itertools import pairwise
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import counted, percent
+
 from .frame import empty, frame, need
 from .style import NEUTRAL, PALETTE, WARNING, clear, color
-from .text import counted, percent, plain
+from .text import plain
 
 TITLE = "Paths of packets"
 COLUMNS = ("direction", "path", "outcome", "drop_reason")

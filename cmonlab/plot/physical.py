@@ -12,7 +12,9 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from ..errors import ExportError, UnknownName
+from cmonlab.errors import ExportError, UnknownName
+from cmonlab.system.files import atomic_file
+
 from .frame import AXIS, CAPTION_WIDTH, GAP, LINE
 from .text import fold_lines, lines, longest, paragraph, plain
 
@@ -77,7 +79,8 @@ def export(
     if suffix == ".svg":
         data = _in_mm(data, wide_mm, fitted.layout.height * SCALE / _PX_PER_MM)
     try:
-        path.write_bytes(_with_density(data) if suffix == ".png" else data)
+        with atomic_file(path) as file:
+            file.write(_with_density(data) if suffix == ".png" else data)
     except OSError as error:
         raise ExportError(
             f"cannot write the figure {path}",

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cmonlab.schema.format import natural
+
 from .frame import need
-from .text import natural
 
 COLUMNS = ("a", "b", "a_kind", "b_kind", "a_host", "b_host")
 KINDS = {

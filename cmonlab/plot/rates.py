@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import counted
+
 from .frame import LEGEND_WIDTH, empty, frame, need
 from .style import color
-from .text import counted, fold
+from .text import fold
 
 TITLE = "Throughput"
 COLUMNS = ("time_s", "direction", "throughput_bps", "goodput_bps")

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import count, counted, duration
+
 from .distribution import log_axis, times_by_segment
 from .frame import empty, frame, need, tick_labels
 from .style import KINDS, clear, kind_fill
-from .text import count, counted, duration, plain
+from .text import plain
 
 TITLE = "Density of each segment's time"
 _POINTS = 256

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from plotly.colors import sample_colorscale, sequential
 
-from .text import digits
+from cmonlab.schema.format import digits
 
 STEPS = 16
 # Viridis (van der Walt and Smith, 2015) rises evenly in lightness, for every kind of colour blindness. More is always

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
+from cmonlab.schema.format import count, counted, duration, percent
+
 from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
 from .style import NEUTRAL, fill, kind_fill
-from .text import count, counted, duration, fold, percent, plain
+from .text import fold, plain
 
 TITLE = "Latency breakdown"
 COLUMNS = (

@@ -6,7 +6,8 @@ from functools import cache
 
 import plotly.graph_objects as go
 
-from ..errors import UnknownName
+from cmonlab.errors import UnknownName
+
 from .scale import colors
 
 # Six colours that stay apart for every kind of colour blindness and on both backgrounds: five of Okabe and Ito's

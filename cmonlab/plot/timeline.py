@@ -7,9 +7,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from cmonlab.schema.format import counted, duration
+
 from .frame import LEGEND_WIDTH, empty, frame, need
 from .style import NEUTRAL, color
-from .text import counted, duration, fold
+from .text import fold
 
 TITLE = "Timeline"
 COLUMNS = (

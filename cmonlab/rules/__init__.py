@@ -1,8 +1,8 @@
 """Rules: what to trace, where, how, and how often."""
 
-from .engine import Plan, points_of, resolve_points, selects, standardise, threshold
 from .files import load_rules, parse_rules
 from .model import MAX_RULES, ContainerFacts, Containers, Match, Rule, RuleSet
+from .plan import Plan, points_of, resolve_points, selects, standardise, threshold
 
 __all__ = [
     "MAX_RULES",

@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import NotTraceable
-from ..kernel import pcapfilter
-from ..kernel.pcapfilter import Instruction
-from ..kernel.points import BY_NAME, Point, groups
-from .budget import LOWEST, Level
-from .engine import compiled, points_of, selects
-from .model import ContainerFacts, Rule
+from cmonlab.errors import NotTraceable
+from cmonlab.filters import pcapfilter
+from cmonlab.filters.pcapfilter import Instruction
+from cmonlab.points.catalogue import BY_NAME, Point, groups
 
-#: Nanoseconds that a packet costs at a point. Medians of one machine (docs/performance.md);
-#: `make bench` measures them. "unmatched" is what every packet of the host pays, up to
-#: where a rule is done with it; the modes include it.
-COST_NS = {"unmatched": 25, "capture": 120, "aggregate": 140, "count": 55}
+from .budget import COST_NS, LOWEST, Level
+from .model import ContainerFacts, Rule
+from .plan import compiled, points_of, selects
 
 #: How often a TCP or UDP packet between two containers on one bridge passes a point, where
 #: that is not once: two veth pairs are crossed, they have no queueing discipline and no

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from ..errors import RuleError
+from cmonlab.errors import RuleError
+
 from .model import Rule, RuleSet
 from .problems import nearest, short
 

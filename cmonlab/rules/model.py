@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..kernel.pcapfilter import MAX_CHARACTERS
+from cmonlab.filters.pcapfilter import MAX_CHARACTERS
+
 from .budget import Budget
 from .problems import QUOTE, rule_error, short
 

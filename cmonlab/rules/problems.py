@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import RuleError
+from cmonlab.errors import RuleError
 
 _TOLD = 8  # violations in one message
 _CHARACTERS = 40  # of a wrong value

@@ -6,8 +6,10 @@ Times are integer nanoseconds of CLOCK_MONOTONIC; sizes are bytes.
 
 from __future__ import annotations
 
-from ..errors import UnknownName
-from . import captured, compared, counted, delays, graph, told
+from cmonlab.errors import UnknownName
+
+from . import captured, compared, counted, delays, graph
+from . import metadata as told
 from .column import Column
 
 __all__ = ["TABLES", "Column", "columns", "describe"]

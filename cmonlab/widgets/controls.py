@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
-from ..rules import Rule
+from cmonlab.rules import Rule
+
 from .figures import Pace
 from .form import RuleForm
 from .selection import Selection
 
 if TYPE_CHECKING:
-    from .board import Dashboard
+    from .dashboard import Dashboard
 
 COLORS = {"Delay": "delay", "Loss": "loss", "Throughput": "throughput"}
 

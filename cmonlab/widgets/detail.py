@@ -10,8 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ..plot.style import KINDS, color, kind_fill
-from ..plot.text import count, digits, duration, fold, percent, plain
+from cmonlab.plot.style import KINDS, color, kind_fill
+from cmonlab.plot.text import fold, plain
+from cmonlab.schema.format import count, digits, duration, percent
+
 from .figures import Pace, Shown
 from .model import Live
 from .selection import Selection

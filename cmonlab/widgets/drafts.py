@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..rules import Rule
+from cmonlab.rules import Rule
 
 #: The form's fields, in the order of the file. Those of containers are lists of patterns or labels.
 CONTAINERS = ("name", "image", "label", "network")

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CmonlabError
-from ..rules import Rule
+from cmonlab.errors import CmonlabError
+from cmonlab.rules import Rule
+
 from .model import Live
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ class Feed:
 
     Parameters
     ----------
-    client : cmonlab.agent.client.Client
+    client : cmonlab.live.agent.client.Client
     model : Live
     every_s : float
         Length of window to ask the agent for.

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from ..plot import template
-from .bundle import Figure, Path
+from cmonlab.plot import template
+
+from .plotly_widget import Figure, Path
 
 #: Of plotly's tool bar these are of no use in a figure that changes all the time.
 _BUTTONS = ("select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "toggleSpikelines")

@@ -11,9 +11,10 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..errors import CmonlabError, RuleError
-from ..kernel.points import CATALOGUE, GROUPS
-from ..rules import Rule, load_rules, parse_rules
+from cmonlab.errors import CmonlabError, RuleError
+from cmonlab.points.catalogue import CATALOGUE, GROUPS
+from cmonlab.rules import Rule, load_rules, parse_rules
+
 from . import drafts
 
 _MODES = {
@@ -262,3 +263,14 @@ def _fields() -> dict[str, w.ValueWidget]:
         "by": w.Dropdown(description="Tell apart", options=_BY, style=_LABEL),
     }
     return {name: chosen[name] if name in chosen else text(name) for name in drafts.empty()}
+
+
+def rule_form(on_apply: Callable[[list[Rule]], object] | None = None) -> RuleForm:
+    """Return a form for rules that writes the same YAML as one would by hand.
+
+    Parameters
+    ----------
+    on_apply : callable, optional
+        Takes the rules when Apply is pressed, for instance ``agent.apply``.
+    """
+    return RuleForm(on_apply)

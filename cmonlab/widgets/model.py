@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import store
-from ..analysis.aggregate import HOP, SEGMENT
-from ..session import Session
+from cmonlab.data.analysis.aggregate import HOP, SEGMENT
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
+
 from . import recent
+from .agent_status import Told
 from .history import History
 from .scope import around, within
 from .selection import Selection
-from .told import Told
 
 EDGE = {
     "packets": np.int64,
@@ -90,7 +91,7 @@ class Live:
 
     def take(self, window: Session) -> None:
         """Take a window of aggregates."""
-        cells = window._counted
+        cells = window.cells
         if not len(cells["start_ns"]):
             return
         start_ns, end_ns = int(cells["start_ns"].min()), int(cells["end_ns"].max())
@@ -101,7 +102,7 @@ class Live:
             if self._containers is not None:
                 edges = within(edges, ("src", "dst"), {*self._topology["a"], *self._topology["b"]})
                 pairs = pairs[pairs["src"].isin(self._containers) | pairs["dst"].isin(self._containers)]
-            cells = shown._counted
+            cells = shown.cells
             self._fill_gap(start_ns)
             way = zip(edges["src"].astype(str), edges["dst"].astype(str), strict=True)
             self.edges_kept.add(start_ns, end_ns, list(way), edges)
@@ -214,7 +215,7 @@ class Live:
             last, windows, topology = self._last, list(self._cells), self.topology()
         if last is None or not windows:
             return None
-        chosen = selection.chooser(last._facts.names, topology)
+        chosen = selection.chooser(last.facts.names, topology)
         parts = [(cells, chosen(cells)) for *_, cells in windows]
         joined = {name: np.concatenate([cells[name][rows] for cells, rows in parts]) for name in parts[0][0]}
         joined["start_ns"] = np.full(len(joined["start_ns"]), windows[0][0])

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ..plot.graph import SAYS, edges_update, topology, topology_update
-from ..plot.matrix import SAYS as MATRIX_SAYS
-from ..plot.matrix import flow_matrix, flow_matrix_update
-from ..plot.places import places
+from cmonlab.plot.graph import SAYS, edges_update, topology, topology_update
+from cmonlab.plot.matrix import SAYS as MATRIX_SAYS
+from cmonlab.plot.matrix import flow_matrix, flow_matrix_update
+from cmonlab.plot.places import places
+
 from .figures import Pace, Shown
 from .model import Live
 from .selection import Selection

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..plot.text import count, digits, percent
+from cmonlab.schema.format import count, digits, percent
+
 from .model import Live
 from .strip import Item
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .. import schema
+from cmonlab import schema
+
 from .history import History
 from .selection import Selection
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ..analysis.aggregate import device
-from ..analysis.names import Names
+from cmonlab.data.analysis.aggregate import device
+from cmonlab.data.analysis.names import Names
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Selection:
         return {"pair": f"{self.a} → {self.b}", "edge": f"{self.a} — {self.b}", "node": self.a}[self.kind]
 
     def chooser(self, names: Names, topology: pd.DataFrame) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-        """Return what marks the cells that are about it: of columns of `cmonlab.cells` it makes shape (cells,).
+        """Return what marks the cells that are about it: of columns of `cmonlab.data.store.cells` it makes shape (cells,).
 
         Parameters
         ----------

@@ -7,9 +7,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import CmonlabError
-from ..recording import rules_of
-from ..rules import Rule
+from cmonlab.errors import CmonlabError
+from cmonlab.recording.record import rules_of
+from cmonlab.rules import Rule
 
 RULE = Rule(name="dashboard", match="", mode="aggregate")
 
@@ -19,13 +19,13 @@ class Target:
 
     Parameters
     ----------
-    looked_at : Lab or cmonlab.agent.client.Client
+    looked_at : Lab or cmonlab.live.agent.client.Client
     rule : str, Path, Rule, sequence of Rule, optional
         Made active as long as the dashboard is there. A text is a pcap expression, which is aggregated.
 
     Attributes
     ----------
-    client : cmonlab.agent.client.Client
+    client : cmonlab.live.agent.client.Client
     here : bool
         Whether the agent is the dashboard's own, in this process.
     own : set of str
@@ -44,7 +44,7 @@ class Target:
         self.own: set[str] = set()
         try:
             if self.here:
-                from .. import agent
+                from cmonlab.live import agent
 
                 self.client = self._stack.enter_context(agent.start(looked_at))
             else:

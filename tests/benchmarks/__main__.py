@@ -15,8 +15,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from cmonlab import manifest
 from cmonlab.errors import CmonlabError
+from cmonlab.system import host as manifest
 
 from . import machine, report
 from .outcome import Outcome

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cmonlab import agent as agents
-from cmonlab.agent import wire
-from cmonlab.agent.client import Client
-from cmonlab.calibrate.testbed import testbed
+from cmonlab.live import agent as agents
+from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent.client import Client
 from cmonlab.rules import Rule
+from cmonlab.study.testbed.testbed import testbed
 
 from .outcome import Outcome
 from .traffic import PORT, ping_pong

@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from cmonlab.kernel import headers, loader
-from cmonlab.kernel.btf import vmlinux
-from cmonlab.kernel.compiler import bcc
+from cmonlab.tracing.kernel import headers, loader
+from cmonlab.tracing.kernel.btf import vmlinux
+from cmonlab.tracing.kernel.compiler import bcc
 
 
 def compiled(source: Path, macros: Mapping[str, int]):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from cmonlab.analysis.overhead import UNTRACED
-from cmonlab.analysis.stats import Summary, ratios, summarise
+from cmonlab.data.analysis.overhead import UNTRACED
+from cmonlab.data.analysis.stats import Summary, ratios, summarise
 from cmonlab.plot.frame import frame, rows_px
 from cmonlab.plot.style import NEUTRAL, color
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cmonlab.calibrate.testbed import Testbed, ip, testbed
-from cmonlab.recording import Capture, rules_of
+from cmonlab.recording.capture import Capture
+from cmonlab.recording.record import rules_of
+from cmonlab.study.testbed.testbed import Testbed, ip, testbed
 
 from . import manyflows
 from .outcome import Outcome
@@ -56,5 +57,5 @@ def _correlate_ns(session) -> int:
     """Return the CPU time that the correlator takes for a session, threads and all."""
     session.__dict__.pop("_found", None)
     before_ns = time.process_time_ns()
-    _ = session._found
+    _ = session.correlated
     return time.process_time_ns() - before_ns

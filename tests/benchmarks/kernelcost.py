@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from cmonlab.analysis.stats import interleave, ratios
-from cmonlab.calibrate.testbed import testbed
-from cmonlab.kernel import programs as kernel
-from cmonlab.kernel.addresses import address_key
+from cmonlab.data.analysis.stats import interleave, ratios
 from cmonlab.rules import Rule
-from cmonlab.rules.engine import Plan, standardise
+from cmonlab.rules.plan import Plan, standardise
+from cmonlab.study.testbed.testbed import testbed
+from cmonlab.tracing.kernel import programs as kernel
+from cmonlab.tracing.kernel.addresses import address_key
 
 from .outcome import Outcome
 from .programs import Programs

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from cmonlab.kernel import bpf
+from cmonlab.tracing.kernel import bpf
 
 
 class KernelRing:

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 import cmonlab
-from cmonlab.calibrate.testbed import testbed
-from cmonlab.recording import Capture, rules_of
-from cmonlab.session import Session
+from cmonlab.recording.capture import Capture
+from cmonlab.recording.record import rules_of
+from cmonlab.session.session import Session
+from cmonlab.study.testbed.testbed import testbed
 
 from . import traffic
 from .outcome import Outcome
@@ -38,9 +39,7 @@ def recorded(directory: Path, events: int) -> dict[str, float]:
             traffic.until(done, f"{events:,} events", _DEADLINE_S, every_s=0.02)
             session = capture.session()
         session.save(directory)
-    Session({name: values[:2000] for name, values in session._columns.items()}, session.manifest).save(
-        _small(directory)
-    )
+    Session({name: values[:2000] for name, values in session.columns.items()}, session.manifest).save(_small(directory))
     peak = status_bytes("VmHWM")
     return {"events": len(session), "peak": peak, "an_event": (peak - before) / (len(session) - settled)}
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmonlab import store
-from cmonlab.analysis.histogram import bounds, bucket_of, middle
-from cmonlab.analysis.stats import interleave
-from cmonlab.calibrate.testbed import ip
-from cmonlab.recording import Capture
+from cmonlab.data.analysis.histogram import bounds, bucket_of, middle
+from cmonlab.data.analysis.stats import interleave
+from cmonlab.data.store import directory as store
+from cmonlab.recording.capture import Capture
 from cmonlab.rules import Rule
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study.testbed.testbed import ip
 
 from . import many
 from .outcome import Outcome
@@ -56,16 +56,16 @@ def windows(count: int) -> list[Session]:
             began_s = time.monotonic()
             until(lambda: time.monotonic() - began_s > _WINDOW_S, "a few windows", 2 * _WINDOW_S)
             session = capture.session()
-    start_ns = session._cells["start_ns"]
+    start_ns = session.cells["start_ns"]
     found = []
     for begin in np.unique(start_ns)[1:-1]:  # the first and the last are not whole
-        cells = {name: values[start_ns == begin] for name, values in session._cells.items()}
+        cells = {name: values[start_ns == begin] for name, values in session.cells.items()}
         found.append(Session(store.empty_columns(), session.manifest, cells))
     return found
 
 
 def _fresh_ms(window: Session, look: Callable[[Session], object]) -> float:
-    session = Session(store.empty_columns(), window.manifest, window._cells)
+    session = Session(store.empty_columns(), window.manifest, window.cells)
     began_ns = time.perf_counter_ns()
     look(session)
     return (time.perf_counter_ns() - began_ns) / 1e6
@@ -81,7 +81,7 @@ def run(rounds: int, budget_s: float, _quick: bool) -> Outcome:
     for name, values in interleave(calls, rounds, budget_s).items():
         outcome.add("live", f"one refresh of live tables, {CONTAINERS} containers", name, "ms", values)
     outcome.notes.append(
-        f"live: {CONTAINERS} containers, {len(window._cells['bucket']):,} cells and"
+        f"live: {CONTAINERS} containers, {len(window.cells['bucket']):,} cells and"
         f" {len(window.pairs())} pairs in the window of a second"
     )
     outcome.judge("histogram", [largest_error()])

@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 
-from cmonlab import manifest
 from cmonlab.errors import CmonlabError, NotTraceable
+from cmonlab.system import host as manifest
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -32,8 +32,8 @@ def check() -> None:
     CmonlabError
         A program is not installed.
     """
-    from cmonlab.kernel.btf import vmlinux
-    from cmonlab.kernel.build import check_bcc
+    from cmonlab.tracing.kernel.btf import vmlinux
+    from cmonlab.tracing.kernel.build import check_bcc
 
     if os.geteuid() != 0:
         why = "they load eBPF programs and make network namespaces, and this user is not root"
@@ -57,7 +57,7 @@ def describe() -> dict:
 
 
 def _program_versions() -> dict[str, str | None]:
-    from cmonlab.kernel.build import check_bcc
+    from cmonlab.tracing.kernel.build import check_bcc
 
     found: dict[str, str | None] = {"bcc": check_bcc()}
     for program, package in (PROGRAMS | PEERS).items():

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cmonlab.calibrate.testbed import ip
 from cmonlab.errors import NotTraceable
+from cmonlab.study.testbed.testbed import ip
 
 from . import manyping
 from .traffic import PORT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from cmonlab.analysis.stats import summarise
+from cmonlab.data.analysis.stats import summarise
 
 from .targets import Target, judge
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmonlab.kernel import bpf
 from cmonlab.rules import Rule
+from cmonlab.tracing.kernel import bpf
 
 from .kernelcost import plans_of
 from .programs import Programs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cmonlab import store
+from cmonlab.data.store import directory as store
 
 from .outcome import Outcome
 

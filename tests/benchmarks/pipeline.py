@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cmonlab.analysis.stats import interleave, ratios
+from cmonlab.data.analysis.stats import interleave, ratios
 
 from .outcome import Outcome
 
@@ -20,14 +20,14 @@ MEMORY_ROUNDS = 3
 
 
 def _session(columns, manifest):
-    from cmonlab.session import Session
+    from cmonlab.session.session import Session
 
     return Session(columns, manifest)
 
 
 def _load(directory: Path):
     """Return (columns, manifest), with every module loaded and every cache of the libraries warm."""
-    from cmonlab import store
+    from cmonlab.data.store import directory as store
 
     columns, manifest, *_ = store.load(directory)
     _session({name: values[:2000].copy() for name, values in columns.items()}, manifest).breakdown()
@@ -44,7 +44,7 @@ def measure_time(directory: Path, rounds: int, budget_s: float) -> dict[str, lis
     columns, manifest = _load(directory)
     keys = np.random.default_rng(0).integers(0, 1 << 63, len(columns["ts_ns"]), np.uint64)
     work: dict[str, Callable[[], object]] = {
-        "correlator": lambda: _session(columns, manifest)._found,
+        "correlator": lambda: _session(columns, manifest).correlated,
         "breakdown": lambda: _session(columns, manifest).breakdown(),
         "argsort": lambda: np.argsort(keys, kind="stable"),
     }

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
-from cmonlab.kernel import bpf, custom, loader
-from cmonlab.kernel import programs as kernel
-from cmonlab.kernel.loader import Module
-from cmonlab.kernel.maps import possible_cpus
-from cmonlab.kernel.points import BY_NAME
-from cmonlab.kernel.ring import SLOT_BYTES, per_cpu
-from cmonlab.kernel.ruleset import ActiveRules
-from cmonlab.kernel.tracer import CELLS_S, RING_BYTES
-from cmonlab.rules.engine import Plan
+from cmonlab.points.catalogue import BY_NAME
+from cmonlab.rules.plan import Plan
+from cmonlab.tracing.active_rules import ActiveRules
+from cmonlab.tracing.kernel import bpf, loader
+from cmonlab.tracing.kernel import probes as custom
+from cmonlab.tracing.kernel import programs as kernel
+from cmonlab.tracing.kernel.loader import Module
+from cmonlab.tracing.kernel.maps import possible_cpus
+from cmonlab.tracing.ring import SLOT_BYTES, per_cpu
+from cmonlab.tracing.tracer import CELLS_S, RING_BYTES
 
 from .kernelring import KernelRing
 from .traffic import until

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmonlab.analysis.stats import interleave, ratios
-from cmonlab.kernel import bpf, loader, programs
-from cmonlab.kernel.maps import possible_cpus
-from cmonlab.kernel.tracer import Tracer
+from cmonlab.data.analysis.stats import interleave, ratios
+from cmonlab.tracing.kernel import bpf, loader, programs
+from cmonlab.tracing.kernel.maps import possible_cpus
+from cmonlab.tracing.tracer import Tracer
 
 from .bccobject import compiled
 from .outcome import Outcome

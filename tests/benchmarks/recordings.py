@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cmonlab.calibrate.testbed import testbed
-from cmonlab.recording import Capture, rules_of
-from cmonlab.session import Session
+from cmonlab.recording.capture import Capture
+from cmonlab.recording.record import rules_of
+from cmonlab.session.session import Session
+from cmonlab.study.testbed.testbed import testbed
 
 from . import traffic
 

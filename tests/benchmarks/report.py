@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from cmonlab.report import RunReport, write_report
+from cmonlab.session.report.page import RunReport, write_report
 
 from . import figures
 from .outcome import Sample

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from cmonlab.analysis.stats import interleave, ratios
-from cmonlab.calibrate.testbed import testbed
+from cmonlab.data.analysis.stats import interleave, ratios
 from cmonlab.rules import Rule
+from cmonlab.study.testbed.testbed import testbed
 
 from . import many
 from .flows import DESTINATION, datagrams

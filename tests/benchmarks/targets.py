@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cmonlab.analysis.stats import summarise
+from cmonlab.data.analysis.stats import summarise
 from cmonlab.errors import UnknownName
 
 MEETS = {"at least": operator.ge, "at most": operator.le}

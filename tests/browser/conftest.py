@@ -24,7 +24,7 @@ def jupyterlab(tmp_path_factory):
 @pytest.fixture(scope="package")
 def engine():
     """A client of the Docker engine; it runs until the last test of this tier."""
-    from cmonlab.topology.engine import docker_engine
+    from cmonlab.lab.docker.engine import docker_engine
 
     with docker_engine() as client:
         yield client

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cmonlab.topology.owner import RUN_LABEL
+from cmonlab.lab.docker.labels import RUN_LABEL
 
 from .servers import COMMAND, Dashboard, Server, wait_until
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from cmonlab.lab.docker.labels import NAME_LABEL, OWNER_LABEL
 from cmonlab.page.server import PageServer
-from cmonlab.topology.owner import NAME_LABEL, OWNER_LABEL
 
 from .board import click, detail, frame, ready
 from .servers import ROOT, Dashboard, wait_until, write_notebook

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from cmonlab.topology import bridge
-from cmonlab.topology.engine import docker_engine
-from cmonlab.topology.owner import OWNER_LABEL
+from cmonlab.lab.docker.engine import docker_engine
+from cmonlab.lab.docker.labels import OWNER_LABEL
+from cmonlab.lab.topology.templates.networks import bridge
 
 
 @pytest.fixture(scope="session")

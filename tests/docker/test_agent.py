@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import cmonlab as cm
-from cmonlab.topology import bridge
+from cmonlab.lab.topology.templates.networks import bridge
 
 COUNT = 200 if os.environ.get("CMONLAB_FULL") else 12
 RULES = """\

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cmonlab.topology.inventory import Inventory
+from cmonlab.lab.inventory.inventory import Inventory
 
 from .conftest import wait_for
 

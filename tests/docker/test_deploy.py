@@ -11,16 +11,18 @@ import pytest
 
 from cmonlab import schema
 from cmonlab.errors import DockerError, UnknownName
-from cmonlab.topology import Container, Network, Topology, bridge, image, recipe
-from cmonlab.topology.deploy import Lab, clean, clean_host
-from cmonlab.topology.inventory import Inventory, links
+from cmonlab.lab.docker import image, recipe
+from cmonlab.lab.inventory.inventory import Inventory, links
+from cmonlab.lab.topology import Container, Network, Topology
+from cmonlab.lab.topology.deploy import Lab, clean, clean_host
+from cmonlab.lab.topology.templates.networks import bridge
 
 from .conftest import wait_for
 
 pytestmark = pytest.mark.docker
 
 HOLD = """
-from cmonlab.topology import bridge
+from cmonlab.lab.topology.templates import bridge
 with bridge({count}).deploy(notify=lambda text: print("tell", text)) as lab:
     print("run", lab.run_id)
     input()
@@ -98,7 +100,7 @@ def test_closing_removes_everything_and_may_happen_twice(left):
 
 def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch):
     made = []
-    monkeypatch.setattr("cmonlab.topology.maker.inspect", lambda name, *_: made.append(name) or 1 / 0)
+    monkeypatch.setattr("cmonlab.lab.topology.maker.inspect", lambda name, *_: made.append(name) or 1 / 0)
     before = client.api.networks(), client.api.containers(all=True)
     with pytest.raises(ZeroDivisionError):
         Lab(bridge(3))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cmonlab.topology import dockerd
+from cmonlab.lab.docker import dockerd
 
 pytestmark = [
     pytest.mark.docker,
@@ -21,7 +21,7 @@ SETUP = """
 import os, signal, sys
 from pathlib import Path
 from cmonlab.errors import DockerError
-from cmonlab.topology import dockerd, engine
+from cmonlab.lab.docker import dockerd, engine
 place = engine.Place(run=Path({folder!r}, "run"), data=Path({folder!r}, "data"))
 engine.connect = lambda url=None, connect=engine.connect: connect(url) if url else None  # not the host's
 """
@@ -107,7 +107,7 @@ def test_clean_removes_the_networks_of_an_engine_that_was_killed(child, folder):
         SETUP.format(folder=folder)
         + """
 import subprocess
-from cmonlab.topology import owner
+from cmonlab.lab.docker import labels as owner
 gone = owner.me().replace(f"{os.getpid()}/", "999999999/", 1)
 links = lambda: [l for l in os.popen("ip -br link").read().splitlines() if l.startswith("br-")]
 with engine.own_engine(place=place) as client:

@@ -8,7 +8,7 @@ import pytest
 
 import cmonlab as cm
 from cmonlab.errors import SessionError, WorkloadError
-from cmonlab.topology.deploy import clean
+from cmonlab.lab.topology.deploy import clean
 
 from .conftest import owned, wait_for
 

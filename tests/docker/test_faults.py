@@ -11,10 +11,10 @@ import pytest
 
 import cmonlab as cm
 from cmonlab.errors import CmonlabError, RuleError, SessionError, UnknownName, WorkloadError
-from cmonlab.interrupt import uninterrupted
-from cmonlab.kernel import tracer
-from cmonlab.recording import record
-from cmonlab.rescue import save_somewhere
+from cmonlab.recording.record import record
+from cmonlab.session.rescue import save_somewhere
+from cmonlab.system.signals import uninterrupted
+from cmonlab.tracing import tracer
 
 from .conftest import wait_for
 

@@ -7,7 +7,7 @@ import pytest
 
 import cmonlab as cm
 from cmonlab.rules import Rule
-from cmonlab.session import Session
+from cmonlab.session.session import Session
 
 pytestmark = pytest.mark.docker
 
@@ -47,7 +47,7 @@ def test_the_overlay_is_drawn_as_it_is(session):
 def test_events_and_aggregates_say_the_same_of_its_edges(session):
     ways = [*pairwise(WAY), *pairwise(WAY[::-1])]
     counted = session.edges().set_index(["src", "dst"]).loc[ways]
-    seen = Session(session._columns, session.manifest).edges().set_index(["src", "dst"]).loc[ways]
+    seen = Session(session.columns, session.manifest).edges().set_index(["src", "dst"]).loc[ways]
     assert (seen["packets"] > 100).all()
     # Packets that pass while tracepoints are silent are missing here or there; so are events that are lost.
     exact = not session.blind_ns and not session.lost_events

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cmonlab.topology.inventory import Inventory
+from cmonlab.lab.inventory.inventory import Inventory
 
 from .conftest import wait_for
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cmonlab.topology import template
+from cmonlab.lab.topology.templates.registry import template
 
 
 @pytest.mark.parametrize("name", ["bridge", "host", "macvlan", "vxlan"])

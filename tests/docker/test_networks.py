@@ -11,8 +11,9 @@ import pytest
 
 import cmonlab as cm
 from cmonlab.errors import DockerError, WorkloadError
-from cmonlab.topology import Container, Network, Topology, overlay, template
-from cmonlab.topology.deploy import Lab, clean_host
+from cmonlab.lab.topology import Container, Network, Topology, overlay
+from cmonlab.lab.topology.deploy import Lab, clean_host
+from cmonlab.lab.topology.templates.registry import template
 
 pytestmark = pytest.mark.docker
 
@@ -32,7 +33,7 @@ WORKLOADS = {
 }
 ATTEMPTS = 4
 HOLD = """
-from cmonlab.topology import template
+from cmonlab.lab.topology.templates import template
 with template({name!r}).deploy(notify=lambda text: print("tell", text)) as lab:
     print("run", lab.run_id)
     input()
@@ -162,9 +163,9 @@ def test_ctrl_c_leaves_nothing(child, client, name):
 @pytest.mark.parametrize(
     "name, place",
     [
-        ("vxlan", "cmonlab.topology.overlay.wire"),
-        ("macvlan", "cmonlab.topology.maker.inspect"),
-        ("host", "cmonlab.topology.deploy.bind_connections"),
+        ("vxlan", "cmonlab.lab.topology.overlay.wire"),
+        ("macvlan", "cmonlab.lab.topology.maker.inspect"),
+        ("host", "cmonlab.lab.topology.deploy.bind_connections"),
     ],
 )
 def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, name, place):

@@ -11,8 +11,10 @@ import pytest
 import cmonlab as cm
 from cmonlab import schema
 from cmonlab.cli.app import app
-from cmonlab.overhead import Overhead, Traced, cpu_seconds, measure
-from cmonlab.recording import rules_of
+from cmonlab.data.analysis.overhead import Overhead
+from cmonlab.recording.overhead import cpu_seconds, measure
+from cmonlab.recording.record import rules_of
+from cmonlab.recording.traced import Traced
 
 from .test_record import cmonlab
 
@@ -63,7 +65,7 @@ def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
 
 def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
-    monkeypatch.setattr("cmonlab.overhead.ROUNDS", 1)
+    monkeypatch.setattr("cmonlab.recording.overhead.ROUNDS", 1)
     app(
         ["record", "--workload", "iperf-udp", "--duration", "1", "--overhead", "--out", str(out), "--json"],
         standalone_mode=False,

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from cmonlab.errors import WorkloadError
-from cmonlab.workload import WORKLOADS, Iperf, Memcached, Sockperf, workload
-from cmonlab.workload.result import listening
+from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, workload
+from cmonlab.lab.workload.result import listening
 
 from .conftest import wait_for
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmonlab.calibrate import traffic
-from cmonlab.calibrate.testbed import testbed
+from cmonlab.study.testbed import traffic
+from cmonlab.study.testbed.testbed import testbed
 
 ATTEMPTS = 4
 

@@ -12,17 +12,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from cmonlab import agent as agents
-from cmonlab.agent import wire
-from cmonlab.agent.agent import BLIND_KEPT
-from cmonlab.agent.client import Client
-from cmonlab.agent.service import Service
-from cmonlab.calibrate import traffic
-from cmonlab.calibrate.traffic import ADDRESS, COUNT, exchange_udp, free_port
 from cmonlab.errors import RuleError, TransportError, UnknownName
+from cmonlab.live import agent as agents
+from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent.agent import BLIND_KEPT
+from cmonlab.live.agent.client import Client
+from cmonlab.live.agent.service import Service
+from cmonlab.live.transport import LocalTransport, NatsServer, connect
+from cmonlab.live.transport.subject import MAX_BYTES
 from cmonlab.rules import Rule
-from cmonlab.transport import LocalTransport, NatsServer, connect
-from cmonlab.transport.subject import MAX_BYTES
+from cmonlab.study.testbed import traffic
+from cmonlab.study.testbed.traffic import ADDRESS, COUNT, exchange_udp, free_port
 
 CLI = [sys.executable, "-m", "cmonlab"]
 
@@ -80,7 +80,7 @@ def test_a_recording_comes_home_whole(lab, agent):
     assert ledger["lost"].sum() == 0
     assert ledger["recorded"].sum() == len(session)
     # The aggregate took the very packets that the capture recorded, hop by hop.
-    cells = session._counted
+    cells = session.cells
     for name in ("net_dev_queue", "netif_rx", "netif_receive_skb"):
         point = next(p["id"] for p in session.manifest["points"] if p["name"] == name)
         mine = (cells["point"] == point) & (cells["kind"] != 2)
@@ -246,11 +246,11 @@ def test_windows_are_as_short_as_the_one_asks_who_wants_the_shortest(lab, agent)
         for _ in range(4):
             exchange_udp(lab, port, 8)
             window = windows.get(5.0)
-            lengths += (np.unique(window._counted["end_ns"] - window._counted["start_ns"]) / 1e9).tolist()
+            lengths += (np.unique(window.cells["end_ns"] - window.cells["start_ns"]) / 1e9).tolist()
         assert min(lengths) < 0.6
         exchange_udp(lab, port, 8)
         joined = windows.joined(least_s=0.3, timeout_s=0.5)
-        assert joined._counted["packets"].sum() >= 8
+        assert joined.cells["packets"].sum() >= 8
         assert len(joined.pairs()["start_ns"].unique()) == 1
     assert pace.window_s == 1.0
     cost = client.cost()

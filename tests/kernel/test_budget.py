@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from cmonlab import store
-from cmonlab.agent.client import Client
-from cmonlab.agent.service import Service
-from cmonlab.calibrate.traffic import ADDRESS, COUNT, exchange_udp, free_port, recording, send_udp, udp_socket
+from cmonlab.data.store import directory as store
+from cmonlab.live.agent.client import Client
+from cmonlab.live.agent.service import Service
+from cmonlab.live.transport import LocalTransport
 from cmonlab.rules import Rule
-from cmonlab.session import Session
-from cmonlab.transport import LocalTransport
+from cmonlab.session.session import Session
+from cmonlab.study.testbed.traffic import ADDRESS, COUNT, exchange_udp, free_port, recording, send_udp, udp_socket
 
 DEADLINE_S = 40
 

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from cmonlab.calibrate import flows, messages, paths, segments, tallies
-from cmonlab.calibrate.check import settled
-from cmonlab.calibrate.counts import PACED, PACKETS, run
-from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_stream_reads
-from cmonlab.calibrate.overload import BLOCKED_S
-from cmonlab.calibrate.packets import datagrams
-from cmonlab.calibrate.senders import Reads, machine_rate, read_messages
-from cmonlab.calibrate.streams import Sniffer, transfer
-from cmonlab.calibrate.testbed import command, ip, testbed
-from cmonlab.calibrate.traffic import ADDRESS, free_port, recording
 from cmonlab.errors import NotTraceable
 from cmonlab.rules import Rule
+from cmonlab.study.calibrate.check import settled
+from cmonlab.study.calibrate.groups import messages, segments, tallies
+from cmonlab.study.calibrate.groups.counts import PACED, PACKETS, run
+from cmonlab.study.calibrate.groups.overload import BLOCKED_S
+from cmonlab.study.calibrate.matches import mixed, wrong_datagram_reads, wrong_stream_reads
+from cmonlab.study.testbed import flows, paths
+from cmonlab.study.testbed.packets import datagrams
+from cmonlab.study.testbed.senders import Reads, machine_rate, read_messages
+from cmonlab.study.testbed.streams import Sniffer, transfer
+from cmonlab.study.testbed.testbed import command, ip, testbed
+from cmonlab.study.testbed.traffic import ADDRESS, free_port, recording
 
 COUNT, RATE = 211, 20_000
 

@@ -1,7 +1,7 @@
 """The group delay, quick: every kind of situation is made, and what was added to the testbed is gone again."""
 
-from cmonlab.calibrate import delay
-from cmonlab.calibrate.check import Unavailable
+from cmonlab.study.calibrate.check import Unavailable
+from cmonlab.study.calibrate.groups import delay
 
 SITUATIONS = (
     "computed",

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from cmonlab.calibrate import dropper, loss, loss_udp
-from cmonlab.calibrate.check import Check
-from cmonlab.calibrate.testbed import ip
-from cmonlab.calibrate.traffic import ADDRESS, free_port, send_udp, udp_socket
 from cmonlab.errors import NotTraceable
+from cmonlab.study.calibrate.check import Check
+from cmonlab.study.calibrate.groups import loss, loss_udp
+from cmonlab.study.testbed import dropper
+from cmonlab.study.testbed.testbed import ip
+from cmonlab.study.testbed.traffic import ADDRESS, free_port, send_udp, udp_socket
 
 NAMES = list(loss.situations(None, True))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmonlab.calibrate import overload
-from cmonlab.calibrate.traffic import exchange_udp, free_port, recording
+from cmonlab.study.calibrate.groups import overload
+from cmonlab.study.testbed.traffic import exchange_udp, free_port, recording
 
 
 @pytest.mark.parametrize("name", list(overload.situations(None, True)))

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
-from cmonlab.calibrate import rates
-from cmonlab.calibrate.check import Check, Unavailable, settled
-from cmonlab.calibrate.roundtrips import loaded, ping_pong, quiet
-from cmonlab.calibrate.transfers import LOADS, connection, transfer
+from cmonlab.study.calibrate.check import Check, Unavailable, settled
+from cmonlab.study.calibrate.groups import rates
+from cmonlab.study.calibrate.groups.roundtrips import loaded, ping_pong, quiet
+from cmonlab.study.calibrate.groups.transfers import LOADS, connection, transfer
 
 
 def passed(make):

@@ -2,7 +2,7 @@
 
 import re
 
-from cmonlab.calibrate import sampling
+from cmonlab.study.calibrate.groups import sampling
 
 
 def test_samples_tell_what_all_packets_were(lab):

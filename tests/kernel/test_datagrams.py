@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from cmonlab.calibrate.traffic import (
+from cmonlab.study.testbed.traffic import (
     ADDRESS,
     COUNT,
     exchange_udp,
@@ -17,7 +17,7 @@ from cmonlab.calibrate.traffic import (
     send_tcp,
     udp_socket,
 )
-from cmonlab.kernel.btf import vmlinux
+from cmonlab.tracing.kernel.btf import vmlinux
 
 PATH = "c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0"
 

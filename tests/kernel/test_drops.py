@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cmonlab.calibrate.traffic import ADDRESS, FAMILY, free_port, payload, recording, send_udp, udp_socket
+from cmonlab.study.testbed.traffic import ADDRESS, FAMILY, free_port, payload, recording, send_udp, udp_socket
 
 
 def drain(sock):
@@ -45,7 +45,7 @@ def test_full_socket_buffer(lab):
     assert dropped["journey"].tolist() == sorted(drops["journey"])
     assert not dropped["complete"].any()
     # Which ones came through: the payload tells.
-    from cmonlab.calibrate.traffic import hash_of
+    from cmonlab.study.testbed.traffic import hash_of
 
     delivered = journeys[journeys["outcome"] == "delivered"]
     assert delivered["seq"].tolist() == [hash_of(int.from_bytes(data[:4], "big"), 200) for data in read]

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from cmonlab.calibrate.traffic import exchange_udp, free_port
-from cmonlab.kernel import btf, programs
-from cmonlab.kernel.btf import VMLINUX
-from cmonlab.kernel.points import BY_ID, BY_NAME, CATALOGUE
+from cmonlab.points.catalogue import BY_ID, BY_NAME, CATALOGUE
+from cmonlab.study.testbed.traffic import exchange_udp, free_port
+from cmonlab.tracing.kernel import btf, programs
+from cmonlab.tracing.kernel.btf import VMLINUX
 
 from .test_probe import balances, traced
 

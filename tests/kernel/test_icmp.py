@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from cmonlab.calibrate.traffic import ADDRESS, FAMILY, recording
+from cmonlab.study.testbed.traffic import ADDRESS, FAMILY, recording
 
 REQUESTS, IDENTIFIER = 101, 0x4242
 # Protocol, and type of a request and of a reply.

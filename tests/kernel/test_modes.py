@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab.analysis.histogram import quantiles
-from cmonlab.calibrate.traffic import COUNT, exchange_udp, free_port, recording, send_tcp
+from cmonlab.data.analysis.histogram import quantiles
 from cmonlab.rules import Rule
+from cmonlab.study.testbed.traffic import COUNT, exchange_udp, free_port, recording, send_tcp
 
 HOPS = {"net_dev_queue": 2, "net_dev_start_xmit": 2, "netif_rx": 2, "netif_receive_skb": 2}
 
 
 def of_point(session, name, kinds=(0, 1)):
     """Return the cells of a point."""
-    cells = pd.DataFrame(session._counted)
+    cells = pd.DataFrame(session.cells)
     point = next(p["id"] for p in session.manifest["points"] if p["name"] == name)
     return cells[(cells["point"] == point) & cells["kind"].isin(kinds)]
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cmonlab.topology.inventory import links
+from cmonlab.lab.inventory.inventory import links
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmonlab.calibrate.overload import BLOCKED_S
-from cmonlab.calibrate.traffic import (
+from cmonlab.study.calibrate.groups.overload import BLOCKED_S
+from cmonlab.study.testbed.traffic import (
     ADDRESS,
     COUNT,
     exchange_udp,
@@ -18,7 +18,7 @@ from cmonlab.calibrate.traffic import (
 
 @pytest.mark.parametrize("ring_bytes", [8192, 65536])
 def test_the_ledger_balances(lab, ring_bytes):
-    """Of UDP and TCP together; `cmonlab.calibrate.overload` has the exact numbers."""
+    """Of UDP and TCP together; `cmonlab.study.calibrate.groups.overload` has the exact numbers."""
     port, other = free_port(), free_port()
     receiver, sender = udp_socket(lab, "c0", port), udp_socket(lab, "c1")
     rule = f"udp port {port} or tcp port {other}"

@@ -3,11 +3,11 @@
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.kernel import programs
-from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression
-from cmonlab.kernel.points import BY_NAME
-from cmonlab.kernel.tracer import Tracer
-from cmonlab.kernel.translate import match_program
+from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
+from cmonlab.filters.translate import match_program
+from cmonlab.points.catalogue import BY_NAME
+from cmonlab.tracing.kernel import programs
+from cmonlab.tracing.tracer import Tracer
 
 pytestmark = pytest.mark.kernel
 

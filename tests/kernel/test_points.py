@@ -3,9 +3,9 @@
 import pytest
 
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel import programs
-from cmonlab.kernel.points import BY_NAME, CATALOGUE
-from cmonlab.kernel.preflight import checks
+from cmonlab.points.catalogue import BY_NAME, CATALOGUE
+from cmonlab.tracing.kernel import programs
+from cmonlab.tracing.preflight import checks
 
 
 def test_every_point_is_there_or_replaced_or_missing():

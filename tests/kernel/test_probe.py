@@ -6,18 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab import extras, store
-from cmonlab.analysis.names import Names
-from cmonlab.analysis.probes import table
-from cmonlab.calibrate.traffic import COUNT, blind_ns, exchange_udp, free_port, send_tcp
-from cmonlab.engine.correlate import Stages, correlate
+from cmonlab.data.analysis.names import Names
+from cmonlab.data.analysis.probes import table
+from cmonlab.data.correlation.correlate import Stages, correlate
+from cmonlab.data.store import directory as store
+from cmonlab.data.store import probe_values as extras
 from cmonlab.errors import NotTraceable, ProbeError
-from cmonlab.kernel import build, custom, loader, programs
-from cmonlab.kernel.tracer import Tracer
-from cmonlab.probe import Probe
+from cmonlab.points.probe import Probe
 from cmonlab.rules import Rule
-from cmonlab.rules.engine import standardise
+from cmonlab.rules.plan import standardise
 from cmonlab.schema import columns
+from cmonlab.study.testbed.traffic import COUNT, blind_ns, exchange_udp, free_port, send_tcp
+from cmonlab.tracing import preflight
+from cmonlab.tracing.kernel import build, loader, programs
+from cmonlab.tracing.kernel import probes as custom
+from cmonlab.tracing.tracer import Tracer
 
 CWND = Probe(
     "cwnd",
@@ -173,7 +176,9 @@ def test_extras_survive_a_file(lab, tmp_path):
 
 def _refused(capfd=None, **changes):
     with pytest.raises(ProbeError) as caught:
-        custom.check(Probe(**({"name": "mine", "at": "tcp_probe", "socket": 0, "fields": {"a": "u32"}} | changes)))
+        preflight.check_probe(
+            Probe(**({"name": "mine", "at": "tcp_probe", "socket": 0, "fields": {"a": "u32"}} | changes))
+        )
     if capfd:
         assert capfd.readouterr().err == ""
     return str(caught.value)
@@ -240,7 +245,7 @@ def test_too_many_and_twice():
 
 def test_warnings_are_shown_and_errors_are_not(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(build, "_cache", lambda: tmp_path)
-    custom.check(Probe("mine", at="tcp_probe", socket=0, first_line=5, body="#warning look"))
+    preflight.check_probe(Probe("mine", at="tcp_probe", socket=0, first_line=5, body="#warning look"))
     assert "probe mine:5:2: warning: look" in capfd.readouterr().err
 
 
@@ -261,4 +266,4 @@ def test_a_host_that_cannot_trace_says_so(monkeypatch):
 
     monkeypatch.setattr(loader, "build", none)
     with pytest.raises(NotTraceable, match="bcc cannot be imported"):
-        custom.check(Probe("mine", at="tcp_probe", socket=0))
+        preflight.check_probe(Probe("mine", at="tcp_probe", socket=0))

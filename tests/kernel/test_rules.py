@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cmonlab.agent.members import Members
-from cmonlab.calibrate import traffic
-from cmonlab.calibrate.traffic import ADDRESS, exchange_udp, free_port, recording, udp_socket
 from cmonlab.errors import RuleError
-from cmonlab.kernel.addresses import address_key, mix
-from cmonlab.kernel.programs import available
-from cmonlab.kernel.tracer import Tracer
 from cmonlab.rules import MAX_RULES, Rule, standardise
+from cmonlab.study.testbed import traffic
+from cmonlab.study.testbed.traffic import ADDRESS, exchange_udp, free_port, recording, udp_socket
+from cmonlab.tracing.kernel.addresses import address_key, mix
+from cmonlab.tracing.kernel.programs import available
+from cmonlab.tracing.members import Members
+from cmonlab.tracing.tracer import Tracer
 
 NAMES = [point.name for point in available()]
 

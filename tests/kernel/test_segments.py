@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from cmonlab.calibrate.traffic import free_port, new_bytes, recording, send_tcp
-from cmonlab.kernel.programs import available
+from cmonlab.study.testbed.traffic import free_port, new_bytes, recording, send_tcp
+from cmonlab.tracing.kernel.programs import available
 
 SIZE = 6_000_003
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import cmonlab
-from cmonlab.analysis.times import QUANTILES
-from cmonlab.calibrate.traffic import exchange_udp, free_port, recording, send_tcp
+from cmonlab.data.analysis.times import QUANTILES
+from cmonlab.study.testbed.traffic import exchange_udp, free_port, recording, send_tcp
 
 TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "links", "hops")
 
@@ -83,7 +83,7 @@ import sys
 sys.modules["bcc"] = sys.modules["docker"] = sys.modules["pyroute2"] = None
 import cmonlab, hashlib, inspect, os, pandas
 if os.getuid() == 0:  # the interpreter is where only root can read: load all of it first
-    import plotly.io, plotly.graph_objects, pyarrow.parquet, cmonlab.figures
+    import plotly.io, plotly.graph_objects, pyarrow.parquet, cmonlab.session.figures
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 assert os.getuid() == 65534
 session = cmonlab.open(sys.argv[1])

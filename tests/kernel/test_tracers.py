@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from cmonlab.calibrate.traffic import exchange_udp, free_port, recording
 from cmonlab.errors import RuleError
-from cmonlab.kernel import bpf, programs
-from cmonlab.kernel.maps import possible_cpus
-from cmonlab.kernel.tracer import Tracer
 from cmonlab.rules import Rule
-from cmonlab.rules.engine import standardise
+from cmonlab.rules.plan import standardise
+from cmonlab.study.testbed.traffic import exchange_udp, free_port, recording
+from cmonlab.tracing.kernel import bpf, programs
+from cmonlab.tracing.kernel.maps import possible_cpus
+from cmonlab.tracing.tracer import Tracer
 
 PROG_GET_FD_BY_ID = 13
 

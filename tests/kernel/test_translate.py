@@ -13,11 +13,11 @@ import struct
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.kernel import bpf
-from cmonlab.kernel.cbpf import Instruction
-from cmonlab.kernel.ebpf import encode
-from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression
-from cmonlab.kernel.translate import WINDOW_BYTES, match_program
+from cmonlab.filters.cbpf import Instruction
+from cmonlab.filters.ebpf import encode
+from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
+from cmonlab.filters.translate import WINDOW_BYTES, match_program
+from cmonlab.tracing.kernel import bpf
 
 from ..unit.test_pcapfilter import (
     EXPRESSIONS,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmonlab.calibrate.testbed import testbed
-from cmonlab.calibrate.traffic import COUNT, free_port, receive_udp, recording, send_udp
+from cmonlab.study.testbed.testbed import testbed
+from cmonlab.study.testbed.traffic import COUNT, free_port, receive_udp, recording, send_udp
 
 PATH = "c1:vxlan0 → c1:eth0 → host:veth1 → br0 → host:veth0 → c0:eth0 → c0:vxlan0"
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from cmonlab import cells
+from cmonlab.data.store import cells
 
 from .events import DROP, RECEIVE, STAGES
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmonlab import store
-from cmonlab.engine.correlate import Stages
+from cmonlab.data.correlation.correlate import Stages
+from cmonlab.data.store import directory as store
 
 QUEUE, XMIT, RX, RECEIVE, GRO, DELIVER, CONSUME, DROP, READ = range(9)
 SEND, ENQUEUE, DEQUEUE, RETRANSMIT, RTT, WAKE, RUN, FUNCTION, NOTE = 10, 11, 12, 13, 14, 15, 16, 32, 64
@@ -56,7 +56,7 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
     """Return what a session needs to know besides the events of `PATH`."""
     from dataclasses import asdict
 
-    from cmonlab.kernel.points import CATALOGUE
+    from cmonlab.points.catalogue import CATALOGUE
 
     places = (
         (C0, "c0", 2, "eth0", 0, "10.77.0.10"),

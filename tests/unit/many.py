@@ -6,7 +6,7 @@ import ipaddress
 
 import numpy as np
 
-from cmonlab import cells
+from cmonlab.data.store import cells
 
 from .aggregates import DTYPE, HOP, SEGMENT, bucket_of
 from .events import QUEUE, RECEIVE, RX, XMIT, manifest

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from cmonlab.transport.server import find_binary
+from cmonlab.live.transport.server import find_binary
 
 WAIT_S = 5.0
 

@@ -186,7 +186,7 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def make_overhead(observers=("traced",), rounds: int = 8) -> pd.DataFrame:
     """Return an observer overhead of 1% a place in the list: less throughput, more of the rest."""
-    from cmonlab.analysis.overhead import UNTRACED, table
+    from cmonlab.data.analysis.overhead import UNTRACED, table
 
     draw = np.random.default_rng(2)
     untraced = {"throughput": 50_000.0, "p50": 20_000.0, "p99": 90_000.0, "CPU": 15_000.0, "observer CPU": 0.01}

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab import cells, schema, store
-from cmonlab.analysis import aggregate as tables
-from cmonlab.analysis.pairs import balance
-from cmonlab.analysis.times import QUANTILES
-from cmonlab.session import Session
-from cmonlab.summary import _aggregated
+from cmonlab import schema
+from cmonlab.data.analysis import aggregate as tables
+from cmonlab.data.analysis.pairs import balance
+from cmonlab.data.analysis.times import QUANTILES
+from cmonlab.data.store import cells
+from cmonlab.data.store import directory as store
+from cmonlab.session.report.sections import _aggregated
+from cmonlab.session.session import Session
 
 from . import aggregates
 from .aggregates import DTYPE, FIELDS, KEY, aggregate

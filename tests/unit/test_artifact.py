@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from nbformat import v4
 
-from cmonlab import artifact
-from cmonlab.artifact import archive, environment
-from cmonlab.artifact.frozen import freeze
-from cmonlab.artifact.results import MIME
 from cmonlab.errors import ArtifactError, ExportError
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study import artifact
+from cmonlab.study.artifact import archive, environment
+from cmonlab.study.artifact.frozen import freeze
+from cmonlab.study.artifact.results import MIME
 
 from .events import bulk, manifest
 from .test_cli import cmonlab

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab import artifact
-from cmonlab.artifact.difference import differences
-from cmonlab.artifact.frozen import freeze, thaw
-from cmonlab.artifact.results import declared, stored
 from cmonlab.errors import ArtifactError
+from cmonlab.study import artifact
+from cmonlab.study.artifact.difference import differences
+from cmonlab.study.artifact.frozen import freeze, thaw
+from cmonlab.study.artifact.results import declared, stored
 
 
 def again(frame):

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from nbformat import v4
 
-from cmonlab import artifact
-from cmonlab.artifact import archive
-from cmonlab.artifact.results import RUN
-from cmonlab.artifact.run import run
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study import artifact
+from cmonlab.study.artifact import archive
+from cmonlab.study.artifact.results import RUN
+from cmonlab.study.artifact.run import run
 
 from .events import bulk, manifest
 from .test_artifact import content_of, written, wrong

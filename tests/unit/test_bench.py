@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.analysis import stats
-from cmonlab.analysis.stats import interleave, ratios, summarise
+from cmonlab.data.analysis import stats
+from cmonlab.data.analysis.stats import interleave, ratios, summarise
 from cmonlab.errors import UnknownName
 from tests.benchmarks import figures, live, manyflows, manyping, parts, report
 from tests.benchmarks.outcome import Outcome

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from cmonlab.overhead import Overhead
+from cmonlab.data.analysis.overhead import Overhead
 from tests.benchmarks.peers import callback, dump, join, perf, script, verdict
 
 

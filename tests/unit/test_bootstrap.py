@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cmonlab.analysis.bootstrap import Drawn, Side, block_length, grid_of, interval, midpoints
-from cmonlab.analysis.compare import Pair, superiority
+from cmonlab.data.analysis.bootstrap import Drawn, Side, block_length, grid_of, interval, midpoints
+from cmonlab.data.analysis.differences import Pair, superiority
 
 QUANTILES = (0.5, 0.9, 0.99)
 REPEATS = 200

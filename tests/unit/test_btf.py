@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel import btf
+from cmonlab.tracing.kernel import btf
 
 
 @pytest.fixture(scope="module")

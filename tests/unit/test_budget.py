@@ -33,7 +33,7 @@ class Machine:
         return self.floor * (1.0 if level.mode == "capture" else 0.5) + level.sample * beyond
 
     def predict(self, now: Level):
-        """As `cmonlab.budgets` predicts: what was measured, times a ratio of a model."""
+        """As `cmonlab.tracing.budgets` predicts: what was measured, times a ratio of a model."""
         model = dataclasses.replace(self, taken=self.believed * self.taken)
         return lambda then: self.cost(now) * model.cost(then) / model.cost(now)
 

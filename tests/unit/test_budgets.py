@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from cmonlab.budgets import in_mode, predicted_ns
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel import meter
-from cmonlab.kernel.meter import Cost
-from cmonlab.kernel.pcapfilter import compile_expression
+from cmonlab.filters.pcapfilter import compile_expression
 from cmonlab.rules import Rule, standardise
-from cmonlab.rules.budget import Level
-from cmonlab.rules.explain import COST_NS, explain
+from cmonlab.rules.budget import COST_NS, Level
+from cmonlab.rules.explain import explain
+from cmonlab.tracing import cost as meter
+from cmonlab.tracing.budgets import in_mode, predicted_ns
+from cmonlab.tracing.cost import Cost
 
 try:
     compile_expression("tcp")

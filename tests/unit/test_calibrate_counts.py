@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cmonlab.calibrate.matches import mixed, wrong_datagram_reads, wrong_parts, wrong_stream_reads
-from cmonlab.calibrate.packets import duplicated_and_reordered, in_order
-from cmonlab.calibrate.segments import is_dropped
-from cmonlab.calibrate.senders import Batch, read_messages, reads_of
-from cmonlab.calibrate.streams import tcp_header
-from cmonlab.calibrate.tallies import is_sampled
-from cmonlab.calibrate.traffic import hash_of, payload
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study.calibrate.groups.segments import is_dropped
+from cmonlab.study.calibrate.groups.tallies import is_sampled
+from cmonlab.study.calibrate.matches import mixed, wrong_datagram_reads, wrong_parts, wrong_stream_reads
+from cmonlab.study.testbed.packets import duplicated_and_reordered, in_order
+from cmonlab.study.testbed.senders import Batch, read_messages, reads_of
+from cmonlab.study.testbed.streams import tcp_header
+from cmonlab.study.testbed.traffic import hash_of, payload
 
 from .events import A0, A1, BASE, C0, PATH, READ, SOCKET, TCP, UDP, columns, manifest
 

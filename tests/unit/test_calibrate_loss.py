@@ -7,10 +7,11 @@ import struct
 import pandas as pd
 import pytest
 
-from cmonlab.calibrate import dropper, loss_udp
-from cmonlab.calibrate.traffic import payload
 from cmonlab.errors import WorkloadError
-from cmonlab.kernel.ebpf import Assembler, Register
+from cmonlab.filters.ebpf import Assembler, Register
+from cmonlab.study.calibrate.groups import loss_udp
+from cmonlab.study.testbed import dropper
+from cmonlab.study.testbed.traffic import payload
 
 
 def test_instructions_on_a_map_s_value():

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab.calibrate.programs import sockets
-from cmonlab.calibrate.roundtrips import round_trips
 from cmonlab.errors import WorkloadError
+from cmonlab.study.calibrate.groups.roundtrips import round_trips
+from cmonlab.study.testbed.programs import sockets
 
 MS = 1_000_000
 LINE = (

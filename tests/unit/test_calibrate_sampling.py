@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab.analysis.stats import CONFIDENCE
-from cmonlab.calibrate.coverage import Segments, Tally, hash_of, segments_of
-from cmonlab.calibrate.sampling import _covered, _most_missed
-from cmonlab.kernel.addresses import mix
-from cmonlab.session import Session
+from cmonlab.data.analysis.stats import CONFIDENCE
+from cmonlab.session.session import Session
+from cmonlab.study.calibrate.coverage import Segments, Tally, hash_of, segments_of
+from cmonlab.study.calibrate.groups.sampling import _covered, _most_missed
+from cmonlab.tracing.kernel.addresses import mix
 
 from .events import bulk, manifest
 

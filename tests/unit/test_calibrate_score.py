@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from cmonlab import plot, schema
-from cmonlab.calibrate.check import Check
-from cmonlab.calibrate.delay_queues import bucket_waits
-from cmonlab.calibrate.score import compared, known, leaked, tolerance_ns, unseen
 from cmonlab.errors import UnknownName
 from cmonlab.plot.checks import EDGE, in_tolerances
+from cmonlab.study.calibrate.check import Check
+from cmonlab.study.calibrate.groups.delay_queues import bucket_waits
+from cmonlab.study.calibrate.score import compared, known, leaked, tolerance_ns, unseen
 
 
 class Recorded:

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 
 import pytest
 
-from cmonlab import cli, store
-from cmonlab.calibrate import page, suite
-from cmonlab.calibrate.check import Check, Unavailable
-from cmonlab.calibrate.outcome import Broken, Calibration
+from cmonlab import cli
+from cmonlab.data.store import directory as store
 from cmonlab.errors import NotTraceable, SessionError, UnknownName
-from cmonlab.kernel import preflight
+from cmonlab.study.calibrate import page, suite
+from cmonlab.study.calibrate.check import Check, Unavailable
+from cmonlab.study.calibrate.outcome import Broken, Calibration
+from cmonlab.tracing import preflight
 
 HOST = {
     "created": "2026-01-01T00:00:00+00:00",
@@ -62,7 +63,7 @@ def groups(monkeypatch):
     def use(**functions):
         monkeypatch.setattr(suite, "GROUPS", dict.fromkeys(functions, "made"))
         for name, run in functions.items():
-            module = types.ModuleType(f"cmonlab.calibrate.{name}")
+            module = types.ModuleType(f"cmonlab.study.calibrate.groups.{name}")
             module.run = run
             monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -88,7 +89,7 @@ def cmonlab(monkeypatch, capsys):
 
 def test_every_group_has_a_module():
     for name in suite.GROUPS:
-        assert callable(suite.import_module(f"cmonlab.calibrate.{name}").run)
+        assert callable(suite.import_module(f"cmonlab.study.calibrate.groups.{name}").run)
 
 
 def test_groups_run_in_order_and_say_where_they_are(groups):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cmonlab.calibrate.traffic import new_bytes
+from cmonlab.study.testbed.traffic import new_bytes
 
 
 def segments(begin, sizes, outcomes):

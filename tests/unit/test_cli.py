@@ -11,10 +11,13 @@ import sys
 import pandas as pd
 import pytest
 
-from cmonlab import cli, scratch, store
-from cmonlab.cli import app, console, demo, run
+from cmonlab import cli
+from cmonlab.cli import app, console, demo
+from cmonlab.cli import record as run
+from cmonlab.data.store import directory as store
 from cmonlab.errors import CmonlabError, SessionError, TopologyError
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.system import tempdirs as scratch
 
 from .events import bulk, manifest
 
@@ -186,7 +189,7 @@ def test_ctrl_c_ends_with_130_and_a_word(cmonlab, saved, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cmonlab.session.open", interrupted)
+    monkeypatch.setattr("cmonlab.session.session.open", interrupted)
     assert cmonlab("show", saved) == (130, "", "interrupted; what was made has been removed\n")
 
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 import cmonlab as cm
-from cmonlab import metrics, schema
+from cmonlab import schema
 from cmonlab.errors import SessionError, UnknownName
 from cmonlab.plot import differences, shift
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study.compare import metrics
 
 from .events import READ, bulk, manifest
 from .tables import no_rows
@@ -236,7 +237,7 @@ def test_a_difference_below_the_observer_overhead_is_told_and_why():
     assert same.table()["overhead"].tolist() == [0, 0] and set(same.table()["verdict"]) == {"greater"}
     points = made(overhead=overhead(2_500))
     points["points"] = points["points"][:-1]
-    other = Session(recorded(7, 2_000)._columns, points)
+    other = Session(recorded(7, 2_000).columns, points)
     text = warned([recorded(n, overhead=overhead(2_500)) for n in range(5)], [other] * 5, quantiles=(0.5,))
     assert "2.5 µs: the sides were not observed alike" in text
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab import store
-from cmonlab.engine import order
-from cmonlab.engine.correlate import Stages, correlate, payload_bytes
+from cmonlab.data.correlation import order
+from cmonlab.data.correlation.correlate import Stages, correlate, payload_bytes
+from cmonlab.data.store import directory as store
 
 from .events import (
     A0,

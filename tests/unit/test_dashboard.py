@@ -261,6 +261,6 @@ def test_only_what_differs_is_sent_and_a_late_page_gets_the_whole():
 
 
 def test_the_function_stays_the_function():
-    import cmonlab.widgets.board
+    import cmonlab.widgets.dashboard
 
-    assert callable(cm.dashboard) and callable(cmonlab.widgets.dashboard)
+    assert cm.dashboard is cmonlab.widgets.dashboard.dashboard

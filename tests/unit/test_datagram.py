@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.engine.datagram import reads_of
+from cmonlab.data.correlation.datagram import reads_of
 
 from .events import BASE, C0, HOST, READ, RECEIVE, UDP, columns
 

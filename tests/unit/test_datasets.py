@@ -7,9 +7,9 @@ import socket
 import pytest
 
 import cmonlab as cm
-from cmonlab.datasets import record, registry
-from cmonlab.datasets.recipes import RECIPES, Recipe
 from cmonlab.errors import SessionError, UnknownName
+from cmonlab.study.datasets import record, registry
+from cmonlab.study.datasets.recipes import RECIPES, Recipe
 
 NAMES = list(registry.entries())
 

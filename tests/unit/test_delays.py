@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from cmonlab import schema, store
+from cmonlab import schema
+from cmonlab.data.store import directory as store
 from cmonlab.errors import UnknownName
-from cmonlab.session import Session
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 from .made import packets, taking

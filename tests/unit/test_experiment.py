@@ -7,9 +7,9 @@ import pytest
 
 import cmonlab as cm
 from cmonlab.errors import RuleError, SessionError, TopologyError, UnknownName, WorkloadError
-from cmonlab.experiment import plan as plans
-from cmonlab.experiment.grid import cells_of, factors_of
-from cmonlab.session import Session
+from cmonlab.session.session import Session
+from cmonlab.study.experiment import plan as plans
+from cmonlab.study.experiment.grid import cells_of, factors_of
 
 from .events import bulk
 from .test_compare import made

@@ -11,12 +11,12 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.utils import PcapNgReader
 
-from cmonlab.analysis.names import Names
+from cmonlab.data.analysis.names import Names
+from cmonlab.data.tables.manifest import Facts
 from cmonlab.errors import ExportError, UnknownName
-from cmonlab.export.headers import Header, Headers
-from cmonlab.export.pcapng import pcapng
-from cmonlab.facts import Facts
-from cmonlab.session import Session
+from cmonlab.session.export.headers import Header, Headers
+from cmonlab.session.export.pcapng import pcapng
+from cmonlab.session.session import Session
 
 from .events import A0, A1, bulk, manifest
 
@@ -51,7 +51,7 @@ def described(path, kind):
 
 
 def test_scapy_reads_each_journey_as_the_packet_that_was_recorded(session, tmp_path):
-    found, columns = session._found, session._columns
+    found, columns = session.correlated, session.columns
     read = packets(pcapng(session, tmp_path / "all.pcapng"))
     order = np.argsort(columns["ts_ns"][found.departure], kind="stable")
     event = found.departure[order]
@@ -72,7 +72,7 @@ def test_scapy_reads_each_journey_as_the_packet_that_was_recorded(session, tmp_p
 
 def test_times_are_wall_clock_to_the_nanosecond(session, tmp_path):
     path = pcapng(session, tmp_path / "all.pcapng")
-    event = np.sort(session._columns["ts_ns"][session._found.departure])
+    event = np.sort(session.columns["ts_ns"][session.correlated.departure])
     read = [b.timestamp_high << 32 | b.timestamp_low for b in described(path, blocks.EnhancedPacket)]
     assert read == (event + OFFSET_NS).tolist()
     assert {b.timestamp_resolution for b in described(path, blocks.InterfaceDescription)} == {1e-9}
@@ -101,7 +101,7 @@ def test_a_comment_tells_the_hops_the_delay_and_the_slowest_segment(session, tmp
 
 def test_one_packet_a_hop_on_the_interface_of_each(session, tmp_path):
     path = pcapng(session, tmp_path / "hops.pcapng", journeys=[3, 4], packets="hops")
-    read, found = packets(path), session._found
+    read, found = packets(path), session.correlated
     assert len(read) == found.length[3] + found.length[4]
     mine = [packet for packet in read if packet.comments[0].startswith(b"journey 3,")]
     way = found.event[found.start[3] : found.start[4]]

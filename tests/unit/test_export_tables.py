@@ -11,9 +11,10 @@ import pytest
 from pyarrow import feather
 
 from cmonlab import schema
+from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import ExportError, UnknownName
-from cmonlab.export import latex
-from cmonlab.session import TABLES, Session
+from cmonlab.session.export import latex
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 from .test_cli import cmonlab, saved
@@ -133,7 +134,7 @@ def test_the_command_exports_and_prints_the_file(cmonlab, saved, tmp_path):
 
 
 def test_arrow_meanings_are_left_out_of_unknown_columns():
-    from cmonlab.export.tables import with_meanings
+    from cmonlab.session.export.tables import with_meanings
 
     content = with_meanings(pd.DataFrame({"mine": np.arange(3)}), "breakdown")
     assert content.schema.field("mine").metadata is None and content.num_rows == 3

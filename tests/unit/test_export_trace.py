@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 from cmonlab.errors import ExportError, UnknownName
-from cmonlab.export.choice import choose
-from cmonlab.export.lanes import lanes
-from cmonlab.export.perfetto import perfetto
-from cmonlab.session import Session
+from cmonlab.session.export.choice import choose
+from cmonlab.session.export.lanes import lanes
+from cmonlab.session.export.perfetto import perfetto
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 

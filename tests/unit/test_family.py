@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab.engine.correlate import correlate, retransmissions
+from cmonlab.data.correlation.correlate import correlate, retransmissions
 
 from .events import (
     A0,

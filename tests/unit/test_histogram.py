@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.analysis import histogram
+from cmonlab.data.analysis import histogram
 
 TIMES = st.integers(0, 2**64 - 1) | st.integers(0, 63).flatmap(lambda e: st.sampled_from([2**e - 1, 2**e, 2**e + 1]))
 

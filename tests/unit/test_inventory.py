@@ -7,12 +7,12 @@ import time
 import pytest
 
 from cmonlab.errors import DockerError
-from cmonlab.topology.containers import Container, announced, endpoint, inspected, listed
-from cmonlab.topology.events import Events
-from cmonlab.topology.inventory import Inventory
-from cmonlab.topology.links import links
-from cmonlab.topology.netns import first_of, search
-from cmonlab.topology.roster import Roster
+from cmonlab.lab.docker.containers import Container, announced, endpoint, inspected, listed
+from cmonlab.lab.docker.events import Events
+from cmonlab.lab.inventory.inventory import Inventory
+from cmonlab.lab.inventory.roster import Roster
+from cmonlab.lab.inventory.snapshot import links
+from cmonlab.lab.netns import first_of, search
 
 HERE = os.stat("/proc/self/ns/net").st_ino
 ID = "ab" * 32

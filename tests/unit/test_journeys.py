@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab import schema, store
-from cmonlab.session import Session
+from cmonlab import schema
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
 
 from .events import (
     A0,

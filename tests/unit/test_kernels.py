@@ -5,10 +5,12 @@ import platform
 import numpy as np
 import pytest
 
-from cmonlab import manifest, store, summary
+from cmonlab.data.store import directory as store
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel import preflight
-from cmonlab.session import Session
+from cmonlab.session.report import sections as summary
+from cmonlab.session.session import Session
+from cmonlab.tracing import preflight
+from cmonlab.tracing.kernel import symbols
 
 from . import events
 
@@ -40,8 +42,8 @@ def test_a_kernel_that_keeps_its_memory_to_itself(monkeypatch, tmp_path):
 
 
 def test_a_kernel_without_drop_reasons_specifies_none():
-    assert manifest.drop_reasons({}) == {"0": "NOT_SPECIFIED"}
-    assert manifest.drop_reasons({2: "SKB_DROP_REASON_NO_SOCKET", 0x10003: "SKB_DROP_REASON_X"}) == {
+    assert symbols.drop_reasons({}) == {"0": "NOT_SPECIFIED"}
+    assert symbols.drop_reasons({2: "SKB_DROP_REASON_NO_SOCKET", 0x10003: "SKB_DROP_REASON_X"}) == {
         "2": "NO_SOCKET",
         str(1 << 12 | 3): "X",
     }

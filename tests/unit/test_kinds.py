@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cmonlab import schema
-from cmonlab.analysis.kinds import CASES, KINDS, Kinds, table
-from cmonlab.kernel.points import CATALOGUE
-from cmonlab.session import Session
+from cmonlab.data.analysis.kinds import CASES, KINDS, Kinds, table
+from cmonlab.points.catalogue import CATALOGUE
+from cmonlab.session.session import Session
 
 from .events import BASE, C0, PATH, TCP, bulk, columns, manifest
 from .test_latency import check

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab import schema, store
-from cmonlab.analysis import times
-from cmonlab.analysis.times import QUANTILES
-from cmonlab.engine import order
-from cmonlab.session import Session
+from cmonlab import schema
+from cmonlab.data.analysis import times
+from cmonlab.data.analysis.times import QUANTILES
+from cmonlab.data.correlation import order
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 from .network import Network

@@ -93,9 +93,9 @@ def test_rules_are_shown_one_at_a_time():
     model, window = live(2), crowd.session(6, 10 * S)
     other = dict(window.manifest)
     other["rules"] = [*other["rules"], {**other["rules"][0], "slot": 1, "name": "other"}]
-    cells = {name: np.concatenate([values, values]) for name, values in window._cells.items()}
+    cells = {name: np.concatenate([values, values]) for name, values in window.cells.items()}
     cells["rule"] = np.repeat([0, 1], len(cells["rule"]) // 2).astype(np.uint8)
-    both = type(window)(window._columns, other, cells)
+    both = type(window)(window.columns, other, cells)
     model.take(both)
     assert model.pairs(0.2)["packets_sent"].unique().tolist() == [20]
     model.choose("other")

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmonlab import schema, store
-from cmonlab.session import Session
+from cmonlab import schema
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
 
 from .events import (
     A0,

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cmonlab import schema
-from cmonlab.analysis.names import Names, protocol
+from cmonlab.data.analysis.names import Names, protocol
 
 from .events import A0, A1, C0, C1, HOST, QUEUE, READ, manifest
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.engine import order
-from cmonlab.engine.order import Numbering, by_buffer, hop_codes, parts, runs
+from cmonlab.data.correlation import order
+from cmonlab.data.correlation.order import Numbering, by_buffer, hop_codes, parts, runs
 
 
 @given(

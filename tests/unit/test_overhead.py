@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 from cmonlab import schema
-from cmonlab.analysis import overhead as analysis
-from cmonlab.analysis.overhead import UNTRACED
-from cmonlab.analysis.stats import paired
+from cmonlab.data.analysis import overhead as analysis
+from cmonlab.data.analysis.overhead import UNTRACED, Overhead
+from cmonlab.data.analysis.stats import paired
 from cmonlab.errors import CmonlabError, UnknownName
-from cmonlab.overhead import Overhead, busy_seconds, cpu_seconds, measure
-from cmonlab.report import write_report
+from cmonlab.lab.workload import WorkloadResult
+from cmonlab.recording.overhead import busy_seconds, cpu_seconds, measure
 from cmonlab.rules import Rule
-from cmonlab.summary import overhead_report
-from cmonlab.workload import WorkloadResult
+from cmonlab.session.report.page import write_report
+from cmonlab.session.report.sections import overhead_report
 
 METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cmonlab.agent import pace
-from cmonlab.agent.pace import Pace
 from cmonlab.errors import TransportError
+from cmonlab.live.agent import pace
+from cmonlab.live.agent.pace import Pace
 
 
 def test_the_shortest_window_that_is_asked_for_counts():

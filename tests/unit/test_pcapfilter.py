@@ -7,8 +7,8 @@ from functools import lru_cache
 import pytest
 
 from cmonlab.errors import CmonlabError
-from cmonlab.kernel import pcapfilter
-from cmonlab.kernel.pcapfilter import Instruction, compile_expression
+from cmonlab.filters import pcapfilter
+from cmonlab.filters.pcapfilter import Instruction, compile_expression
 
 pytest.importorskip("scapy", reason="scapy is not installed")
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cmonlab.errors import CmonlabError
-from cmonlab.kernel import pcapfilter
+from cmonlab.filters import pcapfilter
 
 try:
     pcapfilter._libpcap()
@@ -68,7 +68,7 @@ def test_no_name_is_looked_up(tmp_path):
     program = """
 import sys
 from cmonlab.errors import RuleError
-from cmonlab.kernel import pcapfilter, pcapwords
+from cmonlab.filters import pcapfilter, pcapwords
 for text in sys.argv[2:]:
     if sys.argv[1] == "raw":
         pcapfilter.screen = str

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from cmonlab.errors import CmonlabError, NotTraceable, RuleError
-from cmonlab.kernel import pcapfilter, pcapwords
-from cmonlab.kernel.pcapfilter import MAX_CHARACTERS, Instruction, compile_expression
+from cmonlab.filters import pcapfilter, pcapwords
+from cmonlab.filters.pcapfilter import MAX_CHARACTERS, Instruction, compile_expression
 
 try:
     pcapfilter._libpcap()

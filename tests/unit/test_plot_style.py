@@ -8,7 +8,8 @@ import pytest
 from cmonlab.plot.frame import frame, rows_px, tick_labels
 from cmonlab.plot.segments import breakdown
 from cmonlab.plot.style import PALETTE
-from cmonlab.plot.text import digits, duration, fold, longest, paragraph, percent
+from cmonlab.plot.text import fold, longest, paragraph
+from cmonlab.schema.format import digits, duration, percent
 
 from . import tables
 

@@ -10,7 +10,7 @@ from cmonlab.plot.physical import fit
 from cmonlab.plot.ridges import density
 from cmonlab.plot.scale import colors, span, ticks
 from cmonlab.plot.style import WARNING
-from cmonlab.plot.text import natural
+from cmonlab.schema.format import natural
 
 from . import tables
 from .test_plot import caption_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cmonlab.kernel.points import CATALOGUE, COSTS, FIRST_CUSTOM, GROUPS, MOST_CUSTOM
-from cmonlab.probe import COLUMNS, MOST_FIELDS, TYPES
+from cmonlab.points.catalogue import CATALOGUE, COSTS, FIRST_CUSTOM, GROUPS, MOST_CUSTOM
+from cmonlab.points.probe import COLUMNS, MOST_FIELDS, TYPES
 
 PAGE = Path(__file__).parents[2] / "docs/points.md"
 

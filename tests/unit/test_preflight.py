@@ -5,9 +5,11 @@ import platform
 import pytest
 
 from cmonlab.errors import DockerError, NotTraceable
-from cmonlab.kernel import btf, build, compiler, headers, pcapfilter, preflight, programs
-from cmonlab.kernel.points import CATALOGUE
-from cmonlab.topology import engine, recipe
+from cmonlab.filters import pcapfilter
+from cmonlab.lab.docker import engine, recipe
+from cmonlab.points.catalogue import CATALOGUE
+from cmonlab.tracing import preflight
+from cmonlab.tracing.kernel import btf, build, compiler, headers, programs
 
 
 @pytest.fixture

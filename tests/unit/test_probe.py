@@ -7,14 +7,16 @@ import pandas as pd
 import pytest
 
 import cmonlab as cm
-from cmonlab import extras, magic
-from cmonlab.analysis.names import Names
-from cmonlab.analysis.probes import table
+from cmonlab.data.analysis.names import Names
+from cmonlab.data.analysis.probes import table
+from cmonlab.data.store import probe_values as extras
 from cmonlab.errors import NotTraceable, ProbeError
-from cmonlab.kernel import custom, preflight
-from cmonlab.kernel.points import FIRST_CUSTOM, Point
-from cmonlab.probe import TYPES
+from cmonlab.points.catalogue import FIRST_CUSTOM, Point
+from cmonlab.points.probe import TYPES
 from cmonlab.schema import columns
+from cmonlab.tracing import preflight
+from cmonlab.tracing.kernel import probes as custom
+from cmonlab.widgets import magic
 
 GOOD = {"name": "mine", "at": "tcp_probe", "socket": 0, "fields": {"a": "u32"}, "body": "out->a = 1;"}
 

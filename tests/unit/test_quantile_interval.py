@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from cmonlab.analysis.stats import CONFIDENCE, estimated_total, quantile_ranks
-from cmonlab.analysis.times import bounds_of
+from cmonlab.data.analysis.stats import CONFIDENCE, estimated_total, quantile_ranks
+from cmonlab.data.analysis.times import bounds_of
 from cmonlab.errors import UnknownName
-from cmonlab.session import Session
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 
@@ -101,7 +101,7 @@ def sampled(packets: int, share: float, *wanted) -> Session:
 def packet_of(columns) -> np.ndarray:
     """Return a number for each event's packet: of journeys where it is in one, 0 elsewhere."""
     session = Session(columns, manifest())
-    found = session._found
+    found = session.correlated
     number = np.zeros(len(columns["ts_ns"]), np.int64)
     number[found.event] = np.repeat(np.arange(len(found)), found.length)
     return number

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cmonlab import scratch, store
+from cmonlab.data.store import directory as store
 from cmonlab.errors import SessionError, WorkloadError
-from cmonlab.interrupt import interruptible, uninterrupted
-from cmonlab.recording import check_duration
-from cmonlab.rescue import save_somewhere
-from cmonlab.session import Session, open
+from cmonlab.recording.record import check_duration
+from cmonlab.session.rescue import save_somewhere
+from cmonlab.session.session import Session, open
+from cmonlab.system import files
+from cmonlab.system import tempdirs as scratch
+from cmonlab.system.files import replacing
+from cmonlab.system.signals import interruptible, uninterrupted
 
 from .events import bulk, manifest
 
@@ -51,10 +54,10 @@ def _full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("at", ["write_events", "_sync"])
+@pytest.mark.parametrize("at", [(store, "write_events"), (files, "_sync")])
 def test_a_full_disk_leaves_nothing_and_the_session_usable(session, tmp_path, monkeypatch, at):
     with monkeypatch.context() as patch:
-        patch.setattr(store, at, _full)
+        patch.setattr(*at, _full)
         with pytest.raises(SessionError, match="No space left") as caught:
             session.save(tmp_path / "deep" / "deeper" / "run")
     assert "still in memory" in caught.value.fix and list(tmp_path.iterdir()) == []
@@ -94,15 +97,15 @@ def test_no_room_anywhere_is_told_and_leaves_nothing(session, tmp_path, monkeypa
 
 def test_replacing_keeps_the_old_session_until_there_is_a_new_one(session, tmp_path):
     out = session.save(tmp_path / "run")
-    with pytest.raises(KeyboardInterrupt), store.replacing(out):
+    with pytest.raises(KeyboardInterrupt), replacing(out, store.MANIFEST):
         raise KeyboardInterrupt
     assert _same(open(out), session) and os.listdir(tmp_path) == ["run"]
     new = Session(bulk(50), session.manifest)
-    with store.replacing(out):
+    with replacing(out, store.MANIFEST):
         new.save(out)
     assert _same(open(out), new) and os.listdir(tmp_path) == ["run"]
     out.rename(tmp_path / ".run.replaced")  # as a process leaves it that is killed in the block
-    with pytest.raises(ValueError), store.replacing(out):
+    with pytest.raises(ValueError), replacing(out, store.MANIFEST):
         raise ValueError
     assert _same(open(out), new) and os.listdir(tmp_path) == ["run"]
 

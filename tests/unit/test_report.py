@@ -11,7 +11,7 @@ import pytest
 
 from cmonlab import plot
 from cmonlab.errors import SessionError
-from cmonlab.report import MOST_ROWS, RunReport, write_report
+from cmonlab.session.report.page import MOST_ROWS, RunReport, write_report
 
 from . import tables
 

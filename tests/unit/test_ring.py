@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel.ring import Ring, slots_in
+from cmonlab.tracing.ring import Ring, slots_in
 
 RECORD = np.dtype([("number", "<u8"), ("more", "<u4"), ("last", "<u4")])
 SLOT = np.dtype([("hop", RECORD), ("turn", "<u8")])

@@ -3,7 +3,8 @@
 import pytest
 
 from cmonlab.rules import Rule, load_rules, parse_rules
-from cmonlab.widgets import drafts, rule_form
+from cmonlab.widgets import drafts
+from cmonlab.widgets.form import rule_form
 
 RULES = [
     Rule(name="web", match="tcp port 80"),

@@ -3,8 +3,8 @@
 import pytest
 
 from cmonlab.errors import NotTraceable, RuleError, UnknownName
-from cmonlab.kernel.pcapfilter import compile_expression
-from cmonlab.kernel.points import BY_NAME, groups
+from cmonlab.filters.pcapfilter import compile_expression
+from cmonlab.points.catalogue import BY_NAME, groups
 from cmonlab.rules import ContainerFacts, Rule, resolve_points, selects, standardise
 
 ALL = list(BY_NAME)

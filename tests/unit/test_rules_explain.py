@@ -8,9 +8,10 @@ import pytest
 from cmonlab import cli
 from cmonlab.cli import rules as command
 from cmonlab.errors import NotTraceable
-from cmonlab.kernel.pcapfilter import compile_expression
+from cmonlab.filters.pcapfilter import compile_expression
 from cmonlab.rules import ContainerFacts, Rule
-from cmonlab.rules.explain import COST_NS, explain, listing
+from cmonlab.rules.budget import COST_NS
+from cmonlab.rules.explain import explain, listing
 
 try:
     compile_expression("tcp")
@@ -129,7 +130,7 @@ def test_explain_where_the_host_cannot_be_told(cmonlab, file, monkeypatch):
     def refuse():
         raise NotTraceable("no BTF")
 
-    monkeypatch.setattr("cmonlab.kernel.programs.available", refuse)
+    monkeypatch.setattr("cmonlab.tracing.kernel.programs.available", refuse)
     monkeypatch.setattr(command, "_containers", lambda: None)
     code, out, err = cmonlab("rules", "explain", file)
     assert code == 0 and "no BTF, so which points it has cannot be told" in err and "not here" not in out

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from cmonlab.errors import CmonlabError, NotTraceable
-from cmonlab.kernel.pcapfilter import MAX_INSTRUCTIONS, compile_expression
-from cmonlab.kernel.points import BY_NAME
+from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
+from cmonlab.points.catalogue import BY_NAME
 from cmonlab.rules import MAX_RULES, ContainerFacts, Rule, RuleSet, parse_rules, selects, standardise
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")

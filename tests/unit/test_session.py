@@ -3,12 +3,14 @@
 import pytest
 
 import cmonlab
-from cmonlab import schema, store
+from cmonlab import schema
+from cmonlab.data.store import directory as store
+from cmonlab.data.tables.manifest import Facts
+from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import SessionError, UnknownName
-from cmonlab.facts import Facts
-from cmonlab.figures import caption
-from cmonlab.session import TABLES, Session
-from cmonlab.summary import run_report
+from cmonlab.session.figures import caption
+from cmonlab.session.report.sections import run_report
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 

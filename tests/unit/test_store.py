@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab import store
+from cmonlab.data.store import directory as store
 from cmonlab.errors import SessionError
 from cmonlab.rules.model import Rule
 

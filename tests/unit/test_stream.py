@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmonlab.engine.stream import by_flow, delivered_by, flow_numbers, places, positions
+from cmonlab.data.correlation.stream import by_flow, delivered_by, flow_numbers, places, positions
 
 
 @given(

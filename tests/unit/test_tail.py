@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from cmonlab import schema, store
-from cmonlab.analysis import tail
+from cmonlab import schema
+from cmonlab.data.analysis import tail
+from cmonlab.data.store import directory as store
 from cmonlab.errors import UnknownName
-from cmonlab.session import Session
+from cmonlab.session.session import Session
 
 from .events import bulk, manifest
 from .made import SEGMENTS, packets

@@ -5,13 +5,13 @@ import threading
 import numpy as np
 import pytest
 
-from cmonlab.analysis import latency, times
-from cmonlab.analysis.walk import Walk
-from cmonlab.engine import correlate as correlation
-from cmonlab.engine import order, packets
-from cmonlab.engine.correlate import correlate
-from cmonlab.engine.threads import both, spread
-from cmonlab.session import Session
+from cmonlab.data.analysis import latency, times
+from cmonlab.data.analysis.walk import Walk
+from cmonlab.data.correlation import correlate as correlation
+from cmonlab.data.correlation import order, packets
+from cmonlab.data.correlation.correlate import correlate
+from cmonlab.data.correlation.threads import both, spread
+from cmonlab.session.session import Session
 
 from .events import STAGES, manifest
 from .network import Network
@@ -39,10 +39,10 @@ def test_an_error_comes_through(threads):
 
 def results(session, threads):
     """Return what correlation finds with so many threads, and the breakdown of it."""
-    found = correlate(session._columns, STAGES, threads=threads)
-    walk = Walk(session._columns, found, session._facts.names, session._facts.kinds)
-    complete = np.flatnonzero(session._ends.complete)
-    sent_ns, direction = session._columns["ts_ns"][found.departure[complete]], session._ends.direction[complete]
+    found = correlate(session.columns, STAGES, threads=threads)
+    walk = Walk(session.columns, found, session.facts.names, session.facts.kinds)
+    complete = np.flatnonzero(session.ends.complete)
+    sent_ns, direction = session.columns["ts_ns"][found.departure[complete]], session.ends.direction[complete]
     arrays = [
         *(getattr(found, name) for name in ("event", "start", "repeats", "cut_from", "merged_into")),
         found.hops.code,

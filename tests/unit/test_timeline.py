@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cmonlab import cells, schema, store
-from cmonlab.session import Session
+from cmonlab import schema
+from cmonlab.data.store import cells
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
 
 from .aggregates import aggregate
 from .events import bulk, manifest

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmonlab.errors import CmonlabError, UnknownName
-from cmonlab.topology import TEMPLATES, Container, Network, Topology, TopologyError, bridge, template, vxlan
+from cmonlab.lab.topology import Container, Network, Topology, TopologyError
+from cmonlab.lab.topology.templates.networks import bridge, vxlan
+from cmonlab.lab.topology.templates.registry import TEMPLATES, template
 
 
 @given(st.integers(2, 1000))
@@ -123,6 +125,6 @@ def test_names_are_unique_and_there_is_a_container():
 def test_even_the_live_modules_load_without_docker():
     code = (
         "import sys; sys.modules['docker'] = sys.modules['pyroute2'] = None; "
-        "import cmonlab.topology.deploy, cmonlab.topology.inventory, cmonlab.workload"
+        "import cmonlab.lab.topology.deploy, cmonlab.lab.inventory.inventory, cmonlab.lab.workload"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmonlab.errors import DockerError
-from cmonlab.topology import Container, Network, Topology, addresses, host, overlay, subnets, vxlan
-from cmonlab.topology.addresses import UNDERLAY
-from cmonlab.topology.subnets import free_subnets
+from cmonlab.lab.topology import Container, Network, Topology, addresses, overlay, subnets
+from cmonlab.lab.topology.addresses import UNDERLAY
+from cmonlab.lab.topology.subnets import free_subnets
+from cmonlab.lab.topology.templates.networks import host, vxlan
 
 POOL = (IPv4Network("10.0.0.0/24"), IPv4Network("10.0.2.0/24"))
 

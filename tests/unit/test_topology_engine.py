@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from cmonlab.errors import DockerError
-from cmonlab.interrupt import uninterrupted
-from cmonlab.topology import dockerd, engine, firewall, owner
+from cmonlab.lab.docker import dockerd, engine, firewall
+from cmonlab.lab.docker import labels as owner
+from cmonlab.system.signals import uninterrupted
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_mount_points_with_spaces_are_read(monkeypatch, tmp_path):
 
 
 def test_owner_lives_until_it_ends():
-    script = "from cmonlab.topology import owner; print(owner.me(), flush=True); input()"
+    script = "from cmonlab.lab.docker import labels as owner; print(owner.me(), flush=True); input()"
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     label = child.stdout.readline().strip()
     assert label.startswith(f"{child.pid}/")

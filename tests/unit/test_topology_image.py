@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from cmonlab.errors import DockerError
-from cmonlab.topology import image, recipe
+from cmonlab.lab.docker import image, recipe
 
 dpkg = pytest.mark.skipif(not shutil.which("dpkg-query"), reason="no dpkg: not a Debian or Ubuntu system")
 

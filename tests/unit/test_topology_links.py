@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cmonlab import schema
-from cmonlab.topology.follow import Followed
-from cmonlab.topology.links import Interfaces, links
-from cmonlab.topology.netns import inside, namespace
+from cmonlab.lab.inventory.follow import Followed
+from cmonlab.lab.inventory.interfaces import Interfaces
+from cmonlab.lab.inventory.snapshot import links
+from cmonlab.lab.netns import inside, namespace
 
 UP = 1
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cmonlab import schema, store
-from cmonlab.session import Session
+from cmonlab import schema
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
 
 from .events import BASE, C0, DROP, PATH, bulk, columns, manifest
 from .network import Network

@@ -5,10 +5,10 @@ import struct
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.kernel import ebpf
-from cmonlab.kernel.cbpf import Instruction
-from cmonlab.kernel.ebpf import Assembler, Register
-from cmonlab.kernel.translate import match_program
+from cmonlab.filters import ebpf
+from cmonlab.filters.cbpf import Instruction
+from cmonlab.filters.ebpf import Assembler, Register
+from cmonlab.filters.translate import match_program
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import given, settings

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cmonlab.errors import CmonlabError, RuleError, TransportError, UnknownName
-from cmonlab.transport import MAX_BYTES, LocalTransport, NatsServer, connect, mailbox
+from cmonlab.live.transport import MAX_BYTES, LocalTransport, NatsServer, connect, mailbox
 
 from .servers import WAIT_S, until
 

@@ -13,13 +13,10 @@ from pathlib import Path
 import pytest
 from nats.js.errors import NotFoundError
 
-from cmonlab import owner
 from cmonlab.errors import TransportError
-from cmonlab.transport import (
-    NatsServer,
-    connect,
-)
-from cmonlab.transport.nats import shown
+from cmonlab.live.transport import NatsServer, connect
+from cmonlab.live.transport.nats import shown
+from cmonlab.system import ownership as owner
 
 from .servers import WAIT_S, gone, orphan, until
 
@@ -86,7 +83,7 @@ def test_what_was_sent_into_a_breaking_connection_is_kept_once_and_in_order(tmp_
 
 
 def test_replay_goes_on_where_the_server_forgot_its_reader(monkeypatch):
-    monkeypatch.setattr("cmonlab.transport.replay._BATCH", 2)
+    monkeypatch.setattr("cmonlab.live.transport.replay._BATCH", 2)
     with NatsServer() as server, connect(server.url, server.token) as one:
         one.keep("kept", ["kept"], 1 << 20, 60)
         for number in range(10):
@@ -127,7 +124,7 @@ def test_stream_larger_than_the_store_is_refused():
 
 
 def test_close_tells_what_was_not_acknowledged(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmonlab.transport.nats._CLOSE_S", 0.1)
+    monkeypatch.setattr("cmonlab.live.transport.nats._CLOSE_S", 0.1)
     with NatsServer(tmp_path) as server:
         one = connect(server.url, server.token)
         one.keep("kept", ["kept"], 1 << 20, 60)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cmonlab import owner
 from cmonlab.errors import TransportError
-from cmonlab.transport import (
+from cmonlab.live.transport import (
     NatsServer,
     connect,
     endpoint,
@@ -22,6 +21,7 @@ from cmonlab.transport import (
     remove_stale,
     write_endpoint,
 )
+from cmonlab.system import ownership as owner
 
 from .servers import WAIT_S, gone, orphan, until
 
@@ -47,7 +47,7 @@ def test_server_that_cannot_start_says_why(tmp_path):
 
 CRASH = """
 import sys, time
-from cmonlab.transport import NatsServer
+from cmonlab.live.transport import NatsServer
 server = NatsServer()
 print(server.pid, server.directory, flush=True)
 sys.stdin.read()
@@ -100,7 +100,7 @@ def test_server_left_by_a_crash_is_ended_and_others_are_not(tmp_path, monkeypatc
 
 def test_forgotten_transport_does_not_keep_a_process_alive_or_speak():
     script = (
-        "from cmonlab.transport import NatsServer, connect\n"
+        "from cmonlab.live.transport import NatsServer, connect\n"
         "server = NatsServer(); one = connect(server.url, server.token)\n"
         "one.subscribe('a', print); one.keep('k', ['k'], 9999, 9); one.append('k', b'')\n"
         "print(server.pid, server.directory)"

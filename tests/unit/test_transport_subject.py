@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmonlab.errors import TransportError
-from cmonlab.transport.subject import MAX_BYTES, check_message, check_subject, matches, message_bytes, overlap, visible
+from cmonlab.live.transport.subject import (
+    MAX_BYTES,
+    check_message,
+    check_subject,
+    matches,
+    message_bytes,
+    overlap,
+    visible,
+)
 
 
 @pytest.mark.parametrize("subject", ["", " ", "a b", "a..b", ".a", "a.", "a.*", "a.>", "a\r\nPUB x 0", "ä"])

@@ -6,10 +6,10 @@ import zlib
 
 import pytest
 
-from cmonlab.agent import wire
-from cmonlab.agent.agent import BLIND_KEPT
 from cmonlab.errors import TransportError
-from cmonlab.transport.subject import MAX_BYTES
+from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent.agent import BLIND_KEPT
+from cmonlab.live.transport.subject import MAX_BYTES
 from tests import crowd
 
 

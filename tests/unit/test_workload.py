@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from cmonlab.errors import UnknownName, WorkloadError
-from cmonlab.workload import WORKLOADS, Iperf, Memcached, Sockperf, memcached, result, sockperf, workload
-from cmonlab.workload import iperf as iperf_module
+from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, memcached, result, sockperf, workload
+from cmonlab.lab.workload import iperf as iperf_module
 
 MEMCASLAP = """servers: 172.17.0.2:11211
 threads count: 1

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from cmonlab.recording import Capture
+from cmonlab.recording.capture import Capture
 from cmonlab.rules import Rule
 
 from .callback import told

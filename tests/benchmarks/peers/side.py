@@ -13,8 +13,8 @@ from pathlib import Path
 
 import cmonlab
 from cmonlab.errors import CmonlabError
-from cmonlab.kernel.points import CATALOGUE
-from cmonlab.overhead import measure
+from cmonlab.points.catalogue import CATALOGUE
+from cmonlab.recording.overhead import measure
 
 from ..outcome import Outcome
 from . import callback, dump, ours, perf, script

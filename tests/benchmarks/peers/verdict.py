@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from cmonlab.analysis.overhead import UNTRACED
-from cmonlab.analysis.stats import ratios
-from cmonlab.overhead import Overhead
+from cmonlab.data.analysis.overhead import UNTRACED, Overhead
+from cmonlab.data.analysis.stats import ratios
 
 from ..outcome import Outcome
 

@@ -1,0 +1,1 @@
+"""Analysis: journeys and aggregates become tables; numpy and pandas only."""

@@ -1,0 +1,165 @@
+"""Who talks to whom, and how well: traffic, loss and delay per direction from aggregates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from cmonlab.schema import columns
+
+from .aggregate import (
+    DROP,
+    HOP,
+    RETRANSMIT,
+    RTT,
+    SEGMENT,
+    TOTAL,
+    Cells,
+    Context,
+    device,
+    endpoints,
+    number,
+    rule_names,
+    take,
+    total,
+)
+from .category import labelled
+from .histogram import quantiles
+from .names import protocol
+
+#: The first of these that was traced tells what a source sent.
+_SENDING = ("net_dev_queue", "net_dev_start_xmit")
+_ARRIVING, _GRO = "netif_receive_skb", "napi_gro_receive_entry"
+_PORTS = ("proto", "sport", "dport")
+_NOWHERE = -1
+
+
+def pairs(cells: Cells, context: Context, flows: bool = False) -> pd.DataFrame:
+    """Return one row a window and direction; columns of ``schema.TABLES["pairs"]``.
+
+    Parameters
+    ----------
+    cells : mapping of str to numpy.ndarray
+        Columns of `cmonlab.data.store.cells`.
+    context : Context
+    flows : bool
+        One row a flow instead (``schema.TABLES["flows"]``); ports are 0 where the rule
+        aggregates by pair of addresses.
+
+    Notes
+    -----
+    A packet counts as sent at the first transmit point of the namespace that owns its source
+    address, as arrived where it is first received in the one that owns its destination: before GRO
+    merges it, where the device's driver hands packets to GRO.  Tables of single windows can be put
+    together and given to `balance` again.
+    """
+    src, dst, direction = endpoints(cells, context.names)
+    apart = [cells[name] for name in _PORTS] if flows else []
+    code, first = number(cells["start_ns"], cells["rule"], direction.codes, *apart)
+    one, groups = take(cells, first), len(first)
+    sent, arrived = _sent(cells, context), _arrived(cells, context)
+    known = context.names.local & np.uint64(0xFFFFFFFF)
+    seen = np.isin(one["saddr"], known), np.isin(one["daddr"], known)
+    carried = [total(code[rows], cells["bytes"][rows], groups) for rows in (sent, arrived)]
+    width_s = np.maximum(one["end_ns"] - one["start_ns"], 1) / 1e9
+
+    def count(rows: np.ndarray) -> np.ndarray:
+        return total(code[rows], cells["packets"][rows], groups)
+
+    def spread(rows: np.ndarray, *wanted: float) -> np.ndarray:
+        return quantiles(code[rows], cells["bucket"][rows], cells["packets"][rows], groups, wanted)
+
+    at_home = _owns(cells, context, "daddr") & (cells["point"] == context.points.get(_ARRIVING, _NOWHERE))
+    delay = spread((cells["kind"] == TOTAL) & at_home, 0.5, 0.99)
+    bytes_ = np.where(seen[1], carried[1], carried[0])
+    table = pd.DataFrame(
+        {
+            **{name: one[name] for name in ("start_ns", "end_ns")},
+            "rule": rule_names(one["rule"], context.rules),
+            "direction": direction[first],
+            "src": src[first],
+            "dst": dst[first],
+            **(_ports(one) if flows else {}),
+            "packets_sent": count(sent),
+            "packets_arrived": count(arrived),
+            "bytes": bytes_,
+            "throughput_bps": bytes_ * 8 / width_s,
+            "dropped": count(cells["kind"] == DROP),
+            "retransmissions": count(cells["kind"] == RETRANSMIT),
+            "one_way_delay_p50_ns": delay[0],
+            "one_way_delay_p99_ns": delay[1],
+            "srtt_p50_ns": spread(cells["kind"] == RTT, 0.5)[0],
+            # NaN where one of the ends is not in sight: then nothing is known of loss.
+            "lost": np.where(seen[0] & seen[1] & _both_ends(cells, one["rule"], sent, context), 0.0, np.nan),
+        },
+        copy=False,
+    )
+    return balance(table)[columns("flows" if flows else "pairs")]
+
+
+def balance(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill in ``lost`` and ``lost_total`` of a table of one or several windows, in order of time.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `pairs`, windows of one recording without a gap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy. A packet is lost if it is missing (sent, not arrived) at the end of its window and of
+        every later one; one that is missing only for a while was on its way. So the last window's
+        figure may still fall.
+    """
+    keys = [name for name in ("rule", "direction", *_PORTS) if name in table.columns]
+    table = table.sort_values("start_ns", kind="stable", ignore_index=True)
+    code = table.groupby(keys, observed=True, sort=False).ngroup()
+    missing = (table["packets_sent"] - table["packets_arrived"]).groupby(code).cumsum()
+    lost = missing[::-1].groupby(code[::-1]).cummin()[::-1].clip(lower=0)  # never falls: the least of all later ones
+    unknown = table["lost"].isna()
+    table["lost_total"] = lost.astype(float).mask(unknown)
+    table["lost"] = lost.groupby(code).diff().fillna(lost).astype(float).mask(unknown)
+    return table
+
+
+def _ports(one: Cells) -> dict[str, object]:
+    return {"proto": labelled(one["proto"], protocol), "sport": one["sport"], "dport": one["dport"]}
+
+
+def _owns(cells: Cells, context: Context, address: str) -> np.ndarray:
+    """Tell of each cell whether its namespace has the address."""
+    return np.isin(cells["netns"].astype(np.uint64) << np.uint64(32) | cells[address], context.names.local)
+
+
+def _sent(cells: Cells, context: Context) -> np.ndarray:
+    """Mark the cells that count packets where they are sent first.
+
+    A packet that a namespace sends through several devices (a bridge and its port) passes the point
+    at each: all but the first come behind another transmit point.
+    """
+    point = next((context.points[name] for name in _SENDING if name in context.points), _NOWHERE)
+    again = context.stages.of("transmit", cells["from"])
+    first = (cells["kind"] == HOP) | ((cells["kind"] == SEGMENT) & ~again)
+    return first & (cells["point"] == point) & _owns(cells, context, "saddr")
+
+
+def _arrived(cells: Cells, context: Context) -> np.ndarray:
+    """Mark the cells that count packets where they arrive first.
+
+    At a device whose driver hands packets to GRO they do there, and behind it only those that come
+    from elsewhere: of one whose hop before is not known that is not known, either.
+    """
+    at, gro = (context.points.get(name, _NOWHERE) for name in (_ARRIVING, _GRO))
+    known, before = cells["kind"] == SEGMENT, cells["from"]
+    here = ((cells["kind"] == HOP) | known) & _owns(cells, context, "daddr")
+    merging = np.isin(device(cells), np.unique(device(cells)[here & (cells["point"] == gro)]))
+    direct = ~merging | (known & (before != gro))
+    direct &= (cells["point"] == at) & ~(known & (before == at))
+    return here & (direct | (cells["point"] == gro))
+
+
+def _both_ends(cells: Cells, rule: np.ndarray, sent: np.ndarray, context: Context) -> np.ndarray:
+    """Tell whether each row's rule counts both where packets are sent and where they are received."""
+    received = cells["rule"][cells["point"] == context.points.get(_ARRIVING, _NOWHERE)]
+    return np.isin(rule, np.unique(received)) & np.isin(rule, np.unique(cells["rule"][sent]))

@@ -1,0 +1,1 @@
+"""Correlation: events become packets and journeys; numpy and pandas only."""

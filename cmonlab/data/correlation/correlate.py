@@ -1,0 +1,118 @@
+"""From events to journeys: which hops belong to one packet, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from .delivery import join_datagrams, join_segments, scheduled
+from .gso_gro import parents
+from .journey import Journeys
+from .order import PART, Columns, hop_codes, runs
+from .packets import Stages, packets
+from .repeats import repeats
+from .retransmit import retransmissions
+from .sending import sends_of
+from .stream import flow_numbers
+from .threads import both, processors, spread
+from .ways import Ways, payload_bytes, ways_of
+
+__all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"]
+
+
+def correlate(
+    events: Columns,
+    stages: Stages,
+    lost: Collection[int] = (),
+    blind: Collection[int] = (),
+    sampled: bool = False,
+    threads: int | None = None,
+    handed_to: Mapping[int, int] | None = None,
+) -> Journeys:
+    """Group events into journeys.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    stages : Stages
+        What each point means.
+    lost : collection of int
+        Ids of the points where events were lost. Deliveries that can be told only
+        when all of them are known are then left out, and those journeys end at the
+        arrival.
+    blind : collection of int
+        Times (ns) at which tracepoints fell silent and spoke again, or at which other
+        rules came into force: packets may have passed points unseen around them,
+        without being counted as lost.
+    sampled : bool
+        Packets were sampled out, so that datagrams cannot be counted.
+    threads : int, optional
+        That work at a time; by default as many as processors may be used.
+    handed_to : mapping of int to int, optional
+        Namespaces whose packets arrive in another one, by ``netns << 32 | daddr``, netns
+        being that one: macvlan interfaces get them without passing a point.
+
+    Returns
+    -------
+    Journeys
+        In order of their packets' first hops.
+
+    Notes
+    -----
+    The free that ends an undropped packet is no hop of its journey.  A TCP segment's
+    send and delivery are found by its place in the byte stream (`sending`, `stream`),
+    a UDP datagram's delivery by its place in the socket's queue (`datagram`).
+    """
+    threads, gaps = threads or processors(), set(lost)
+    hops = hop_codes(events, threads)
+    found = packets(events, hops, stages, not (gaps & stages.buffers or len(blind) or sampled), threads)
+    ways = ways_of(events, found, hops, stages)
+
+    def deliveries() -> tuple[np.ndarray, ...]:
+        read = np.full(len(ways), -1, np.int64)
+        join_segments(events, found, ways, stages, gaps, read)
+        if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
+            join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), handed_to or {}, read)
+        return *scheduled(events, found, ways, stages, read), read
+
+    def relations() -> tuple[np.ndarray, ...]:
+        cut_from, merged_into = parents(events, ways, hops, stages)
+        send = found.socket[stages.of("send", events["point"][found.socket])]
+        flow = flow_numbers(events, np.concatenate([ways.departure, send]))
+        again, fresh = repeats(events, ways, hops, flow[: len(ways)], cut_from >= 0)
+        return sends_of(events, ways, hops, send, flow, fresh), again, cut_from, merged_into
+
+    behind, (send, *related) = both(deliveries, relations, threads)
+    event, start = _with_sockets(ways, send, *behind, threads)
+    ends = ways.departure, ways.arrival, ways.sent, ways.received
+    return Journeys(event, start, hops, found.orphans, *ends, *related)
+
+
+def _with_sockets(
+    ways: Ways, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put before each way its send, and behind it wake-up, run and read; there is no wake-up without a run.
+
+    Returns
+    -------
+    event, start : numpy.ndarray
+        See `Journeys`.
+    """
+    before = (send >= 0).astype(np.int64)
+    behind = [at >= 0 for at in (read, run, wake)]
+    start = np.zeros(len(ways) + 1, np.int64)
+    np.cumsum(before + ways.length + sum(behind), out=start[1:])
+    event = np.empty(start[-1], ways.event.dtype)
+
+    def place(part: slice) -> None:
+        first, end = start[:-1][part], start[1:][part]
+        own = runs(ways.begin[part] - before[part], end - first)  # what is not of the way is set below
+        event[first[0] : end[-1]] = ways.event.take(own, mode="clip")
+
+    spread(place, [slice(at, at + PART // 8) for at in range(0, len(ways), PART // 8)], threads=threads)
+    event[start[:-1][send >= 0]] = send[send >= 0]
+    for back, (at, there) in enumerate(zip((read, run, wake), behind, strict=True)):
+        event[start[1:][there] - 1 - back] = at[there]
+    return event, start

@@ -1,0 +1,1 @@
+"""Every table of a session, computed from its columns and its manifest."""

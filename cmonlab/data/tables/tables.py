@@ -1,0 +1,141 @@
+"""Every table of a session, by name."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from cmonlab.errors import UnknownName
+
+from ..analysis import journeys as _journeys
+from ..analysis import overhead as _overhead
+from .delays import Delays
+from .graph import Graph
+
+#: Tables by name; each is a method of Session.
+TABLES = (
+    "breakdown",
+    "journeys",
+    "hops",
+    "throughput",
+    "loss",
+    "drops",
+    "retransmissions",
+    "rtt",
+    "pairs",
+    "flows",
+    "segments",
+    "drop_counts",
+    "rules",
+    "budget",
+    "ledger",
+    "blind",
+    "links",
+    "overhead",
+    "program_times",
+    "one_way_delay",
+    "delay_variation",
+    "timeline",
+    "slowest",
+    "where_is_the_tail",
+    "topology",
+    "edges",
+)
+
+
+class Tables(Delays, Graph):
+    """One run's events and manifest.
+
+    Parameters
+    ----------
+    columns : mapping of str to numpy.ndarray
+        The stored columns of the events, in order of time.
+    manifest : mapping
+        Provenance, names and the ledger, as in ``manifest.json``.
+    cells : mapping of str to numpy.ndarray, optional
+        What aggregate rules counted: the columns of ``cmonlab.data.store.cells``.
+    notes : mapping of str to numpy.ndarray, optional
+        What custom points took down: the columns of ``cmonlab.data.store.probe_values``.
+    """
+
+    @property
+    def lost_events(self) -> int:
+        """The monitor's own lost events; never packet loss."""
+        return int(self.ledger()["lost"].sum())
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds between the first and the last event; of what aggregates cover, where there is none."""
+        ts, counted = self.columns["ts_ns"], self.cells
+        if len(ts):
+            return float(ts[-1] - ts[0]) / 1e9
+        return float(counted["end_ns"].max() - counted["start_ns"].min()) / 1e9 if len(counted["end_ns"]) else 0.0
+
+    @property
+    def told(self) -> str:
+        """The rules in words."""
+        return self.facts.told()
+
+    @property
+    def sampled(self) -> str:
+        """``"sampled 10%"`` where journeys are those of a share of the packets, else empty."""
+        return self.facts.sampled()
+
+    def __len__(self) -> int:
+        return len(self.columns["ts_ns"])
+
+    def __repr__(self) -> str:
+        ends = self.ends
+        workload = (self.manifest.get("workload") or {}).get("name", "no workload")
+        lines = [
+            f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
+            f"  {len(self.correlated):,} journeys, {ends.complete.sum():,} complete, {ends.dropped.sum():,} dropped"
+            f"{self.sampled and f' ({self.sampled}{self.facts.in_all(ends.rules)})'}",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, blind for {self.blind_ns / 1e6:.1f} ms",
+            f"  observer overhead: {_overhead.told(self.facts.overhead)}; one clock, no clock error>",
+        ]
+        if self._cells is not None:
+            windows = len(np.unique(self.cells["start_ns"]))
+            lines.insert(2, f"  {windows:,} windows of aggregates, {len(self.cells['start_ns']):,} cells")
+        return "\n".join([*lines[:-1], *(f"  {remark}" for remark in self.facts.remarks()), lines[-1]])
+
+    @property
+    def blind_ns(self) -> int:
+        """Nanoseconds for which tracepoints stayed silent, summed over CPUs."""
+        table = self.blind()
+        return int((table["end_ns"] - table["start_ns"]).sum())
+
+    def of_rule(self, name: str) -> Self:
+        """Return what a capture rule took as a session of its own; its ledger stays that of all rules.
+
+        Raises
+        ------
+        UnknownName
+            No capture rule has this name.
+        """
+        entries, taken = self.facts.taken_by(name, self.columns["rules"], self.columns["epoch"])
+        return type(self)({n: of[taken] for n, of in self.columns.items()}, {**self.manifest, "rules": entries})
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return one of the session's tables by name.
+
+        Raises
+        ------
+        UnknownName
+            There is no such table.
+        """
+        if name not in TABLES:
+            raise UnknownName("table", name, TABLES)
+        return getattr(self, name)()
+
+    def typical(self, direction: str | None = None) -> int:
+        """Return the number of the complete journey with the median one-way delay.
+
+        Raises
+        ------
+        SessionError
+            No journey is complete.
+        """
+        return _journeys.at_quantile(self._journeys, 0.5, direction)

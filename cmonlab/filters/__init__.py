@@ -1,0 +1,1 @@
+"""Packet filters: pcap expressions, classic BPF, and its translation to eBPF."""

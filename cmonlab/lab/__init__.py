@@ -1,0 +1,1 @@
+"""The lab: containers, their networks, and the workloads that run in them."""

@@ -1,0 +1,111 @@
+"""Containers that run, and their networks, as the engine describes them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cmonlab.errors import DockerError
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container that runs.
+
+    Attributes
+    ----------
+    name : str
+        Short name, for instance ``c0``.
+    docker_name : str
+        The engine's name for it.
+    id : str
+        The engine's id.
+    pid : int
+        Its first process, as the host sees it.
+    netns : int
+        Inode number of its network namespace.
+    addresses : tuple of str
+        IP addresses, in the order of its networks.
+    wired : bool
+        Whether its interfaces are of the lab's making, so that they go when it is started again.
+    """
+
+    name: str
+    docker_name: str
+    id: str
+    pid: int
+    netns: int
+    addresses: tuple[str, ...]
+    wired: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Return what JSON can hold, for a manifest."""
+        return asdict(self) | {"addresses": list(self.addresses)}
+
+    def check_wiring(self) -> None:
+        """Refuse to go on when its interfaces have gone.
+
+        Raises
+        ------
+        DockerError
+            It ended, or was started again.
+        """
+        try:
+            intact = not self.wired or os.stat(f"/proc/{self.pid}/ns/net").st_ino == self.netns
+        except OSError:
+            intact = False
+        if not intact:
+            raise DockerError(
+                f"{self.name} has lost its interfaces",
+                why="it ended or was started again, and they went with its network namespace",
+                fix="deploy the topology again",
+            )
+
+
+def describe_network(network: dict, prefix: str) -> dict[str, Any]:
+    """Return what a manifest says about a network; ``prefix`` is left out of its name."""
+    options = network.get("Options") or {}
+    bridge = options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}")
+    return {
+        "name": network["Name"].removeprefix(prefix),
+        "docker_name": network["Name"],
+        "id": network["Id"],
+        "driver": network["Driver"],
+        **({"parent": options["parent"]} if "parent" in options else {"bridge": bridge}),
+        "subnets": [config.get("Subnet", "") for config in network["IPAM"].get("Config") or []],
+    }
+
+
+def inspect(name: str, data: dict, networks: list[str]) -> Running:
+    """Return a started container, from the engine's description.
+
+    Raises
+    ------
+    DockerError
+        It has ended, or is no process of this host that this user may look into.
+    """
+    pid = data["State"]["Pid"]
+    if not data["State"]["Running"] or not pid:
+        raise DockerError(
+            f"container {name} ended at once with code {data['State']['ExitCode']}", why=data["State"].get("Error", "")
+        )
+    try:
+        with open(f"/proc/{pid}/cgroup") as groups:
+            local = data["Id"] in groups.read()
+        netns = os.stat(f"/proc/{pid}/ns/net").st_ino
+    except PermissionError as error:
+        raise DockerError(
+            f"the network namespace of {name} cannot be read", why=str(error), fix="run as root (sudo)"
+        ) from error
+    except OSError:
+        local, netns = False, 0
+    if not local:
+        raise DockerError(
+            f"container {name} is not a process of this host",
+            why="the engine that DOCKER_HOST names runs elsewhere, in a virtual machine or in another pid namespace",
+            fix="use an engine on this host",
+        )
+    attached = data["NetworkSettings"]["Networks"]
+    addresses = [attached[network][key] for network in networks for key in ("IPAddress", "GlobalIPv6Address")]
+    return Running(name, data["Name"].lstrip("/"), data["Id"], pid, netns, tuple(filter(None, addresses)))

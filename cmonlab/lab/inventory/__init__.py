@@ -1,0 +1,1 @@
+"""Which containers and interfaces exist, followed as they come and go."""

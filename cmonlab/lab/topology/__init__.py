@@ -1,0 +1,8 @@
+"""Topologies: descriptions, templates, and their deployment with Docker.
+
+Importing this package needs no Docker; deploying does.
+"""
+
+from .model import Container, Network, Topology, TopologyError
+
+__all__ = ["Container", "Network", "Topology", "TopologyError"]

@@ -1,0 +1,6 @@
+"""Ready topologies: a function each, and `template`, which finds one by name."""
+
+from .networks import bridge, host, macvlan, vxlan
+from .registry import TEMPLATES, template
+
+__all__ = ["TEMPLATES", "bridge", "host", "macvlan", "template", "vxlan"]

@@ -1,0 +1,1 @@
+"""Live tracing: messages between processes and hosts, and the agent."""

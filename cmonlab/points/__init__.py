@@ -1,0 +1,1 @@
+"""Probe points: the catalogue of kernel places where packets are timestamped, and custom probes."""

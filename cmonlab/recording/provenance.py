@@ -1,0 +1,97 @@
+"""What a session says of itself: the manifest of a tracer's recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cmonlab.system import host as manifest
+
+if TYPE_CHECKING:
+    from cmonlab.points.catalogue import Point
+    from cmonlab.rules import Plan, Rule
+    from cmonlab.tracing.active_rules import Ledger
+    from cmonlab.tracing.active_rules import Rule as ActiveRule
+
+
+def of_host() -> dict[str, Any]:
+    """Return the entries that depend on this machine and this software alone."""
+    from cmonlab.tracing.kernel.btf import vmlinux
+    from cmonlab.tracing.kernel.loader import abi
+    from cmonlab.tracing.kernel.programs import missing
+
+    btf = vmlinux()
+    return {
+        "abi": abi(),
+        "created": manifest.now(),
+        "host": manifest.host() | {"btf_sha256": btf.digest},
+        "clock": manifest.clock(),
+        "missing": [point.name for point in missing() if "default" in point.groups],
+        "drop_reasons": manifest.drop_reasons(btf.enum("skb_drop_reason")),
+    }
+
+
+def of_rules(active: Iterable[ActiveRule], rules: Mapping[Plan, Rule], epoch: int) -> list[dict[str, Any]]:
+    """Return the entries of the rules that were active.
+
+    Parameters
+    ----------
+    active : iterable of ActiveRule
+        The tracer's history.
+    rules : mapping of Plan to Rule
+        As they were written, by standard rule.
+    epoch : int
+        The last one.
+    """
+    return [
+        {
+            "slot": one.slot,
+            "name": one.plan.name,
+            "rule": rules[one.plan].model_dump(mode="json"),
+            "epochs": [one.first, one.last or epoch],
+        }
+        for one in active
+    ]
+
+
+def of_recording(
+    *,
+    points: Sequence[Point],
+    ledgers: Iterable[Ledger],
+    tallies: Sequence[Mapping],
+    blind: Sequence[tuple[int, int, int]],
+    addresses6: Mapping[int, bytes],
+    code: Iterable[int],
+) -> dict[str, Any]:
+    """Return the entries that the tracer tells.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        Of all rules.
+    ledgers : iterable of Ledger
+        Of the epochs of this recording.
+    tallies, blind, addresses6
+        As in `cmonlab.tracing.tracer.Recording`.
+    code : iterable of int
+        Low halves of the code addresses in the events.
+    """
+    return {
+        "points": [asdict(point) | {"groups": list(point.groups)} for point in points],
+        "symbols": manifest.symbols(code),
+        "addresses6": {str(key): raw.hex() for key, raw in addresses6.items()},
+        "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in blind],
+        "ledger": [{"point": name, **row} for name, row in _total(ledgers).items()],
+        "tallies": list(tallies),
+    }
+
+
+def _total(ledgers: Iterable[Ledger]) -> Ledger:
+    total: Ledger = {}
+    for ledger in ledgers:
+        for point, row in ledger.items():
+            sums = total.setdefault(point, dict.fromkeys(row, 0))
+            for fate, packets in row.items():
+                sums[fate] += packets
+    return total

@@ -1,0 +1,1 @@
+"""Studies: comparisons, experiments, datasets, artifacts and the calibration."""

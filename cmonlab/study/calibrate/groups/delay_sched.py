@@ -1,0 +1,122 @@
+"""Waiting for a processor: a reader beside a process that never rests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from cmonlab.errors import WorkloadError
+from cmonlab.session.session import Session
+
+from ...testbed.testbed import Testbed
+from ...testbed.traffic import ADDRESS, free_port, payload, recording, udp_socket
+from ..check import Check, Unavailable, settled
+from ..score import GROUP, compared, hops_of, known, leaked
+
+SIZE = 400
+_DEADLINE_S = 20
+_BUSY_TICKS = 20  # of user time, 10 ms each
+# It ends when its parent has gone.
+_HOG = "import os\nwhile os.getppid() == {parent}: pass"
+
+
+def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
+    """Yield the checks."""
+    if not Path("/proc/self/schedstat").exists():
+        yield Unavailable(GROUP, "delay: a reader without a processor", "the kernel has no /proc/self/schedstat")
+        return
+    yield settled(partial(_beside_a_hog, bed, 30 if quick else 200))
+
+
+def _beside_a_hog(bed: Testbed, count: int) -> Iterator[Check]:
+    cpu = max(os.sched_getaffinity(0))
+    plain, _, _ = _read(bed, cpu, count, nullcontext())
+    session, truth, port = _read(bed, cpu, count, _hog(cpu))
+    hops = hops_of(session, port, SIZE, count)
+    rows = hops[hops["kind"] == "scheduling"].groupby("number")["segment_ns"].sum()
+    reported = rows.reindex(sorted(set(hops["number"]))).fillna(0)
+    note = (
+        "At least what the kernel's scheduler says that the reading task was ready and waited for a processor "
+        "(/proc/self/schedstat; it counts from when the other processor has heard of the waking), at most from the "
+        "kernel's stamp of the packet at c0's device to after the reader's system call. The reader shares one "
+        "processor with a process that never rests."
+    )
+    name = "a reader without a processor"
+    yield from compared(name, truth, reported, session, hops, note=note)
+    yield leaked(
+        name,
+        _unscheduled(plain),
+        _unscheduled(session),
+        float(reported.median()),
+        blind_ns=plain.blind_ns + session.blind_ns,
+    )
+
+
+def _unscheduled(session: Session) -> pd.Series:
+    """Return the one-way delay of each journey without its waiting for a processor, in ns."""
+    hops = session.hops()
+    spent = hops["segment_ns"].where(hops["kind"] != "scheduling", 0)
+    return spent.groupby(hops["journey"]).sum()
+
+
+def _read(bed: Testbed, cpu: int, count: int, beside) -> tuple[Session, pd.DataFrame, int]:
+    """Send each datagram when the reader waits for it; return the session, what is known of each wait, and the port."""
+    port, sender = free_port(), udp_socket(bed, "c1")
+    words = ("-m", "cmonlab.study.testbed.blocked", ADDRESS[4]["c0"], str(port), str(cpu), str(count))
+    with sender, beside, bed.popen("c0", sys.executable, *words) as reader:
+        try:
+            if reader.stdout.readline() != "ready\n":
+                raise WorkloadError("the reader did not start", why=f"it ended with {reader.wait()}")
+            with recording(bed, f"udp port {port}", points=["default", "sched"]) as done:
+                for number in range(count):
+                    _until_asleep(reader.pid)
+                    sender.sendto(payload(number, SIZE), (ADDRESS[4]["c0"], port))
+                told, _ = reader.communicate(timeout=_DEADLINE_S)
+        finally:
+            reader.kill()
+    columns = ["number", "took_ns", "waited_ns", "turns"]
+    rows = pd.DataFrame(json.loads(told), columns=columns).set_index("number")
+    # What it waited in several turns was not all between its waking and its read.
+    return done.session, known(rows["waited_ns"].where(rows["turns"] == 1, 0), rows["took_ns"]), port
+
+
+def _until_asleep(pid: int) -> None:
+    _until(lambda: _stat(pid)[0] == "S", "the reader does not wait for a packet")
+
+
+def _until_busy(pid: int) -> None:
+    """Return when a process has used its processor for longer than an interpreter takes to start."""
+    _until(lambda: int(_stat(pid)[11]) >= _BUSY_TICKS, "the process that never rests does not run")
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc says of a process, from its state on (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise WorkloadError(what, why=f"not within {_DEADLINE_S} s")
+
+
+@contextmanager
+def _hog(cpu: int) -> Iterator[None]:
+    """Keep one processor busy while the block lasts."""
+    with subprocess.Popen([sys.executable, "-c", _HOG.format(parent=os.getpid())]) as hog:
+        try:
+            os.sched_setaffinity(hog.pid, {cpu})
+            _until_busy(hog.pid)
+            yield
+        finally:
+            hog.kill()

@@ -1,0 +1,33 @@
+"""Loss: exactly k of n packets are dropped at a known place, and that is what is told, of no other packet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cmonlab.errors import NotTraceable
+
+from ...testbed.testbed import Testbed
+from ..check import Check, Unavailable, settled
+from . import loss_tcp, loss_udp, loss_unseen
+
+
+def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
+    """Yield the checks of each situation.
+
+    Parameters
+    ----------
+    bed : Testbed
+        Nobody else uses it meanwhile.
+    quick : bool
+        Send fewer packets.
+    """
+    for name, make in situations(bed, quick).items():
+        try:
+            yield settled(make)
+        except NotTraceable as error:
+            yield Unavailable(loss_udp.GROUP, name, f"{error.what}: {error.why}")
+
+
+def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
+    """Return what makes each situation, by its name."""
+    return {name: make for part in (loss_udp, loss_tcp, loss_unseen) for name, make in part.situations(bed, quick)}

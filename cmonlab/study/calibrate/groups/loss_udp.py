@@ -1,0 +1,269 @@
+"""Loss of datagrams: filters, rules, full queues, full sockets and closed ports that count what they drop."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import pandas as pd
+
+from cmonlab.errors import WorkloadError
+from cmonlab.rules import Rule
+
+from ...testbed.dropper import Count, classifier, counter, nft_rule, queue
+from ...testbed.testbed import Testbed
+from ...testbed.traffic import ADDRESS, free_port, hash_of, receive_udp, recording, send_udp, udp_socket
+from ..check import Check
+
+GROUP = "loss"
+THERE, BACK = "c1 → c0", "c0 → c1"
+SIZE = 100
+
+#: Name, truth and what was told.
+Told = tuple[str, float, float]
+
+_EVERY, _ANSWERS, _READ_S = 10, 100, 20
+_LARGE_BYTES, _SMALL_BYTES = 64 << 20, 20_000
+_BY_PROGRAM = "counted by the tc program that drops each 10th datagram"
+_BY_RULE = "the counter of the nftables rule that drops each 10th datagram"
+_BY_QDISC = "the qdisc's own counter (tc -s)"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One way to lose packets from c1 to c0.
+
+    Attributes
+    ----------
+    name : str
+    place, reason : str
+        Where and why they are dropped, as the table of drops says it.
+    note : str
+        How it is known how many they are.
+    drops : callable
+        Takes a testbed and a destination port; returns a context in which packets are
+        dropped, and which yields how many were.
+    version : int
+        Of IP.
+    buffer_bytes : int
+        Of the receiving socket; 0: there is none.
+    between : bool
+        Whether they are dropped between the points that tell what was sent and what arrived.
+    """
+
+    name: str
+    place: str
+    reason: str
+    note: str
+    drops: Callable[[Testbed, int], AbstractContextManager[Count]]
+    version: int = 4
+    buffer_bytes: int = _LARGE_BYTES
+    between: bool = True
+
+
+def dropping_program(bed: Testbed, port: int, every: int) -> AbstractContextManager[Count]:
+    """Drop packets to a port where they come to the bridge; see `classifier`."""
+    return classifier(bed, ("host", "veth1", "ingress"), port, every)
+
+
+def _program(place: tuple[str, str, str], version: int = 4) -> Callable:
+    return lambda bed, port: classifier(bed, place, port, _EVERY, version)
+
+
+def _rule(version: int = 4) -> Callable:
+    return lambda bed, port: nft_rule(bed, "host", port, _EVERY, version)
+
+
+def _queue(*qdiscs: str) -> Callable:
+    return lambda bed, port: queue(bed, "host", "veth0", *qdiscs)
+
+
+def _counted(file: str, name: str) -> Callable:
+    return lambda bed, port: counter(bed, "c0", file, name)
+
+
+SITUATIONS = (
+    Situation(
+        "tc program on the way in", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"))
+    ),
+    Situation(
+        "tc program on the way out", "host:veth0", "TC_EGRESS", _BY_PROGRAM, _program(("host", "veth0", "egress"))
+    ),
+    Situation(
+        "tc program at the source",
+        "c1:eth0",
+        "TC_EGRESS",
+        _BY_PROGRAM,
+        _program(("c1", "eth0", "egress")),
+        between=False,
+    ),
+    Situation(
+        "tc program, IPv6", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"), 6), 6
+    ),
+    Situation("nftables rule on the bridge", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule()),
+    Situation("nftables rule on the bridge, IPv6", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule(6), 6),
+    Situation(
+        "full tbf queue", "host:veth0", "QDISC_DROP", _BY_QDISC, _queue("root tbf rate 10mbit burst 4000 limit 8000")
+    ),
+    Situation(
+        "full pfifo queue of htb",
+        "host:veth0",
+        "QDISC_DROP",
+        _BY_QDISC,
+        _queue(
+            "root handle 1: htb default 1",
+            "parent 1: classid 1:1 htb rate 10mbit quantum 1500",
+            "parent 1:1 pfifo limit 20",
+        ),
+    ),
+    Situation(
+        "full socket buffer",
+        "c0:eth0",
+        "SOCKET_RCVBUFF",
+        "RcvbufErrors in /proc/net/snmp",
+        _counted("snmp", "UdpRcvbufErrors"),
+        buffer_bytes=_SMALL_BYTES,
+        between=False,
+    ),
+    Situation(
+        "no listener",
+        "c0:eth0",
+        "NO_SOCKET",
+        "NoPorts in /proc/net/snmp",
+        _counted("snmp", "UdpNoPorts"),
+        buffer_bytes=0,
+        between=False,
+    ),
+    Situation(
+        "no listener, IPv6",
+        "c0:eth0",
+        "NO_SOCKET",
+        "NoPorts in /proc/net/snmp6",
+        _counted("snmp6", "Udp6NoPorts"),
+        6,
+        buffer_bytes=0,
+        between=False,
+    ),
+)
+
+
+def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
+    """Return name and maker of each situation."""
+    count = 1_009 if quick else 5_003
+    return [(situation.name, partial(_score, bed, situation, count)) for situation in SITUATIONS]
+
+
+def checks_of(situation: str, told: list[Told], note: str, session) -> list[Check]:
+    """Return exact checks of names, truths and what a session told."""
+    return [
+        Check(GROUP, f"{situation}: {name}", float(truth), float(measured), "packets", 0, note, session.blind_ns)
+        for name, truth, measured in told
+    ]
+
+
+def _score(bed: Testbed, situation: Situation, count: int) -> list[Check]:
+    port = free_port()
+    match = f"udp port {port}"
+    rules = [Rule(name="each", match=match), Rule(name="sum", match=match, mode="aggregate")]
+    with situation.drops(bed, port) as dropped, recording(bed, rules) as done:
+        read, answers = _exchange(bed, situation, port, count, dropped)
+        missing = dropped()
+    session = done.session
+    reason = reason_here(session, situation.reason)
+    told = _captured(situation, reason, session, count, missing, read, answers)
+    told += _aggregated(situation, reason, session, missing)
+    return checks_of(situation.name, told, situation.note, session)
+
+
+def reason_here(session, reason: str) -> str:
+    """Return what the kernel says where packets are dropped for a reason that it may not know."""
+    return reason if reason in session.manifest["drop_reasons"].values() else "NOT_SPECIFIED"
+
+
+def _exchange(bed: Testbed, situation: Situation, port: int, count: int, dropped: Count) -> tuple[set[int], int]:
+    """Send from c1 to c0, read what comes there when all is sent, and answer if anybody is there.
+
+    Returns
+    -------
+    set of int
+        The numbers of the datagrams that were read.
+    int
+        How many answers came back.
+    """
+    version = situation.version
+    with ExitStack() as stack:
+        sender = stack.enter_context(udp_socket(bed, "c1", 0, version))
+        receiver = None
+        if situation.buffer_bytes:
+            receiver = stack.enter_context(udp_socket(bed, "c0", port, version, situation.buffer_bytes))
+        bed.call("c1", send_udp, sender, (ADDRESS[version]["c0"], port), SIZE, count)
+        read = read_rest(receiver, count, dropped)
+        if receiver is None:
+            return read, 0
+        home = ADDRESS[version]["c1"], sender.getsockname()[1]
+        bed.call("c0", send_udp, receiver, home, SIZE, _ANSWERS)
+        return read, len(bed.call("c1", receive_udp, sender, _ANSWERS))
+
+
+def read_rest(receiver, count: int, dropped: Count) -> set[int]:
+    """Read until each of so many datagrams is read or dropped; return the numbers of those that were read.
+
+    Raises
+    ------
+    WorkloadError
+        Some are neither.
+    """
+    read, deadline = set(), time.monotonic() + _READ_S
+    while len(read) + (missing := dropped()) < count:
+        if time.monotonic() > deadline:
+            raise WorkloadError(f"of {count} datagrams {len(read)} came and {missing} were dropped")
+        while receiver is not None and select.select([receiver], [], [], 0.01)[0]:
+            read.add(int.from_bytes(receiver.recv(2048)[:4], "big"))
+    return read
+
+
+def _captured(
+    situation: Situation, reason: str, session, count: int, missing: int, read: set[int], answers: int
+) -> list[Told]:
+    """Return name, truth and what the tables of a capture tell."""
+    loss, drops = session.loss().set_index("direction"), session.drops()
+    journeys, events = session.journeys(), session.events
+    right = (drops["place"] == situation.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
+    gone = {hash_of(number, SIZE) for number in set(range(count)) - read}
+    freed = set(events.loc[events["point"] == "kfree_skb", "seq"].tolist())
+    called = set(journeys.loc[journeys["outcome"] == "dropped", "seq"].tolist())
+
+    def of(direction: str, *columns: str) -> int:
+        return int(loss.loc[direction, list(columns)].sum()) if direction in loss.index else 0
+
+    return [
+        ("sent", count, of(THERE, "packets")),
+        ("dropped", missing, of(THERE, "dropped")),
+        (f"dropped at {situation.place}", missing, (drops["place"] == situation.place).sum()),
+        (f"dropped for {reason}", missing, (drops["reason"] == reason).sum()),
+        ("dropped and missed by the receiver", count - len(read), len(gone & freed)),
+        ("journeys called dropped, but read", 0, len(called - gone)),
+        ("came through", len(read), of(THERE, "delivered", "arrived")),
+        ("answers that came through", answers, of(BACK, "delivered", "arrived")),
+        ("anything else called lost", 0, (~right).sum() + of(BACK, "dropped") + loss["unfinished"].sum()),
+    ]
+
+
+def _aggregated(situation: Situation, reason: str, session, missing: int) -> list[Told]:
+    """Return name, truth and what the tables of an aggregate tell of the same packets."""
+    drops, pairs = session.drop_counts(), session.pairs()
+    right = (drops["place"] == situation.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
+    return [
+        ("aggregate, dropped there and for that", missing, drops.loc[right, "packets"].sum()),
+        ("aggregate, dropped anywhere", missing, pairs["dropped"].sum()),
+        ("aggregate, sent and missing", missing if situation.between else 0, lost_of(pairs)),
+    ]
+
+
+def lost_of(pairs: pd.DataFrame) -> float:
+    """Return how many packets are missing in the end, over all directions."""
+    return pairs.groupby(["rule", "direction"], observed=True)["lost_total"].last().sum(skipna=False)

@@ -1,0 +1,184 @@
+"""Round trip times: TCP's own beside ``ss``, and messages' beside sockperf."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import time
+
+import numpy as np
+import pandas as pd
+
+from cmonlab.errors import WorkloadError
+from cmonlab.rules import Rule
+from cmonlab.session.session import Session
+
+from ...testbed.programs import SERVER, sockets, sockperf
+from ...testbed.testbed import Testbed
+from ...testbed.traffic import free_port, recording
+from ..check import Check
+from .transfers import BACK, FORTH, connected, read_all
+
+MESSAGE_BYTES = 64
+_TOLERANCE_NS, _TOLERANCE = 2000, 0.05  # whichever is greater
+_WARM_UP_NS, _COOL_DOWN_NS = 400_000_000, 50_000_000  # what sockperf leaves out
+_EVERY_S = 0.002
+_RTT_AT = 68  # of tcpi_rtt in struct tcp_info (include/uapi/linux/tcp.h), us
+_MEDIAN_US = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
+
+
+def quiet(bed: Testbed, moments: int) -> list[Check]:
+    """Ask ss between messages, when nothing moves: what TCP knows then is what the next segment finds.
+
+    tcp_probe is passed before a segment is taken up, so it tells the srtt as it was up to then.
+    """
+    port, asked = free_port(), []
+    rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
+    with recording(bed, rule) as done, connected(bed, port) as (client, server):
+        for number in range(moments + 1):
+            for _ in range(3):
+                _exchange(bed, client, server, number % 8 * 0.0003)
+            if number < moments:
+                before_ns, found = time.monotonic_ns(), sockets(bed, "c1", port)[0]
+                asked.append((before_ns, round(1e6 * found["rtt"]), time.monotonic_ns()))
+    table = done.session.rtt()
+    table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
+    truth, told = _beside(asked, table)
+    worst = int(np.argmax(np.abs(told - truth)))
+    return [
+        Check(
+            "rtt",
+            "rtt: srtt of a connection at rest",
+            int(truth[worst]),
+            int(told[worst]),
+            "ns",
+            0,
+            f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
+            f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us",
+            done.session.blind_ns,
+        )
+    ]
+
+
+def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s: float) -> None:
+    """Send a message forth and, after a while, back, so that the round trip time changes."""
+    client.sendall(bytes(MESSAGE_BYTES))
+    read_all(server, MESSAGE_BYTES)
+    time.sleep(wait_s)
+    server.sendall(bytes(MESSAGE_BYTES))
+    read_all(client, MESSAGE_BYTES)
+
+
+def loaded(bed: Testbed, seconds: int) -> list[Check]:
+    """Ask the socket all the while that it sends as much as it can."""
+    port, asked = free_port(), []
+    rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
+    with recording(bed, rule) as done, connected(bed, port) as (client, server):
+        end = time.monotonic() + seconds
+        reading = bed.start("c0", _drain, server)
+        sending = bed.start("c1", _flood, client, end)
+        while time.monotonic() < end:
+            asked.append((time.monotonic_ns(), _srtt_ns(client), time.monotonic_ns()))
+            time.sleep(_EVERY_S)
+        sending.result(timeout=30)
+        reading.result(timeout=30)
+    table = done.session.rtt()
+    table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
+    truth, told = _beside(asked, table)
+    same = np.count_nonzero(truth == told)
+    return [
+        _close(
+            "srtt under load, median",
+            float(np.median(truth)),
+            float(np.median(told)),
+            done.session,
+            f"TCP_INFO (which `ss -ti` prints) of a socket that sends all it can, and the next segment's tcp_probe: the"
+            f" same in {same:,} of {len(truth):,} moments in which no segment came, of {len(asked):,}",
+        )
+    ]
+
+
+def _flood(connection: socket.socket, end: float) -> None:
+    while time.monotonic() < end:
+        connection.sendall(bytes(1 << 18))
+    connection.shutdown(socket.SHUT_WR)
+
+
+def _drain(connection: socket.socket) -> None:
+    while connection.recv(1 << 18):
+        pass
+
+
+def _srtt_ns(connection: socket.socket) -> int:
+    return 1000 * struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _RTT_AT)[0]
+
+
+def _beside(asked: list[tuple[int, int, int]], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return what was answered at each moment in which no segment came, and what the next segment's tcp_probe told.
+
+    Raises
+    ------
+    WorkloadError
+        There was no such moment.
+    """
+    before_ns, answer_ns, after_ns = np.array(asked).T
+    at = np.searchsorted(table["ts_ns"], after_ns)
+    clear = (at < len(table)) & (np.searchsorted(table["ts_ns"], before_ns) == at)
+    if not clear.any():
+        raise WorkloadError("no segment came after the socket was asked", why=f"{len(table)} were seen in all")
+    return answer_ns[clear], table["srtt_ns"].to_numpy()[at[clear]]
+
+
+def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
+    """Compare the median round trip of messages with sockperf's own.
+
+    sockperf takes the time before it calls send and after recv has returned.  cmonlab's round trip begins where the
+    message is first seen (TCP: it is handed to the socket; UDP: to the device) and ends where the answer is read.
+    """
+    port = free_port()
+    rule = Rule(name="messages", match=f"{protocol} port {port} and host {SERVER}", points=("default", "socket"))
+    with recording(bed, rule) as done:
+        said = sockperf(bed, protocol, port, seconds, MESSAGE_BYTES)
+    found = _MEDIAN_US.search(said)
+    if not found:
+        raise WorkloadError("sockperf told no median", why=said[-300:])
+    took = round_trips(done.session)
+    begin = (
+        "tcp_sendmsg_locked" if protocol == "tcp" and "tcp_sendmsg_locked" in _points(done.session) else "the device"
+    )
+    return [
+        _close(
+            f"sockperf {protocol}, p50",
+            1000 * float(found[1]),
+            float(np.median(took)),
+            done.session,
+            f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
+            " hold, besides, the way from its clock into the kernel and back: nothing is taken off",
+        )
+    ]
+
+
+def _points(session: Session) -> set[str]:
+    return set(session.events["point"].cat.categories)
+
+
+def round_trips(session: Session) -> np.ndarray:
+    """Return how long each answer's read came after its message was sent (ns), in sockperf's time of measurement."""
+    table = session.journeys()
+    table = table[table["complete"] & (table["payload_bytes"] == MESSAGE_BYTES)]
+    sent = np.sort(table.loc[table["direction"] == FORTH, "start_ns"].to_numpy())
+    answers = table[(table["direction"] == BACK) & (table["outcome"] == "delivered")]
+    read = np.sort((answers["start_ns"] + answers["one_way_delay_ns"]).to_numpy())
+    if len(sent) == 0 or len(read) == 0:
+        raise WorkloadError("no message was seen to come back")
+    which = np.searchsorted(sent, read) - 1
+    # The second answer to one message has lost its own: it was not seen.
+    first = np.flatnonzero(np.diff(which, prepend=-1) > 0)
+    began, took = sent[which[first]], read[first] - sent[which[first]]
+    return took[(began > sent[0] + _WARM_UP_NS) & (began < sent[-1] - _COOL_DOWN_NS)]
+
+
+def _close(name: str, truth: float, measured: float, session: Session, note: str) -> Check:
+    tolerance = max(_TOLERANCE_NS, _TOLERANCE * truth)
+    return Check("rtt", f"rtt: {name}", truth, measured, "ns", tolerance, note, session.blind_ns)

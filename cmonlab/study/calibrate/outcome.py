@@ -1,0 +1,96 @@
+"""What a calibration found, as data and as tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from cmonlab.schema import columns
+
+from .check import Check, Unavailable
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A group that ended with an error: it failed, whatever its checks say.
+
+    Attributes
+    ----------
+    group : str
+        The group's module.
+    what, why : str
+        As of a `CmonlabError`; of another error its type and text.
+    """
+
+    group: str
+    what: str
+    why: str
+
+
+@dataclass
+class Calibration:
+    """One run of the calibration.
+
+    Attributes
+    ----------
+    host : dict
+        Machine, kernel, versions and time, from `cmonlab.recording.provenance`.
+    groups : list of str
+        Those that ran, in order.
+    quick : bool
+        Whether the short form was run.
+    seconds : float
+        How long it took.
+    """
+
+    host: dict[str, Any]
+    groups: list[str]
+    quick: bool
+    seconds: float = 0.0
+    checks: list[Check] = field(default_factory=list)
+    unavailable: list[Unavailable] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks whose error is above the tolerance."""
+        return [check for check in self.checks if not check.passed]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all groups came to their end and every check passed; nothing checked is not passed."""
+        return bool(self.checks) and not self.failed and not self.broken
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """How many checks there are, and how they fared."""
+        failed = len(self.failed)
+        return {
+            "pass": self.passed,
+            "checks": len(self.checks),
+            "passed": len(self.checks) - failed,
+            "failed": failed,
+            "unavailable": len(self.unavailable),
+            "broken_groups": len(self.broken),
+            "repeated_for_blind_intervals": sum(check.attempts > 1 for check in self.checks),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return what calibrate.json holds."""
+        return {
+            **self.host,
+            "quick": self.quick,
+            "seconds": self.seconds,
+            "groups": self.groups,
+            "summary": self.summary,
+            "checks": [check.describe() for check in self.checks],
+            "unavailable": [asdict(one) for one in self.unavailable],
+            "broken": [asdict(one) for one in self.broken],
+        }
+
+    def table(self) -> pd.DataFrame:
+        """Return one row a check, failed ones first; columns of ``schema.TABLES["checks"]``."""
+        rows = sorted((check.describe() for check in self.checks), key=lambda row: row["pass"])
+        return pd.DataFrame(rows, columns=columns("checks")).astype({"pass": bool})

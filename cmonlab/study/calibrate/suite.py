@@ -1,0 +1,123 @@
+"""All groups of the calibration, one after the other, on one testbed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from cmonlab.errors import CmonlabError, UnknownName
+from cmonlab.progress import Progress, Tell, shown
+from cmonlab.recording import provenance
+from cmonlab.system import host as manifest
+
+from ..testbed.testbed import Testbed, testbed
+from .check import Unavailable
+from .outcome import Broken, Calibration
+
+#: The groups in the order in which they run; each is a module of this folder with a function ``run(bed, quick)``.
+GROUPS = {
+    "delay": "a known delay at a known place: the right segment's error, and what leaked into others",
+    "loss": "so many packets dropped at a known place: place, reason and count",
+    "counts": "so many packets in, as many journeys out, none of them of two packets",
+    "rates": "throughput and round trip times, beside iperf3's, sockperf's and the kernel's own",
+    "sampling": "the estimate of a sample lies in its interval as often as stated",
+    "overload": "a reader that stands still: every lost event is counted, none is called packet loss",
+}
+
+
+def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress = None) -> Calibration:
+    """Make the known situations of all groups, or of some, and score what cmonlab reports of them.
+
+    Parameters
+    ----------
+    only : sequence of str
+        Names of groups; by default all.
+    quick : bool
+        Fewer packets and rounds in each situation.
+    progress : callable or False, optional
+        Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+        terminal and in a notebook.
+
+    Returns
+    -------
+    Calibration
+        A group that ends with an error is told in it; the others go on.
+
+    Raises
+    ------
+    UnknownName
+        There is no such group.
+    NotTraceable
+        The testbed cannot be made here.
+    """
+    groups = chosen(only)
+    result, began = Calibration(describe_host(), groups, quick), time.monotonic()
+    with shown(progress, "calibrate") as say, testbed() as bed:
+        for number, group in enumerate(groups):
+            _run(bed, group, result, partial(_tell, say, number / len(groups)))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _tell(say: Tell, done: float, phrase: str) -> None:
+    say(phrase, done)
+
+
+def chosen(only: Sequence[str]) -> list[str]:
+    """Return the groups to run, in order.
+
+    Raises
+    ------
+    UnknownName
+        There is no such group.
+    """
+    for name in only:
+        if name not in GROUPS:
+            raise UnknownName("group of calibration", name, GROUPS)
+    return [name for name in GROUPS if not only or name in only]
+
+
+def _run(bed: Testbed, group: str, result: Calibration, say: Callable[[str], None]) -> None:
+    """Add what a group finds to the result; an error ends the group, not the calibration."""
+    say(group)
+    try:
+        for found in import_module(f".groups.{group}", __package__).run(bed, result.quick):
+            if isinstance(found, Unavailable):
+                result.unavailable.append(found)
+                say(f"{group}: {found.name} cannot be made here")
+            else:
+                result.checks += found
+                say(f"{group}: {found[-1].name}" if found else group)
+    except CmonlabError as error:
+        result.broken.append(Broken(group, error.what, error.why))
+    except Exception as error:
+        result.broken.append(Broken(group, f"{type(error).__name__}: {error}", _place(error)))
+
+
+def _place(error: Exception) -> str:
+    """Return where an error that nobody foresaw was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"raised in {trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}"
+
+
+def describe_host() -> dict[str, Any]:
+    """Return when, and machine, kernel and versions."""
+    from cmonlab.tracing.kernel.build import check_bcc
+
+    told = provenance.of_host()
+    host = told["host"]
+    kernel = {name: host.pop(name) for name in ("kernel", "kernel_build", "btf_sha256")}
+    versions = {"python": host.pop("python"), **host.pop("python_packages"), "bcc": check_bcc(), "abi": told["abi"]}
+    versions["cmonlab_git"] = host.pop("git_revision")
+    return {
+        "created": manifest.now(),
+        "machine": host,
+        "kernel": kernel,
+        "versions": versions,
+        "missing_points": told["missing"],
+    }

@@ -1,0 +1,301 @@
+"""Comparing sessions: is it faster, by how much, and can that be believed?"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cmonlab import schema
+from cmonlab.data.analysis.bootstrap import Side
+from cmonlab.data.analysis.differences import Pair, judged
+from cmonlab.errors import SessionError, UnknownName
+from cmonlab.session.session import Session, open
+
+from . import metrics
+from . import warnings as caveats
+
+if TYPE_CHECKING:
+    One = Session | str | os.PathLike
+_SHOWN = ("direction", "name", "statistic", "value", "difference", "low", "high", "verdict")
+
+
+def compare(
+    sides: Mapping[str, One | Sequence[One]],
+    metric: str = "one_way_delay",
+    direction: str | Mapping[str, str] | None = None,
+    quantiles: Sequence[float] = (0.5, 0.9, 0.99),
+    *,
+    segment: str | None = None,
+    baseline: str | None = None,
+) -> Comparison:
+    """Compare sessions: differences with intervals, effect sizes, and what stands against believing them.
+
+    Parameters
+    ----------
+    sides : mapping of str to session, or to a sequence of sessions
+        Name → a run, or its repetitions; a session, or the path of a saved one, which is in memory only
+        while it is read.
+    metric : str
+        ``one_way_delay`` (complete journeys), ``segment``, ``srtt`` (or ``rtt``, the same), ``throughput`` (windows of
+        0.1 s), ``loss``, or a result of the workload, for instance ``latency_p99_ns``.
+    direction : str or mapping of str to str, optional
+        One direction only; by default all that every session has. A mapping says each side's, where
+        the names of containers differ.
+    quantiles : sequence of float
+        Between 0 and 1, beside the mean.
+    segment : str, optional
+        The time in a segment instead: its name, a shell pattern (``"c1:eth0 xmit → host:veth* rx"``; what fits counts
+        together), or a kind (``"queueing"``).
+    baseline : str, optional
+        The side that the others are compared with, the first by default.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UnknownName
+        There is no such metric, segment, direction or side.
+    SessionError
+        There are no two sides, a session cannot be read or has nothing of the metric, or the sides have no
+        direction in common.
+
+    Notes
+    -----
+    With several runs of a side, runs are drawn anew (cluster bootstrap), as packets of a run are not independent; with
+    one, blocks of consecutive packets (moving block bootstrap), and then what varies from run to run is not in
+    the interval. See `cmonlab.data.analysis.bootstrap` for the sources. Intervals are at 95%, each for itself: of twenty
+    that compare like with like, one may well leave out 0.
+    """
+    metric = "segment" if segment is not None else metric
+    runs = {name: _runs(name, of) for name, of in sides.items()}
+    baseline = _checked(runs, baseline, metric, segment, quantiles)
+    values: dict[str, list[metrics.Values]] = {name: [] for name in runs}
+    told: dict[str, list[caveats.Circumstances]] = {name: [] for name in runs}
+    for name, session in _each(runs):
+        values[name].append(metrics.read(session, metric, segment))
+        told[name].append(caveats.Circumstances.of(session))
+    pairs = _pairs(values, metric, segment, direction, baseline)
+    return Comparison(metric, baseline, pairs, tuple(quantiles), told)
+
+
+def _runs(name: str, given: One | Sequence[One]) -> list[One]:
+    single = isinstance(given, Session | str | os.PathLike)
+    runs = [given] if single else list(given)
+    if not runs or not all(isinstance(run, Session | str | os.PathLike) for run in runs):
+        raise SessionError(f"the side {name!r} has no sessions", fix="give a session, its path, or a list of them")
+    return runs
+
+
+def _checked(
+    runs: Mapping[str, list], baseline: str | None, metric: str, segment: str | None, quantiles: Sequence[float]
+) -> str:
+    """Return the baseline's name."""
+    if len(runs) < 2:
+        raise SessionError(f"{len(runs)} side cannot be compared", fix="give two or more, each with a name")
+    if baseline is not None and baseline not in runs:
+        raise UnknownName("side", baseline, runs)
+    if metric == "segment" and not segment:
+        raise SessionError("which segment is to be compared?", fix='name one: segment="c0:eth0 rx → c0:eth0 receive"')
+    if not all(0 < quantile < 1 for quantile in quantiles):
+        raise SessionError(f"{tuple(quantiles)} are no quantiles", fix="give numbers above 0 and below 1")
+    return baseline or next(iter(runs))
+
+
+def _each(runs: Mapping[str, list[One]]) -> Iterator[tuple[str, Session]]:
+    for name, given in runs.items():
+        for run in given:
+            yield name, run if isinstance(run, Session) else open(Path(run))
+
+
+def _pairs(
+    values: Mapping[str, list[metrics.Values]],
+    metric: str,
+    segment: str | None,
+    direction: str | Mapping[str, str] | None,
+    baseline: str,
+) -> list[Pair]:
+    unit = next(iter(values.values()))[0].unit
+    word = segment if metric == "segment" else metric
+    pairs = []
+    for mine in _directions(values, direction):
+        sides = {
+            name: Side([run.by_direction[mine[name]] for run in runs], seed=number)
+            for number, (name, runs) in enumerate(values.items())
+        }
+        pairs += [
+            Pair(str(word), mine[name], name, baseline, unit, side, sides[baseline])
+            for name, side in sides.items()
+            if name != baseline
+        ]
+    return pairs
+
+
+def _directions(
+    values: Mapping[str, list[metrics.Values]], direction: str | Mapping[str, str] | None
+) -> list[dict[str, str]]:
+    """Return which direction of each side belongs together, several times where there are several."""
+    known = {name: _common(runs) for name, runs in values.items()}
+    if all(of == [""] for of in known.values()):
+        return [dict.fromkeys(values, "")]
+    if direction is not None:
+        wanted = dict(direction) if isinstance(direction, Mapping) else dict.fromkeys(values, direction)
+        for name in values:
+            if wanted.get(name) not in known[name]:
+                raise UnknownName(f"direction of {name}", str(wanted.get(name, "")), known[name])
+        return [wanted]
+    common = [one for one in next(iter(known.values())) if all(one in of for of in known.values())]
+    if not common:
+        listed = "; ".join(f"{name}: {', '.join(of) or 'none'}" for name, of in known.items())
+        raise SessionError(
+            "the sides have no direction in common",
+            why=listed,
+            fix='say which belong together: direction={"bridge": "c1 → c0", "host": "…"}',
+        )
+    return [dict.fromkeys(values, one) for one in common]
+
+
+def _common(runs: list[metrics.Values]) -> list[str]:
+    return [one for one in runs[0].by_direction if all(one in run.by_direction for run in runs)]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Sessions beside each other, as `compare` returns it.
+
+    Attributes
+    ----------
+    metric, baseline : str
+    pairs : list of Pair
+        Each side with the baseline, direction by direction.
+    quantiles : tuple of float
+    circumstances : dict of str to list of Circumstances
+        How each run of each side was recorded.
+    """
+
+    metric: str
+    baseline: str
+    pairs: list[Pair] = field(repr=False)
+    quantiles: tuple[float, ...]
+    circumstances: dict[str, list[caveats.Circumstances]]
+    _made: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """One row a side and statistic; columns of ``schema.describe("compared")``."""
+        return self._once("compared", self._table)
+
+    def effects(self) -> pd.DataFrame:
+        """Effect sizes, one row a side; columns of ``schema.describe("effects")``."""
+        return self._once("effects", lambda: _joined("effects", [pair.effects() for pair in self.pairs]))
+
+    def shifts(self) -> pd.DataFrame:
+        """The shift function, one row a side and quantile; columns of ``schema.describe("shifts")``."""
+        return self._once("shifts", lambda: _joined("shifts", [pair.shifts() for pair in self.pairs]))
+
+    def _once(self, name: str, make) -> pd.DataFrame:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name].copy()
+
+    def _table(self) -> pd.DataFrame:
+        told = self.circumstances
+        rows = pd.concat([pair.compared(self.quantiles) for pair in self.pairs], ignore_index=True)
+        rows["clock_error"] = [
+            caveats.clock_error(self.metric, row.unit, [*told[row.name], *told[row.baseline]])
+            for row in rows.itertuples()
+        ]
+        rows["overhead"] = [
+            caveats.observer(self.metric, row, told[row.name], told[row.baseline]) for row in rows.itertuples()
+        ]
+        rows["verdict"] = judged(rows)
+        return _joined("compared", [rows])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What stands against believing the differences, a sentence each."""
+        told = self.circumstances
+        return caveats.of_recordings(told) + caveats.of_differences(self.metric, self.table(), told)
+
+    @property
+    def caption(self) -> str:
+        """What figures carry below: n, lost events, blind time."""
+        return " · ".join(self._told(name) for name in self.circumstances)
+
+    def _told(self, name: str) -> str:
+        runs = self.circumstances[name]
+        n = sum(pair.side.n if pair.name == name else pair.base.n for pair in self._of(name))
+        lost, blind = sum(run.lost_events for run in runs), sum(run.blind_ns for run in runs)
+        many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+        rest = f", blind for {blind / 1e6:.1f} ms" if blind else ""
+        return f"{name}: {many}, {n:,} values, {lost:,} lost events{rest}"
+
+    def _of(self, name: str) -> list[Pair]:
+        """Return the pairs that have a side's values, each once."""
+        other = next(pair.name for pair in self.pairs)
+        return [pair for pair in self.pairs if pair.name == (other if name == self.baseline else name)]
+
+    def plot(self, kind: str | None = None):
+        """Draw the comparison.
+
+        Parameters
+        ----------
+        kind : {"shift", "dots"}, optional
+            The difference at every quantile, or the chosen statistics as dots with intervals; by default
+            the first where there are distributions, the second where each run has a single value.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+
+        Raises
+        ------
+        UnknownName
+            There is no such figure.
+        """
+        from cmonlab.plot.compare import differences, shift
+
+        drawn = {
+            "shift": lambda: shift(self.shifts(), caption=self.caption),
+            "dots": lambda: differences(self.table(), caption=self.caption),
+        }
+        kind = kind or ("dots" if all(pair.scalar for pair in self.pairs) else "shift")
+        if kind not in drawn:
+            raise UnknownName("kind of figure", kind, drawn)
+        return drawn[kind]()
+
+    def _shown(self) -> pd.DataFrame:
+        rows = self.table()
+        shown = rows[[*_SHOWN[:3]]].copy()
+        for name in _SHOWN[3:7]:
+            shown[name] = [caveats.told_size(value, unit) for value, unit in zip(rows[name], rows["unit"], strict=True)]
+        shown["ratio"] = rows["ratio"].round(4)
+        shown["verdict"] = rows["verdict"]
+        return shown.drop(columns="direction") if (rows["direction"] == "").all() else shown
+
+    def __repr__(self) -> str:
+        head = f"<Comparison of {self.pairs[0].metric} with {self.baseline}>"
+        table = self._shown().to_string(index=False)
+        return "\n".join([head, table, *(f"! {warning}" for warning in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        head = html.escape(f"{self.pairs[0].metric}, compared with {self.baseline}")
+        notes = "".join(f"<li>{html.escape(warning)}</li>" for warning in self.warnings)
+        table = self._shown().to_html(index=False, escape=True, border=0)
+        return f"<p><b>{head}</b></p>{table}" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _joined(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables put together, with the schema's columns and dtypes."""
+    dtypes = {column.name: column.dtype for column in schema.TABLES[name]}
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        return pd.DataFrame({name: np.empty(0, dtype) for name, dtype in dtypes.items()})
+    return pd.concat(filled, ignore_index=True)[list(dtypes)].astype(dtypes)

@@ -1,0 +1,1 @@
+"""The testbed: network namespaces and traffic whose properties are known."""

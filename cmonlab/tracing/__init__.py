@@ -1,0 +1,1 @@
+"""Tracing: eBPF programs are loaded and attached, and their records read."""

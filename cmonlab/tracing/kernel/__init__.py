@@ -1,0 +1,1 @@
+"""This host's kernel: BTF, generated headers, the compiler and the loader of eBPF programs."""
