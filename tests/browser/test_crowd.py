@@ -18,7 +18,9 @@ from .servers import ROOT, Dashboard, wait_until, write_notebook
 from .watch import complaints, visited
 
 COUNT = 200
-SHOW = f"import cmonlab as cm\nfrom tests.crowd import CrowdClient\n\ndisplay(cm.dashboard(CrowdClient({COUNT})))"
+SHOW = (
+    f"import cmonlab as cm\nfrom tests.support.crowd import CrowdClient\n\ndisplay(cm.dashboard(CrowdClient({COUNT})))"
+)
 SECONDS, ENOUGH_HZ = 10.0, 2.0
 LOAD = ("--workload", "sockperf-udp")  # one message at a time; others leave no processor to the browser
 KINDS = ["made up"] + ["deployed"] * (os.environ.get("CMONLAB_FULL") == "1")

@@ -8,8 +8,7 @@ import pytest
 
 from cmonlab import plot
 from cmonlab.plot.physical import WIDTHS_MM
-
-from ..unit import tables
+from tests.support import tables
 
 HOPS = tables.make_hops(400)
 CAPTION = "600 complete journeys · 0 lost events · observer overhead: 2 %"

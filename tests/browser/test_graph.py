@@ -8,8 +8,8 @@ from threading import Thread
 import pytest
 
 from cmonlab import plot
+from tests.support import tables
 
-from ..unit import tables
 from .watch import visited
 
 LINKS = tables.make_topology(200)

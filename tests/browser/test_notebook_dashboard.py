@@ -8,7 +8,7 @@ from .servers import wait_until, write_notebook
 from .watch import complaints, visited
 
 SHOW = (
-    "import cmonlab as cm\nfrom tests.crowd import CrowdClient\n\n"
+    "import cmonlab as cm\nfrom tests.support.crowd import CrowdClient\n\n"
     "client = globals().get('client') or CrowdClient(6)\n"
     "dashboard = cm.dashboard(client)\n"
     "dashboard"

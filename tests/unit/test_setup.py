@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 MARK = "# cmonlab: no service starts while its packages are installed"
 ALL = [
     *("python3-bpfcc", "libpcap0.8", "linux-libc-dev", "docker.io", "iptables", "iproute2", "iperf3", "memcached"),

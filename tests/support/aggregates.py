@@ -1,0 +1,66 @@
+"""What the kernel's aggregate makes of events: the same arithmetic, event by event."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from cmonlab.data.store import cells
+from tests.support.events import DROP, RECEIVE, STAGES
+
+HOP, SEGMENT, TOTAL, DROPPED, RETRANSMIT, RTT = range(6)
+FIELDS = list(cells.DTYPES)
+KEY, SUMS = FIELDS[2:-3], FIELDS[-3:]
+DTYPE = np.dtype([(name, cells.DTYPES[name]) for name in FIELDS[2:]])
+#: Ports of bridges pass a packet on: there its way is not over.
+PORTS = (3, 4)
+
+
+def bucket_of(time_ns: int) -> int:
+    """Return the bucket of a time."""
+    if time_ns < 64:
+        return time_ns
+    shift = time_ns.bit_length() - 6
+    return (shift << 5) + (time_ns >> shift)
+
+
+def aggregate(events, *, window_ns: int, by_flow: bool = False, rule: int = 0) -> list[tuple[int, int, np.ndarray]]:
+    """Return the windows of cells that a rule which takes all of these events hands out."""
+    windows: dict[int, dict] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    passages: dict[int, tuple] = {}
+    origin = int(events["ts_ns"][0])
+    way = STAGES.transmit | STAGES.receive | STAGES.drop
+    for at in np.flatnonzero(np.isin(events["point"], list(way))):
+        event = {name: int(values[at]) for name, values in events.items()}
+        now, point = event["ts_ns"], event["point"]
+        into = windows[(now - origin) // window_ns]
+        base = {name: event[name] for name in ("saddr", "daddr", "netns", "ifindex", "proto", "point")}
+        base |= {"rule": rule, "shape": event["shape"] & 1}
+        base |= {name: event[name] if by_flow else 0 for name in ("sport", "dport")}
+
+        def add(took, into=into, base=base, size=event["len_bytes"], **changes):
+            cell = into[tuple((base | {"from": 0, "bucket": bucket_of(took)} | changes)[name] for name in KEY)]
+            for number, amount in enumerate((1, size, took)):
+                cell[number] += amount
+
+        tag = (event["seq"], event["ident"], event["proto"])
+        known = passages.get(event["skb"])
+        if point == DROP:
+            passages.pop(event["skb"], None)
+            add(0, kind=DROPPED, bucket=event["detail"])
+        elif known and known[0] == tag:
+            add(now - known[2], kind=SEGMENT, **{"from": known[3]})
+            passages[event["skb"]] = (tag, known[1], now, point)
+            if point == RECEIVE and event["ifindex"] not in PORTS:
+                add(now - known[1], kind=TOTAL)
+        else:
+            add(0, kind=HOP)
+            passages[event["skb"]] = (tag, now, now, point)
+    return [window(origin + number * window_ns, window_ns, into) for number, into in sorted(windows.items())]
+
+
+def window(start_ns: int, window_ns: int, into: dict) -> tuple[int, int, np.ndarray]:
+    """Return one window as a tracer hands it out."""
+    rows = np.array([(*key, *sums) for key, sums in into.items()], DTYPE)
+    return start_ns, start_ns + window_ns, rows

@@ -1,0 +1,85 @@
+"""Breakdowns add up, and their quantiles are numpy's."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmonlab import schema
+from cmonlab.data.analysis import times
+from cmonlab.data.analysis.times import QUANTILES
+from cmonlab.data.correlation import order
+from cmonlab.data.store import directory as store
+from cmonlab.session.session import Session
+from tests.support.events import bulk, manifest
+from tests.support.network import Network
+
+
+def check(session):
+    """Check the breakdown against the hops, one by one."""
+    journeys, hops, breakdown = session.journeys(), session.hops(), session.breakdown()
+    complete = journeys[journeys["complete"]].set_index("journey")
+    segments = hops[hops["segment"] != ""]
+    assert hops.groupby("journey")["segment_ns"].sum().equals(complete["one_way_delay_ns"].rename("segment_ns"))
+    assert (hops["offset_ns"] == hops["ts_ns"] - hops["journey"].map(complete["start_ns"])).all()
+    assert breakdown["n"].sum() == len(segments)
+    assert not breakdown.duplicated(["direction", "segment"]).any()
+    direction = complete["direction"].astype(str).loc[segments["journey"]].to_numpy()
+    for row in breakdown.itertuples():
+        times = segments["segment_ns"].to_numpy()[
+            (segments["segment"] == row.segment).to_numpy() & (direction == row.direction)
+        ]
+        assert row.n == len(times)
+        assert row.mean_ns == pytest.approx(times.mean())
+        for name, quantile in QUANTILES.items():
+            assert getattr(row, name) == pytest.approx(np.quantile(times, quantile))
+    assert breakdown.groupby("direction", observed=True)["share"].sum().to_numpy() == pytest.approx(1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60))
+@settings(max_examples=30, deadline=None)
+def test_segments_add_up(seed, packets):
+    network = Network(np.random.default_rng(seed), 6, gro=seed % 2)
+    network.run(packets)
+    check(Session(network.columns(), manifest()))
+
+
+def test_in_small_parts_too(monkeypatch):
+    session = Session(bulk(400), manifest())
+    monkeypatch.setattr(times, "PART", 40)
+    monkeypatch.setattr(order, "PART", 33)
+    check(session)
+    whole = Session(bulk(400), manifest())
+    monkeypatch.undo()
+    assert whole.breakdown().equals(session.breakdown())
+
+
+def test_one_row_a_segment_of_tcp_and_udp():
+    """They are delivered at different points of one name."""
+    breakdown = Session(bulk(400), manifest()).breakdown()
+    assert len(breakdown) == 8
+    assert (breakdown["n"] == 400).all()
+
+
+def test_segments_stand_in_order_of_the_path():
+    segments = Session(bulk(400), manifest()).breakdown()["segment"].astype(str)
+    assert [s.split(" → ")[0] for s in segments[1:]] == [s.split(" → ")[1] for s in segments[:-1]]
+
+
+def test_columns_are_those_of_the_schema():
+    session = Session(bulk(50), manifest())
+    for name in ("breakdown", "hops"):
+        table = session.table(name)
+        assert [(column, str(dtype)) for column, dtype in table.dtypes.items()] == [
+            (c.name, c.dtype) for c in schema.TABLES[name]
+        ]
+        empty = Session(store.empty_columns(), manifest()).table(name)
+        assert empty.columns.tolist() == schema.columns(name)
+
+
+def test_hops_of_some_journeys():
+    session = Session(bulk(50), manifest())
+    hops = session.hops([7, 3])
+    assert hops["journey"].unique().tolist() == [3, 7]
+    assert len(hops) == 18
+    assert (hops["segment"] == "").sum() == 2

@@ -1,0 +1,267 @@
+"""A session's tables belong together."""
+
+import pytest
+
+import cmonlab
+from cmonlab import schema
+from cmonlab.data.store import directory as store
+from cmonlab.data.tables.manifest import Facts
+from cmonlab.data.tables.tables import TABLES
+from cmonlab.errors import SessionError, UnknownName
+from cmonlab.session.figures import caption
+from cmonlab.session.report.sections import run_report
+from cmonlab.session.session import Session
+from tests.support.events import bulk, manifest
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session(bulk(300), manifest())
+
+
+def test_events_are_those_of_the_schema(session):
+    assert [(name, str(dtype)) for name, dtype in session.events.dtypes.items()] == [
+        (c.name, c.dtype) for c in schema.TABLES["events"]
+    ]
+    assert session.events["place"].iloc[0] == "c1:eth0"
+    assert len(session) == len(session.events)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_by_name(session, name):
+    assert session.table(name).columns.tolist() == schema.columns(name)
+
+
+def test_an_unknown_table_or_journey(session):
+    with pytest.raises(UnknownName, match="breakdown"):
+        session.table("breakdwon")
+    with pytest.raises(UnknownName, match="0 to 299"):
+        session.hops(300)
+
+
+def test_typical(session):
+    delays = session.journeys()["one_way_delay_ns"].sort_values(kind="stable").to_numpy()
+    journeys = session.journeys().set_index("journey")["one_way_delay_ns"]
+    assert journeys[session.typical()] == delays[149]
+    assert session.typical("c1 → c0") == session.typical()
+    with pytest.raises(SessionError, match="no journey is complete"):
+        session.typical("c0 → c1")
+
+
+def test_pairs_and_flows_of_events_are_those_of_loss_and_throughput(session):
+    pairs, flows, loss = session.pairs(), session.flows(), session.loss().set_index("direction")
+    assert pairs.set_index("direction")["packets_sent"].to_dict() == loss["packets"].to_dict() == {"c1 → c0": 300}
+    assert pairs["packets_arrived"].tolist() == (loss["delivered"] + loss["arrived"]).tolist()
+    journeys = session.journeys()
+    assert pairs["bytes"].sum() == journeys["len_bytes"].sum()
+    assert pairs["throughput_bps"].sum() == pytest.approx(session.throughput(1e6)["throughput_bps"].sum(), rel=0.05)
+    assert pairs["one_way_delay_p50_ns"].tolist() == session.one_way_delay()["p50_ns"].tolist()
+    assert pairs[["src", "dst"]].to_numpy().tolist() == [["c1", "c0"]]
+    ports = journeys.groupby(["sport", "dport"]).size()
+    assert flows.set_index(["sport", "dport"])["packets_sent"].to_dict() == ports.to_dict()
+    assert flows["bytes"].sum() == pairs["bytes"].sum()
+    for name, table in (("pairs", pairs), ("flows", flows)):
+        assert [str(dtype) for dtype in table.dtypes] == [column.dtype for column in schema.TABLES[name]]
+
+
+def test_what_a_table_is_changed_to_stays_out(session):
+    table = session.journeys()
+    table["outcome"] = "mine"
+    assert (session.journeys()["outcome"] == "delivered").all()
+
+
+def test_lost_events_are_told_and_no_reads_are_guessed():
+    """UDP reads are joined by their order, which is not known any more; TCP's by their bytes."""
+    session = Session(bulk(300), manifest(lost=7))
+    assert session.lost_events == 7 * len(session.ledger())
+    assert f"{session.lost_events} lost events" in repr(session)
+    outcomes = session.journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
+    assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
+
+
+def test_rules_are_told():
+    entries = manifest()
+    rule = entries["rules"][0]["rule"]
+    entries["rules"][0] |= {
+        "name": "web",
+        "epochs": [2, 3],
+        "rule": rule
+        | {
+            "match": {
+                "packets": "tcp port 80",
+                "containers": {"name": ["web-*", "db"], "label": None},
+                "direction": "in",
+            },
+            "sample": 0.1,
+        },
+    }
+    entries["rules"].append({"slot": 3, "name": "all", "epochs": [1, 1], "rule": rule | {"mode": "aggregate"}})
+    session = Session(bulk(300), entries)
+    assert session.rules().to_dict("records") == [
+        {
+            "slot": 0,
+            "name": "web",
+            "mode": "capture",
+            "expression": "tcp port 80",
+            "containers": "name web-* or db, to them",
+            "sample": 0.1,
+            "sample_min": 0.1,
+            "max_overhead": "",
+            "first_epoch": 2,
+            "last_epoch": 3,
+        },
+        {
+            "slot": 3,
+            "name": "all",
+            "mode": "aggregate",
+            "expression": "",
+            "containers": "",
+            "sample": 1.0,
+            "sample_min": 1.0,
+            "max_overhead": "",
+            "first_epoch": 1,
+            "last_epoch": 1,
+        },
+    ]
+    assert "tcp port 80 of containers name web-* or db, to them (sampled 10%); all IP packets (aggregate)" in repr(
+        session
+    )
+    assert session.sampled == "sampled 10%"
+    assert session.sampled in repr(session).splitlines()[1]
+    assert session.sampled in caption(session)
+
+
+def test_a_budget_is_told_and_no_one_share_is_claimed():
+    entries, columns = manifest(), bulk(300)
+    entries["rules"][0]["rule"] |= {"max_overhead": "3%"}
+    at = columns["ts_ns"][[100, 200]].tolist()
+    step = {"rule": "all", "epoch": 1, "mode_before": "capture", "mode": "capture", "why": "there is room: 1%"}
+    entries["budget"] = {
+        "error": "",
+        "changes": [
+            step | {"start_ns": 1, "end_ns": 2, "sample_before": 0.01, "sample": 0.01},
+            step | {"start_ns": at[0], "end_ns": at[1], "sample_before": 0.01, "sample": 0.02},
+        ],
+        "kept": [{"rule": "all", "measurements": 9, "over": 1, "highest": 0.0312, "mean": 0.012}],
+    }
+    session = Session(columns, entries)
+    assert session.sampled == "sampled 1% to 2%"
+    assert session.rules()[["sample_min", "sample", "max_overhead"]].to_numpy().tolist() == [[0.01, 0.02, "3%"]]
+    assert session.budget()["sample"].tolist() == [0.01, 0.02]
+    assert "budget of all, 3%: 1.2% on average, 3.12% at most; over it in 1 of 9 measurements" in repr(session)
+    # Packets on their way at a change may have been taken in part.
+    assert Facts(entries).breaks(columns["epoch"], columns["ts_ns"]).tolist() == at
+
+
+def test_of_a_sample_no_reads_are_guessed():
+    entries = manifest()
+    entries["ledger"][0]["sampled_out"] = 1
+    outcomes = Session(bulk(300), entries).journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
+    assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
+
+
+def test_where_the_rules_change_packets_may_have_passed_unseen():
+    columns = bulk(300)
+    half = len(columns["ts_ns"]) // 2
+    columns["epoch"][half:] += 1
+    breaks = Facts(manifest(blind_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
+    assert breaks.tolist() == [0, 70, columns["ts_ns"][half]]
+
+
+def test_blind_times_are_told():
+    session = Session(bulk(300), manifest(blind_ns=2_500_000))
+    assert session.blind_ns == 2_500_000
+    assert "blind for 2.5 ms" in repr(session)
+    assert (session.journeys()["outcome"] == "delivered").all()
+
+
+def test_blind_times_that_an_agent_has_let_go_are_told():
+    def told(**changes):
+        return repr(Session(bulk(20), manifest() | {"recording": {"ended": "finished", "started_ns": 10**9}} | changes))
+
+    assert "of the first 2.5 s it is not known when it was blind" in told(blind_from_ns=3_500_000_000)
+    assert "not known when" not in told(blind_from_ns=10**9) and "not known when" not in told()
+
+
+def test_saved_and_opened(session, tmp_path):
+    again = cmonlab.open(session.save(tmp_path / "run"))
+    assert again.events.equals(session.events)
+    for name in ("breakdown", "journeys", "drops", "throughput", "ledger", "hops"):
+        assert again.table(name).equals(session.table(name)), name
+    assert repr(again) == repr(session)
+
+
+def test_memory_stays_small():
+    """Beside the events, tables need less than the events themselves."""
+    import tracemalloc
+
+    columns = bulk(60_000)
+    size = 56 * len(columns["ts_ns"])
+    Session(bulk(100), manifest()).breakdown()  # what is imported late
+    tracemalloc.start()
+    try:
+        Session(columns, manifest()).breakdown()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * size
+
+
+def test_a_breakdown_is_by_segment_or_by_kind(session):
+    with pytest.raises(UnknownName, match="kind, segment"):
+        session.breakdown(by="hop")
+    drawn = session.plot.breakdown(by="kind")
+    assert sum(bar.x[0] for bar in drawn.data) * 1e3 == pytest.approx(session.journeys()["one_way_delay_ns"].mean())
+
+
+def test_its_section_of_the_report():
+    entries = manifest()
+    entries["recording"] |= {"seconds": 1.0}
+    entries["host"] = {"kernel": "6.18", "clocksource": "tsc", "cpu": "x", "cpus": 2}
+    entries |= {"created": "now", "missing": ["sched_waking"]}
+    entries["rules"][0]["rule"]["sample"] = 0.25
+    part = run_report(Session(bulk(300), entries), "one")
+    assert ("rules", "all IP packets (sampled 25%)") in part.summary
+    assert ("sampling", "sampled 25%") in part.summary
+    assert {"breakdown", "breakdown_by_kind", "paths", "loss", "rules", "ledger"} == set(part.tables)
+    assert "What the time is spent on" in part.figures
+    assert any("sampled 25%" in note for note in part.notes)
+    assert any("lacked sched_waking" in note for note in part.notes)
+
+
+def test_no_events():
+    session = Session(store.empty_columns(), manifest())
+    assert len(session) == 0
+    assert session.duration_s == 0
+    with pytest.raises(SessionError):
+        session.typical()
+
+
+def test_observer_overhead_is_told_where_it_was_measured(tmp_path):
+    session = Session(bulk(300), _whole())
+    assert "observer overhead: not measured" in repr(session) and session.overhead().empty
+    assert "observer overhead: not measured" in caption(session)
+    found = {
+        "samples": {"untraced": {"p50": [1000.0] * 5}, "traced": {"p50": [1800.0, 1700.0, 1800.0, 1900.0, 1800.0]}},
+        "units": {"p50": "ns"},
+    }
+    saved = Session(bulk(300), _whole() | {"overhead": found}).save(tmp_path / "run")
+    measured = cmonlab.open(saved)
+    line = "observer overhead: p50 +0.80 µs (95% +0.70…+0.90)"
+    assert line in repr(measured) and line in caption(measured)
+    assert measured.overhead()["difference"].tolist() == [800.0]
+    assert measured.plot.overhead().data[0].x[0] == pytest.approx(80)
+    section = run_report(measured, "made")
+    assert dict(section.summary)["observer overhead"] == line.removeprefix("observer overhead: ")
+    assert "overhead" in section.tables and "Observer overhead" in section.figures
+    assert any("95% bootstrap" in note for note in section.notes)
+    bare = run_report(session, "made")
+    assert dict(bare.summary)["observer overhead"] == "not measured" and "overhead" not in bare.tables
+
+
+def _whole() -> dict:
+    return manifest() | {
+        "recording": {"ended": "finished", "seconds": 1.0},
+        "host": {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"},
+        "created": "2026-01-01T00:00:00+00:00",
+    }
