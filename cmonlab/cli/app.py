@@ -76,7 +76,7 @@ def record(
     points: Points = None,
     rules_file: RulesFile = None,
     overhead: Annotated[
-        bool, typer.Option("--overhead", help="Measure observer overhead before: 14 more runs of a second.")
+        bool, typer.Option("--overhead", help="Measure tracing overhead before: 14 more runs of a second.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +123,7 @@ def _names(points: str | None) -> list[str] | None:
 def show(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
     table: Annotated[
-        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, blind, links, overhead or hops.")
+        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, trace_gaps, links, overhead or hops.")
     ] = "breakdown",
     format: Annotated[str, typer.Option(help="How to print it: table, json or csv.")] = "table",
     rows: Annotated[int, typer.Option(min=1, help="Rows that format 'table' prints at most.")] = 50,

@@ -19,7 +19,7 @@ from cmonlab.progress import shown
 from cmonlab.recording.overhead import check_rounds, measure
 from cmonlab.recording.record import check_duration, rules_of
 from cmonlab.recording.traced import Traced
-from cmonlab.rules import Rule, standardise
+from cmonlab.rules import Rule, compile_rules
 from cmonlab.session.report.page import write_report
 from cmonlab.session.report.sections import overhead_report
 from cmonlab.system.files import write_text
@@ -53,7 +53,7 @@ def run(request: Request, as_json: bool) -> None:
     """
     load = workload(request.workload)
     rules = rules_of(load.default_rule if request.rule is None else request.rule, request.points)
-    standardise(rules, list(BY_NAME))
+    compile_rules(rules, list(BY_NAME))
     check_duration(request.round_s)
     check_rounds(request.rounds)
     preflight.require()
@@ -68,7 +68,7 @@ def run(request: Request, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(told))
     else:
-        console.show(found.table(), f"{request.workload}: observer overhead")
+        console.show(found.table(), f"{request.workload}: tracing overhead")
     _write(request.out / FILE, told)
     page = write_report(request.out / "report.html", [overhead_report(found, rules, told["host"])])
     console.say(f"wrote {request.out / FILE} and {page}")

@@ -19,11 +19,11 @@ from cmonlab.lab.workload import workload
 from cmonlab.points.catalogue import BY_NAME
 from cmonlab.progress import shown
 from cmonlab.recording.record import check_duration, record, rules_of
-from cmonlab.rules import standardise
+from cmonlab.rules import compile_rules
 from cmonlab.session.rescue import save_somewhere
 from cmonlab.session.session import Session
 from cmonlab.system.files import replacing
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 from cmonlab.tracing import preflight
 
 from . import console
@@ -54,7 +54,7 @@ def record_one(request: Request, as_json: bool) -> None:
     store.check_target(request.out)
     topology = template(request.template, **request.parameters)
     load = workload(request.workload)
-    standardise(rules_of(load.default_rule if request.rule is None else request.rule, request.points), list(BY_NAME))
+    compile_rules(rules_of(load.default_rule if request.rule is None else request.rule, request.points), list(BY_NAME))
     check_duration(request.duration_s)
     preflight.require()
     with (
@@ -84,7 +84,7 @@ def run_in(lab, load, rule, duration_s, out, progress, points=None, overhead=Fal
     """Record a workload in a lab and save the session, also when it was interrupted or the workload failed."""
     spare = partial(replacing, mark=MANIFEST) if replace else nullcontext
     # `record` lets Ctrl-C through while there is something to break off; the rest must come home.
-    with uninterrupted() as pending:
+    with defer_signals() as pending:
         try:
             session = record(
                 lab, load, rule, duration_s=duration_s, points=points, overhead=overhead, progress=progress

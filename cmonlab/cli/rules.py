@@ -27,11 +27,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def check(file: File, as_json: Json = False) -> None:
     """Tell whether a file holds valid rules."""
     from cmonlab.points.catalogue import BY_NAME
-    from cmonlab.rules import load_rules, standardise
+    from cmonlab.rules import load_rules, compile_rules
 
     rules = load_rules(file)
     # Which points this host lacks says nothing about the rules.
-    plans = standardise(rules, list(BY_NAME))
+    plans = compile_rules(rules, list(BY_NAME))
     if as_json:
         typer.echo(json.dumps({"ok": True, "rules": [plan.name for plan in plans]}))
     else:

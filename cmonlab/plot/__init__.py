@@ -1,7 +1,7 @@
 """Figures: a table in, a plotly Figure out.
 
 Every function takes a table with the columns of `cmonlab.schema` and the keyword ``caption``, which is drawn
-below the plot: it carries the number of packets, the lost events and the observer overhead. Names of containers
+below the plot: it carries the number of packets, the lost events and the tracing overhead. Names of containers
 and interfaces are escaped, so a figure is safe to put on a page.
 
 A Figure is light; `dark` makes any of them dark, colour scales and all, and `light` light again: everything that

@@ -221,7 +221,7 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     return frame(
         figure,
         title=f"{_metric(table)}: {_against(names, baseline)}",
-        subtitle="Bars: 95% bootstrap intervals. Hollow: not told apart from 0, or below clock error or observer "
+        subtitle="Bars: 95% bootstrap intervals. Hollow: not told apart from 0, or below clock error or tracer "
         "overhead.",
         caption=caption,
         labels=labels,

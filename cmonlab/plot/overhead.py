@@ -1,4 +1,4 @@
-"""Observer overhead: what looking on changed, with its interval."""
+"""Tracing overhead: what looking on changed, with its interval."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .frame import LEGEND_WIDTH, empty, frame, need, rows_px, tick_labels
 from .style import color
 from .text import fold, plain
 
-TITLE = "Observer overhead"
-COLUMNS = ("observer", "metric", "unit", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "rounds")
-_APART = 0.6  # of a row, for all observers together
+TITLE = "Tracing overhead"
+COLUMNS = ("tracer", "metric", "unit", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "rounds")
+_APART = 0.6  # of a row, for all tracers together
 
 
 def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
-    """Draw by how much each observer changed each metric, in percent.
+    """Draw by how much each tracer changed each metric, in percent.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Returns
     -------
     Figure
-        One row a metric: a dot an observer, at the median of the rounds, with its 95% interval where there is one.
+        One row a metric: a dot a tracer, at the median of the rounds, with its 95% interval where there is one.
 
     Raises
     ------
@@ -40,26 +40,26 @@ def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     need(table, COLUMNS)
     table = table[np.isfinite(table["ratio"])]
     if table.empty:
-        return empty(TITLE, "Observer overhead was not measured.", caption)
-    metrics, observers = table["metric"].unique().tolist(), table["observer"].unique().tolist()
+        return empty(TITLE, "Tracing overhead was not measured.", caption)
+    metrics, tracers = table["metric"].unique().tolist(), table["tracer"].unique().tolist()
     figure, legend = go.Figure(), []
-    for index, observer in enumerate(observers):
-        rows = table[table["observer"] == observer]
-        shift = _APART * ((index + 0.5) / len(observers) - 0.5)
+    for index, tracer in enumerate(tracers):
+        rows = table[table["tracer"] == tracer]
+        shift = _APART * ((index + 0.5) / len(tracers) - 0.5)
         legend.append(_add(figure, rows, index, [metrics.index(metric) + shift for metric in rows["metric"]]))
-    notes = [_difference(row) for row in table.itertuples()] if len(observers) == 1 else []
+    notes = [_difference(row) for row in table.itertuples()] if len(tracers) == 1 else []
     labels = tick_labels(metrics, notes)
     figure.add_vline(x=0, line={"width": 1, "dash": "dot"})
     figure.update_xaxes(title_text="Change against untraced (%)", tickformat="+,~r")
     figure.update_yaxes(tickvals=[*range(len(metrics))], ticktext=labels, range=[len(metrics) - 0.5, -0.5])
-    height = rows_px(labels, max(44, 18 * len(observers)))
+    height = rows_px(labels, max(44, 18 * len(tracers)))
     return frame(
         figure,
         title=TITLE,
         subtitle=_subtitle(table),
         caption=caption,
         labels=labels,
-        legend=[legend] if len(observers) > 1 else [],
+        legend=[legend] if len(tracers) > 1 else [],
         plot_px=height,
         least_px=height,
     )
@@ -79,12 +79,12 @@ def _difference(row) -> str:
 
 
 def _add(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float]) -> str:
-    """Add an observer's dots; return its entry in the legend."""
+    """Add a tracer's dots; return its entry in the legend."""
     change = 100 * (rows[["ratio", "ratio_low", "ratio_high"]].to_numpy(float) - 1)
     middle, low, high = change.T
-    entry = fold(rows["observer"].iloc[0], LEGEND_WIDTH)
+    entry = fold(rows["tracer"].iloc[0], LEGEND_WIDTH)
     hover = [
-        f"<b>{plain(row.observer)}: {plain(row.metric)}</b><br>{of:+.2f} % ({a:+.2f} to {b:+.2f})<br>{_difference(row)}"
+        f"<b>{plain(row.tracer)}: {plain(row.metric)}</b><br>{of:+.2f} % ({a:+.2f} to {b:+.2f})<br>{_difference(row)}"
         for row, of, a, b in zip(rows.itertuples(), middle, low, high, strict=True)
     ]
     figure.add_scatter(

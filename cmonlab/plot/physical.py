@@ -53,7 +53,7 @@ def export(
     height_mm : float, optional
         By default what the figure needs.
     caption : bool
-        Draw the caption. A paper's own caption should then say it: n, lost events, observer overhead.
+        Draw the caption. A paper's own caption should then say it: n, lost events, tracing overhead.
 
     Returns
     -------

@@ -27,9 +27,9 @@ COLUMNS = (
     "dropped",
     "retransmissions",
     "lost_events",
-    "blind_ns",
+    "trace_gap_ns",
 )
-_PANELS = ("Delay (µs, log)", "Rate (bit/s)", "Dropped<br>(packets)", "Blind (ms)")
+_PANELS = ("Delay (µs, log)", "Rate (bit/s)", "Dropped<br>(packets)", "Trace gaps (ms)")
 _HEIGHTS = (3, 3, 1.6, 0.8)
 
 
@@ -154,13 +154,13 @@ def _blind(figure: go.Figure, table: pd.DataFrame) -> None:
     middle = (rows["time_s"] + (rows["end_ns"] - rows["start_ns"]) / 2e9).to_numpy()
     figure.add_bar(
         x=middle,
-        y=rows["blind_ns"] / 1e6,
-        name="blind",
+        y=rows["trace_gap_ns"] / 1e6,
+        name="trace gaps",
         showlegend=False,
         row=4,
         col=1,
         marker={"color": NEUTRAL},
-        hovertemplate="blind for %{y:,.3~r} ms<extra></extra>",
+        hovertemplate="trace gaps: %{y:,.3~r} ms<extra></extra>",
     )
 
 
@@ -170,7 +170,7 @@ def _axes(figure: go.Figure, table: pd.DataFrame) -> None:
     figure.update_yaxes(type="log", exponentformat="none", separatethousands=True, row=1, col=1, dtick=1)
     figure.update_yaxes(tickformat="~s", row=2, col=1)
     # An axis of nothing but 0 would be drawn from -1 to 1.
-    for row, most in ((3, table["dropped"].max()), (4, table["blind_ns"].max())):
+    for row, most in ((3, table["dropped"].max()), (4, table["trace_gap_ns"].max())):
         figure.update_yaxes(nticks=3, row=row, col=1, **({} if most > 0 else {"range": [0, 1]}))
     figure.update_xaxes(title_text="Time since the first event (s)", tickformat=",~r", row=4, col=1)
     figure.update_layout(barmode="stack", hovermode="x unified", bargap=0.1)

@@ -58,7 +58,7 @@ class Capture:
         probes: Sequence[Probe] = (),
         **reading: float,
     ):
-        from cmonlab.rules import standardise
+        from cmonlab.rules import compile_rules
         from cmonlab.tracing.budgets import Budgets
         from cmonlab.tracing.kernel.programs import available
         from cmonlab.tracing.members import Members
@@ -67,7 +67,7 @@ class Capture:
         own = tuple(probe.name for probe in probes)
         self._available = [*(point.name for point in available()), *own]
         self._rules = [_with_points(rule, own) for rule in rules]
-        self._written = dict(zip(standardise(self._rules, self._available), self._rules, strict=True))
+        self._written = dict(zip(compile_rules(self._rules, self._available), self._rules, strict=True))
         self._members = Members(containers)
         self._tracer = Tracer(probes=probes, **reading)
         self._budgets = Budgets(self._tracer, self._reactivate, self._available)
@@ -88,10 +88,10 @@ class Capture:
         self.close()
 
     def _reactivate(self) -> None:
-        from cmonlab.rules import standardise
+        from cmonlab.rules import compile_rules
 
         rules = self._budgets.effective(self._rules)
-        plans = standardise(rules, self._available)
+        plans = compile_rules(rules, self._available)
         self._tracer.apply(plans, self._members.begin(rules))
         self._written |= dict(zip(plans, rules, strict=True))
 
@@ -104,11 +104,11 @@ class Capture:
         self._budgets.close()
         self._tracer.close()
 
-    def weighed(self) -> AbstractContextManager[dict[str, tuple[float, int]]]:
-        """Count how long the programs run while a block does; see `cmonlab.tracing.cost.weighed`."""
-        from cmonlab.tracing.cost import weighed
+    def time_programs(self) -> AbstractContextManager[dict[str, tuple[float, int]]]:
+        """Count how long the programs run while a block does; see `cmonlab.tracing.cost.time_programs`."""
+        from cmonlab.tracing.cost import time_programs
 
-        return weighed(self._tracer.active)
+        return time_programs(self._tracer.active)
 
     @property
     def events(self) -> int:
@@ -120,7 +120,7 @@ class Capture:
         """Whether memory is used up; later events count as lost."""
         return self._tracer.full
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Wait until packets on their way have arrived: no new event for a moment, or half a second."""
         deadline = time.monotonic() + _QUIET_DEADLINE_S
         seen, since = self.events, time.monotonic()
@@ -161,7 +161,7 @@ class Capture:
                 points=points,
                 ledgers=recording.ledgers.values(),
                 tallies=recording.tallies,
-                blind=recording.blind,
+                trace_gaps=recording.trace_gaps,
                 addresses6=recording.addresses6,
                 code=columns["aux"][np.isin(columns["point"], drops)].tolist(),
             ),

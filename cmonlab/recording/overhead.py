@@ -1,4 +1,4 @@
-"""Observer overhead: what looking at a workload does to it, measured by looking and not looking in turn."""
+"""Tracing overhead: what looking at a workload does to it, measured by looking and not looking in turn."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from cmonlab.data.analysis.overhead import OBSERVER_CPU, UNTRACED, Overhead
+from cmonlab.data.analysis.overhead import TRACER_CPU, UNTRACED, Overhead
 from cmonlab.data.analysis.stats import interleave
 from cmonlab.errors import UnknownName, WorkloadError
 from cmonlab.progress import Progress, shown
 
 #: A context manager that looks on while its block runs; it yields the ids of the processes that do so beside this
 #: one, or None.
-Observer = Callable[[], AbstractContextManager[Iterable[int] | None]]
+TracerContext = Callable[[], AbstractContextManager[Iterable[int] | None]]
 
 
 @runtime_checkable
 class Timed(Protocol):
-    """An observer whose programs' run time the kernel can count; `cmonlab.recording.traced.Traced` is one."""
+    """A tracer whose programs' run time the kernel can count; `cmonlab.recording.traced.Traced` is one."""
 
     def __call__(self) -> AbstractContextManager[Iterable[int] | None]:
         """Observe for as long as a block runs."""
 
-    def weighed(self) -> AbstractContextManager[dict[str, tuple[float, int]]]:
+    def time_programs(self) -> AbstractContextManager[dict[str, tuple[float, int]]]:
         """Observe, and count for how long the programs run: point → (mean in ns, runs)."""
 
 
@@ -42,13 +42,13 @@ _LATENCIES = {"p50": "latency_p50_ns", "p99": "latency_p99_ns", "p99.9": "latenc
 def measure(
     lab,
     workload,
-    observers: Mapping[str, Observer],
+    tracers: Mapping[str, TracerContext],
     rounds: int = ROUNDS,
     round_s: float = ROUND_S,
     warmup: int = 1,
     progress: Progress = None,
 ) -> Overhead:
-    """Run a workload again and again, in each round once untraced and once for each observer, in random order.
+    """Run a workload again and again, in each round once untraced and once for each tracer, in random order.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def measure(
         Deployed containers.
     workload : Workload
         Its servers are started once, its client in each round.
-    observers : mapping of str to callable
+    tracers : mapping of str to callable
         Name → a callable that returns a context manager: it looks on while its block
-        runs. It may yield ids of processes, whose CPU counts as the observer's beside
+        runs. It may yield ids of processes, whose CPU counts as the tracer's beside
         this process's. A `Traced` one looks on once more after the rounds, while the
         kernel counts how long its programs run.
     rounds : int
@@ -75,26 +75,26 @@ def measure(
     -------
     Overhead
         Metrics: throughput; p50, p99 and p99.9 where the workload measures delays; CPU,
-        the time that all processors of the machine were busy, per piece of work; observer
-        CPU, processors that this process and the observer's took while the workload ran.
+        the time that all processors of the machine were busy, per piece of work; tracer
+        CPU, processors that this process and the tracer's took while the workload ran.
 
     Raises
     ------
     CmonlabError
-        The workload or an observer failed, or a number is out of range.
+        The workload or a tracer failed, or a number is out of range.
     """
     check_rounds(rounds, warmup)
-    if not observers or UNTRACED in observers:
-        raise UnknownName("observer", UNTRACED if observers else "", ["any other name"])
-    ways: dict[str, Observer] = {UNTRACED: nullcontext, **observers}
+    if not tracers or UNTRACED in tracers:
+        raise UnknownName("tracer", UNTRACED if tracers else "", ["any other name"])
+    ways: dict[str, TracerContext] = {UNTRACED: nullcontext, **tracers}
     order: list[str] = []
 
-    own = {name: observer for name, observer in observers.items() if isinstance(observer, Timed)}
+    own = {name: tracer for name, tracer in tracers.items() if isinstance(tracer, Timed)}
     turns = len(ways) * (rounds + warmup) + len(own)
     programs: dict[str, dict[str, tuple[float, int]]] = {}
 
     def tell(name: str) -> None:
-        say(f"observer overhead: {name}", (len(order) + len(programs)) / turns)
+        say(f"tracing overhead: {name}", (len(order) + len(programs)) / turns)
 
     def run(name: str) -> dict[str, float]:
         tell(name)
@@ -106,9 +106,9 @@ def measure(
         workload.prepare(lab)
         interleave(calls, warmup)
         found = interleave(calls, rounds)
-        for name, observer in own.items():
+        for name, tracer in own.items():
             tell(name)
-            with observer.weighed() as programs[name]:
+            with tracer.time_programs() as programs[name]:
                 workload.run(lab, round_s)
     in_turn = np.reshape(order, (-1, len(ways)))[warmup:].tolist()
     samples = {name: {metric: [r[metric] for r in runs] for metric in runs[0]} for name, runs in found.items()}
@@ -126,19 +126,19 @@ def check_rounds(rounds: int, warmup: int = 1) -> None:
     """
     if rounds < 1 or warmup < 0:
         raise WorkloadError(
-            f"observer overhead cannot be measured in {rounds} rounds after {warmup}",
+            f"tracing overhead cannot be measured in {rounds} rounds after {warmup}",
             fix="give 1 round or more, and 0 or more for warming up",
         )
 
 
 def _units(workload) -> dict[str, str]:
     piece = workload.work[1]
-    return {"throughput": f"{piece}/s", **dict.fromkeys(_LATENCIES, "ns"), "CPU": f"ns/{piece}", OBSERVER_CPU: "CPUs"}
+    return {"throughput": f"{piece}/s", **dict.fromkeys(_LATENCIES, "ns"), "CPU": f"ns/{piece}", TRACER_CPU: "CPUs"}
 
 
-def _run(lab, workload, observer: Observer, round_s: float) -> dict[str, float]:
-    """Run the workload once under an observer's eyes; return its metrics."""
-    with observer() as pids:
+def _run(lab, workload, tracer: TracerContext, round_s: float) -> dict[str, float]:
+    """Run the workload once under a tracer's eyes; return its metrics."""
+    with tracer() as pids:
         watched = [os.getpid(), *(pids or ())]
         began_s, busy_s, own_s = time.monotonic(), busy_seconds(), cpu_seconds(watched)
         metrics = workload.run(lab, round_s).metrics
@@ -151,7 +151,7 @@ def _run(lab, workload, observer: Observer, round_s: float) -> dict[str, float]:
         "throughput": rate,
         **{name: metrics[key] for name, key in _LATENCIES.items() if key in metrics},
         "CPU": 1e9 * busy_s / (rate * metrics["load_s"]),
-        OBSERVER_CPU: own_s / elapsed_s,
+        TRACER_CPU: own_s / elapsed_s,
     }
 
 

@@ -60,7 +60,7 @@ def of_recording(
     points: Sequence[Point],
     ledgers: Iterable[Ledger],
     tallies: Sequence[Mapping],
-    blind: Sequence[tuple[int, int, int]],
+    trace_gaps: Sequence[tuple[int, int, int]],
     addresses6: Mapping[int, bytes],
     code: Iterable[int],
 ) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def of_recording(
         Of all rules.
     ledgers : iterable of Ledger
         Of the epochs of this recording.
-    tallies, blind, addresses6
+    tallies, trace_gaps, addresses6
         As in `cmonlab.tracing.tracer.Recording`.
     code : iterable of int
         Low halves of the code addresses in the events.
@@ -81,7 +81,7 @@ def of_recording(
         "points": [asdict(point) | {"groups": list(point.groups)} for point in points],
         "symbols": manifest.symbols(code),
         "addresses6": {str(key): raw.hex() for key, raw in addresses6.items()},
-        "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in blind],
+        "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in trace_gaps],
         "ledger": [{"point": name, **row} for name, row in _total(ledgers).items()],
         "tallies": list(tallies),
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cmonlab.errors import RuleError, UnknownName, WorkloadError
 from cmonlab.progress import INTERRUPTED, Progress, Tell, shown
 from cmonlab.session.session import Session
-from cmonlab.system.signals import interruptible, uninterrupted
+from cmonlab.system.signals import interruptible, defer_signals
 
 if TYPE_CHECKING:
     from cmonlab.points.probe import Probe
@@ -74,7 +74,7 @@ def record(
     probes : sequence of Probe, optional
         Custom points; see ``session.probe(name)`` for what they took down.
     overhead : bool or int
-        Measure observer overhead before: `cmonlab.recording.overhead.measure` with these rules, in
+        Measure tracing overhead before: `cmonlab.recording.overhead.measure` with these rules, in
         so many rounds, or in its own number of them; see ``session.overhead()``.
     progress : callable or False, optional
         Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
@@ -107,7 +107,7 @@ def record(
     if rounds:
         check_rounds(rounds)
     rules = rules_of(workload.default_rule if rule is None else rule, points)
-    with shown(progress, workload.name) as say, uninterrupted() as pending:
+    with shown(progress, workload.name) as say, defer_signals() as pending:
         with ExitStack() as stack:
             with interruptible():
                 inventory = stack.enter_context(Inventory.of(lab))
@@ -153,7 +153,7 @@ def _run(capture: Capture, workload, lab, duration_s: float, say: Tell) -> Sessi
                 lab, duration_s, lambda at_s: say(f"{capture.events:,} events", min(at_s / duration_s, 1.0))
             )
             account = result.describe()
-            capture.settle()
+            capture.drain()
     except KeyboardInterrupt:
         ended = "interrupted"
         say(INTERRUPTED, 1.0)

@@ -1,4 +1,4 @@
-"""Tracing as an observer whose overhead is measured: the capture of a recording."""
+"""Tracing as a tracer whose overhead is measured: the capture of a recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Traced:
-    """The observer that cmonlab is: the capture of a recording, with these rules.
+    """The tracer that cmonlab is: the capture of a recording, with these rules.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Traced:
             yield
 
     @contextmanager
-    def weighed(self) -> Iterator[dict[str, tuple[float, int]]]:
-        """Look on and count how long the programs run; see `cmonlab.tracing.cost.weighed`."""
-        with self._capture() as capture, capture.weighed() as programs:
+    def time_programs(self) -> Iterator[dict[str, tuple[float, int]]]:
+        """Look on and count how long the programs run; see `cmonlab.tracing.cost.time_programs`."""
+        with self._capture() as capture, capture.time_programs() as programs:
             yield programs

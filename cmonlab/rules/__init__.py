@@ -2,7 +2,7 @@
 
 from .files import load_rules, parse_rules
 from .model import MAX_RULES, ContainerFacts, Containers, Match, Rule, RuleSet
-from .plan import Plan, points_of, resolve_points, selects, standardise, threshold
+from .plan import Plan, points_of, resolve_points, selects, compile_rules, threshold
 
 __all__ = [
     "MAX_RULES",
@@ -17,6 +17,6 @@ __all__ = [
     "points_of",
     "resolve_points",
     "selects",
-    "standardise",
+    "compile_rules",
     "threshold",
 ]

@@ -67,7 +67,7 @@ class Plan:
     duration_s: float | None
 
 
-def standardise(rules: Sequence[Rule], available: Sequence[str]) -> list[Plan]:
+def compile_rules(rules: Sequence[Rule], available: Sequence[str]) -> list[Plan]:
     """Turn rules into standard rules.
 
     Parameters

@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ratio_low      | float64 |  | lower end of the ratio's interval
         ratio_high     | float64 |  | upper end of the ratio's interval
         clock_error    | float64 |  | a smaller difference may be the clock's
-        overhead       | float64 |  | a smaller difference may be the observer's, NaN where that was not measured
+        overhead       | float64 |  | a smaller difference may be the tracer's, NaN where that was not measured
         verdict        | object  |  | greater or less; else why not: see `analysis.compare.VERDICTS`
     """),
     # One row a side: how far the two sides' values lie apart, over all pairs of one value of each. Each run counts the

@@ -63,7 +63,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         dropped              | int64    |       | by the network
         retransmissions      | int64    |       | segments that TCP sent once more
         lost_events          | float64  |       | the monitor's own: 0 where none was lost, else NaN: when is not known
-        blind_ns             | int64    | ns    | for how long tracepoints stayed silent, summed over CPUs
+        trace_gap_ns             | int64    | ns    | for how long tracepoints stayed silent, summed over CPUs
     """),
     # One row a journey, the slowest first.
     "slowest": read("""

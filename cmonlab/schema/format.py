@@ -6,7 +6,7 @@ import math
 import re
 
 
-def told_size(value: float, unit: str) -> str:
+def with_unit(value: float, unit: str) -> str:
     """Return a value with its unit, for reading."""
     if unit == "ns":
         return duration(value)

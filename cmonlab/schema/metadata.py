@@ -40,31 +40,31 @@ TABLES: dict[str, tuple[Column, ...]] = {
         recorded    | int64  |  | events
         lost        | int64  |  | lost events: the monitor's own, never packet loss
     """),
-    # One row an interval in which tracepoints stayed silent on a CPU, so that packets passed unseen.
-    "blind": read("""
+    # One row per trace gap: an interval in which tracepoints did not fire on a CPU, so that packets passed unseen.
+    "trace_gaps": read("""
         cpu      | int64 |    | processor
         start_ns | int64 | ns | when the task came that is kept from view
         end_ns   | int64 | ns | when it was gone
     """),
-    # One row an observer and metric. Differences and ratios are taken within a round; intervals are 95% bootstrap
+    # One row a tracer and metric. Differences and ratios are taken within a round; intervals are 95% bootstrap
     # intervals of their medians, NaN below five rounds.
     "overhead": read("""
-        observer   | object  |  | who looked on
-        metric     | object  |  | throughput, p50, p99, p99.9 (the workload's own), CPU or observer CPU
+        tracer   | object  |  | who looked on
+        metric     | object  |  | throughput, p50, p99, p99.9 (the workload's own), CPU or tracer CPU
         unit       | object  |  | of the values: per second, ns, ns of a processor per piece of work, or processors
-        untraced   | float64 |  | median of the rounds without an observer
+        untraced   | float64 |  | median of the rounds without a tracer
         observed   | float64 |  | median of the rounds with it
         difference | float64 |  | median of observed less untraced
         low        | float64 |  | lower end of the difference's interval
         high       | float64 |  | upper end of the difference's interval
-        ratio      | float64 |  | median of observed / untraced, NaN for observer CPU
+        ratio      | float64 |  | median of observed / untraced, NaN for tracer CPU
         ratio_low  | float64 |  | lower end of the ratio's interval
         ratio_high | float64 |  | upper end of the ratio's interval
         rounds     | int64   |  | rounds that were measured
     """),
-    # One row an observer and point: what its program takes of a packet's time there.
+    # One row a tracer and point: what its program takes of a packet's time there.
     "program_times": read("""
-        observer | object  |    | who looked on
+        tracer | object  |    | who looked on
         point    | object  |    | where the program runs
         mean_ns  | float64 | ns | mean time of a run, the kernel's counting of it included
         runs     | int64   |    | runs that were counted
@@ -99,7 +99,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         tolerance | float64 |    | the greatest error that passes, 0: exact
         pass      | bool    |    | whether the error is within the tolerance
         note      | object  |    | how the truth is known
-        blind_ns  | int64   | ns | for how long tracepoints stayed silent in the recording
+        trace_gap_ns  | int64   | ns | for how long tracepoints stayed silent in the recording
         attempts  | int64   |    | how often it was made; again only where tracepoints were silent
     """),
 }

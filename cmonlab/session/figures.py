@@ -3,27 +3,7 @@
 from __future__ import annotations
 
 from cmonlab import plot
-from cmonlab.data.analysis.overhead import told
 from cmonlab.errors import UnknownName
-
-
-def caption(session) -> str:
-    """Return the line that every figure carries: n, lost events, observer overhead."""
-    table = session.journeys()
-    complete = int(table["complete"].sum())
-    ended = session.manifest["recording"]["ended"]
-    parts = [
-        *([_counted(session.pairs())] if session.aggregated else []),
-        f"{complete:,} complete of {len(table):,} journeys" + (f" ({session.sampled})" if session.sampled else ""),
-        f"{len(session):,} events, {session.lost_events:,} lost events",
-        *([f"blind for {session.blind_ns / 1e6:.1f} ms"] if session.blind_ns else []),
-        f"observer overhead: {told(session.overhead())}",
-    ]
-    return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))
-
-
-def _counted(pairs) -> str:
-    return f"{pairs['packets_sent'].sum():,} packets in {pairs['start_ns'].nunique():,} windows of aggregates"
 
 
 class Figures:
@@ -45,7 +25,7 @@ class Figures:
         by : {"segment", "kind"}
             Where the time goes, or what it is spent on: processing, queueing, softirq, scheduling.
         """
-        return plot.breakdown(self._session.breakdown(by), caption=caption(self._session))
+        return plot.breakdown(self._session.breakdown(by), caption=self._session.caption())
 
     def ecdf(self, direction: str | None = None, *, tail: bool = False):
         """Distribution of each segment's time.
@@ -62,7 +42,7 @@ class Figures:
         UnknownName
             No complete journey has that direction.
         """
-        return plot.ecdf(self._hops(direction), caption=caption(self._session), tail=tail)
+        return plot.ecdf(self._hops(direction), caption=self._session.caption(), tail=tail)
 
     def ridgeline(self, direction: str | None = None):
         """Density of each segment's time, a row a segment in the order of the path.
@@ -77,7 +57,7 @@ class Figures:
         UnknownName
             No complete journey has that direction.
         """
-        return plot.ridgeline(self._hops(direction), caption=caption(self._session))
+        return plot.ridgeline(self._hops(direction), caption=self._session.caption())
 
     def _complete(self, direction: str | None):
         """Return the complete journeys, all or of one direction."""
@@ -96,15 +76,15 @@ class Figures:
     def waterfall(self, journey: int | None = None):
         """One journey, hop by hop; by default the one with the median one-way delay."""
         number = self._session.typical() if journey is None else journey
-        return plot.waterfall(self._session.hops(number), caption=caption(self._session))
+        return plot.waterfall(self._session.hops(number), caption=self._session.caption())
 
     def throughput(self, window_s: float = 0.1):
         """Throughput and goodput over time, per direction."""
-        return plot.throughput(self._session.throughput(window_s), caption=caption(self._session))
+        return plot.throughput(self._session.throughput(window_s), caption=self._session.caption())
 
     def timeline(self, window_s: float = 0.1):
         """Delay, throughput and drops over time, below each other."""
-        return plot.timeline(self._session.timeline(window_s), caption=caption(self._session))
+        return plot.timeline(self._session.timeline(window_s), caption=self._session.caption())
 
     def heatmap(self, direction: str | None = None, *, slice_s: float | None = None, share: bool = False):
         """How the one-way delay is distributed in each slice of time.
@@ -124,11 +104,11 @@ class Figures:
             No complete journey has that direction.
         """
         table = self._complete(direction)
-        return plot.heatmap(table, caption=caption(self._session), slice_s=slice_s, share=share)
+        return plot.heatmap(table, caption=self._session.caption(), slice_s=slice_s, share=share)
 
     def one_way_delay(self):
         """Range and quantiles of each direction's one-way delay."""
-        return plot.one_way_delay(self._session.one_way_delay(), caption=caption(self._session))
+        return plot.one_way_delay(self._session.one_way_delay(), caption=self._session.caption())
 
     def tail(self, direction: str | None = None, quantile: float = 0.99):
         """Which segments lead from the median of the one-way delay to a high quantile, and by how much.
@@ -138,11 +118,11 @@ class Figures:
         UnknownName
             No complete journey has that direction.
         """
-        return plot.tail(self._session.where_is_the_tail(direction, quantile), caption=caption(self._session))
+        return plot.tail(self._session.where_is_the_tail(direction, quantile), caption=self._session.caption())
 
     def sankey(self):
         """Paths of packets by interface; what was dropped ends in a sink of its reason."""
-        return plot.sankey(self._session.journeys(), caption=caption(self._session))
+        return plot.sankey(self._session.journeys(), caption=self._session.caption())
 
     def topology(self, by: str = "delay"):
         """What is connected to what, each edge coloured by what crossed it.
@@ -153,7 +133,7 @@ class Figures:
             What colours mean.
         """
         tables = self._session.topology(), self._session.edges()
-        return plot.topology(*tables, by=by, caption=caption(self._session))
+        return plot.topology(*tables, by=by, caption=self._session.caption())
 
     def flow_matrix(self, by: str = "delay"):
         """Each pair of source and destination as a cell; of aggregates where there are any, else of events.
@@ -163,20 +143,20 @@ class Figures:
         by : {"delay", "throughput", "loss"}
             What colours mean.
         """
-        return plot.flow_matrix(self._session.pairs(), by=by, caption=caption(self._session))
+        return plot.flow_matrix(self._session.pairs(), by=by, caption=self._session.caption())
 
     def drop_map(self):
         """Dropped packets by place and reason, with their journeys."""
-        return plot.drop_map(self._session.drops(), caption=caption(self._session))
+        return plot.drop_map(self._session.drops(), caption=self._session.caption())
 
     def drops(self):
         """Dropped packets by reason and place."""
-        return plot.drops(self._session.drops(), caption=caption(self._session))
+        return plot.drops(self._session.drops(), caption=self._session.caption())
 
     def ledger(self):
         """What became of the packets at each point."""
-        return plot.ledger(self._session.ledger(), caption=caption(self._session))
+        return plot.ledger(self._session.ledger(), caption=self._session.caption())
 
     def overhead(self):
         """What tracing changed in the workload's own numbers, where it was measured."""
-        return plot.overhead(self._session.overhead(), caption=caption(self._session))
+        return plot.overhead(self._session.overhead(), caption=self._session.caption())

@@ -34,7 +34,7 @@ _holds: list[_Hold] = []
 
 
 @contextmanager
-def uninterrupted() -> Iterator[list[int]]:
+def defer_signals() -> Iterator[list[int]]:
     """Put Ctrl-C, and other signals with a handler in Python, off until the block is done.
 
     Yields
@@ -62,7 +62,7 @@ def uninterrupted() -> Iterator[list[int]]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within `uninterrupted`, let one signal through for the length of the block.
+    """Within `defer_signals`, let one signal through for the length of the block.
 
     One that was put off before comes at once; after the first, the rest is put off again.
     """

@@ -29,7 +29,7 @@ Ledger = dict[str, dict[str, int]]
 
 _TURNS = {"sched_waking": 1, "sched_switch": 2}
 _ALL = _NO_LIMIT = 2**32 - 1
-_ALWAYS = {"sched_switch"}  # attached for blind intervals, whatever the rules
+_ALWAYS = {"sched_switch"}  # attached for trace gaps, whatever the rules
 
 
 class ActiveRules:

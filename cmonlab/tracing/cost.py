@@ -148,7 +148,7 @@ class Meter:
 
 
 @contextmanager
-def weighed(active: ActiveRules) -> Iterator[dict[str, tuple[float, int]]]:
+def time_programs(active: ActiveRules) -> Iterator[dict[str, tuple[float, int]]]:
     """Count how long the programs of a rule set run while the block does; the counting itself slows them a little.
 
     Parameters

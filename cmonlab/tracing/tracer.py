@@ -55,7 +55,7 @@ class Recording:
     notes : list of (int, numpy.ndarray)
         CPU and what custom points took down (``struct note``), as they were read; their
         hops are among `chunks` as well.
-    blind : list of (int, int, int)
+    trace_gaps : list of (int, int, int)
         CPU, start and end (ns) of intervals in which tracepoints stayed silent.
     reader_cpu_s : float
         CPU time that reading took.
@@ -68,7 +68,7 @@ class Recording:
     rules: list[Rule] = field(default_factory=list)
     addresses6: dict[int, bytes] = field(default_factory=dict)
     notes: list[tuple[int, np.ndarray]] = field(default_factory=list)
-    blind: list[tuple[int, int, int]] = field(default_factory=list)
+    trace_gaps: list[tuple[int, int, int]] = field(default_factory=list)
     reader_cpu_s: float = 0.0
 
 
@@ -291,13 +291,13 @@ class Tracer:
         self.recording.chunks.append((cpu, records))
 
     def _without_gaps(self, cpu: int, records: np.ndarray) -> np.ndarray:
-        """Set aside the records that tell of blind intervals."""
+        """Set aside the records of trace gaps."""
         gap = records["point"] == _BLIND
         if not gap.any():
             return records
         told = records[gap]
         end = told["daddr"].astype(np.int64) << 32 | told["saddr"]
-        self.recording.blind += [(cpu, int(a), int(b)) for a, b in zip(told["ts_ns"], end, strict=True)]
+        self.recording.trace_gaps += [(cpu, int(a), int(b)) for a, b in zip(told["ts_ns"], end, strict=True)]
         return records[~gap]
 
     def ledgers(self) -> dict[int, Ledger]:

@@ -15,7 +15,7 @@ import pandas as pd
 from cmonlab.errors import CmonlabError
 from cmonlab.rules import Rule
 from cmonlab.session.session import Session
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 
 from .controls import Controls
 from .detail import Detail
@@ -226,7 +226,7 @@ class Dashboard:
 
     def close(self) -> None:
         """Stop, end the rules that came with the dashboard, and with a lab its agent; may be called twice."""
-        with uninterrupted():
+        with defer_signals():
             self._closing.set()
             self._wake.set()
             atexit.unregister(self.close)

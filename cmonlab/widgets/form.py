@@ -157,7 +157,7 @@ class RuleForm:
     # ---- edits ---------------------------------------------------------------------
 
     def _by_user(self, take: Callable[[Any], None]) -> Callable[[dict], None]:
-        """Return an observer that takes what a user changed: not what `_show` writes, nor amid that.
+        """Return a tracer that takes what a user changed: not what `_show` writes, nor amid that.
 
         A dashboard's view shows rules from a thread of its own.
         """

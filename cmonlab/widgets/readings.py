@@ -55,7 +55,7 @@ def _monitor(model: Live, here: bool) -> list[Item]:
             "warning" if lost else "",
             "the monitor's own loss, never the network's: lost events, and packets for which aggregates had no room",
         ),
-        ("observer overhead", cost, "", f"the programs' share of the kernel's time, measured with bpf_stats{each}"),
+        ("tracing overhead", cost, "", f"the programs' share of the kernel's time, measured with bpf_stats{each}"),
         (
             "CPU",
             percent(told.cpu_share),

@@ -1,4 +1,4 @@
-"""Measure speed, memory and observer overhead: ``python -m tests.benchmarks [--out DIR] [--quick] [--only PART]``.
+"""Measure speed, memory and tracing overhead: ``python -m tests.benchmarks [--out DIR] [--quick] [--only PART]``.
 
 Everything is a ratio or a difference within one run, a median over interleaved rounds.  A
 target that is missed is marked in the report and does not fail the run; a part that
@@ -27,7 +27,7 @@ from .targets import unjudged
 def main(words: list[str] | None = None) -> int:
     """Run the benchmarks and return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks", description="Measure cmonlab's speed, memory and observer overhead."
+        prog="python -m tests.benchmarks", description="Measure cmonlab's speed, memory and tracing overhead."
     )
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="directory for bench.json and report.html")
     parser.add_argument("--quick", action="store_true", help="a few minutes: few rounds, for a look, not for a claim")

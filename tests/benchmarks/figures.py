@@ -33,7 +33,7 @@ def _bars(found: Sequence[Summary]) -> dict:
 
 
 def side_by_side(samples: Sequence[Sample]) -> dict[str, go.Figure]:
-    """Return a figure for each workload: each metric beside the untraced one, by observer."""
+    """Return a figure for each workload: each metric beside the untraced one, by tracer."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for sample in samples:
         workload, _, metric = sample.measure.rpartition(": ")

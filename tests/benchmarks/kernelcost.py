@@ -7,7 +7,7 @@ from functools import partial
 
 from cmonlab.data.analysis.stats import interleave, ratios
 from cmonlab.rules import Rule
-from cmonlab.rules.plan import Plan, standardise
+from cmonlab.rules.plan import Plan, compile_rules
 from cmonlab.study.testbed.testbed import testbed
 from cmonlab.tracing.kernel import programs as kernel
 from cmonlab.tracing.kernel.addresses import address_key
@@ -38,7 +38,7 @@ RUNS = 2500
 
 def plans_of(rules: Sequence[Rule]) -> list[Plan]:
     """Return standard rules for this kernel."""
-    return standardise(rules, [point.name for point in kernel.available()])
+    return compile_rules(rules, [point.name for point in kernel.available()])
 
 
 def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:

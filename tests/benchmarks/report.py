@@ -16,7 +16,7 @@ from .outcome import Sample
 
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
 #: What the side-by-side table shows of each workload.
-COLUMNS = (*figures.METRICS, "observer CPU", "lost", "offline")
+COLUMNS = (*figures.METRICS, "tracer CPU", "lost", "offline")
 _SCALES = {
     "Containers": (
         "containers",
@@ -146,7 +146,7 @@ def samples_table(samples: Sequence[Sample]) -> pd.DataFrame:
 
 
 def side_tables(samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
-    """Return workload → a row an observer: the medians of `COLUMNS`, with their units in the headings."""
+    """Return workload → a row a tracer: the medians of `COLUMNS`, with their units in the headings."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for sample in samples:
         workload, _, metric = sample.measure.rpartition(": ")
@@ -158,7 +158,7 @@ def side_tables(samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
     for workload, rows in found.items():
         columns = sorted({name for row in rows.values() for name in row}, key=lambda n: COLUMNS.index(n.split(" (")[0]))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-        tables[f"side by side: {workload}"] = table.rename_axis("observer").reset_index()
+        tables[f"side by side: {workload}"] = table.rename_axis("tracer").reset_index()
     return tables
 
 

@@ -1,4 +1,4 @@
-"""Every goal that is set for speed, memory and observer overhead, and whether what was measured meets it."""
+"""Every goal that is set for speed, memory and tracing overhead, and whether what was measured meets it."""
 
 from __future__ import annotations
 

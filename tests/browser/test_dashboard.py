@@ -37,7 +37,7 @@ def test_it_says_what_passes(page):
     assert each * 1476 * 8 / 1e6 == pytest.approx(mbps, rel=0.25)
     assert reading(page, "events/s") == 0  # of mode aggregate
     assert reading(page, "lost events") == 0
-    assert 0 < reading(page, "observer overhead") < 100
+    assert 0 < reading(page, "tracing overhead") < 100
     assert 20 < reading(page, "memory") < 4000
 
 

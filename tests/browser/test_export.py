@@ -11,7 +11,7 @@ from cmonlab.plot.physical import WIDTHS_MM
 from tests.support import tables
 
 HOPS = tables.make_hops(400)
-CAPTION = "600 complete journeys · 0 lost events · observer overhead: 2 %"
+CAPTION = "600 complete journeys · 0 lost events · tracing overhead: 2 %"
 MM, POINT = 96 / 25.4, 96 / 72
 
 
@@ -35,14 +35,14 @@ def test_an_svg_has_its_width_in_mm_and_no_type_below_7_pt(ridges, tmp_path, wid
     assert found_mm == pytest.approx(mm, abs=0.005)
     sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", text)]
     assert sizes and min(sizes) * (found_mm / px) * MM / POINT >= 6.99
-    assert "Density of each segment" not in text and "observer overhead" not in text
+    assert "Density of each segment" not in text and "tracing overhead" not in text
     assert "Time in the segment (µs, logarithmic)" in text
 
 
 def test_the_caption_comes_where_it_is_wanted_and_the_figure_is_left_alone(ridges, tmp_path):
     before = ridges.to_json()
     text, _, _ = svg_of(ridges, tmp_path, caption=True)
-    assert "observer overhead" in " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert "tracing overhead" in " ".join(re.sub(r"<[^>]+>", " ", text).split())
     assert ridges.to_json() == before
 
 

@@ -117,7 +117,7 @@ def test_a_selector_follows_containers_to_come(crowd, agent):
     journeys = session.journeys()
     mine = journeys[journeys["rules"].to_numpy() >> slot & 1 == 1]
     assert set(mine["src"]) == {name}
-    assert len(mine) == 5 or session.blind_ns
+    assert len(mine) == 5 or session.trace_gap_ns
     ledger = session.ledger()
     assert (ledger["seen"] == ledger.drop(columns=["point", "seen"]).sum(axis=1)).all()
     assert ledger["recorded"].sum() == len(session)

@@ -23,7 +23,7 @@ def record(lab):
     for _ in range(ATTEMPTS):
         load = cm.Sockperf(server="c0", client="c1", protocol="udp")
         session = cm.record(lab, load, rules, duration_s=0.5)
-        if not session.blind_ns and not session.lost_events:
+        if not session.trace_gap_ns and not session.lost_events:
             break
     return session
 
@@ -50,7 +50,7 @@ def test_events_and_aggregates_say_the_same_of_its_edges(session):
     seen = Session(session.columns, session.manifest).edges().set_index(["src", "dst"]).loc[ways]
     assert (seen["packets"] > 100).all()
     # Packets that pass while tracepoints are silent are missing here or there; so are events that are lost.
-    exact = not session.blind_ns and not session.lost_events
+    exact = not session.trace_gap_ns and not session.lost_events
     assert np.allclose(counted["packets"], seen["packets"], rtol=0 if exact else 0.2)
     timed = seen["delay_p50_ns"].notna()
     assert seen.index[~timed].map(lambda way: sum("vxlan0" in node for node in way)).tolist() == [1, 1, 1, 1]

@@ -78,7 +78,7 @@ def test_journeys_are_complete_and_add_up(deployed, load):
     for _ in range(ATTEMPTS):
         session = cm.record(lab, WORKLOADS[load], duration_s=1)
         wrong = problems(name, load, session)
-        if not wrong or not (session.blind_ns or session.lost_events):
+        if not wrong or not (session.trace_gap_ns or session.lost_events):
             break
     assert not wrong, (session, session.journeys()[["direction", "path", "outcome"]].value_counts())
 

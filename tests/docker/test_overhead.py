@@ -1,4 +1,4 @@
-"""Observer overhead between real containers: in a recording, and as a command."""
+"""Tracing overhead between real containers: in a recording, and as a command."""
 
 import json
 import subprocess
@@ -20,14 +20,14 @@ from .test_record import cmonlab
 
 pytestmark = pytest.mark.docker
 
-ALL = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
+ALL = ["throughput", "p50", "p99", "p99.9", "CPU", "tracer CPU"]
 
 
 def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
     session = cm.record(lab, cm.Sockperf(protocol="udp"), duration_s=1, overhead=2)
     table = session.overhead()
     assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == ALL
-    assert set(table["observer"]) == {"traced"} and set(table["rounds"]) == {2} and table["low"].isna().all()
+    assert set(table["tracer"]) == {"traced"} and set(table["rounds"]) == {2} and table["low"].isna().all()
     assert (table[["untraced", "observed"]] > 0).all(axis=None)
     times = session.program_times()
     assert set(times["point"]) <= {point["name"] for point in session.manifest["points"]}
@@ -35,7 +35,7 @@ def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
     assert (passed["runs"] > 1000).all() and passed["mean_ns"].between(20, 5_000).all()
     again = cm.open(session.save(tmp_path / "run"))
     assert again.program_times().equals(times)
-    assert again.overhead().equals(table) and "observer overhead: throughput" in repr(again)
+    assert again.overhead().equals(table) and "tracing overhead: throughput" in repr(again)
     # The session is of the recording alone: its servers were started anew, and its events are those of one run.
     sent = session.manifest["workload"]["metrics"]["messages_per_s"]
     assert 0 < session.journeys()["complete"].sum() < 2 * sent * 2
@@ -57,7 +57,7 @@ def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
 
     load = cm.Iperf(protocol="udp")
     found = measure(lab, load, {"traced": Traced(rules_of("udp")), "burning": burning}, rounds=1, warmup=0)
-    cpu = {name: metrics["observer CPU"][0] for name, metrics in found.samples.items()}
+    cpu = {name: metrics["tracer CPU"][0] for name, metrics in found.samples.items()}
     assert sorted(found.order[0]) == ["burning", "traced", "untraced"] and min(cpu.values()) > 0
     # On top of it comes this process.
     assert 0.95 * shares[0] < cpu["burning"] < shares[0] + 0.5
@@ -72,8 +72,8 @@ def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
     )
     assert json.loads(capsys.readouterr().out)["out"] == str(out)
     told = cm.open(out).overhead()
-    assert told["metric"].tolist() == ["throughput", "CPU", "observer CPU"] and set(told["rounds"]) == {1}
-    assert "observer CPU" in cmonlab("show", out, "--table", "overhead").stdout
+    assert told["metric"].tolist() == ["throughput", "CPU", "tracer CPU"] and set(told["rounds"]) == {1}
+    assert "tracer CPU" in cmonlab("show", out, "--table", "overhead").stdout
 
 
 def test_the_command_prints_and_writes_what_it_measured(client, tmp_path):
@@ -88,4 +88,4 @@ def test_the_command_prints_and_writes_what_it_measured(client, tmp_path):
     table = Overhead.read(told).table()
     assert table["metric"].tolist() == ALL == [row["metric"] for row in told["table"]]
     page = (out / "report.html").read_text()
-    assert "Observer overhead" in page and "sockperf-tcp" in page
+    assert "Tracing overhead" in page and "sockperf-tcp" in page

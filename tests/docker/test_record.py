@@ -45,7 +45,9 @@ def test_json_is_one_object_that_agrees_with_the_session(recorded):
     assert told["lost_events"] == session.lost_events and told["out"] == str(out)
     # The workload's own account: each operation is a request and its answer at least.
     assert (
-        told["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"] or session.blind_ns or session.lost_events
+        told["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"]
+        or session.trace_gap_ns
+        or session.lost_events
     )
     assert session.manifest["workload"]["metrics"]["load_s"] <= told["seconds"] < 60
 

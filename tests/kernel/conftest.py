@@ -19,11 +19,11 @@ def pytest_pyfunc_call(pyfuncitem):
     """Try again where tracepoints were silent while a failing test recorded: packets passed unseen."""
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     for attempt in range(ATTEMPTS):
-        traffic.blind_ns.clear()
+        traffic.trace_gap_ns.clear()
         try:
             pyfuncitem.obj(**arguments)
             return True
         except AssertionError:
-            if attempt == ATTEMPTS - 1 or not sum(traffic.blind_ns):
+            if attempt == ATTEMPTS - 1 or not sum(traffic.trace_gap_ns):
                 raise
     return True

@@ -15,7 +15,7 @@ import pytest
 from cmonlab.errors import RuleError, TransportError, UnknownName
 from cmonlab.live import agent as agents
 from cmonlab.live.agent import protocol as wire
-from cmonlab.live.agent.agent import BLIND_KEPT
+from cmonlab.live.agent.agent import MOST_TRACE_GAPS
 from cmonlab.live.agent.client import Client
 from cmonlab.live.agent.service import Service
 from cmonlab.live.transport import LocalTransport, NatsServer, connect
@@ -74,7 +74,7 @@ def test_a_recording_comes_home_whole(lab, agent):
             exchanges.append(exchange_udp(lab, port, 64))
 
     session = client.record(1.5, exchange)
-    traffic.blind_ns.append(session.blind_ns)
+    traffic.trace_gap_ns.append(session.trace_gap_ns)
     ledger = session.ledger().set_index("point")
     assert (ledger["seen"] == ledger.drop(columns="seen").sum(axis=1)).all()
     assert ledger["lost"].sum() == 0
@@ -87,27 +87,27 @@ def test_a_recording_comes_home_whole(lab, agent):
         assert cells["packets"][mine].sum() == ledger.loc[name, "recorded"] == 2 * COUNT
     assert set(session.events["epoch"]) <= set(range(2, 4))
     inside = session.manifest["recording"]
-    assert (session.blind()["end_ns"] >= inside["started_ns"] - 5e9).all()  # those of before are not of it
+    assert (session.trace_gaps()["end_ns"] >= inside["started_ns"] - 5e9).all()  # those of before are not of it
     status = client.status()
     assert status["dropped_cells"] == 0
     assert status["balanced"] and status["lost_events"] == 0
 
 
 def test_what_an_agent_has_seen_in_hours_stands_in_nobodys_way(lab, agent):
-    """On a busy machine blind intervals come by the hundred a second."""
+    """On a busy machine trace gaps come by the hundred a second."""
     client, service = agent
     port = free_port()
     client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))
     now_ns = time.monotonic_ns()
-    begins = [now_ns - 10**9 + 10_000 * n for n in range(BLIND_KEPT)]
-    service.agent.tracer.recording.blind[:0] = [(0, begin, begin + 1000) for begin in begins]
+    begins = [now_ns - 10**9 + 10_000 * n for n in range(MOST_TRACE_GAPS)]
+    service.agent.tracer.recording.trace_gaps[:0] = [(0, begin, begin + 1000) for begin in begins]
     with client.windows() as windows:
         exchange_udp(lab, port, 64)
         assert windows.get(10) is not None
     session = client.record(0.3)
-    assert (session.blind()["start_ns"] > begins[-1]).all()
+    assert (session.trace_gaps()["start_ns"] > begins[-1]).all()
     entries = service.agent.manifest(begin_ns=0, end_ns=1 << 62)
-    assert len(entries["blind"]) >= BLIND_KEPT and len(wire.pack(entries)) < MAX_BYTES
+    assert len(entries["blind"]) >= MOST_TRACE_GAPS and len(wire.pack(entries)) < MAX_BYTES
 
 
 def test_windows_tell_pairs_second_by_second(lab, agent):

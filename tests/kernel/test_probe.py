@@ -14,9 +14,9 @@ from cmonlab.data.store import probe_values as extras
 from cmonlab.errors import NotTraceable, ProbeError
 from cmonlab.points.probe import Probe
 from cmonlab.rules import Rule
-from cmonlab.rules.plan import standardise
+from cmonlab.rules.plan import compile_rules
 from cmonlab.schema import columns
-from cmonlab.study.testbed.traffic import COUNT, blind_ns, exchange_udp, free_port, send_tcp
+from cmonlab.study.testbed.traffic import COUNT, trace_gap_ns, exchange_udp, free_port, send_tcp
 from cmonlab.tracing import preflight
 from cmonlab.tracing.kernel import build, loader, programs
 from cmonlab.tracing.kernel import probes as custom
@@ -76,10 +76,10 @@ def traced(lab, probes, match, points=("default",), mode="capture", **options):
     with Tracer(probes=probes, **options) as tracer:
         available = [point.name for point in programs.available()] + [probe.name for probe in probes]
         rule = Rule(name="all", match=match, points=[*points, *(probe.name for probe in probes)], mode=mode)
-        tracer.start(standardise([rule], available))
+        tracer.start(compile_rules([rule], available))
         yield done
         recording = tracer.stop()
-        blind_ns.append(sum(end - start for _, start, end in recording.blind))
+        trace_gap_ns.append(sum(end - start for _, start, end in recording.trace_gaps))
         done.append(Traced(lab, tracer, recording))
 
 
@@ -139,9 +139,9 @@ def test_only_rules_that_name_it_record_it(lab):
     port = free_port()
     with Tracer(probes=[LENGTH]) as tracer:
         names = [point.name for point in programs.available()] + ["arrival"]
-        tracer.start(standardise([Rule(name="a", match=f"udp port {port}")], names))
+        tracer.start(compile_rules([Rule(name="a", match=f"udp port {port}")], names))
         exchange_udp(lab, port, 40, count=20)
-        tracer.apply(standardise([Rule(name="b", match=f"udp port {port}", points="all", mode="count")], names))
+        tracer.apply(compile_rules([Rule(name="b", match=f"udp port {port}", points="all", mode="count")], names))
         exchange_udp(lab, port, 40, count=30)
         recording = tracer.stop()
     first, second = recording.ledgers.values()

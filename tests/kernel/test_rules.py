@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmonlab.errors import RuleError
-from cmonlab.rules import MAX_RULES, Rule, standardise
+from cmonlab.rules import MAX_RULES, Rule, compile_rules
 from cmonlab.study.testbed import traffic
 from cmonlab.study.testbed.traffic import ADDRESS, exchange_udp, free_port, recording, udp_socket
 from cmonlab.tracing.kernel.addresses import address_key, mix
@@ -21,7 +21,7 @@ NAMES = [point.name for point in available()]
 
 
 def plans(*rules):
-    return standardise(rules, NAMES)
+    return compile_rules(rules, NAMES)
 
 
 class Stream:
@@ -78,7 +78,7 @@ def test_a_change_loses_no_event_of_rules_that_stay(lab):
             took.append(time.monotonic() - before)
         wait_for(stream, 100)
         recording = tracer.stop()
-    traffic.blind_ns.append(sum(end - start for _, start, end in recording.blind))
+    traffic.trace_gap_ns.append(sum(end - start for _, start, end in recording.trace_gaps))
     events = np.concatenate([records for _, records in recording.chunks])
     slot = {rule.plan.name: rule.slot for rule in recording.rules}
     mine = events[events["rules"] >> slot["stays"] & 1 == 1]
@@ -132,7 +132,7 @@ def test_sixteen_rules_and_no_more(lab):
         with pytest.raises(RuleError):
             tracer.apply([*plans(*rules[1:]), *plans(Rule(name="new", match="udp"), Rule(name="newer", match="tcp"))])
         recording = tracer.stop()
-    traffic.blind_ns.append(sum(end - start for _, start, end in recording.blind))
+    traffic.trace_gap_ns.append(sum(end - start for _, start, end in recording.trace_gaps))
     events = np.concatenate([records for _, records in recording.chunks])
     assert len(events) == 80
     assert set(events["rules"].tolist()) == {2**MAX_RULES - 1}

@@ -9,7 +9,7 @@ import pytest
 
 from cmonlab.errors import RuleError
 from cmonlab.rules import Rule
-from cmonlab.rules.plan import standardise
+from cmonlab.rules.plan import compile_rules
 from cmonlab.study.testbed.traffic import exchange_udp, free_port, recording
 from cmonlab.tracing.kernel import bpf, programs
 from cmonlab.tracing.kernel.maps import possible_cpus
@@ -20,7 +20,7 @@ PROG_GET_FD_BY_ID = 13
 
 def plans(match, points=("default",), **options):
     rule = Rule(name="all", match=match, points=list(points), **options)
-    return standardise([rule], [point.name for point in programs.available()])
+    return compile_rules([rule], [point.name for point in programs.available()])
 
 
 def program_ids(tracer):
@@ -124,9 +124,9 @@ def test_a_rule_that_the_kernel_has_no_room_for_leaves_the_others_alone(lab):
     many = [Rule(name=f"r{n}", match=f"udp port {port}", points=["netif_receive_skb"]) for n in range(16)]
     more = Rule(name="more", match="", points=["netif_receive_skb"])
     with Tracer() as tracer:
-        tracer.start(standardise(many, names))
+        tracer.start(compile_rules(many, names))
         with pytest.raises(RuleError, match="17 rules"):
-            tracer.apply(standardise([more, *many[:8]], names) + standardise(many[8:], names))
+            tracer.apply(compile_rules([more, *many[:8]], names) + compile_rules(many[8:], names))
         exchange_udp(lab, port, 40, count=10)
         recording = tracer.stop()
     assert recording.ledgers[1]["netif_receive_skb"]["recorded"] == 20
@@ -149,10 +149,10 @@ def test_a_switch_that_does_not_fit_is_a_blind_interval():
         before = time.monotonic_ns()
         turns.set(0, told.tobytes())
         deadline = time.monotonic() + 5
-        while not any(start == 1 for _, start, _ in tracer.recording.blind):
+        while not any(start == 1 for _, start, _ in tracer.recording.trace_gaps):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         recording = tracer.stop()
-    ends = [end for _, start, end in recording.blind if start == 1]
+    ends = [end for _, start, end in recording.trace_gaps if start == 1]
     assert all(before <= end <= time.monotonic_ns() for end in ends)
     assert all(balances(row) for ledger in recording.ledgers.values() for row in ledger.values())

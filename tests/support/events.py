@@ -52,7 +52,7 @@ def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     }
 
 
-def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
+def manifest(lost: int = 0, trace_gap_ns: int = 0) -> dict:
     """Return what a session needs to know besides the events of `PATH`."""
     from dataclasses import asdict
 
@@ -110,7 +110,7 @@ def manifest(lost: int = 0, blind_ns: int = 0) -> dict:
         "ledger": ledger,
         "addresses6": {},
         "symbols": {},
-        "blind": [{"cpu": 0, "start_ns": 0, "end_ns": blind_ns}] if blind_ns else [],
+        "blind": [{"cpu": 0, "start_ns": 0, "end_ns": trace_gap_ns}] if trace_gap_ns else [],
         "drop_reasons": {"2": "NOT_SPECIFIED"},
         "workload": None,
         "missing": [],

@@ -184,16 +184,16 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table[schema.columns(name)].astype({c.name: c.dtype for c in schema.TABLES[name]}).reset_index(drop=True)
 
 
-def make_overhead(observers=("traced",), rounds: int = 8) -> pd.DataFrame:
-    """Return an observer overhead of 1% a place in the list: less throughput, more of the rest."""
+def make_overhead(tracers=("traced",), rounds: int = 8) -> pd.DataFrame:
+    """Return an tracing overhead of 1% a place in the list: less throughput, more of the rest."""
     from cmonlab.data.analysis.overhead import UNTRACED, table
 
     draw = np.random.default_rng(2)
-    untraced = {"throughput": 50_000.0, "p50": 20_000.0, "p99": 90_000.0, "CPU": 15_000.0, "observer CPU": 0.01}
+    untraced = {"throughput": 50_000.0, "p50": 20_000.0, "p99": 90_000.0, "CPU": 15_000.0, "tracer CPU": 0.01}
     units = dict(zip(untraced, ("message/s", "ns", "ns", "ns/message", "CPUs"), strict=True))
     samples = {UNTRACED: {metric: [value] * rounds for metric, value in untraced.items()}}
-    for number, observer in enumerate(observers, 1):
-        samples[observer] = {
+    for number, tracer in enumerate(tracers, 1):
+        samples[tracer] = {
             metric: (
                 value * (1 + (-0.01 if metric == "throughput" else 0.01) * number + draw.normal(0, 1e-3, rounds))
             ).tolist()
@@ -322,7 +322,7 @@ def make_timeline(windows: int = 30, *, directions=("c1 → c0", "c0 → c1")) -
                     "dropped": (number % 7 == 3) * 4,
                     "retransmissions": (number % 7 == 3) * 2,
                     "lost_events": 0.0,
-                    "blind_ns": (number % 10 == 5) * 5_000_000,
+                    "trace_gap_ns": (number % 10 == 5) * 5_000_000,
                 }
             )
         )

@@ -21,7 +21,7 @@ VERDICTS = {
     "less": "the interval lies below 0",
     "not told apart": "the interval holds 0",
     "below clock error": "the clock may have made the difference",
-    "below observer overhead": "the observer may have made the difference",
+    "below tracing overhead": "the tracer may have made the difference",
     "no interval": "a side has one value only, so nothing is known of its scatter",
 }
 _PARTS = 64  # values that stand for a distribution where all pairs are looked at
@@ -212,5 +212,5 @@ def _verdict(row) -> str:
     if abs(row.difference) < row.clock_error:
         return "below clock error"
     if abs(row.difference) < row.overhead:
-        return "below observer overhead"
+        return "below tracing overhead"
     return "greater" if row.difference > 0 else "less"

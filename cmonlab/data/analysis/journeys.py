@@ -71,7 +71,7 @@ def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, thre
     """
 
     def begin() -> tuple[pd.Categorical, np.ndarray]:
-        return _endpoint(events, found.departure, "saddr", names), _owns(names, events, found.departure, "saddr")
+        return _endpoint(events, found.first_tx, "saddr", names), _owns(names, events, found.first_tx, "saddr")
 
     def end() -> tuple[pd.Categorical, np.ndarray]:
         return _endpoint(events, found.arrival, "daddr", names), _owns(names, events, found.arrival, "daddr")
@@ -86,7 +86,7 @@ def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, thre
         np.int8(OUTCOMES.index("unfinished")),
     )
     complete = at_home & found.sent & left & (outcome < OUTCOMES.index("merged"))
-    return Ends(src, dst, directions(src, dst), outcome, complete, events["rules"].take(found.departure))
+    return Ends(src, dst, directions(src, dst), outcome, complete, events["rules"].take(found.first_tx))
 
 
 def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: Mapping[int, str]) -> pd.DataFrame:
@@ -100,7 +100,7 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
     reasons : mapping of int to str
         Drop reasons by their number in the events.
     """
-    first, last, departure = found.first.astype(np.int64), found.last.astype(np.int64), found.departure
+    first, last, first_tx = found.first.astype(np.int64), found.last.astype(np.int64), found.first_tx
     reason = np.where(ends.dropped, events["detail"][last].astype(np.int32), -1)
     ts = events["ts_ns"]
     return pd.DataFrame(
@@ -109,10 +109,10 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
             "start_ns": ts[first],
             "one_way_delay_ns": ts[last] - ts[first],
             **{name: getattr(ends, name) for name in ("src", "dst", "direction")},
-            "proto": labelled(events["proto"][departure], protocol),
-            **{name: events[name][departure] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
-            "payload_bytes": payload_bytes(events, departure).astype(np.uint32),
-            "gso_segs": events["detail"][departure],
+            "proto": labelled(events["proto"][first_tx], protocol),
+            **{name: events[name][first_tx] for name in ("sport", "dport", "seq", "tcp_flags", "len_bytes")},
+            "payload_bytes": payload_bytes(events, first_tx).astype(np.uint32),
+            "gso_segs": events["detail"][first_tx],
             "hops": found.length.astype(np.uint16),
             "path": paths(found, names),
             "outcome": pd.Categorical.from_codes(ends.outcome, OUTCOMES),
@@ -123,7 +123,7 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
             "repeats": found.repeats,
             "parent": found.parent,
             "rules": ends.rules,
-            "epoch": events["epoch"][departure],
+            "epoch": events["epoch"][first_tx],
         },
         copy=False,
     )[columns("journeys")]
@@ -131,7 +131,7 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
 
 def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
     """Tell which journeys began at their source, parts of a packet that did so among them."""
-    mine = found.sent & _owns(names, events, found.departure, "saddr")
+    mine = found.sent & _owns(names, events, found.first_tx, "saddr")
     part = np.flatnonzero(found.cut_from >= 0)
     while True:
         late = part[mine[found.cut_from[part]] & ~mine[part]]

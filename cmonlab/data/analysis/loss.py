@@ -39,12 +39,12 @@ def repeated(
         event, journey, original = retransmissions(events, found, stages)
     else:
         journey = np.flatnonzero(found.repeats >= 0)
-        event, original = found.departure[journey], found.repeats[journey]
+        event, original = found.first_tx[journey], found.repeats[journey]
     size = events["aux"][event] if told else journeys["payload_bytes"].to_numpy()[journey]
     fate = _fate(found, journeys, original, events["seq"][event])
     known = fate >= 0
     outcome = np.where(known, journeys["outcome"].cat.codes.to_numpy()[fate], -1) if len(found) else fate
-    sent_ns = events["ts_ns"][found.departure[original]] if len(found) else original
+    sent_ns = events["ts_ns"][found.first_tx[original]] if len(found) else original
     words = [OUTCOMES.index(word) for word in ("delivered", "arrived")]
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""Observer overhead: what the rounds of a workload say about whoever looked on."""
+"""Tracing overhead: what the rounds of a workload say about whoever looked on."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from .journeys import Ends
 
 UNTRACED = "untraced"
-#: Its ratio says nothing: without an observer there is next to nothing.
-OBSERVER_CPU = "observer CPU"
+#: Its ratio says nothing: without a tracer there is next to nothing.
+TRACER_CPU = "tracer CPU"
 _SHORT = ("throughput", "p50", "CPU")
 _SIGN = str.maketrans("-", "−")
+
+#: Names of metrics in sessions of older versions.
+_FORMER = {"observer CPU": TRACER_CPU}
 
 Samples = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
-    """Return what each observer changed.
+    """Return what each tracer changed.
 
     Parameters
     ----------
     samples : mapping of str to mapping of str to sequence of float
-        Observer, ``"untraced"`` among them → metric → one sample a round; the same rounds for all.
+        Tracer, ``"untraced"`` among them → metric → one sample a round; the same rounds for all.
     units : mapping of str to str
         Metric → unit.
 
@@ -43,9 +46,9 @@ def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
         Columns of ``schema.TABLES["overhead"]``; no row where nothing was measured.
     """
     rows = [
-        _row(observer, metric, units[metric], samples[UNTRACED][metric], values)
-        for observer, metrics in samples.items()
-        if observer != UNTRACED
+        _row(tracer, _FORMER.get(metric, metric), units[metric], samples[UNTRACED][metric], values)
+        for tracer, metrics in samples.items()
+        if tracer != UNTRACED
         for metric, values in metrics.items()
     ]
     dtypes = {column.name: column.dtype for column in schema.TABLES["overhead"]}
@@ -58,14 +61,14 @@ def program_times(programs: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.D
     Parameters
     ----------
     programs : mapping of str to mapping of str to (float, int)
-        Observer → point → mean time of a run (ns), and runs.
+        Tracer → point → mean time of a run (ns), and runs.
 
     Returns
     -------
     DataFrame
         Columns of ``schema.TABLES["program_times"]``.
     """
-    rows = [(observer, point, *found) for observer, points in programs.items() for point, found in points.items()]
+    rows = [(tracer, point, *found) for tracer, points in programs.items() for point, found in points.items()]
     dtypes = {column.name: column.dtype for column in schema.TABLES["program_times"]}
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
 
@@ -97,11 +100,11 @@ def on_the_way(point: np.ndarray, found: Journeys, ends: Ends, program_ns: Mappi
     return {str(direction): float(mean) for direction, mean in means.items()}
 
 
-def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], observed: Sequence[float]) -> dict:
+def _row(tracer: str, metric: str, unit: str, untraced: Sequence[float], observed: Sequence[float]) -> dict:
     change = paired(observed, untraced)
-    ratio = None if metric == OBSERVER_CPU else change.ratio
+    ratio = None if metric == TRACER_CPU else change.ratio
     return {
-        "observer": observer,
+        "tracer": tracer,
         "metric": metric,
         "unit": unit,
         "untraced": np.median(untraced),
@@ -116,8 +119,8 @@ def _row(observer: str, metric: str, unit: str, untraced: Sequence[float], obser
     }
 
 
-def told(rows: pd.DataFrame) -> str:
-    """Return one observer's rows for reading, the most telling metrics only; of several observers, how many.
+def summary(rows: pd.DataFrame) -> str:
+    """Return one tracer's rows for reading, the most telling metrics only; of several tracers, how many.
 
     Parameters
     ----------
@@ -127,13 +130,13 @@ def told(rows: pd.DataFrame) -> str:
     Returns
     -------
     str
-        ``"throughput −1.2% (95% −2.0…−0.4), p50 +0.8 µs (…), …"``, ``"of 4 observers, see its table"``, or
+        ``"throughput −1.2% (95% −2.0…−0.4), p50 +0.8 µs (…), …"``, ``"of 4 tracers, see its table"``, or
         ``"not measured"``.
     """
     if rows.empty:
         return "not measured"
-    if (observers := rows["observer"].nunique()) > 1:
-        return f"of {observers} observers, see its table"
+    if (tracers := rows["tracer"].nunique()) > 1:
+        return f"of {tracers} tracers, see its table"
     shown = rows[rows["metric"].isin(_SHORT) & rows["ratio"].notna()]
     return ", ".join(_told(row) for row in shown.itertuples())
 
@@ -155,14 +158,14 @@ def _places(change: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What a workload did with and without observers, round by round.
+    """What a workload did with and without tracers, round by round.
 
     Attributes
     ----------
     workload : dict
         Its description.
     round_s : float
-        How long it ran in each round for each observer.
+        How long it ran in each round for each tracer.
     warmup : int
         Rounds that were made before and left out.
     order : list of list of str
@@ -170,9 +173,9 @@ class Overhead:
     units : dict of str to str
         Metric → unit.
     samples : dict of str to dict of str to list of float
-        Observer, ``"untraced"`` among them → metric → one sample a round.
+        Tracer, ``"untraced"`` among them → metric → one sample a round.
     programs : dict of str to dict of str to (float, int)
-        Observer → point → mean time of a run of its program (ns), and runs, of observers that have programs; from a
+        Tracer → point → mean time of a run of its program (ns), and runs, of tracers that have programs; from a
         run of the workload that is not among the rounds, as counting the time takes some itself.
     """
 
@@ -190,7 +193,7 @@ class Overhead:
         return cls(**{name: told[name] for name in cls.__dataclass_fields__ if name in told})
 
     def table(self) -> pd.DataFrame:
-        """Return what each observer changed; columns of ``schema.describe("overhead")``."""
+        """Return what each tracer changed; columns of ``schema.describe("overhead")``."""
         return table(self.samples, self.units)
 
     def describe(self) -> dict:

@@ -30,7 +30,7 @@ def captured(events: Columns, found: Journeys, tables: Mapping[str, pd.DataFrame
     found : Journeys
         From `engine.correlate`.
     tables : mapping of str to pandas.DataFrame
-        ``journeys``, ``drops``, ``retransmissions``, ``blind`` and ``ledger`` of the session.
+        ``journeys``, ``drops``, ``retransmissions``, ``trace_gaps`` and ``ledger`` of the session.
     window_s : float
         Width of a window in seconds.
 
@@ -76,7 +76,7 @@ def counted(cells: Cells, context: Context, tables: Mapping[str, pd.DataFrame], 
         Columns of `cmonlab.data.store.cells`.
     context : Context
     tables : mapping of str to pandas.DataFrame
-        ``blind`` and ``ledger`` of the session.
+        ``trace_gaps`` and ``ledger`` of the session.
     window_s : float
         Least width of a window in seconds: those that were counted are put together, and never parted.
 
@@ -130,16 +130,16 @@ def _whole(
             **{name: rows[name].to_numpy() for name in (*_SUMS, *_DELAYS)},
             "throughput_bps": rows["bytes"].to_numpy() * 8e9 / np.maximum(ends - starts, 1)[window],
             "lost_events": lost,
-            "blind_ns": _overlap(tables["blind"], starts, ends)[window],
+            "trace_gap_ns": _overlap(tables["trace_gaps"], starts, ends)[window],
         }
     )[columns("timeline")]
 
 
-def _overlap(blind: pd.DataFrame, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return for how long (ns) each window was blind, summed over CPUs."""
+def _overlap(gaps: pd.DataFrame, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the duration (ns) of the trace gaps in each window, summed over CPUs."""
     edges = np.concatenate([starts, ends]).astype(np.int64)
     # Of each interval, what lies before an edge; the window has what is before its end and not before its begin.
     before = np.zeros(len(edges), np.int64)
-    for row in blind.itertuples():
+    for row in gaps.itertuples():
         before += np.clip(edges - row.start_ns, 0, row.end_ns - row.start_ns)
     return before[len(starts) :] - before[: len(starts)]

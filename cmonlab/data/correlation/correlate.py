@@ -25,10 +25,10 @@ def correlate(
     events: Columns,
     stages: Stages,
     lost: Collection[int] = (),
-    blind: Collection[int] = (),
+    breaks: Collection[int] = (),
     sampled: bool = False,
     threads: int | None = None,
-    handed_to: Mapping[int, int] | None = None,
+    rx_namespace_by_address: Mapping[int, int] | None = None,
 ) -> Journeys:
     """Group events into journeys.
 
@@ -42,7 +42,7 @@ def correlate(
         Ids of the points where events were lost. Deliveries that can be told only
         when all of them are known are then left out, and those journeys end at the
         arrival.
-    blind : collection of int
+    breaks : collection of int
         Times (ns) at which tracepoints fell silent and spoke again, or at which other
         rules came into force: packets may have passed points unseen around them,
         without being counted as lost.
@@ -50,7 +50,7 @@ def correlate(
         Packets were sampled out, so that datagrams cannot be counted.
     threads : int, optional
         That work at a time; by default as many as processors may be used.
-    handed_to : mapping of int to int, optional
+    rx_namespace_by_address : mapping of int to int, optional
         Namespaces whose packets arrive in another one, by ``netns << 32 | daddr``, netns
         being that one: macvlan interfaces get them without passing a point.
 
@@ -67,26 +67,28 @@ def correlate(
     """
     threads, gaps = threads or processors(), set(lost)
     hops = hop_codes(events, threads)
-    found = packets(events, hops, stages, not (gaps & stages.buffers or len(blind) or sampled), threads)
+    found = packets(events, hops, stages, not (gaps & stages.buffers or len(breaks) or sampled), threads)
     ways = ways_of(events, found, hops, stages)
 
     def deliveries() -> tuple[np.ndarray, ...]:
         read = np.full(len(ways), -1, np.int64)
         join_segments(events, found, ways, stages, gaps, read)
         if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
-            join_datagrams(events, found, ways, stages, np.sort(np.array(blind, np.int64)), handed_to or {}, read)
+            join_datagrams(
+                events, found, ways, stages, np.sort(np.array(breaks, np.int64)), rx_namespace_by_address or {}, read
+            )
         return *scheduled(events, found, ways, stages, read), read
 
     def relations() -> tuple[np.ndarray, ...]:
         cut_from, merged_into = parents(events, ways, hops, stages)
         send = found.socket[stages.of("send", events["point"][found.socket])]
-        flow = flow_numbers(events, np.concatenate([ways.departure, send]))
+        flow = flow_numbers(events, np.concatenate([ways.first_tx, send]))
         again, fresh = repeats(events, ways, hops, flow[: len(ways)], cut_from >= 0)
         return sends_of(events, ways, hops, send, flow, fresh), again, cut_from, merged_into
 
     behind, (send, *related) = both(deliveries, relations, threads)
     event, start = _with_sockets(ways, send, *behind, threads)
-    ends = ways.departure, ways.arrival, ways.sent, ways.received
+    ends = ways.first_tx, ways.arrival, ways.sent, ways.received
     return Journeys(event, start, hops, found.orphans, *ends, *related)
 
 

@@ -46,7 +46,7 @@ def join_datagrams(
     ways: Ways,
     stages: Stages,
     breaks: np.ndarray,
-    handed_to: Mapping[int, int],
+    rx_namespace_by_address: Mapping[int, int],
     delivery: np.ndarray,
 ) -> None:
     """Set the delivery of each UDP datagram that arrived: the read that took it."""
@@ -60,21 +60,21 @@ def join_datagrams(
     arrival = ways.event[(ways.begin + ways.length - 1)[data] - copied[data]].astype(np.int64)
     by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
     data, arrival = data[by_arrival], arrival[by_arrival]
-    home = _homes(events, arrival, handed_to)
+    home = _homes(events, arrival, rx_namespace_by_address)
     joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks, home)
     hit = joined >= 0
     delivery[data[hit]] = joined[hit]
 
 
-def _homes(events: Columns, arrival: np.ndarray, handed_to: Mapping[int, int]) -> np.ndarray:
+def _homes(events: Columns, arrival: np.ndarray, rx_namespace_by_address: Mapping[int, int]) -> np.ndarray:
     """Return the namespace whose socket gets each arrival."""
     netns = events["netns"][arrival]
-    if not handed_to:
+    if not rx_namespace_by_address:
         return netns
-    words = np.array(sorted(handed_to), np.uint64)
+    words = np.array(sorted(rx_namespace_by_address), np.uint64)
     word = netns.astype(np.uint64) << np.uint64(32) | events["daddr"][arrival]
     at = np.minimum(np.searchsorted(words, word), len(words) - 1)
-    homes = np.array([handed_to[word] for word in words.tolist()], netns.dtype)
+    homes = np.array([rx_namespace_by_address[word] for word in words.tolist()], netns.dtype)
     return np.where(words[at] == word, homes[at], netns)
 
 

@@ -73,7 +73,7 @@ def parents(events: Columns, ways: Ways, hops: HopCodes, stages: Stages) -> tupl
     """
     cut_from, merged_into = (np.full(len(ways), -1, np.int64) for _ in range(2))
     data, _ = segments(events, ways)
-    datagrams = np.flatnonzero(events["proto"][ways.departure] == UDP)
+    datagrams = np.flatnonzero(events["proto"][ways.first_tx] == UDP)
     for packets, holder in ((data, _by_place), (datagrams, _by_turn)):
         child, whole = _cut(events, ways, hops, stages, packets, holder)
         cut_from[child] = whole
@@ -96,8 +96,8 @@ def _cut(events, ways, hops, stages, data, holder):
     passed = np.unique(number[here] * codes + passed[here])
     came = np.bincount(device[hops.code[tail]], minlength=device.max() + 1)
     opens = stages.of("transmit", hops.point) & (np.bincount(passed % codes, minlength=codes) < came[device])
-    small = data[ways.sent[data] & opens[hops.code[ways.departure[data]]]]
-    at = ways.departure[small]
+    small = data[ways.sent[data] & opens[hops.code[ways.first_tx[data]]]]
+    at = ways.first_tx[small]
     whole = holder(events, hops, tail, at)
     good = (whole >= 0) & ~np.isin(whole * codes + hops.code[at], passed)
     return small[good], large[whole[good]]
@@ -129,7 +129,7 @@ def _by_turn(events, hops, tail, small):
 def _merged(events, ways, hops, stages, data):
     """Return segments that end at a hop behind which another buffer of the flow, while they came, grew by them."""
     none = np.empty(0, np.int64)
-    grown = data[events["len_bytes"][ways.tail[data]] > events["len_bytes"][ways.departure[data]]]
+    grown = data[events["len_bytes"][ways.tail[data]] > events["len_bytes"][ways.first_tx[data]]]
     if len(grown) == 0:
         return none, none
     number, device = np.repeat(grown, ways.length[grown]), hops.device

@@ -26,10 +26,10 @@ class Journeys:
     orphans : int
         Groups of events that begin nowhere: frees and deliveries of packets whose
         way was not seen, and clones that a capture tool made.
-    departure, arrival : numpy.ndarray of int64, shape (journeys,)
+    first_tx, arrival : numpy.ndarray of int64, shape (journeys,)
         Events of the packet's own first hop (that is no function) and of its own last.
     sent, received : numpy.ndarray of bool, shape (journeys,)
-        The departure is a transmit hop; the last hop that is no function is a receive
+        The first_tx is a transmit hop; the last hop that is no function is a receive
         hop, or the copy of a datagram.
     repeats : numpy.ndarray of int64, shape (journeys,)
         The earlier journey that first carried this segment's first byte, -1 none; see
@@ -43,7 +43,7 @@ class Journeys:
     start: np.ndarray
     hops: HopCodes
     orphans: int
-    departure: np.ndarray
+    first_tx: np.ndarray
     arrival: np.ndarray
     sent: np.ndarray
     received: np.ndarray

@@ -110,7 +110,7 @@ def repeats(
     Parameters
     ----------
     flow : numpy.ndarray of int64, shape (ways,)
-        Number of the flow of each departure.
+        Number of the flow of each first_tx.
     cut : numpy.ndarray of bool, shape (ways,)
         Segments that were cut from a larger one on their way; that one stands for them.
 
@@ -128,8 +128,8 @@ def repeats(
     time as well.
     """
     original, fresh = np.full(len(ways), -1, np.int64), np.zeros(len(ways), bool)
-    number = np.flatnonzero((events["proto"][ways.departure] == TCP) & ~cut)
-    at = ways.departure[number]
+    number = np.flatnonzero((events["proto"][ways.first_tx] == TCP) & ~cut)
+    at = ways.first_tx[number]
     payload, flags = payload_bytes(events, at), events["tcp_flags"][at]
     size = payload + (flags & SYN != 0) + (flags & FIN != 0)
     by_time = np.flatnonzero(size > 0)

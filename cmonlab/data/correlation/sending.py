@@ -23,7 +23,7 @@ def sends_of(
     send : numpy.ndarray of int64, ascending
         Events of send calls.
     flow : numpy.ndarray of int64, shape (ways + sends,)
-        Number of the flow of each departure, then of each of those events.
+        Number of the flow of each first_tx, then of each of those events.
     fresh : numpy.ndarray of bool, shape (ways,)
         Segments that carry their last byte for the first time; the others have no send.
 
@@ -37,11 +37,11 @@ def sends_of(
     number, size = number[fresh[number]], size[fresh[number]]
     if len(send) == 0 or len(number) == 0:
         return joined
-    departure = ways.departure[number]
-    at = np.concatenate([departure, send])
+    first_tx = ways.first_tx[number]
+    at = np.concatenate([first_tx, send])
     flow = np.concatenate([flow[number], flow[len(ways) :]])
     flow = numbered(flow, hops.namespace.take(hops.code.take(at)))
-    last_byte = first_byte(events, departure) + (size - 1).astype(np.uint32)
+    last_byte = first_byte(events, first_tx) + (size - 1).astype(np.uint32)
     place = places(flow, np.concatenate([last_byte, events["seq"].take(send)]), at)
     (wanted, place), (own, flow) = (np.split(values, [len(number)]) for values in (place, flow))
     order = by_place(flow, place)  # of one place in order of time
@@ -53,6 +53,6 @@ def sends_of(
     calls[1:] = (end[1:] != end[:-1]) | (flow[1:] != flow[:-1])
     first = np.maximum.accumulate(np.where(calls, np.arange(len(order)), 0)).take(last, mode="clip")
     good = (last >= 0) & (wanted < end.take(last, mode="clip")) & (flow.take(last, mode="clip") == own)
-    good &= send.take(last, mode="clip") < departure
+    good &= send.take(last, mode="clip") < first_tx
     joined[number[good]] = send[first[good]]
     return joined

@@ -25,17 +25,17 @@ class Ways:
         Way ``w`` is ``event[begin[w]:begin[w] + length[w]]``.
     arrival : numpy.ndarray of int64, shape (ways,)
         Event of the last hop.
-    departure, tail : numpy.ndarray of int64, shape (ways,)
+    first_tx, tail : numpy.ndarray of int64, shape (ways,)
         Events of the first and the last hop that is no function, if there is any.
     sent, received : numpy.ndarray of bool, shape (ways,)
-        The departure is a transmit hop; the tail is a receive hop, or a datagram's copy.
+        The first_tx is a transmit hop; the tail is a receive hop, or a datagram's copy.
     """
 
     event: np.ndarray
     begin: np.ndarray
     length: np.ndarray
     arrival: np.ndarray
-    departure: np.ndarray
+    first_tx: np.ndarray
     tail: np.ndarray
     sent: np.ndarray
     received: np.ndarray
@@ -51,15 +51,15 @@ def ways_of(events: Columns, found: Packets, hops: HopCodes, stages: Stages) -> 
     begin, length = begin[rank], found.length[rank]
     last = begin + length - 1
     arrival = found.event[last].astype(np.int64)
-    departure, tail = found.event[begin].astype(np.int64), arrival
+    first_tx, tail = found.event[begin].astype(np.int64), arrival
     if stages.function:
         function = stages.of("function", hops.point)[hops.code[found.event]]
-        departure = found.event[_beyond(function, begin, last, 1)].astype(np.int64)
+        first_tx = found.event[_beyond(function, begin, last, 1)].astype(np.int64)
         tail = found.event[_beyond(function, last, begin, -1)].astype(np.int64)
-    sent = stages.of("transmit", events["point"][departure])
+    sent = stages.of("transmit", events["point"][first_tx])
     point = events["point"][tail]
     received = stages.of("receive", point) | stages.of("deliver", point)
-    return Ways(found.event, begin, length, arrival, departure, tail, sent, received)
+    return Ways(found.event, begin, length, arrival, first_tx, tail, sent, received)
 
 
 def _beyond(function: np.ndarray, at: np.ndarray, end: np.ndarray, step: int) -> np.ndarray:
@@ -88,6 +88,6 @@ def first_byte(events: Columns, at: np.ndarray) -> np.ndarray:
 
 def segments(events: Columns, ways: Ways) -> tuple[np.ndarray, np.ndarray]:
     """Return the ways of TCP segments with payload, and their bytes as they departed (GRO may have added since)."""
-    tcp = np.flatnonzero(events["proto"][ways.departure] == TCP)
-    size = payload_bytes(events, ways.departure[tcp])
+    tcp = np.flatnonzero(events["proto"][ways.first_tx] == TCP)
+    size = payload_bytes(events, ways.first_tx[tcp])
     return tcp[size > 0], size[size > 0]

@@ -45,7 +45,7 @@ class Delays(Counted, Told):
         events, found, ends = self.columns, self.correlated, self.ends
         went_on = np.isin(ends.outcome, [_journeys.OUTCOMES.index(word) for word in ("merged", "split")])
         sent = np.flatnonzero(_journeys.began(events, found, self.facts.names) & ~went_on)
-        at = found.departure[sent]
+        at = found.first_tx[sent]
         direction = ends.direction[sent]
         flow = numbered(flow_numbers(events, at, events["proto"][at]), direction.codes)
         names = {"direction": pd.Series(direction)}
@@ -70,7 +70,7 @@ class Delays(Counted, Told):
         ValueError
             The window is not greater than 0.
         """
-        tables = {"blind": self.blind(), "ledger": self.ledger()}
+        tables = {"trace_gaps": self.trace_gaps(), "ledger": self.ledger()}
         if self._cells is not None and not len(self.columns["ts_ns"]):
             return timeline.counted(self.cells, self.facts.context, tables, window_s)
         tables |= {"journeys": self._journeys, "drops": self.drops(), "retransmissions": self.retransmissions()}

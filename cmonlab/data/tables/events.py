@@ -77,7 +77,7 @@ class Captured(Base):
         share = self.facts.share(self.ends.rules[complete])
         if by == "kind":
             return latency.by_kind(self.walk, complete, direction, share)
-        sent_ns = self.columns["ts_ns"][self.correlated.departure[complete]]
+        sent_ns = self.columns["ts_ns"][self.correlated.first_tx[complete]]
         return latency.breakdown(self.walk, complete, sent_ns, direction, share)
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:

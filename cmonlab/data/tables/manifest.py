@@ -19,6 +19,8 @@ from ..analysis.names import Names
 from ..analysis.stats import estimated_total
 from ..correlation.correlate import Stages
 
+#: Tables whose entry in the manifest has another name.
+_STORED_AS = {"trace_gaps": "blind"}
 #: Columns of the links that came later.
 _LATER = ["lower", "link_netns", "vni", "from_ns", "to_ns"]
 
@@ -36,8 +38,8 @@ class Facts:
         self._manifest = manifest
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table that stands in the manifest: ``ledger``, ``blind`` or ``links``."""
-        table = pd.DataFrame(self._manifest[name], columns=schema.columns(name))
+        """Return a table that stands in the manifest: ``ledger``, ``trace_gaps`` or ``links``."""
+        table = pd.DataFrame(self._manifest[_STORED_AS.get(name, name)], columns=schema.columns(name))
         # Sessions of older versions know interfaces without some of the columns.
         return table.assign(**table[_LATER].fillna(0).astype("int64")) if name == "links" else table
 
@@ -85,13 +87,13 @@ class Facts:
 
     @cached_property
     def overhead(self) -> pd.DataFrame:
-        """Observer overhead, where it was measured; columns of ``schema.TABLES["overhead"]``."""
+        """Tracing overhead, where it was measured; columns of ``schema.TABLES["overhead"]``."""
         told = self._manifest.get("overhead") or {"samples": {}, "units": {}}
         return _overhead.table(told["samples"], told["units"])
 
     @cached_property
     def program_times(self) -> pd.DataFrame:
-        """Time of the observer's programs, where measured; columns of ``schema.TABLES["program_times"]``."""
+        """Time of the tracer's programs, where measured; columns of ``schema.TABLES["program_times"]``."""
         return _overhead.program_times((self._manifest.get("overhead") or {}).get("programs", {}))
 
     def rules(self) -> pd.DataFrame:
@@ -116,7 +118,7 @@ class Facts:
             )
         return pd.DataFrame(rows, columns=schema.columns("rules"))
 
-    def told(self) -> str:
+    def rules_summary(self) -> str:
         """Return the rules for reading: what each takes, its mode where it is not capture, and its sample."""
         return "; ".join(_told(row) for row in self.rules().itertuples()) or "none"
 
@@ -158,7 +160,7 @@ class Facts:
         told += [f"this kernel lacked {', '.join(missing)}"] if missing else []
         early_ns = self._manifest.get("blind_from_ns", 0) - self._manifest["recording"].get("started_ns", math.inf)
         if early_ns > 0:
-            told.append(f"of the first {early_ns / 1e9:.1f} s it is not known when it was blind")
+            told.append(f"trace gaps of the first {early_ns / 1e9:.1f} s are not known")
         return told
 
     def share(self, taken: np.ndarray) -> float:
@@ -227,7 +229,7 @@ class Facts:
             Of the events, in order of time: where the rule set changes, a packet may be taken on a
             part of its way only; and so where a budget changes the sample.
         """
-        silent = self.table("blind")[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
+        silent = self.table("trace_gaps")[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
         changed = self.budget()[["start_ns", "end_ns"]].to_numpy(np.int64).ravel()
         changed = changed[(changed > ts_ns[:1].sum()) & (changed < ts_ns[-1:].sum())]
         return np.concatenate([silent, changed, ts_ns[1:][epoch[1:] != epoch[:-1]]])

@@ -22,9 +22,12 @@ class Told(Base):
         """What became of the packets at each point; columns of ``schema.describe("ledger")``."""
         return self.facts.table("ledger")
 
-    def blind(self) -> pd.DataFrame:
-        """When tracepoints were silent and packets may have passed unseen; columns of ``schema.describe("blind")``."""
-        return self.facts.table("blind")
+    def trace_gaps(self) -> pd.DataFrame:
+        """Intervals in which tracepoints did not fire and packets may have passed unseen.
+
+        Columns of ``schema.describe("trace_gaps")``.
+        """
+        return self.facts.table("trace_gaps")
 
     def links(self) -> pd.DataFrame:
         """Every interface that was there; columns of ``schema.describe("links")``."""
@@ -35,7 +38,7 @@ class Told(Base):
         return self.facts.overhead.copy()
 
     def program_times(self) -> pd.DataFrame:
-        """For how long the observer's programs run, where overhead was measured.
+        """For how long the tracer's programs run, where overhead was measured.
 
         Columns of ``schema.describe("program_times")``.
         """

@@ -36,7 +36,9 @@ class Base:
         facts, columns = self.facts, self.columns
         breaks = facts.breaks(columns["epoch"], columns["ts_ns"])
         macvlans = facts.names.macvlans
-        return correlate(columns, facts.stages, facts.lost_points(), breaks, facts.partial(), handed_to=macvlans)
+        return correlate(
+            columns, facts.stages, facts.lost_points(), breaks, facts.partial(), rx_namespace_by_address=macvlans
+        )
 
     @cached_property
     def ends(self) -> _journeys.Ends:

@@ -31,7 +31,7 @@ TABLES = (
     "rules",
     "budget",
     "ledger",
-    "blind",
+    "trace_gaps",
     "links",
     "overhead",
     "program_times",
@@ -74,9 +74,9 @@ class Tables(Delays, Graph):
         return float(counted["end_ns"].max() - counted["start_ns"].min()) / 1e9 if len(counted["end_ns"]) else 0.0
 
     @property
-    def told(self) -> str:
+    def rules_summary(self) -> str:
         """The rules in words."""
-        return self.facts.told()
+        return self.facts.rules_summary()
 
     @property
     def sampled(self) -> str:
@@ -90,11 +90,11 @@ class Tables(Delays, Graph):
         ends = self.ends
         workload = (self.manifest.get("workload") or {}).get("name", "no workload")
         lines = [
-            f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.told}",
+            f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.rules_summary}",
             f"  {len(self.correlated):,} journeys, {ends.complete.sum():,} complete, {ends.dropped.sum():,} dropped"
             f"{self.sampled and f' ({self.sampled}{self.facts.in_all(ends.rules)})'}",
-            f"  {len(self):,} events, {self.lost_events:,} lost events, blind for {self.blind_ns / 1e6:.1f} ms",
-            f"  observer overhead: {_overhead.told(self.facts.overhead)}; one clock, no clock error>",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, trace gaps: {self.trace_gap_ns / 1e6:.1f} ms in total",
+            f"  tracing overhead: {_overhead.summary(self.facts.overhead)}; one clock, no clock error>",
         ]
         if self._cells is not None:
             windows = len(np.unique(self.cells["start_ns"]))
@@ -102,9 +102,9 @@ class Tables(Delays, Graph):
         return "\n".join([*lines[:-1], *(f"  {remark}" for remark in self.facts.remarks()), lines[-1]])
 
     @property
-    def blind_ns(self) -> int:
-        """Nanoseconds for which tracepoints stayed silent, summed over CPUs."""
-        table = self.blind()
+    def trace_gap_ns(self) -> int:
+        """Duration (ns) of all trace gaps, summed over CPUs."""
+        table = self.trace_gaps()
         return int((table["end_ns"] - table["start_ns"]).sum())
 
     def of_rule(self, name: str) -> Self:
@@ -129,6 +129,22 @@ class Tables(Delays, Graph):
         if name not in TABLES:
             raise UnknownName("table", name, TABLES)
         return getattr(self, name)()
+
+    def caption(self) -> str:
+        """Return the line below every figure: number of packets, lost events, tracing overhead."""
+        table, pairs = self.journeys(), self.pairs() if self.aggregated else None
+        complete = int(table["complete"].sum())
+        ended = self.manifest["recording"]["ended"]
+        parts = [
+            f"{complete:,} complete of {len(table):,} journeys" + (f" ({self.sampled})" if self.sampled else ""),
+            f"{len(self):,} events, {self.lost_events:,} lost events",
+            *([f"trace gaps: {self.trace_gap_ns / 1e6:.1f} ms"] if self.trace_gap_ns else []),
+            f"tracing overhead: {_overhead.summary(self.overhead())}",
+        ]
+        if pairs is not None:
+            windows = pairs["start_ns"].nunique()
+            parts.insert(0, f"{pairs['packets_sent'].sum():,} packets in {windows:,} windows of aggregates")
+        return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))
 
     def typical(self, direction: str | None = None) -> int:
         """Return the number of the complete journey with the median one-way delay.

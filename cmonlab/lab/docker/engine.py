@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cmonlab.errors import DockerError
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 
 from . import dockerd
 from .cleanup import clean
@@ -116,7 +116,7 @@ def own_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator:
         finally:
             client.close()
     finally:
-        with uninterrupted(), _start_lock(place):
+        with defer_signals(), _start_lock(place):
             os.close(users)
             _stop_if_unused(place, tell)
 
@@ -242,7 +242,7 @@ def clean_host(all: bool = False, notify: Notify | None = None, place: Place = H
     if not os.access(place.run, os.R_OK | os.W_OK | os.X_OK):
         raise DockerError("cannot look for an engine of ours", why=f"no permission for {place.run}", fix="run as root")
     tell = notify or (lambda _: None)
-    with uninterrupted(), _start_lock(place):
+    with defer_signals(), _start_lock(place):
         if dockerd.left_behind(place):
             tell("starting a Docker engine to clean up after one that died")
             dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)

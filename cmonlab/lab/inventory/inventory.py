@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from cmonlab.errors import DockerError
 
@@ -24,12 +24,21 @@ from .roster import Changed, Roster
 from .snapshot import links
 from .watch import Watch
 
-if TYPE_CHECKING:
-    from ..topology.deploy import Lab
-
 __all__ = ["Container", "Inventory", "links"]
 
 _MOST_MISSED = 1000
+
+
+class Named(Protocol):
+    """Something with a Docker client and short names of containers; a `Lab` is."""
+
+    @property
+    def client(self) -> Any:
+        """The Docker engine's client."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Container id → short name."""
 
 
 class Inventory:
@@ -71,7 +80,7 @@ class Inventory:
         self.missed: deque[str] = deque(maxlen=_MOST_MISSED)
 
     @classmethod
-    def of(cls, lab: Lab) -> Inventory:
+    def of(cls, lab: Named) -> Inventory:
         """Return the inventory of a lab's engine, with the lab's short names."""
         return cls(lab.client, lab.names)
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from cmonlab.errors import DockerError, UnknownName
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 
 from ..docker import cleanup as remove
 from ..docker import image as images
@@ -87,7 +87,7 @@ class Lab:
         self._maker = maker = Maker(self.client, topology, self.image.tag, self.run_id)
         # An interrupt in the middle of a request would leave what the engine makes of it,
         # so it is put off until the requests under way have been answered.
-        with uninterrupted() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
+        with defer_signals() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
 
             def unless_ended(make: Callable[[Any], Any], member: Any) -> Any:
                 try:
@@ -255,7 +255,7 @@ class Lab:
             Something cannot be removed; ``cmonlab clean`` tries again.
         """
         atexit.unregister(self.close)
-        with uninterrupted():
+        with defer_signals():
             self._stack.close()
 
     def __enter__(self) -> Lab:

@@ -15,7 +15,7 @@ import numpy as np
 from cmonlab.errors import CmonlabError, UnknownName
 from cmonlab.lab.inventory.inventory import Inventory
 from cmonlab.recording import provenance
-from cmonlab.rules import Plan, Rule, RuleSet, standardise
+from cmonlab.rules import Plan, Rule, RuleSet, compile_rules
 from cmonlab.tracing.budgets import Budgets
 from cmonlab.tracing.cost import Meter
 from cmonlab.tracing.kernel.programs import available
@@ -26,7 +26,7 @@ from .pace import Pace
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
-BLIND_KEPT = 50_000  # intervals, the latest ones: a message can hold so many, packed
+MOST_TRACE_GAPS = 50_000  # intervals, the latest ones: a message can hold so many, packed
 _CHANGES_TOLD = 5  # of budgets, the latest ones
 _RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
 
@@ -147,7 +147,7 @@ class Agent:
     def _activate(self, wanted: dict[str, Rule]) -> int:
         RuleSet(rules=list(wanted.values())) if wanted else None
         rules = self.budgets.effective(list(wanted.values()))
-        plans = standardise(rules, self._available)
+        plans = compile_rules(rules, self._available)
         epoch = self.tracer.apply(plans, self._members.begin(rules))
         self._written |= dict(zip(plans, rules, strict=True))
         self._rules = dict(wanted)
@@ -192,14 +192,14 @@ class Agent:
                         self.remove(over)
                     except CmonlabError as error:
                         _log.error("the rules %s cannot be ended: %s", ", ".join(over), error)
-            if let_go := self.tracer.recording.blind[:-BLIND_KEPT]:
-                del self.tracer.recording.blind[: len(let_go)]
+            if let_go := self.tracer.recording.trace_gaps[:-MOST_TRACE_GAPS]:
+                del self.tracer.recording.trace_gaps[: len(let_go)]
                 self._blind_from_ns = let_go[-1][2]
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
     # ---- what it says of itself -------------------------------------------------
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Return when everything of the epochs before the current one has been handed out."""
         self.tracer.flush()
 
@@ -208,11 +208,11 @@ class Agent:
     ) -> dict[str, Any]:
         """Return a session's manifest but for its recording, of the epochs from `first_epoch` to before `end_epoch`.
 
-        Blind intervals are those that touch the time from `begin_ns` to `end_ns`: on a busy machine they come by the
+        Trace gaps are those that overlap the time from `begin_ns` to `end_ns`: on a busy machine they come by the
         hundred a second. Those that ended before ``blind_from_ns`` have been let go.
         """
         with self._lock:
-            blind = [one for one in self.tracer.recording.blind if one[2] > begin_ns and one[1] < end_ns]
+            gaps = [one for one in self.tracer.recording.trace_gaps if one[2] > begin_ns and one[1] < end_ns]
             ledgers = self.tracer.ledgers()
             chosen = [row for epoch, row in ledgers.items() if first_epoch <= epoch < end_epoch]
             active = [
@@ -226,7 +226,7 @@ class Agent:
                     points=self.tracer.points,
                     ledgers=chosen,
                     tallies=self.tracer.tallies(),
-                    blind=blind,
+                    trace_gaps=gaps,
                     addresses6=self.tracer.addresses6(),
                     code=sorted(self._code),
                 ),
@@ -258,7 +258,7 @@ class Agent:
             "events": self.tracer.events,
             "lost_events": sum(row["lost"] for row in fates),
             "balanced": all(row["seen"] == sum(row.values()) - row["seen"] for row in fates),
-            "blind_intervals": len(self.tracer.recording.blind),
+            "trace_gaps": len(self.tracer.recording.trace_gaps),
             "containers": sum(container.running for container in self.inventory.containers()),
             "seconds": (time.monotonic_ns() - self.started_ns) / 1e9,
             "cpu_s": time.process_time(),

@@ -81,7 +81,7 @@ class Service:
         """Begin an epoch; all of the ones before is in the stream when this returns."""
         kept = self._transport.flush()
         epoch, window_ns = self.agent.mark()
-        self.agent.settle()
+        self.agent.drain()
         return {"epoch": epoch, "window_ns": window_ns, "after": kept, "until": self._spool.flush()}
 
     def _manifest(self, **of: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Windows(Iterator[Session]):
     """One session a window, a second by default, that holds its aggregates; a context manager.
 
     Its tables are those of any session: ``pairs()``, ``flows()``, ``segments()``,
-    ``drop_counts()``. It tells no blind intervals: those are in what `Client.record` brings home.
+    ``drop_counts()``. It has no trace gaps: those are in what `Client.record` brings home.
 
     Parameters
     ----------

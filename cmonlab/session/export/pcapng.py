@@ -107,18 +107,18 @@ def _write(file: BinaryIO, session: Tables, chosen: np.ndarray, packets: str, wh
 
 
 def _journeys(session: Tables, chosen: np.ndarray) -> _Packets:
-    event = session.correlated.departure[chosen]
+    event = session.correlated.first_tx[chosen]
     order = np.argsort(session.columns["ts_ns"][event], kind="stable")
     return _Packets(event[order], chosen[order], event[order])
 
 
 def _hops(session: Tables, chosen: np.ndarray) -> _Packets:
-    """Return the hops of journeys; those of sockets, which see no header, have that of the packet's departure."""
+    """Return the hops of journeys; those of sockets, which see no header, have that of the packet's first_tx."""
     found, columns = session.correlated, session.columns
     length = found.length[chosen]
     event = found.event[runs(found.start[chosen], length)].astype(np.int64)
     journey = np.repeat(chosen, length)
-    header = np.where(columns["shape"][event] >> 3, event, found.departure[journey])
+    header = np.where(columns["shape"][event] >> 3, event, found.first_tx[journey])
     order = np.lexsort((journey, columns["ts_ns"][event]))
     return _Packets(event[order], journey[order], header[order])
 
@@ -175,8 +175,8 @@ def _told(session: Tables, packets: str, which: str) -> list[str]:
         )
     one = "hop" if packets == "hops" else "journey, where the packet left its source"
     return [
-        f"Made again from a recording of cmonlab: one packet for each {one}; {which}. Rules: {session.told}.",
-        f"{session.lost_events:,} lost events (the monitor's own), blind for {session.blind_ns / 1e6:.1f} ms.",
+        f"Made again from a recording of cmonlab: one packet for each {one}; {which}. Rules: {session.rules_summary}.",
+        f"{session.lost_events:,} lost events (the monitor's own), trace gaps: {session.trace_gap_ns / 1e6:.1f} ms in total.",
         "Not recorded, so cut off or 0: payload, options, TCP acknowledgement number, window and checksum; "
         "the time to live is 64. Inside a tunnel the packet is the inner one.",
         times,

@@ -67,9 +67,9 @@ def _recording(trace: Trace, session: Tables, which: str) -> None:
     host = session.manifest["host"]
     facts = {
         "shown": which,
-        "rules": session.told,
+        "rules": session.rules_summary,
         "lost_events": session.lost_events,
-        "blind_ns": session.blind_ns,
+        "trace_gap_ns": session.trace_gap_ns,
         "events": len(session),
         "sampled_out": int(ledger["sampled_out"].sum()),
         "kernel": host.get("kernel") or "",
@@ -77,9 +77,9 @@ def _recording(trace: Trace, session: Tables, which: str) -> None:
     }
     root = trace.track("recording")
     trace.slice(root, "recording", int(ts[0]), int(ts[-1]), facts)
-    blind = session.blind()
-    for cpu, rows in blind.groupby("cpu"):
-        track = trace.track(f"CPU {cpu} blind", root)
+    gaps = session.trace_gaps()
+    for cpu, rows in gaps.groupby("cpu"):
+        track = trace.track(f"CPU {cpu} trace gaps", root)
         for row in rows.sort_values("start_ns").itertuples():
             trace.slice(track, "packets pass unseen", row.start_ns, row.end_ns)
 

@@ -52,7 +52,7 @@ def arrow(session: Tables, path: str | Path, *, table: str = "breakdown") -> Pat
 
 
 def tex(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
-    """Write a table as LaTeX (booktabs), captioned with n, lost events and observer overhead.
+    """Write a table as LaTeX (booktabs), captioned with n, lost events and tracing overhead.
 
     Raises
     ------
@@ -61,9 +61,7 @@ def tex(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
     ExportError
         The table is too long to print; the file exists or cannot be written.
     """
-    from ..figures import caption  # takes a moment to load
-
-    text = latex(session.table(table), table, caption=f"{_title(table)}. {caption(session)}")
+    text = latex(session.table(table), table, caption=f"{_title(table)}. {session.caption()}")
     with export_file(Path(path)) as file:
         file.write(text.encode())
     return Path(path)
@@ -101,11 +99,11 @@ def _provenance(session: Tables, table: str) -> dict:
         "created": session.manifest.get("created"),
         "kernel": host.get("kernel"),
         "cmonlab": host.get("python_packages", {}).get("cmonlab"),
-        "rules": session.told,
+        "rules": session.rules_summary,
         "journeys": len(session.journeys()),
         "events": len(session),
         "lost_events": session.lost_events,
-        "blind_ns": session.blind_ns,
+        "trace_gap_ns": session.trace_gap_ns,
     }
 
 

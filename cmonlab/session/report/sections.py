@@ -8,7 +8,7 @@ import numpy as np
 
 from cmonlab import plot
 from cmonlab.data.analysis.overhead import program_times
-from cmonlab.data.analysis.overhead import told as overhead_told
+from cmonlab.data.analysis.overhead import summary as overhead_summary
 from cmonlab.data.tables.manifest import Facts
 
 from ..session import Session
@@ -24,10 +24,10 @@ _ENOUGH = 20  # journeys for a distribution
 
 
 _OVERHEAD_NOTE = (
-    "Observer overhead: the workload ran untraced and traced in turn, in random order within each round, after a round "
+    "Tracing overhead: the workload ran untraced and traced in turn, in random order within each round, after a round "
     "that does not count. Differences and ratios are taken within a round; given are their medians and 95% bootstrap "
     "intervals. CPU is the time that all processors were busy, other work on the machine included, per piece of work; "
-    "observer CPU is that of the observing process."
+    "tracer CPU is that of the observing process."
 )
 
 
@@ -47,7 +47,7 @@ def _facts(session: Session) -> list[tuple[str, str]]:
     told = session.manifest
     journeys, workload = session.journeys(), told.get("workload") or {}
     facts = [
-        ("rules", session.told),
+        ("rules", session.rules_summary),
         ("recorded", f"{told['recording']['seconds']:.1f} s, {told['recording']['ended']}"),
         ("journeys", f"{len(journeys):,}, {int(journeys['complete'].sum()):,} complete"),
         *([("sampling", session.sampled)] if session.sampled else []),
@@ -55,8 +55,8 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         *_aggregated(session),
         ("events", f"{len(session):,}"),
         ("lost events", f"{session.lost_events:,}"),
-        ("blind intervals", f"{len(session.blind()):,}, {session.blind_ns / 1e6:.1f} ms"),
-        ("observer overhead", overhead_told(session.overhead())),
+        ("trace gaps", f"{len(session.trace_gaps()):,}, {session.trace_gap_ns / 1e6:.1f} ms"),
+        ("tracing overhead", overhead_summary(session.overhead())),
         ("clock error", "none: one clock"),
         *((name, f"{value:,.6g}") for name, value in workload.get("metrics", {}).items()),
         *_machine(told["host"]),
@@ -106,7 +106,7 @@ def _figures(session: Session) -> dict:
         figures[f"A typical journey, {direction}"] = draw.waterfall(session.typical(direction))
         figures[f"The slowest journey, {direction}"] = draw.waterfall(_slowest(session, direction))
     figures |= {"Throughput": draw.throughput(), "Drops": draw.drops(), "Ledger": draw.ledger()}
-    return figures | ({"Observer overhead": draw.overhead()} if len(session.overhead()) else {})
+    return figures | ({"Tracing overhead": draw.overhead()} if len(session.overhead()) else {})
 
 
 def _slowest(session: Session, direction: str) -> int:
@@ -141,9 +141,9 @@ def _notes(session: Session) -> list[str]:
             f"{session.lost_events:,} events were lost by the monitor itself: counts are too low by that, journeys may "
             "lack hops or end at the arrival. Narrow the rule, or lower the rate."
         )
-    if session.blind_ns:
+    if session.trace_gap_ns:
         notes.append(
-            f"Tracepoints stayed silent for {session.blind_ns / 1e6:.1f} ms in {len(session.blind()):,} intervals "
+            f"Tracepoints stayed silent for {session.trace_gap_ns / 1e6:.1f} ms in {len(session.trace_gaps()):,} intervals "
             "(summed over CPUs), while a process ran that this machine keeps from view; "
             "packets that passed then were not seen."
         )
@@ -169,7 +169,7 @@ def _notes(session: Session) -> list[str]:
 
 
 def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> RunReport:
-    """Return the report's section of a measurement of observer overhead.
+    """Return the report's section of a measurement of tracing overhead.
 
     Parameters
     ----------
@@ -184,14 +184,14 @@ def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> Ru
     summary = [
         ("rules", "; ".join(rule.match.packets or "all IP packets" for rule in rules)),
         ("rounds", f"{rounds} of {found.round_s:g} s each way, {found.warmup} before them left out"),
-        ("observer overhead", overhead_told(table)),
+        ("tracing overhead", overhead_summary(table)),
         *_machine(host),
     ]
     caption = f"{found.workload['name']} · {rounds} rounds"
     notes = [_OVERHEAD_NOTE]
     if np.isnan(table["low"]).any():
         notes.append(f"{rounds} rounds are too few for an interval: there are none.")
-    figures = {"Observer overhead": plot.overhead(table, caption=caption)}
+    figures = {"Tracing overhead": plot.overhead(table, caption=caption)}
     tables = {"overhead": table, "program_times": program_times(found.programs)}
     return RunReport(
         found.workload["name"], summary, figures, {name: one for name, one in tables.items() if len(one)}, notes

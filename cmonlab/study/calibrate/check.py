@@ -28,7 +28,7 @@ class Check:
         The greatest difference that passes, in `unit`; 0 is exact.
     note : str
         How the truth is known, and what a reader should know of this value.
-    blind_ns : int
+    trace_gap_ns : int
         For how long tracepoints stayed silent in the recording it comes from.
     attempts : int
         How often the situation was made; more than once only where tracepoints were silent.
@@ -41,7 +41,7 @@ class Check:
     unit: str
     tolerance: float
     note: str = ""
-    blind_ns: int = 0
+    trace_gap_ns: int = 0
     attempts: int = 1
 
     @property
@@ -66,7 +66,7 @@ class Check:
             "tolerance": self.tolerance,
             "pass": self.passed,
             "note": self.note,
-            "blind_ns": self.blind_ns,
+            "trace_gap_ns": self.trace_gap_ns,
             "attempts": self.attempts,
         }
 
@@ -98,6 +98,6 @@ def settled(make: Callable[[], Iterable[Check]]) -> list[Check]:
     """
     for attempt in range(1, ATTEMPTS + 1):
         checks = [replace(check, attempts=attempt) for check in make()]
-        if all(check.passed or not check.blind_ns for check in checks):
+        if all(check.passed or not check.trace_gap_ns for check in checks):
             break
     return checks

@@ -22,7 +22,7 @@ GROUP = "counts"
 
 def exact(session: Session) -> Callable[..., Check]:
     """Return what makes a check of a recording's counts: name, truth, measured, note."""
-    return partial(Check, GROUP, unit="", tolerance=0, blind_ns=session.blind_ns)
+    return partial(Check, GROUP, unit="", tolerance=0, trace_gap_ns=session.trace_gap_ns)
 
 
 def lost_hops(session: Session) -> int:

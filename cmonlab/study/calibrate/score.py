@@ -76,8 +76,8 @@ def unseen(session: Session, hops: pd.DataFrame, truth: pd.DataFrame) -> pd.Inde
     """
     begin = hops.groupby("number")["ts_ns"].min()
     end = hops.groupby("number")["ts_ns"].max().combine(begin + truth["high"].reindex(begin.index).fillna(0), max)
-    silent = session.blind()
-    over = [((begin <= row.end_ns) & (end >= row.start_ns)) for row in silent.itertuples()]
+    gaps = session.trace_gaps()
+    over = [((begin <= row.end_ns) & (end >= row.start_ns)) for row in gaps.itertuples()]
     return begin.index[np.any(over, axis=0)] if over else begin.index[:0]
 
 
@@ -108,7 +108,7 @@ def compared(
         delays; and the errors of single packets at those quantiles, in tolerances of each.
     """
     middle, half = (truth["low"] + truth["high"]) / 2, (truth["high"] - truth["low"]) / 2
-    sure, blind_ns = half <= tolerance_ns(middle) / 2, session.blind_ns
+    sure, trace_gap_ns = half <= tolerance_ns(middle) / 2, session.trace_gap_ns
     seen = ~middle.index.isin(unseen(session, hops, truth))
     kept = middle[sure & seen]
     pairs = pd.DataFrame({"truth": kept, "measured": measured.reindex(kept.index).astype(float)})
@@ -118,24 +118,26 @@ def compared(
     if len(kept) < sure.sum():
         note += f" {int(sure.sum()) - len(kept)} are left out that were under way while tracepoints were silent."
     checks = [
-        Check(GROUP, f"delay: {name}, packets compared", len(pairs), len(pairs.dropna()), "packets", 0, note, blind_ns)
+        Check(
+            GROUP, f"delay: {name}, packets compared", len(pairs), len(pairs.dropna()), "packets", 0, note, trace_gap_ns
+        )
     ]
     pairs = pairs.dropna()
     for word, share in _QUANTILES.items():
         right, told = (float(pairs[column].quantile(share)) for column in ("truth", "measured"))
         limit = float(tolerance_ns(right))
-        checks.append(Check(GROUP, f"delay: {name}, {word}", right, told, "ns", limit, note, blind_ns))
+        checks.append(Check(GROUP, f"delay: {name}, {word}", right, told, "ns", limit, note, trace_gap_ns))
     error = (pairs["measured"] - pairs["truth"]).abs() / tolerance_ns(pairs["truth"])
     note += " Each packet by itself: |error| / its own tolerance."
     for word, share in _QUANTILES.items():
         told = float(error.quantile(share))
         quantity = f"delay: {name}, {word} of a packet's error"
-        checks.append(Check(GROUP, quantity, 0.0, told, "tolerances", 1.0, note, blind_ns))
+        checks.append(Check(GROUP, quantity, 0.0, told, "tolerances", 1.0, note, trace_gap_ns))
     return checks
 
 
 def leaked(
-    name: str, without: pd.Series, with_it: pd.Series, delay_ns: float, *, note: str = "", blind_ns: int
+    name: str, without: pd.Series, with_it: pd.Series, delay_ns: float, *, note: str = "", trace_gap_ns: int
 ) -> Check:
     """Check that a delay is not found in other segments.
 
@@ -149,10 +151,10 @@ def leaked(
         The median delay; the tolerance follows from it.
     note : str
         What else there is to know.
-    blind_ns : int
+    trace_gap_ns : int
         Of both recordings.
     """
     change = float(with_it.median() - without.median())
     told = f"Median sum of the other segments: {without.median():,.0f} ns without the delay. {note}".strip()
     limit = float(tolerance_ns(delay_ns))
-    return Check(GROUP, f"delay: {name}, leaked into other segments", 0.0, change, "ns", limit, told, blind_ns)
+    return Check(GROUP, f"delay: {name}, leaked into other segments", 0.0, change, "ns", limit, told, trace_gap_ns)

@@ -213,7 +213,7 @@ class Comparison:
             for row in rows.itertuples()
         ]
         rows["overhead"] = [
-            caveats.observer(self.metric, row, told[row.name], told[row.baseline]) for row in rows.itertuples()
+            caveats.tracer(self.metric, row, told[row.name], told[row.baseline]) for row in rows.itertuples()
         ]
         rows["verdict"] = judged(rows)
         return _joined("compared", [rows])
@@ -226,15 +226,15 @@ class Comparison:
 
     @property
     def caption(self) -> str:
-        """What figures carry below: n, lost events, blind time."""
+        """What figures carry below: n, lost events, trace gaps."""
         return " · ".join(self._told(name) for name in self.circumstances)
 
     def _told(self, name: str) -> str:
         runs = self.circumstances[name]
         n = sum(pair.side.n if pair.name == name else pair.base.n for pair in self._of(name))
-        lost, blind = sum(run.lost_events for run in runs), sum(run.blind_ns for run in runs)
+        lost, gap = sum(run.lost_events for run in runs), sum(run.trace_gap_ns for run in runs)
         many = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
-        rest = f", blind for {blind / 1e6:.1f} ms" if blind else ""
+        rest = f", trace gaps: {gap / 1e6:.1f} ms" if gap else ""
         return f"{name}: {many}, {n:,} values, {lost:,} lost events{rest}"
 
     def _of(self, name: str) -> list[Pair]:
@@ -275,7 +275,7 @@ class Comparison:
         rows = self.table()
         shown = rows[[*_SHOWN[:3]]].copy()
         for name in _SHOWN[3:7]:
-            shown[name] = [caveats.told_size(value, unit) for value, unit in zip(rows[name], rows["unit"], strict=True)]
+            shown[name] = [caveats.with_unit(value, unit) for value, unit in zip(rows[name], rows["unit"], strict=True)]
         shown["ratio"] = rows["ratio"].round(4)
         shown["verdict"] = rows["verdict"]
         return shown.drop(columns="direction") if (rows["direction"] == "").all() else shown

@@ -64,7 +64,7 @@ def read(session: Session, metric: str, segment: str | None = None) -> Values:
     unit, take, fix = METRICS[metric]
     found = take(session, segment or "")
     if not found:
-        raise SessionError(f"a session has no {metric} to compare: {session.told}", fix=fix)
+        raise SessionError(f"a session has no {metric} to compare: {session.rules_summary}", fix=fix)
     return Values(unit, found)
 
 

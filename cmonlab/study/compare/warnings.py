@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cmonlab.data.analysis.overhead import on_the_way
-from cmonlab.schema.format import duration, told_size
+from cmonlab.schema.format import duration, with_unit
 
 if TYPE_CHECKING:
     from cmonlab.session.session import Session
@@ -42,7 +42,7 @@ class Circumstances:
     ----------
     alike : dict of str to str
         What should be the same on all sides, each in a word.
-    lost_events, blind_ns : int
+    lost_events, trace_gap_ns : int
     ended : str
         How the recording ended.
     overhead : DataFrame
@@ -50,12 +50,12 @@ class Circumstances:
     clock_step_ns : float
         The clock's resolution. Sessions have one clock, so nothing else makes an error of it.
     on_the_way_ns : dict of str to float
-        By direction, for how long the observer's programs run while a packet is on its way; empty where unknown.
+        By direction, for how long the tracer's programs run while a packet is on its way; empty where unknown.
     """
 
     alike: dict[str, str]
     lost_events: int
-    blind_ns: int
+    trace_gap_ns: int
     ended: str
     overhead: pd.DataFrame
     clock_step_ns: float
@@ -68,7 +68,7 @@ class Circumstances:
         workload = told.get("workload") or {}
         return cls(
             {
-                "rules": session.told,
+                "rules": session.rules_summary,
                 "points": ", ".join(sorted(point["name"] for point in told["points"])),
                 "sample": session.sampled or "all packets",
                 "kernel": str(host.get("kernel")),
@@ -76,7 +76,7 @@ class Circumstances:
                 "workload": f"{workload.get('name', 'none')} {_parameters(workload)}".strip(),
             },
             session.lost_events,
-            session.blind_ns,
+            session.trace_gap_ns,
             told["recording"]["ended"],
             session.overhead(),
             _STEP_NS.get(host.get("clocksource"), 1.0),
@@ -86,7 +86,7 @@ class Circumstances:
 
 def _on_the_way(session: Session) -> dict[str, float]:
     times, points = session.program_times(), session.facts.points
-    if times["observer"].nunique() != 1:
+    if times["tracer"].nunique() != 1:
         return {}
     program_ns = {points[row.point]: row.mean_ns for row in times.itertuples() if row.point in points}
     return on_the_way(session.columns["point"], session.correlated, session.ends, program_ns)
@@ -148,8 +148,8 @@ def _lost(sides: Sides) -> list[str]:
     for name, runs in sides.items():
         if lost := sum(run.lost_events for run in runs):
             told.append(f"{name}: {lost:,} lost events: packets are missing that the monitor itself lost")
-        if blind := sum(run.blind_ns for run in runs):
-            told.append(f"{name}: blind for {duration(blind)}: packets that passed then were not seen")
+        if gap := sum(run.trace_gap_ns for run in runs):
+            told.append(f"{name}: trace gaps: {duration(gap)} in total, in which packets passed unseen")
         if early := sorted({run.ended for run in runs} - {"finished"}):
             told.append(f"{name}: a recording did not finish: {', '.join(early)}")
     return told
@@ -160,7 +160,7 @@ def _observed(sides: Sides) -> list[str]:
     if not without:
         return []
     return [
-        f"observer overhead was not measured: {', '.join(without)}. How much of a difference is the observer's is not "
+        f"tracing overhead was not measured: {', '.join(without)}. How much of a difference is the tracer's is not "
         "known; record with overhead=True."
     ]
 
@@ -173,8 +173,8 @@ def clock_error(metric: str, unit: str, runs: Sequence[Circumstances]) -> float:
     return max(step, _SRTT_STEP_NS) if metric in ("rtt", "srtt") else step
 
 
-def observer(metric: str, row, side: Sequence[Circumstances], base: Sequence[Circumstances]) -> float:
-    """Return the difference that the observers alone may make, in the unit of the metric; NaN where not known.
+def tracer(metric: str, row, side: Sequence[Circumstances], base: Sequence[Circumstances]) -> float:
+    """Return the difference that the tracers alone may make, in the unit of the metric; NaN where not known.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def observer(metric: str, row, side: Sequence[Circumstances], base: Sequence[Cir
     Of what is measured from point to point, the programs' own time is known: what they run longer on one side's way
     than on the other's is in a difference of one-way delays, and in one of segments no more than all that they run.
 
-    Else the workload's rounds tell. Observers that look alike (same rules, points and sample) cost alike, so of their
+    Else the workload's rounds tell. Tracers that look alike (same rules, points and sample) cost alike, so of their
     cost only the difference remains; where they do not, or one side was not measured, the greatest cost that was
     measured counts: the upper end of its interval. The overhead is that of the workload's own delays, of a round trip
     mostly, so it bounds that of a one-way delay and of a segment.
@@ -259,13 +259,13 @@ def of_differences(metric: str, rows: pd.DataFrame, sides: Sides) -> list[str]:
     told = []
     for row in rows.itertuples():
         where = f"{row.statistic} of {row.name}" + (f", {row.direction}" if row.direction else "")
-        size = told_size(abs(row.difference), row.unit)
+        size = with_unit(abs(row.difference), row.unit)
         if row.verdict == "below clock error":
             told.append(f"{where}: the difference, {size}, is below the clock error, {duration(row.clock_error)}")
-        if row.verdict == "below observer overhead":
+        if row.verdict == "below tracing overhead":
             why = _why(metric, row.direction, sides[row.name], sides[row.baseline])
-            limit = told_size(row.overhead, row.unit)
-            told.append(f"{where}: the difference, {size}, is below the observer overhead, {limit}: {why}")
+            limit = with_unit(row.overhead, row.unit)
+            told.append(f"{where}: the difference, {size}, is below the tracing overhead, {limit}: {why}")
         told += _few_beyond(row, where) + _none_dropped(row, where)
     return told
 

@@ -148,15 +148,15 @@ Apache-2.0, as cmonlab's Python code.
 
 
 def _table(runs: Runs) -> str:
-    head = "| run | session | rules | journeys | complete | dropped | events | lost events | blind ms |\n"
+    head = "| run | session | rules | journeys | complete | dropped | events | lost events | trace gaps, ms |\n"
     rows = [head + "|---|---|---|---|---|---|---|---|---|"]
     for run, sessions in runs.items():
         for number, session in enumerate(sessions):
             journeys = session.journeys()
             rows.append(
-                f"| {run} | {_part(run, number, len(sessions))} | {session.told} | {len(journeys):,} | "
+                f"| {run} | {_part(run, number, len(sessions))} | {session.rules_summary} | {len(journeys):,} | "
                 f"{journeys['complete'].sum():,} | {len(session.drops()):,} | {len(session):,} | "
-                f"{session.lost_events:,} | {session.blind_ns / 1e6:.1f} |"
+                f"{session.lost_events:,} | {session.trace_gap_ns / 1e6:.1f} |"
             )
     return "\n".join(rows)
 

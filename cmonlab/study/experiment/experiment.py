@@ -16,7 +16,7 @@ from cmonlab.progress import Progress, Tell, part, shown
 from cmonlab.recording.overhead import check_rounds
 from cmonlab.system.files import write_text
 from cmonlab.system.host import now
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 
 from . import plan as plans
 from .results import FAILED, Results
@@ -49,7 +49,7 @@ class Experiment(Results):
         Make new containers for each run, or keep those of a topology until `run` ends. New ones cost some seconds,
         and what varies with them is then among what the repetitions tell.
     overhead : bool or int
-        As in `cmonlab.record`: measure observer overhead before each run.
+        As in `cmonlab.record`: measure tracing overhead before each run.
     seed : int
         Of the order of the runs.
 
@@ -161,7 +161,7 @@ class Experiment(Results):
                 tell("warming up", 0.0)
                 cell.workload.prepare(lab)
                 cell.workload.run(lab, self.plan["warm_up_s"])
-            with uninterrupted():
+            with defer_signals():
                 session = record(
                     lab,
                     cell.workload,

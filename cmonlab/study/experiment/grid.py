@@ -15,7 +15,7 @@ from cmonlab.lab.topology.templates.registry import TEMPLATES, parameters, templ
 from cmonlab.lab.workload import WORKLOADS, Workload, workload
 from cmonlab.points.catalogue import BY_NAME
 from cmonlab.recording.record import check_duration, rules_of
-from cmonlab.rules import Rule, standardise
+from cmonlab.rules import Rule, compile_rules
 
 Label = str | int | float | bool
 _SINGLE = (str, Path, Topology, Rule)
@@ -151,7 +151,7 @@ def _cell(labels: dict[str, Label], values: dict[str, Any], duration_s: float) -
     load = workload(load, **mine) if isinstance(load, str) else dataclasses.replace(load, **mine) if mine else load
     points = [points] if isinstance(points, str) else points
     rules = tuple(rules_of(load.default_rule if rule is None else rule, points))
-    standardise(list(rules), list(BY_NAME))  # what libpcap does not take is refused here
+    compile_rules(list(rules), list(BY_NAME))  # what libpcap does not take is refused here
     for name in load.containers:
         if name not in topology.names:
             raise UnknownName("container", name, topology.names)

@@ -90,7 +90,7 @@ class Results:
         Returns
         -------
         DataFrame
-            Metrics: started, seconds, complete_journeys, lost_events, blind_ns, one_way_delay_p50_ns (and p90, p99,
+            Metrics: started, seconds, complete_journeys, lost_events, trace_gap_ns, one_way_delay_p50_ns (and p90, p99,
             p999, mean), throughput_bps, loss, and the results of the workloads, NaN where one has none of that name.
 
         Raises

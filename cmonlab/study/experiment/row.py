@@ -42,7 +42,7 @@ def row(session: Session, direction: str | None = None) -> dict[str, Any]:
         "seconds": told["recording"].get("seconds", math.nan),
         "complete_journeys": len(delays),
         "lost_events": session.lost_events,
-        "blind_ns": session.blind_ns,
+        "trace_gap_ns": session.trace_gap_ns,
         **{f"one_way_delay_{name}_ns": float(value) for name, value in zip(_QUANTILES, found, strict=True)},
         "one_way_delay_mean_ns": float(delays.mean()) if len(delays) else math.nan,
         "throughput_bps": float(sum(rate)) if rate else math.nan,

@@ -42,7 +42,7 @@ class Flow:
     numbers : list of int
         What the application must read, in this order.
     looks : list of int, optional
-        The events' ``seq`` of the packets in order of departure, where each message is one packet.
+        The events' ``seq`` of the packets in order of first_tx, where each message is one packet.
     look_of : callable
         Tells the events' ``seq`` by a message's number.
     parts : int

@@ -95,7 +95,7 @@ def transfer(bed: Testbed, bind: str, port: int, target: str, size: int, pace_bp
 
 @dataclass
 class Sniffer:
-    """What passes an interface, by a packet socket: an observer that has nothing to do with tracepoints.
+    """What passes an interface, by a packet socket: a tracer that has nothing to do with tracepoints.
 
     Attributes
     ----------

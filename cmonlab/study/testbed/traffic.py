@@ -21,7 +21,7 @@ ADDRESS = {4: {"c0": "10.77.0.10", "c1": "10.77.0.11"}, 6: {"c0": "fd77::10", "c
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 #: How long tracepoints were silent during each recording so far.
-blind_ns: list[int] = []
+trace_gap_ns: list[int] = []
 
 # Other processes may have testbeds with the same addresses, and a rule sees the whole host.
 _ports = itertools.count(2000 + os.getpid() % 300 * 100)
@@ -49,9 +49,9 @@ def recording(lab, rule, containers=tuple, points=None, **reading):
     with Capture(rules_of(rule, points), lab.links, containers, **reading) as capture:
         done.capture = capture
         yield done
-        capture.settle()
+        capture.drain()
         done.session = capture.session()
-        blind_ns.append(done.session.blind_ns)
+        trace_gap_ns.append(done.session.trace_gap_ns)
 
 
 def udp_socket(lab, name: str, port: int = 0, version: int = 4, buffer_bytes: int = 16 << 20) -> socket.socket:

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from ..bccobject import compiled
-from .observer import Program
+from .tracer import Program
 
 SOURCE = Path(__file__).with_name("same_points.c")
 _POLL_MS = 100  # how long it waits for an event at most

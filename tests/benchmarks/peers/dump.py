@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from .observer import Program
+from .tracer import Program
 
 _TOLD = re.compile(r"(\d+) packets? (captured|dropped by kernel)")
 

@@ -15,7 +15,7 @@ from cmonlab.recording.capture import Capture
 from cmonlab.rules import Rule
 
 from .callback import told
-from .observer import Program
+from .tracer import Program
 
 
 def program(expression: str, mode: str, points: Sequence[str], directory: str = "") -> Program:

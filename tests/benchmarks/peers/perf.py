@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .observer import Program, perf_events
+from .tracer import Program, perf_events
 
 _EVENTS = re.compile(r"^\s*(SAMPLE|LOST_SAMPLES|LOST) events:\s+(\d+)", re.MULTILINE)
 _LOST = re.compile(r"LOST (\d+) events")

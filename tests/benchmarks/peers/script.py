@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .observer import Program, perf_events
+from .tracer import Program, perf_events
 
 _LOST = re.compile(r"Lost (\d+) events")
 _POINT = """

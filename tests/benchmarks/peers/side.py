@@ -18,7 +18,7 @@ from cmonlab.recording.overhead import measure
 
 from ..outcome import Outcome
 from . import callback, dump, ours, perf, script
-from .observer import Observer, Program
+from .tracer import Tracer, Program
 from .verdict import AGGREGATE, ALL, ANY, CAPTURE, OURS, judged
 
 POINTS = [point.name for point in CATALOGUE if "path" in point.groups]
@@ -31,7 +31,7 @@ WORKLOADS = {
     "iperf3 UDP, 64 B": partial(cmonlab.Iperf, protocol="udp", length_bytes=64, bitrate_bps=10_000_000_000),
 }
 EACH = "tcpdump on each interface"
-#: In a quick run every observer looks at these, and these look at everything.
+#: In a quick run every tracer looks at these, and these look at everything.
 QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP",), (ALL, AGGREGATE, ANY)
 Maker = Callable[[object, str, Path], Program]
 
@@ -78,13 +78,13 @@ class Side:
 
     @contextmanager
     def look(self, way: str) -> Iterator[list[int]]:
-        """Have an observer look while the block runs, then do what it leaves to its user."""
+        """Have a tracer look while the block runs, then do what it leaves to its user."""
         with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
             scratch = Path(folder)
-            observer = Observer(self.ways[way](self.lab, self.workload.default_rule, scratch), scratch)
-            with observer as pids:
+            tracer = Tracer(self.ways[way](self.lab, self.workload.default_rule, scratch), scratch)
+            with tracer as pids:
                 yield pids
-            account = observer.account
+            account = tracer.account
             if account.events is not None:
                 self._tell(way, "events", account.events)
                 self._tell(way, "lost", 100 * account.lost / max(1, account.lost + account.events))
@@ -123,7 +123,7 @@ def offline(scratch: Path) -> float:
 
 
 def run(rounds: int, quick: bool) -> Outcome:
-    """Measure every workload with every observer that runs here."""
+    """Measure every workload with every tracer that runs here."""
     outcome = Outcome()
     with cmonlab.templates.bridge(containers=2).deploy() as lab:
         ways, missing = available(lab)
@@ -151,7 +151,7 @@ def everywhere() -> str:
 
 @contextmanager
 def keeping_to(cpus: str, lab) -> Iterator[None]:
-    """Let the lab's containers run on some CPUs only while the block lasts; observers may use all."""
+    """Let the lab's containers run on some CPUs only while the block lasts; tracers may use all."""
 
     def let(allowed: str) -> None:
         for container in lab.containers.values():
@@ -165,7 +165,7 @@ def keeping_to(cpus: str, lab) -> Iterator[None]:
 
 
 def available(lab) -> tuple[dict[str, Maker], dict[str, str]]:
-    """Try every observer on a quiet network; return those that run, and why others do not.
+    """Try every tracer on a quiet network; return those that run, and why others do not.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def available(lab) -> tuple[dict[str, Maker], dict[str, str]]:
     for way, make in WAYS.items():
         with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
             try:
-                with Observer(make(lab, "tcp port 9", Path(folder)), Path(folder)):
+                with Tracer(make(lab, "tcp port 9", Path(folder)), Path(folder)):
                     pass
                 ways[way] = make
             except (CmonlabError, OSError, ValueError, TimeoutError, subprocess.SubprocessError) as error:

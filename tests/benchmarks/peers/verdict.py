@@ -40,7 +40,7 @@ def judged(name: str, found: Overhead) -> Outcome:
 
 
 def changed(samples: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
-    """Return metric → observer → how much worse each round was than the untraced one.
+    """Return metric → tracer → how much worse each round was than the untraced one.
 
     Throughput in percent of the untraced one, delays in microseconds, CPU as it was measured.
     """

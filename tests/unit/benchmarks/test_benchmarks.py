@@ -165,7 +165,7 @@ def test_files_hold_every_sample(tmp_path):
 
 
 def peers():
-    """Return samples of a workload with two observers."""
+    """Return samples of a workload with two tracers."""
     outcome = Outcome()
     for way, p50 in (("untraced", [10.0, 10.0]), ("cmonlab capture", [11.0, 12.0]), ("tcpdump -i any", [20.0, 20.0])):
         outcome.add("peers", "sockperf UDP, 64 B: p50", way, "us", p50)
@@ -177,7 +177,7 @@ def peers():
 
 def test_side_by_side_table_has_a_row_an_observer():
     (table,) = report.side_tables(peers()).values()
-    assert table["observer"].tolist() == ["untraced", "cmonlab capture", "tcpdump -i any"]
+    assert table["tracer"].tolist() == ["untraced", "cmonlab capture", "tcpdump -i any"]
     assert table["p50 (us)"].tolist() == [10.0, 11.5, 20.0]
     assert table["lost (% of the events)"].tolist()[2] == 2.0 and table["lost (% of the events)"].isna().sum() == 2
 

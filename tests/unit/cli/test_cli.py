@@ -20,14 +20,14 @@ from cmonlab.session.session import Session
 from cmonlab.system import tempdirs as scratch
 from tests.support.events import bulk, manifest
 
-TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "blind", "links", "overhead", "hops")
+TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "trace_gaps", "links", "overhead", "hops")
 MAIN = "import sys; from cmonlab.cli import main; sys.argv[0] = 'cmonlab'; main()"
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A saved session of made events."""
-    told = manifest(blind_ns=5) | {
+    told = manifest(trace_gap_ns=5) | {
         "recording": {"ended": "finished", "seconds": 1.0},
         "host": {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"},
         "created": "2026-01-01T00:00:00+00:00",

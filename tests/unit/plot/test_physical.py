@@ -9,7 +9,7 @@ from cmonlab.plot.physical import SCALE, SMALLEST_PX, WIDTHS_MM, fit
 from cmonlab.plot.text import longest
 from tests.support import tables
 
-CAPTION = "n = 600 complete journeys · 7 lost events · observer overhead 2 %"
+CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(60)
 
 

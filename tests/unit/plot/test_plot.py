@@ -11,7 +11,7 @@ from cmonlab.errors import CmonlabError, UnknownName
 from cmonlab.plot.style import PALETTE, WARNING, fill, stroke
 from tests.support import tables
 
-CAPTION = "n = 600 complete journeys · 7 lost events · observer overhead 2 %"
+CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(600)
 BREAKDOWN = tables.make_breakdown(HOPS)
 BY_KIND = tables.make_kinds(HOPS)
@@ -230,7 +230,7 @@ def test_overhead_dots_are_the_ratios_in_percent_with_their_intervals():
     drawn = table[table["ratio"].notna()]
     assert [trace.name for trace in figure.data] == ["traced", "tcpdump"] and figure.layout.showlegend
     assert list(figure.layout.yaxis.ticktext) == ["throughput", "p50", "p99", "CPU"]
-    for trace, (_, rows) in zip(figure.data, drawn.groupby("observer", sort=False), strict=True):
+    for trace, (_, rows) in zip(figure.data, drawn.groupby("tracer", sort=False), strict=True):
         np.testing.assert_allclose(trace.x, 100 * (rows["ratio"] - 1))
         np.testing.assert_allclose(trace.x + trace.error_x.array, 100 * (rows["ratio_high"] - 1))
         np.testing.assert_allclose(trace.x - trace.error_x.arrayminus, 100 * (rows["ratio_low"] - 1))

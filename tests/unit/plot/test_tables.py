@@ -15,7 +15,7 @@ from tests.support import tables
 from tests.unit.plot.test_plot import caption_of
 from tests.unit.plot.test_style import XYZ
 
-CAPTION = "n = 600 complete journeys · 7 lost events · observer overhead 2 %"
+CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(600)
 JOURNEYS = tables.make_journeys(HOPS)
 DELAYS, TAIL, TIMELINE = tables.make_one_way_delay(JOURNEYS), tables.make_tail(), tables.make_timeline()
@@ -140,7 +140,7 @@ def test_timeline_draws_the_windows_and_leaves_gaps():
     np.testing.assert_allclose(rate.y, rows["throughput_bps"])
     assert list(drops.y) == rows["dropped"].to_list() and np.isnan(p50.y).sum() == 1 and not p50.connectgaps
     np.testing.assert_allclose(p50.x, rows["time_s"] + 0.05)
-    assert sum(figure.data[-1].y) == pytest.approx(table.drop_duplicates("start_ns")["blind_ns"].sum() / 1e6)
+    assert sum(figure.data[-1].y) == pytest.approx(table.drop_duplicates("start_ns")["trace_gap_ns"].sum() / 1e6)
 
 
 def test_timeline_says_what_is_known_of_lost_events():

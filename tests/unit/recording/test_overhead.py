@@ -1,4 +1,4 @@
-"""Observer overhead: the statistics on made samples, and the order of the rounds."""
+"""Tracing overhead: the statistics on made samples, and the order of the rounds."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from cmonlab.rules import Rule
 from cmonlab.session.report.page import write_report
 from cmonlab.session.report.sections import overhead_report
 
-METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "observer CPU"]
+METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "tracer CPU"]
 
 
 class Load:
@@ -49,7 +49,7 @@ class Load:
 
 
 def watching(load, pids=None):
-    """Return an observer of that load."""
+    """Return a tracer of that load."""
 
     @contextmanager
     def look():
@@ -115,14 +115,14 @@ def test_the_table_says_what_was_changed():
     assert rows.loc["p99", "difference"] == pytest.approx(400, abs=20)
     assert rows.loc["p50", "low"] <= 200 <= rows.loc["p50", "high"]
     assert 0.8 < rows.loc["throughput", "ratio_low"] <= rows.loc["throughput", "ratio"] < 0.9
-    assert set(table["rounds"]) == {8} and set(table["observer"]) == {"watch"}
-    assert np.isnan(rows.loc["observer CPU", "ratio"])
+    assert set(table["rounds"]) == {8} and set(table["tracer"]) == {"watch"}
+    assert np.isnan(rows.loc["tracer CPU", "ratio"])
 
 
 def test_a_workload_that_measures_no_delay_has_no_delays():
     load = Load(latencies=False)
     table = measure(None, load, {"watch": watching(load)}, rounds=1, warmup=0).table()
-    assert table["metric"].tolist() == ["throughput", "CPU", "observer CPU"]
+    assert table["metric"].tolist() == ["throughput", "CPU", "tracer CPU"]
 
 
 def test_it_comes_back_from_json_as_it_was():
@@ -137,11 +137,11 @@ def test_it_comes_back_from_json_as_it_was():
 def test_what_cannot_be_measured_is_refused():
     load = Load()
     for arguments in ({"rounds": 0}, {"warmup": -1}):
-        with pytest.raises(CmonlabError, match="observer overhead cannot be measured"):
+        with pytest.raises(CmonlabError, match="tracing overhead cannot be measured"):
             measure(None, load, {"watch": watching(load)}, **arguments)
-    for observers in ({}, {UNTRACED: watching(load)}):
-        with pytest.raises(UnknownName, match="observer"):
-            measure(None, load, observers)
+    for tracers in ({}, {UNTRACED: watching(load)}):
+        with pytest.raises(UnknownName, match="tracer"):
+            measure(None, load, tracers)
     assert load.runs == 0
 
 
@@ -180,7 +180,7 @@ def test_it_is_told_in_a_line():
     few = {name: {metric: values[:2] for metric, values in metrics.items()} for name, metrics in samples.items()}
     assert "p50 +0.80 µs (2 rounds only)" in analysis.told(analysis.table(few, units))
     several = analysis.table(samples | {"other": samples["traced"]}, units)
-    assert analysis.told(several) == "of 2 observers, see its table"
+    assert analysis.told(several) == "of 2 tracers, see its table"
     assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
 
 

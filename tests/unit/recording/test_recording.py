@@ -19,7 +19,7 @@ from cmonlab.session.session import Session, open
 from cmonlab.system import files
 from cmonlab.system import tempdirs as scratch
 from cmonlab.system.files import replacing
-from cmonlab.system.signals import interruptible, uninterrupted
+from cmonlab.system.signals import interruptible, defer_signals
 from tests.support.events import bulk, manifest
 
 
@@ -186,7 +186,7 @@ def test_durations_that_cannot_be(duration_s):
 
 
 def test_signals_wait_and_may_be_dealt_with():
-    with uninterrupted() as pending:
+    with defer_signals() as pending:
         signal.raise_signal(signal.SIGINT)
         assert pending == [signal.SIGINT]
         pending.clear()
@@ -195,7 +195,7 @@ def test_signals_wait_and_may_be_dealt_with():
 
 def test_one_signal_gets_through_where_the_block_allows_it():
     reached = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted(), uninterrupted() as pending:
+    with pytest.raises(KeyboardInterrupt), defer_signals(), defer_signals() as pending:
         with pytest.raises(KeyboardInterrupt), interruptible():
             try:
                 signal.raise_signal(signal.SIGINT)
@@ -207,7 +207,7 @@ def test_one_signal_gets_through_where_the_block_allows_it():
 
 
 def test_a_signal_that_came_before_gets_through_at_once():
-    with uninterrupted() as pending:
+    with defer_signals() as pending:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), interruptible():
             pytest.fail("the block must not begin")
@@ -216,6 +216,6 @@ def test_a_signal_that_came_before_gets_through_at_once():
 
 def test_what_ends_the_process_at_once_still_does(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with uninterrupted():
+    with defer_signals():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler

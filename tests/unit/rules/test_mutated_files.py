@@ -9,7 +9,7 @@ import yaml
 from cmonlab.errors import CmonlabError, NotTraceable
 from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
 from cmonlab.points.catalogue import BY_NAME
-from cmonlab.rules import MAX_RULES, ContainerFacts, Rule, RuleSet, parse_rules, selects, standardise
+from cmonlab.rules import MAX_RULES, ContainerFacts, Rule, RuleSet, parse_rules, selects, compile_rules
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import HealthCheck, given, settings
@@ -221,7 +221,7 @@ def judge(make) -> bool:
 def _judge(make) -> bool:
     try:
         rules = make()
-        plans = standardise(rules, POINTS)
+        plans = compile_rules(rules, POINTS)
     except CmonlabError as error:
         assert error.what and error.fix, error
         assert len(str(error)) < 4000

@@ -5,7 +5,7 @@ import pytest
 from cmonlab.errors import NotTraceable, RuleError, UnknownName
 from cmonlab.filters.pcapfilter import compile_expression
 from cmonlab.points.catalogue import BY_NAME, groups
-from cmonlab.rules import ContainerFacts, Rule, resolve_points, selects, standardise
+from cmonlab.rules import ContainerFacts, Rule, resolve_points, selects, compile_rules
 
 ALL = list(BY_NAME)
 try:
@@ -15,7 +15,7 @@ except NotTraceable as error:
 
 
 def plan(available=ALL, **fields):
-    (found,) = standardise([Rule(**{"name": "web", "match": "tcp port 80"} | fields)], available)
+    (found,) = compile_rules([Rule(**{"name": "web", "match": "tcp port 80"} | fields)], available)
     return found
 
 
@@ -91,11 +91,11 @@ def test_a_broken_expression_names_its_rule():
 
 def test_sets():
     rules = [Rule(name=f"r{number}", match="") for number in range(17)]
-    assert standardise([], ALL) == [] and [found.name for found in standardise(rules[:16], ALL)][-1] == "r15"
+    assert compile_rules([], ALL) == [] and [found.name for found in compile_rules(rules[:16], ALL)][-1] == "r15"
     with pytest.raises(RuleError, match="not 17"):
-        standardise(rules, ALL)
+        compile_rules(rules, ALL)
     with pytest.raises(RuleError, match="more than one rule"):
-        standardise([rules[0], rules[0]], ALL)
+        compile_rules([rules[0], rules[0]], ALL)
 
 
 WEB = ContainerFacts("web-1", "nginx:1.27", {"tier": "front", "canary": ""}, ("mynet", "bridge"))

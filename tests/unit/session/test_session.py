@@ -8,7 +8,6 @@ from cmonlab.data.store import directory as store
 from cmonlab.data.tables.manifest import Facts
 from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import SessionError, UnknownName
-from cmonlab.session.figures import caption
 from cmonlab.session.report.sections import run_report
 from cmonlab.session.session import Session
 from tests.support.events import bulk, manifest
@@ -128,7 +127,7 @@ def test_rules_are_told():
     )
     assert session.sampled == "sampled 10%"
     assert session.sampled in repr(session).splitlines()[1]
-    assert session.sampled in caption(session)
+    assert session.sampled in session.caption()
 
 
 def test_a_budget_is_told_and_no_one_share_is_claimed():
@@ -164,14 +163,14 @@ def test_where_the_rules_change_packets_may_have_passed_unseen():
     columns = bulk(300)
     half = len(columns["ts_ns"]) // 2
     columns["epoch"][half:] += 1
-    breaks = Facts(manifest(blind_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
+    breaks = Facts(manifest(trace_gap_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
     assert breaks.tolist() == [0, 70, columns["ts_ns"][half]]
 
 
 def test_blind_times_are_told():
-    session = Session(bulk(300), manifest(blind_ns=2_500_000))
-    assert session.blind_ns == 2_500_000
-    assert "blind for 2.5 ms" in repr(session)
+    session = Session(bulk(300), manifest(trace_gap_ns=2_500_000))
+    assert session.trace_gap_ns == 2_500_000
+    assert "trace gaps: 2.5 ms in total" in repr(session)
     assert (session.journeys()["outcome"] == "delivered").all()
 
 
@@ -179,7 +178,7 @@ def test_blind_times_that_an_agent_has_let_go_are_told():
     def told(**changes):
         return repr(Session(bulk(20), manifest() | {"recording": {"ended": "finished", "started_ns": 10**9}} | changes))
 
-    assert "of the first 2.5 s it is not known when it was blind" in told(blind_from_ns=3_500_000_000)
+    assert "trace gaps of the first 2.5 s are not known" in told(blind_from_ns=3_500_000_000)
     assert "not known when" not in told(blind_from_ns=10**9) and "not known when" not in told()
 
 
@@ -239,24 +238,24 @@ def test_no_events():
 
 def test_observer_overhead_is_told_where_it_was_measured(tmp_path):
     session = Session(bulk(300), _whole())
-    assert "observer overhead: not measured" in repr(session) and session.overhead().empty
-    assert "observer overhead: not measured" in caption(session)
+    assert "tracing overhead: not measured" in repr(session) and session.overhead().empty
+    assert "tracing overhead: not measured" in session.caption()
     found = {
         "samples": {"untraced": {"p50": [1000.0] * 5}, "traced": {"p50": [1800.0, 1700.0, 1800.0, 1900.0, 1800.0]}},
         "units": {"p50": "ns"},
     }
     saved = Session(bulk(300), _whole() | {"overhead": found}).save(tmp_path / "run")
     measured = cmonlab.open(saved)
-    line = "observer overhead: p50 +0.80 µs (95% +0.70…+0.90)"
-    assert line in repr(measured) and line in caption(measured)
+    line = "tracing overhead: p50 +0.80 µs (95% +0.70…+0.90)"
+    assert line in repr(measured) and line in measured.caption()
     assert measured.overhead()["difference"].tolist() == [800.0]
     assert measured.plot.overhead().data[0].x[0] == pytest.approx(80)
     section = run_report(measured, "made")
-    assert dict(section.summary)["observer overhead"] == line.removeprefix("observer overhead: ")
-    assert "overhead" in section.tables and "Observer overhead" in section.figures
+    assert dict(section.summary)["tracing overhead"] == line.removeprefix("tracing overhead: ")
+    assert "overhead" in section.tables and "Tracing overhead" in section.figures
     assert any("95% bootstrap" in note for note in section.notes)
     bare = run_report(session, "made")
-    assert dict(bare.summary)["observer overhead"] == "not measured" and "overhead" not in bare.tables
+    assert dict(bare.summary)["tracing overhead"] == "not measured" and "overhead" not in bare.tables
 
 
 def _whole() -> dict:

@@ -5,7 +5,7 @@ import pytest
 
 from cmonlab.errors import NotTraceable
 from cmonlab.filters.pcapfilter import compile_expression
-from cmonlab.rules import Rule, standardise
+from cmonlab.rules import Rule, compile_rules
 from cmonlab.rules.budget import COST_NS, Level
 from cmonlab.rules.explain import explain
 from cmonlab.tracing import cost as meter
@@ -35,7 +35,7 @@ def measured(sample: float, scale: float = 1.0) -> Cost:
 
 
 def plan(points=POINTS, mode="capture"):
-    return standardise([Rule(name="web", match="tcp", points=points, mode=mode)], points)[0]
+    return compile_rules([Rule(name="web", match="tcp", points=points, mode=mode)], points)[0]
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.5])
@@ -76,7 +76,7 @@ def test_a_rule_that_falls_back_takes_the_same_packets():
 
 
 def test_a_rule_with_a_budget_is_at_first_in_the_kernel_with_its_lowest_sample():
-    [budgeted] = standardise([Rule(name="web", match="tcp", points=POINTS, max_overhead="3%")], POINTS)
+    [budgeted] = compile_rules([Rule(name="web", match="tcp", points=POINTS, max_overhead="3%")], POINTS)
     assert budgeted.budgeted and budgeted.sample == 2**32 - 1
     assert budgeted.begin == round(2**32 * 0.01) - 1
     assert plan().begin == plan().sample and not plan().budgeted

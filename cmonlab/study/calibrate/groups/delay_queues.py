@@ -100,8 +100,8 @@ def _netem(bed: Testbed, delay_ms: int, length: int, bursts: int) -> Iterator[Ch
 def _leak(name: str, plain: Sent, delayed: Sent, reported: pd.Series) -> Check:
     note = "Up to the arrival in c0: a burst is read when all of it was sent, so packets wait in the socket until then."
     sums = others(plain.hops, reported.iloc[:0], ARRIVED), others(delayed.hops, reported, ARRIVED)
-    blind_ns = plain.session.blind_ns + delayed.session.blind_ns
-    return leaked(name, *sums, float(reported.median()), note=note, blind_ns=blind_ns)
+    trace_gap_ns = plain.session.trace_gap_ns + delayed.session.trace_gap_ns
+    return leaked(name, *sums, float(reported.median()), note=note, trace_gap_ns=trace_gap_ns)
 
 
 def bucket_waits(came_ns: pd.Series, rate_bytes_ns: float, bucket_bytes: float) -> pd.Series:

@@ -57,7 +57,7 @@ def _beside_a_hog(bed: Testbed, count: int) -> Iterator[Check]:
         _unscheduled(plain),
         _unscheduled(session),
         float(reported.median()),
-        blind_ns=plain.blind_ns + session.blind_ns,
+        trace_gap_ns=plain.trace_gap_ns + session.trace_gap_ns,
     )
 
 

@@ -58,7 +58,7 @@ def _late_reader(bed: Testbed, times: int) -> Iterator[Check]:
             _apart(plain, "c0:eth0"),
             _apart(session, "c0:eth0"),
             float(reported.median()),
-            blind_ns=plain.blind_ns + session.blind_ns,
+            trace_gap_ns=plain.trace_gap_ns + session.trace_gap_ns,
         )
 
 
@@ -110,7 +110,7 @@ def _forwarder(bed: Testbed, times: int) -> Iterator[Check]:
             _journeys_ns(session),
             float(gap.median()),
             note="Both journeys together.",
-            blind_ns=plain.blind_ns + session.blind_ns,
+            trace_gap_ns=plain.trace_gap_ns + session.trace_gap_ns,
         )
 
 

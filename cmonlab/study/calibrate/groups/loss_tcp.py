@@ -53,7 +53,7 @@ def _score(bed: Testbed, name: str, version: int, size: int) -> list[Check]:
         recording(bed, rules) as done,
     ):
         send_tcp(bed, port, size, version)
-        done.capture.settle()
+        done.capture.drain()
         missing, repeated = dropped(), {THERE: again(), BACK: back()}
     return checks_of(name, _told(done.session, missing, repeated), _NOTE, done.session)
 

@@ -160,7 +160,7 @@ def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[C
 def checks_of(situation: str, told: list[Told], note: str, session) -> list[Check]:
     """Return exact checks of names, truths and what a session told."""
     return [
-        Check(GROUP, f"{situation}: {name}", float(truth), float(measured), "packets", 0, note, session.blind_ns)
+        Check(GROUP, f"{situation}: {name}", float(truth), float(measured), "packets", 0, note, session.trace_gap_ns)
         for name, truth, measured in told
     ]
 

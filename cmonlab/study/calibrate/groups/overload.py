@@ -69,7 +69,7 @@ def _score(bed: Testbed, name: str, count: int, ring_bytes: int, poll_s: float) 
     room = possible_cpus() * ring_bytes // SLOT_BYTES if poll_s == BLOCKED_S else None
     told = [*_accounted(session, count), *_said(session, room), *_true(session, count)]
     return [
-        Check(GROUP, f"{name}: {what}", float(truth), float(measured), unit, 0, note, session.blind_ns)
+        Check(GROUP, f"{name}: {what}", float(truth), float(measured), unit, 0, note, session.trace_gap_ns)
         for what, truth, measured, unit, note in told
     ]
 

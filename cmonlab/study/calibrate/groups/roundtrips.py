@@ -56,7 +56,7 @@ def quiet(bed: Testbed, moments: int) -> list[Check]:
             0,
             f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
             f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us",
-            done.session.blind_ns,
+            done.session.trace_gap_ns,
         )
     ]
 
@@ -181,4 +181,4 @@ def round_trips(session: Session) -> np.ndarray:
 
 def _close(name: str, truth: float, measured: float, session: Session, note: str) -> Check:
     tolerance = max(_TOLERANCE_NS, _TOLERANCE * truth)
-    return Check("rtt", f"rtt: {name}", truth, measured, "ns", tolerance, note, session.blind_ns)
+    return Check("rtt", f"rtt: {name}", truth, measured, "ns", tolerance, note, session.trace_gap_ns)

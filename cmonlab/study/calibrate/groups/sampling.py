@@ -87,7 +87,7 @@ def _shares(protocol: str, every: Session, sampled: Session) -> list[Check]:
             "",
             _TWO_SIDED * math.sqrt(SHARE * (1 - SHARE) / n),
             f"{part:,} of {n:,} complete journeys; binomial test, two-sided, 1%",
-            every.blind_ns,
+            every.trace_gap_ns,
         )
     ]
 
@@ -106,7 +106,7 @@ def _hashes(session: Session) -> Check:
         "events",
         0,
         f"of {len(events):,}; the hash of bpf/packet.h, computed again from each event",
-        session.blind_ns,
+        session.trace_gap_ns,
     )
 
 
@@ -132,7 +132,7 @@ def _breakdowns(protocol: str, every: Session, sampled: Session) -> Check:
         "intervals",
         _most_missed(trials),
         f"of {trials}, one sample: with a chance of 99%, no more (binomial)",
-        every.blind_ns,
+        every.trace_gap_ns,
     )
 
 
@@ -150,7 +150,9 @@ def _windows(protocol: str, every: Session, truth: Segments, sample: Segments, q
     for quantile in quantiles:
         tally = Tally(quantile)
         tally.add(truth, sample, WINDOW[quantile], SHARE)
-        yield _covered(f"sampling: {protocol}, p{100 * quantile:g}", tally, every.blind_ns, "the sample as recorded")
+        yield _covered(
+            f"sampling: {protocol}, p{100 * quantile:g}", tally, every.trace_gap_ns, "the sample as recorded"
+        )
 
 
 def _again(every: Session, truth: Segments) -> Iterator[Check]:
@@ -166,10 +168,10 @@ def _again(every: Session, truth: Segments) -> Iterator[Check]:
                 chosen = truth.of((place >= low) & (place < high))
                 tally.add(truth, chosen, WINDOW[quantile], high - low)
             note = f"{len(ranges)} samples that other thresholds of the hash draw from the recorded packets"
-            yield _covered(f"sampling: udp, p{100 * quantile:g}, {name}", tally, every.blind_ns, note)
+            yield _covered(f"sampling: udp, p{100 * quantile:g}, {name}", tally, every.trace_gap_ns, note)
 
 
-def _covered(name: str, tally: Tally, blind_ns: int, how: str) -> Check:
+def _covered(name: str, tally: Tally, trace_gap_ns: int, how: str) -> Check:
     """Judge by how much the intervals hold the truth less often than they say."""
     return Check(
         "sampling",
@@ -181,5 +183,5 @@ def _covered(name: str, tally: Tally, blind_ns: int, how: str) -> Check:
         f"{how}; the truth is within in {100 * tally.coverage:.2f}% of {tally.trials:,} trials (window, segment),"
         f" {100 * tally.stated:.0f}% of which have two ends; one-sided binomial test, 1%, with as many trials as there"
         f" are samples of packets ({tally.samples:,}): segments of one sample are not independent",
-        blind_ns,
+        trace_gap_ns,
     )

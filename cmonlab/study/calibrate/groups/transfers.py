@@ -149,13 +149,13 @@ def _datagrams(load: Load, session: Session, journeys: pd.DataFrame, report: dic
         0,
         f"iperf3's receiver; cmonlab: journeys of their size, {ends['delivered']:,} delivered, and {ends['arrived']:,}"
         " arrived, whose read was not seen",
-        session.blind_ns,
+        session.trace_gap_ns,
     )
 
 
 def _rate(name: str, truth: float, measured: float, session: Session, note: str) -> Check:
     return Check(
-        "throughput", f"throughput: iperf3 {name}", truth, measured, "bit/s", SHARE * truth, note, session.blind_ns
+        "throughput", f"throughput: iperf3 {name}", truth, measured, "bit/s", SHARE * truth, note, session.trace_gap_ns
     )
 
 
@@ -185,7 +185,7 @@ def connection(bed: Testbed, size: int) -> list[Check]:
 
 def _bytes(name: str, truth: float, measured: int, note: str, session: Session) -> Check:
     name = f"throughput: a connection's bytes, {name}"
-    return Check("throughput", name, truth, measured, "bytes", 0, note, session.blind_ns)
+    return Check("throughput", name, truth, measured, "bytes", 0, note, session.trace_gap_ns)
 
 
 class connected:

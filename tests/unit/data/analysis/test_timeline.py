@@ -19,8 +19,10 @@ STARTS, DELAYS = [0, 1000, 2000, 2 * MS, 2 * MS + 1000], [100, 300, 800, 400, 50
 
 def session(**options):
     entries = manifest(**options)
-    if "blind_ns" in options:
-        entries["blind"] = [{"cpu": 0, "start_ns": BEGIN + MS // 2, "end_ns": BEGIN + MS // 2 + options["blind_ns"]}]
+    if "trace_gap_ns" in options:
+        entries["blind"] = [
+            {"cpu": 0, "start_ns": BEGIN + MS // 2, "end_ns": BEGIN + MS // 2 + options["trace_gap_ns"]}
+        ]
     return Session(packets(STARTS, taking(DELAYS), dropped={4}), entries)
 
 
@@ -35,7 +37,7 @@ def test_columns_are_those_of_the_schema():
 
 
 def test_what_ended_when():
-    table = session(blind_ns=MS).timeline(1e-3)
+    table = session(trace_gap_ns=MS).timeline(1e-3)
     assert table["start_ns"].tolist() == [BEGIN, BEGIN + MS, BEGIN + 2 * MS]
     assert table["time_s"].tolist() == pytest.approx([0, 1e-3, 2e-3])
     assert set(table["direction"]) == {"c1 → c0"} and set(table["rule"]) == {""}
@@ -48,7 +50,7 @@ def test_what_ended_when():
     last = 1000 + taking(DELAYS)[4, :4].sum() + 10 + 1
     assert table["end_ns"].iloc[2] == BEGIN + 2 * MS + last
     assert table["throughput_bps"].iloc[2] == pytest.approx(100 * 8e9 / last)
-    assert table["blind_ns"].tolist() == [MS // 2, MS // 2, 0]
+    assert table["trace_gap_ns"].tolist() == [MS // 2, MS // 2, 0]
 
 
 def test_lost_events_are_at_a_time_that_is_not_known():

@@ -64,7 +64,7 @@ def test_journeys_are_the_truth(seed, packets, buffers, alike, gro, sockets, bli
     """
     network = Network(np.random.default_rng(seed), buffers, alike=alike, gro=gro, sockets=sockets)
     network.run(packets)
-    found = journeys_of(network.columns(), blind=[-1] if blind else [])
+    found = journeys_of(network.columns(), breaks=[-1] if blind else [])
     assert len(found) == len(network.packets)
     assert set(found) == network.journeys()
 
@@ -263,7 +263,7 @@ def test_functions_are_hops_but_neither_departure_nor_arrival():
     events["len_bytes"][events["point"] == READ] = 0
     found = correlate(events, STAGES)
     assert found.length.tolist() == [13, 13]
-    assert found.departure.tolist() == [2, 14]
+    assert found.first_tx.tolist() == [2, 14]
     assert found.arrival.tolist() == [11, 23]
     assert found.sent.all()
     assert found.received.all()
@@ -272,7 +272,7 @@ def test_functions_are_hops_but_neither_departure_nor_arrival():
 
 def test_functions_alone():
     found = correlate(packet_rows(((HOST, 4, FUNCTION), {}), ((HOST, 5, FUNCTION), {})), STAGES)
-    assert (found.departure.tolist(), found.arrival.tolist()) == ([0], [1])
+    assert (found.first_tx.tolist(), found.arrival.tolist()) == ([0], [1])
     assert not found.sent.any()
     assert not found.received.any()
 

@@ -127,7 +127,7 @@ def test_repetitions_of_a_network(seed, packets, buffers, gro):
     network.run(packets)
     events = network.columns()
     found = correlate(events, STAGES)
-    packet = np.array(network.owner)[found.departure]
+    packet = np.array(network.owner)[found.first_tx]
     journey = {number: at for at, number in enumerate(packet.tolist())}
     for at, number in enumerate(packet.tolist()):
         mine = network.packets[number]
@@ -151,7 +151,7 @@ def test_merged_segments_of_a_network(seed, packets, buffers, sockets):
     network = Network(np.random.default_rng(seed), buffers, gro=True, sockets=sockets)
     network.run(packets)
     found = correlate(network.columns(), STAGES)
-    packet = np.array(network.owner)[found.departure]
+    packet = np.array(network.owner)[found.first_tx]
     into = {p.number: head.number for head in network.packets for p in head.holds}
     assert [packet[at] if at >= 0 else -1 for at in found.merged_into] == [into.get(number, -1) for number in packet]
     assert (found.parent == found.merged_into).all()

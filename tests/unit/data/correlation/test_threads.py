@@ -41,7 +41,7 @@ def results(session, threads):
     found = correlate(session.columns, STAGES, threads=threads)
     walk = Walk(session.columns, found, session.facts.names, session.facts.kinds)
     complete = np.flatnonzero(session.ends.complete)
-    sent_ns, direction = session.columns["ts_ns"][found.departure[complete]], session.ends.direction[complete]
+    sent_ns, direction = session.columns["ts_ns"][found.first_tx[complete]], session.ends.direction[complete]
     arrays = [
         *(getattr(found, name) for name in ("event", "start", "repeats", "cut_from", "merged_into")),
         found.hops.code,

@@ -10,7 +10,7 @@ import pytest
 from cmonlab.errors import DockerError
 from cmonlab.lab.docker import dockerd, engine, firewall
 from cmonlab.lab.docker import labels as owner
-from cmonlab.system.signals import uninterrupted
+from cmonlab.system.signals import defer_signals
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_undo_leaves_what_an_earlier_engine_made():
 
 def test_removal_is_not_interrupted():
     done = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted(), uninterrupted():
+    with pytest.raises(KeyboardInterrupt), defer_signals(), defer_signals():
         signal.raise_signal(signal.SIGINT)
         done.append("first")
         signal.raise_signal(signal.SIGINT)

@@ -8,7 +8,7 @@ import pytest
 
 from cmonlab.errors import TransportError
 from cmonlab.live.agent import protocol as wire
-from cmonlab.live.agent.agent import BLIND_KEPT
+from cmonlab.live.agent.agent import MOST_TRACE_GAPS
 from cmonlab.live.transport.subject import MAX_BYTES
 from tests.support import crowd
 
@@ -21,9 +21,9 @@ def test_short_answers_are_plain_json_and_long_ones_are_packed():
 
 
 def test_a_busy_agents_manifest_fits_a_message():
-    """All blind intervals that are kept, and the interfaces of a thousand containers."""
+    """All trace gaps that are kept, and the interfaces of a thousand containers."""
     at, blind, draw = 10**15, [], random.Random(1)
-    for _ in range(BLIND_KEPT):
+    for _ in range(MOST_TRACE_GAPS):
         at += draw.randrange(10**6, 2 * 10**7)
         blind.append({"cpu": draw.randrange(8), "start_ns": at, "end_ns": at + draw.randrange(20_000, 400_000)})
     manifest = crowd.told(1000) | {"blind": blind}

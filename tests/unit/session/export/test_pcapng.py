@@ -52,8 +52,8 @@ def described(path, kind):
 def test_scapy_reads_each_journey_as_the_packet_that_was_recorded(session, tmp_path):
     found, columns = session.correlated, session.columns
     read = packets(pcapng(session, tmp_path / "all.pcapng"))
-    order = np.argsort(columns["ts_ns"][found.departure], kind="stable")
-    event = found.departure[order]
+    order = np.argsort(columns["ts_ns"][found.first_tx], kind="stable")
+    event = found.first_tx[order]
     assert len(read) == len(session.journeys()) == 200
     protocols = set()
     for packet, at, journey in zip(read, event.tolist(), order.tolist(), strict=True):
@@ -71,7 +71,7 @@ def test_scapy_reads_each_journey_as_the_packet_that_was_recorded(session, tmp_p
 
 def test_times_are_wall_clock_to_the_nanosecond(session, tmp_path):
     path = pcapng(session, tmp_path / "all.pcapng")
-    event = np.sort(session.columns["ts_ns"][session.correlated.departure])
+    event = np.sort(session.columns["ts_ns"][session.correlated.first_tx])
     read = [b.timestamp_high << 32 | b.timestamp_low for b in described(path, blocks.EnhancedPacket)]
     assert read == (event + OFFSET_NS).tolist()
     assert {b.timestamp_resolution for b in described(path, blocks.InterfaceDescription)} == {1e-9}

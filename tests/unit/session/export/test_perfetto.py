@@ -21,7 +21,7 @@ OFFSET_NS = 1_795_385_248_167_200_778
 @pytest.fixture(scope="module")
 def session():
     """A session of made packets, several on their way at a time."""
-    return Session(bulk(300), manifest(blind_ns=5) | {"clock": {"realtime_offset_ns": OFFSET_NS}})
+    return Session(bulk(300), manifest(trace_gap_ns=5) | {"clock": {"realtime_offset_ns": OFFSET_NS}})
 
 
 class Read:
@@ -103,9 +103,9 @@ def test_it_tells_what_is_shown_lost_events_and_the_clock(session, tmp_path):
     notes = {note.name: note.string_value or note.int_value for note in begun.debug_annotations}
     ts = session.events["ts_ns"]
     assert (start, end) == (ts.iloc[0], ts.iloc[-1])
-    assert notes["shown"].startswith("10 of 300 journeys") and notes["lost_events"] == 0 and notes["blind_ns"] == 5
+    assert notes["shown"].startswith("10 of 300 journeys") and notes["lost_events"] == 0 and notes["trace_gap_ns"] == 5
     assert len(read.of("journeys")) == 10
-    assert [s[:2] for s in read.slices[("recording", "CPU 0 blind")]] == [(0, 5)]
+    assert [s[:2] for s in read.slices[("recording", "CPU 0 trace gaps")]] == [(0, 5)]
     clocks = {clock.clock_id: clock.timestamp for clock in read.trace.packet[0].clock_snapshot.clocks}
     assert clocks[1] - clocks[3] == OFFSET_NS
 

@@ -48,7 +48,7 @@ def test_latex_has_units_in_its_header_and_says_what_every_reader_must_know(sess
     lines = session.export(tmp_path / "t.tex").read_text().splitlines()
     caption = next(line for line in lines if "caption" in line)
     assert "300 complete of 300 journeys" in caption and "0 lost events" in caption
-    assert "observer overhead: not measured" in caption
+    assert "tracing overhead: not measured" in caption
     header = lines[lines.index(r"    \toprule") + 1]
     assert r"p50 ($\mu$s) & p90 ($\mu$s) & p99 ($\mu$s) & p99.9 ($\mu$s)" in header and r"share (\%)" in header
     assert "low" not in header  # nothing was sampled out: the interval is the quantile itself

@@ -16,9 +16,9 @@ class Recorded:
     """What `score` asks a session for."""
 
     def __init__(self, *silent):
-        self._silent, self.blind_ns = silent, sum(end - start for start, end in silent)
+        self._silent, self.trace_gap_ns = silent, sum(end - start for start, end in silent)
 
-    def blind(self):
+    def trace_gaps(self):
         return pd.DataFrame([(0, *one) for one in self._silent], columns=["cpu", "start_ns", "end_ns"])
 
 
@@ -81,15 +81,15 @@ def test_packets_under_way_while_tracepoints_were_silent_are_left_out():
     assert list(unseen(Recorded(), hops(5), truth)) == []
     found = score(truth, pd.Series([50_000.0] * 5).drop(2), session)
     assert found["packets compared"].truth == 4 and found["packets compared"].passed
-    assert found["p50"].blind_ns == 5_000 and "1 are left out" in found["p50"].note
+    assert found["p50"].trace_gap_ns == 5_000 and "1 are left out" in found["p50"].note
 
 
 def test_leak_is_the_change_of_the_others():
     without, same = pd.Series([3_000, 3_100, 3_200]), pd.Series([4_000, 4_100, 4_200])
-    check = leaked("made", without, same, 10_000, blind_ns=0)
+    check = leaked("made", without, same, 10_000, trace_gap_ns=0)
     assert (check.truth, check.measured, check.tolerance, check.passed) == (0, 1_000, 2_000, True)
-    assert not leaked("made", without, same + 2_000, 10_000, blind_ns=0).passed
-    assert leaked("made", without, same + 2_000, 100_000, blind_ns=0).passed
+    assert not leaked("made", without, same + 2_000, 10_000, trace_gap_ns=0).passed
+    assert leaked("made", without, same + 2_000, 100_000, trace_gap_ns=0).passed
 
 
 def test_a_bucket_makes_packets_wait():

@@ -22,7 +22,7 @@ HOST = {
     "machine": {"cpu": "a <cpu>", "cpus": 2, "machine": "x86_64", "clocksource": "tsc"},
     "kernel": {"kernel": "6.1"},
 }
-GOOD = Check("delay", "delay: queue, p50", 30_000.0, 30_900.0, "ns", 2_000.0, "computed", blind_ns=5, attempts=2)
+GOOD = Check("delay", "delay: queue, p50", 30_000.0, 30_900.0, "ns", 2_000.0, "computed", trace_gap_ns=5, attempts=2)
 WIDE = Check("delay", "delay: queue, p99", 90_000.0, 97_000.0, "ns", 4_500.0, "computed <b>")
 EXACT = Check("loss", "loss: filter, dropped", 10.0, 10.0, "packets", 0.0)
 NONE = Check("loss", "loss: filter, delay of none", 10.0, float("nan"), "packets", 1.0)
@@ -141,7 +141,7 @@ def test_the_file_holds_every_check(groups, tmp_path, cmonlab):
         "tolerance": 2000.0,
         "pass": True,
         "note": "computed",
-        "blind_ns": 5,
+        "trace_gap_ns": 5,
         "attempts": 2,
     }
     assert [check["pass"] for check in stored["checks"]] == [True, True, False, False]

@@ -205,11 +205,11 @@ def test_few_runs_lost_events_blind_time_and_early_ends_are_told():
     blind = recorded(3, blind=[{"cpu": 0, "start_ns": 0, "end_ns": 2_000_000}])
     ended = recorded(4, recording={"ended": "interrupted", "seconds": 1.0})
     text = warned(blind, ended)
-    assert "one: blind for 2 ms" in text and "two: a recording did not finish: interrupted" in text
+    assert "one: trace gaps: 2 ms in total" in text and "two: a recording did not finish: interrupted" in text
 
 
 def overhead(p50_ns):
-    """Return what a manifest says of an observer that adds so much to the median."""
+    """Return what a manifest says of a tracer that adds so much to the median."""
     untraced = [10_000.0, 10_010.0, 10_020.0, 9_990.0, 9_980.0]
     return {
         "samples": {"untraced": {"p50": untraced}, "traced": {"p50": [value + p50_ns for value in untraced]}},
@@ -223,9 +223,9 @@ def test_a_difference_below_the_observer_overhead_is_told_and_why():
         [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)],
         quantiles=(0.5,),
     )
-    assert "is below the observer overhead, 2.4 µs: both sides were observed alike" in alike
+    assert "is below the tracing overhead, 2.4 µs: both sides were observed alike" in alike
     one = warned([recorded(n) for n in range(5)], [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)])
-    assert "2.5 µs: it was measured on one side only" in one and "observer overhead was not measured: one" in one
+    assert "2.5 µs: it was measured on one side only" in one and "tracing overhead was not measured: one" in one
     same = cm.compare(
         {
             side: [recorded(n, later, overhead=overhead(900)) for n in range(5)]
@@ -263,7 +263,7 @@ def test_the_time_of_the_programs_on_the_way_decides_where_it_is_known():
     read = next(point["name"] for point in manifest()["points"] if point["id"] == READ)
     dear = beside(programs(100), programs(100, **{read: 2_900}))
     assert dear.table()["overhead"].to_numpy() == pytest.approx(2_800)
-    assert set(dear.table()["verdict"]) == {"below observer overhead"}
+    assert set(dear.table()["verdict"]) == {"below tracing overhead"}
     assert "2.8 µs: its programs run so much longer on one side's way" in "\n".join(dear.warnings)
     last = recorded(0).hops()["segment"].iloc[hops - 1]
     segment = beside(programs(100), programs(700), segment=last)

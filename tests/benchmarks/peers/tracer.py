@@ -18,7 +18,7 @@ READY_S, END_S = 30.0, 60.0
 
 @dataclass(frozen=True)
 class Account:
-    """What an observer did while it looked.
+    """What a tracer did while it looked.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Program:
-    """How to run an observer.
+    """How to run a tracer.
 
     Attributes
     ----------
@@ -51,8 +51,8 @@ class Program:
     read: Callable[[list[str]], tuple[int, int]]
 
 
-class Observer:
-    """A running observer: a context manager that yields its processes' ids, with its `account` when it has ended.
+class Tracer:
+    """A running tracer: a context manager that yields its processes' ids, with its `account` when it has ended.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Experiments: runs over a grid of parameters, in random order, that survive a crash."""
