@@ -38,10 +38,11 @@ bench: ## set up, measure speed, memory and overhead beside others, write runs/b
 	@tools/venv test
 	@tools/as-root $(PYTHON) -m tests.benchmarks --out runs/bench $(ARGS)
 
-lint: ## check style and forbidden imports
-	@tools/venv test
+lint: ## check style, forbidden imports and types
+	@tools/venv notebook test
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
 
 wheel: ## build dist/cmonlab-*.whl
 	@tools/venv test
@@ -50,5 +51,5 @@ wheel: ## build dist/cmonlab-*.whl
 	@ls dist/*.whl
 
 clean: ## remove .venv, caches and builds; recordings under runs/ stay
-	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find cmonlab tests -name __pycache__ -prune -exec rm -rf {} +

@@ -52,7 +52,7 @@ static __always_inline int is_same(const struct cell *cell, const struct words *
 /* Take a free cell. A program of another point may have interrupted this one on the same
  * CPU and been faster; since 6.1 one of the same point never does (kernel/trace/bpf_trace.c,
  * __bpf_trace_run), so that nobody else looks for this key meanwhile. */
-static __always_inline int claim(struct cell *cell, const struct words *w, u32 table, u32 at)
+static __always_inline int take_free_cell(struct cell *cell, const struct words *w, u32 table, u32 at)
 {
 	u64 *count = taken_counts.lookup(&table), *note;
 	struct words *own = (struct words *)&cell->key;
@@ -85,7 +85,7 @@ static __always_inline struct cell *cell_of(struct words *w, u64 bucket, u32 tab
 
 		if (!cell)
 			return 0;
-		if (is_same(cell, w) || (!cell->key.hash && claim(cell, w, table, at)))
+		if (is_same(cell, w) || (!cell->key.hash && take_free_cell(cell, w, table, at)))
 			return cell;
 	}
 	return 0;
@@ -104,7 +104,7 @@ static __always_inline int add(struct words *w, u64 bucket, u32 table, u32 bytes
 }
 
 /* What a cell counts: `kind`, and of a segment the point before and the bucket of its time. */
-struct what {
+struct entry {
 	u64 kind;
 	u64 from;
 	u64 bucket;
@@ -113,15 +113,15 @@ struct what {
 
 /* Add to the cell of each rule. What finds no room is in the rule's tally; tells whether
  * there was room for all. */
-static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct what what, struct counters *count)
+static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct entry entry, struct counters *count)
 {
 	u32 table = bpf_get_smp_processor_id() * 2 + (STATE->side & 1), end = RULES_END;
 	u64 zero = count->rules[0].zero, failed = zero; /* as in take(); for the verifier to forget */
-	u64 bucket = what.bucket ^ zero, ns = what.ns ^ zero;
+	u64 bucket = entry.bucket ^ zero, ns = entry.ns ^ zero;
 	struct words key = {{
 		(u64)hop->daddr << 32 | hop->saddr,
 		(u64)hop->netns << 32,
-		((what.from << 8 | what.kind) << 48 | hop->ifindex) ^ zero,
+		((entry.from << 8 | entry.kind) << 48 | hop->ifindex) ^ zero,
 		(hop->shape & SHAPE_IPV6) << 16 | hop->proto << 8 | hop->point,
 	}};
 
@@ -143,7 +143,7 @@ static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct
 	return failed == 0;
 }
 
-static __always_inline void tell_fate(u32 mask, int fits, struct counters *count)
+static __always_inline void count_fate(u32 mask, int fits, struct counters *count)
 {
 	if (mask & CAPTURE) /* it has another one */
 		return;
@@ -169,7 +169,7 @@ static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 s
 	/* Objects are 256 bytes apart, or a multiple of it. */
 	u32 at = (hop->skb >> 2 ^ hop->skb >> 18) & (PASSAGES - 1), tag = tag_of(hop, salt);
 	struct passage *passage = passages.lookup(&at);
-	struct what what = {.kind = CELL_HOP};
+	struct entry entry = {.kind = CELL_HOP};
 	u64 when, first;
 
 	if (!passage)
@@ -177,14 +177,14 @@ static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 s
 	when = passage->when;
 	first = passage->first;
 	if (hop->point == POINT_KFREE_SKB) {
-		what.kind = CELL_DROP;
-		what.bucket = hop->detail;
+		entry.kind = CELL_DROP;
+		entry.bucket = hop->detail;
 		passage->when = 0;
 	} else if ((when & 0xffffff) == tag) {
-		what.kind = CELL_SEGMENT;
-		what.from = first & 0xff;
-		what.ns = (now - (when >> 24)) & NS_40_BITS;
-		what.bucket = bucket_of(what.ns);
+		entry.kind = CELL_SEGMENT;
+		entry.from = first & 0xff;
+		entry.ns = (now - (when >> 24)) & NS_40_BITS;
+		entry.bucket = bucket_of(entry.ns);
 		passage->first = (first & ~0xffULL) | hop->point;
 		passage->when = now << 24 | tag;
 	} else {
@@ -192,19 +192,19 @@ static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 s
 		passage->first = first | hop->point;
 		passage->when = now << 24 | tag;
 	}
-	tell_fate(mask, add_for_rules(mask & AGGREGATE, hop, what, count), count);
+	count_fate(mask, add_for_rules(mask & AGGREGATE, hop, entry, count), count);
 	/* The whole way: where the packet leaves the devices, if the namespace is its
 	 * destination's, which user space knows. Ports of bridges pass it on; what is below a macvlan hands it
 	 * over without another point. */
-	if (hop->point != POINT_NETIF_RECEIVE_SKB || what.kind != CELL_SEGMENT || !dev)
+	if (hop->point != POINT_NETIF_RECEIVE_SKB || entry.kind != CELL_SEGMENT || !dev)
 		return;
 	if (dev->rx_handler && !(dev->priv_flags & MACVLAN_PORT))
 		return;
-	what.kind = CELL_TOTAL;
-	what.from = 0;
-	what.ns = (now - (first >> 24)) & NS_40_BITS;
-	what.bucket = bucket_of(what.ns);
-	add_for_rules(mask & AGGREGATE, hop, what, count);
+	entry.kind = CELL_TOTAL;
+	entry.from = 0;
+	entry.ns = (now - (first >> 24)) & NS_40_BITS;
+	entry.bucket = bucket_of(entry.ns);
+	add_for_rules(mask & AGGREGATE, hop, entry, count);
 }
 
 #endif

@@ -248,7 +248,7 @@ static __always_inline u32 behind_udp(const u8 *udp, u32 at)
 }
 
 /* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */
-static __always_inline u32 tunnel_inner(const struct view *v)
+static __always_inline u32 inner_packet(const struct view *v)
 {
 	const u8 *h = BYTES(v);
 

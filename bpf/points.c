@@ -15,7 +15,7 @@ BPF_ARRAY(rules, struct rule, RULES);
 BPF_TABLE("hash", u32, u64, members, 16384); /* an address's rules: whose containers have it */
 BPF_TABLE("lru_hash", u32, struct address6, addresses, 16384);
 BPF_ARRAY(readers, u64, 65536); /* by local port: the rules whose datagrams came to it */
-BPF_PERCPU_ARRAY(turns, struct turn, 1);
+BPF_PERCPU_ARRAY(time_slices, struct time_slice, 1);
 BPF_ARRAY(wakings, struct waking, 4096); /* by task, the last one wins */
 BPF_ARRAY(passages, struct passage, PASSAGES);
 /* By CPU, side, then hash; which of them are taken, in order; and how many. */
@@ -64,7 +64,7 @@ static __always_inline int find_packet(struct sk_buff *skb, u64 place, struct vi
 static __always_inline u32 find_match(struct view *v, u8 *shape)
 {
 	u32 mask = rules_match(BYTES(v), v->linear, v->total, v->start);
-	u32 inner = tunnel_inner(v);
+	u32 inner = inner_packet(v);
 
 	if (RARELY(inner) && v->total > inner && v->linear >= inner + 20) {
 		if (view_read(v, v->start + inner, v->linear - inner, v->total - inner))
@@ -115,8 +115,8 @@ static __always_inline void remember6(u32 key, const u8 *address)
 static __always_inline u32 softirq_age(u64 now)
 {
 	u32 key = 0;
-	struct turn *turn = turns.lookup(&key);
-	u64 age = turn && turn->softirq_ns ? now - turn->softirq_ns : 0;
+	struct time_slice *slice = time_slices.lookup(&key);
+	u64 age = slice && slice->softirq_ns ? now - slice->softirq_ns : 0;
 
 	return age > 0xffffffff ? 0xffffffff : age;
 }
@@ -228,4 +228,4 @@ int on_packet(void *ctx)
 }
 
 #include "socket.h"
-#include "turns.h"
+#include "time_slices.h"

@@ -118,14 +118,14 @@ static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, s
 		return 0;
 	hop->ts_ns = bpf_ktime_get_ns();
 	if (mask & AGGREGATE) {
-		struct what what = {.kind = kind, .bucket = bucket_of(ns), .ns = ns};
+		struct entry entry = {.kind = kind, .bucket = bucket_of(ns), .ns = ns};
 
-		tell_fate(mask, add_for_rules(mask & AGGREGATE, hop, what, count), count);
+		count_fate(mask, add_for_rules(mask & AGGREGATE, hop, entry, count), count);
 	}
 	return mask & CAPTURE;
 }
 
-static __always_inline int tell(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
+static __always_inline int report(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
 	mask = account(hop, mask, kind, ns, count);
 	if (mask)
@@ -151,7 +151,7 @@ int on_tcp_sendmsg_locked(void *ctx)
 	hop.aux = left > 0xffffffff ? 0xffffffff : left;
 	hop.point = POINT_TCP_SENDMSG_LOCKED;
 	hop.seq = TCP_FIELD(sk, TCP_WRITE_SEQ);
-	return tell(&hop, flow_of(sk, &hop, 0), CELL_HOP, 0, count), 0;
+	return report(&hop, flow_of(sk, &hop, 0), CELL_HOP, 0, count), 0;
 }
 #endif
 
@@ -176,7 +176,7 @@ int on_tcp_retransmit_skb(void *ctx)
 	hop.seq = TCP_FIELD(skb, CONTROL_BUFFER);
 	hop.aux = TCP_FIELD(skb, CONTROL_BUFFER + 4) - hop.seq;
 	hop.point = POINT_TCP_RETRANSMIT_SKB;
-	return tell(&hop, flow_of(sk, &hop, 0), CELL_RETRANSMIT, 0, count), 0;
+	return report(&hop, flow_of(sk, &hop, 0), CELL_RETRANSMIT, 0, count), 0;
 }
 
 int on_tcp_probe(void *ctx)
@@ -191,11 +191,11 @@ int on_tcp_probe(void *ctx)
 	hop.aux = TCP_FIELD(sk, TCP_SRTT_US) >> 3; /* kept in eighths of a microsecond */
 	hop.point = POINT_TCP_PROBE;
 	hop.seq = TCP_FIELD(sk, TCP_SND_UNA);
-	return tell(&hop, flow_of(sk, &hop, 0), CELL_RTT, hop.aux * 1000ULL, count), 0;
+	return report(&hop, flow_of(sk, &hop, 0), CELL_RTT, hop.aux * 1000ULL, count), 0;
 }
 
 /* A turn of the reading task, or its waking: told with the read. */
-static __always_inline void tell_turn(struct hop *hop, u32 mask, u8 point, u64 ts_ns)
+static __always_inline void write_task_event(struct hop *hop, u32 mask, u8 point, u64 ts_ns)
 {
 	struct counters *count = counters_of(point);
 
@@ -206,21 +206,21 @@ static __always_inline void tell_turn(struct hop *hop, u32 mask, u8 point, u64 t
 	write_hop(hop, mask, ts_ns, count);
 }
 
-static __always_inline void tell_turns(struct hop *hop, u32 mask)
+static __always_inline void write_task_events(struct hop *hop, u32 mask)
 {
 	u32 task = number_of((u64)HIDDEN(struct task_struct *, bpf_get_current_task_btf()));
 	u32 key = 0, at = (task ^ task >> 12) & 4095;
-	struct turn *turn = turns.lookup(&key);
+	struct time_slice *slice = time_slices.lookup(&key);
 	struct waking *waking = wakings.lookup(&at);
 
 	hop->aux = hop->ts_ns;
-	if (TELL_TURNS & 1 && waking && waking->task == task) {
+	if (TASK_EVENTS & 1 && waking && waking->task == task) {
 		waking->task = 0;
-		tell_turn(hop, mask, POINT_SCHED_WAKING, waking->ts_ns);
+		write_task_event(hop, mask, POINT_SCHED_WAKING, waking->ts_ns);
 	}
-	if (TELL_TURNS & 2 && turn && turn->task == task && turn->told_ns != turn->since_ns) {
-		turn->told_ns = turn->since_ns;
-		tell_turn(hop, mask, POINT_SCHED_SWITCH, turn->since_ns);
+	if (TASK_EVENTS & 2 && slice && slice->task == task && slice->reported_ns != slice->since_ns) {
+		slice->reported_ns = slice->since_ns;
+		write_task_event(hop, mask, POINT_SCHED_SWITCH, slice->since_ns);
 	}
 }
 
@@ -282,9 +282,9 @@ int on_sock_recv_length(void *ctx)
 		if (mask)
 			hop.seq = TCP_FIELD(sk, TCP_COPIED_SEQ) - length;
 	}
-	mask = tell(&hop, mask, CELL_HOP, 0, count);
-	if (mask && TELL_TURNS)
-		tell_turns(&hop, mask);
+	mask = report(&hop, mask, CELL_HOP, 0, count);
+	if (mask && TASK_EVENTS)
+		write_task_events(&hop, mask);
 	return 0;
 }
 

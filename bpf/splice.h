@@ -26,7 +26,7 @@ static const u8 *(*readable)(u64 address, u64 type) = (void *)SPLICE_READABLE;
 #define INCOMING  CONSTANT(06) /* what they are sent */
 #define POINT_ID  CONSTANT(07) /* of the point that the program is for */
 #define PACKET_ARGUMENT CONSTANT(08) /* which argument of the point is the packet */
-#define TELL_TURNS CONSTANT(09) /* reads tell when their task was woken and came to run: bits 0 and 1 */
+#define TASK_EVENTS CONSTANT(09) /* reads tell when their task was woken and came to run: bits 0 and 1 */
 #define RULES_END CONSTANT(0a) /* one more than the greatest number of an active rule */
 #define PACKET_PLACE CONSTANT(0b) /* enum place */
 #define SAMPLED   CONSTANT(0c) /* rules that take a sample, */

@@ -132,7 +132,7 @@ static __always_inline void remember_reader(u32 port, u64 mask)
  * and the addition, for which there is room. */
 #define NESTED 8
 
-static __always_inline u64 take_turn(struct ring *ring)
+static __always_inline u64 take_slot(struct ring *ring)
 {
 	if (!ring || ring->taken - ring->read > SLOTS - NESTED)
 		return 0;
@@ -140,36 +140,36 @@ static __always_inline u64 take_turn(struct ring *ring)
 }
 
 /* Where a turn's slot is, in an array of all CPUs' slots. */
-static __always_inline u32 place_of(u32 cpu, u64 turn)
+static __always_inline u32 place_of(u32 cpu, u64 sequence)
 {
-	return cpu * SLOTS + ((turn - 1) & (SLOTS - 1));
+	return cpu * SLOTS + ((sequence - 1) & (SLOTS - 1));
 }
 
 /* Say that a record is whole, after all of it. */
-static __always_inline void publish(u64 *to, u64 turn)
+static __always_inline void publish(u64 *to, u64 sequence)
 {
 #ifdef STORES_STAY_IN_ORDER
 	asm volatile("" : : : "memory");
-	*(volatile u64 *)to = turn;
+	*(volatile u64 *)to = sequence;
 #else
-	__sync_lock_test_and_set(to, turn);
+	__sync_lock_test_and_set(to, sequence);
 #endif
 }
 
 static __always_inline int write_record(const struct hop *hop)
 {
 	u32 cpu = bpf_get_smp_processor_id(), at;
-	u64 turn = take_turn(rings.lookup(&cpu));
+	u64 sequence = take_slot(rings.lookup(&cpu));
 	struct slot *slot;
 
-	if (!turn)
+	if (!sequence)
 		return 0;
-	at = place_of(cpu, turn);
+	at = place_of(cpu, sequence);
 	slot = slots.lookup(&at);
 	if (!slot)
 		return 0;
 	slot->hop = *hop;
-	publish(&slot->turn, turn);
+	publish(&slot->sequence, sequence);
 	return 1;
 }
 

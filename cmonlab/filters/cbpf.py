@@ -1,4 +1,4 @@
-"""Classic BPF: its instructions, and the paths that a program of them may take.
+"""Classic BPF: its instructions, and the control flow of a program.
 
 Source: linux/bpf_common.h and the kernel's ``Documentation/networking/filter.rst``.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cmonlab.errors import RuleError
 
-# The parts of an opcode: class, addressing mode, source of the operand, operation.
+# Parts of an opcode: class, addressing mode, source of the operand, operation.
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 IMM, ABS, IND, MEM, LEN, MSH = 0x00, 0x20, 0x40, 0x60, 0x80, 0xA0
 X = 0x08
@@ -21,9 +21,9 @@ NEG, DIVISIONS, SHIFTS = 0x80, (0x30, 0x90), (0x60, 0x70)
 RETURN_K, RETURN_X, RETURN_A = RET, RET | X, RET | 0x10
 JUMP, TAX, TXA = JMP, MISC, MISC | 0x80
 ACCEPT, REJECT = "accept", "reject"
-SURE_BYTES = 20  # of every packet; cmonlab shows no shorter one to a rule
+SURE_BYTES = 20  # every packet has at least these: cmonlab does not match shorter ones
 SHORT_HEADER_BYTES = 20  # an IPv4 header without options
-FARTHEST = 0xFFFF  # offset of a load
+MAX_OFFSET = 0xFFFF  # of a load
 _BYTES = {0x00: 4, 0x08: 2, 0x10: 1}
 _SCRATCH_WORDS = 16
 _OPERATIONS = (0x00, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70, 0x90, 0xA0)
@@ -47,9 +47,14 @@ class Instruction:
     code : int
         Opcode, 16 bits.
     jt, jf : int
-        Instructions to skip where a comparison holds, and where it does not; 8 bits.
+        Number of instructions to skip if a comparison is true, and if it is false; 8 bits.
     k : int
-        The operand, 32 bits, unsigned.
+        Operand, 32 bits, unsigned.
+
+    Raises
+    ------
+    RuleError
+        A field is not an integer, or does not fit into its bits.
     """
 
     code: int
@@ -57,7 +62,7 @@ class Instruction:
     jf: int
     k: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, top in (("code", 0xFFFF), ("jt", 0xFF), ("jf", 0xFF), ("k", 0xFFFFFFFF)):
             value = getattr(self, name)
             if type(value) is not int or not 0 <= value <= top:
@@ -69,73 +74,82 @@ class Instruction:
 
     @property
     def kind(self) -> int:
-        """The instruction's class, `LD` to `MISC`."""
+        """Class of the instruction, `LD` to `MISC`."""
         return self.code & 0x07
 
     @property
     def mode(self) -> int:
-        """How a load finds its operand, `IMM` to `MSH`."""
+        """Addressing mode of a load, `IMM` to `MSH`."""
         return self.code & 0xE0
 
     @property
     def operation(self) -> int:
-        """What a jump compares or arithmetic computes; eBPF has the same numbers."""
+        """Condition of a jump, or operation of an arithmetic instruction; eBPF uses the same numbers."""
         return self.code & 0xF0
 
     @property
     def size_bytes(self) -> int:
-        """How much a load takes out of the packet, 0 for the loads that take nothing."""
+        """Number of bytes that a load reads from the packet; 0 if the instruction does not read the packet."""
         return _BYTES[self.code & 0x18] if self.kind in (LD, LDX) and self.mode in (ABS, IND, MSH) else 0
 
     @property
     def by_x(self) -> bool:
-        """Whether the operand of a comparison or of arithmetic is X."""
+        """Whether X is the operand of a comparison or of an arithmetic instruction."""
         return self.kind in (ALU, JMP) and bool(self.code & X)
 
     @property
     def scratch(self) -> bool:
-        """Whether it loads or stores scratch word `k`."""
+        """Whether the instruction loads or stores scratch word `k`."""
         return self.kind in (ST, STX) or (self.kind in (LD, LDX) and self.mode == MEM)
 
 
 class State(NamedTuple):
-    """A place in a program, and whether X may be anything there; else it is `SHORT_HEADER_BYTES`."""
+    """Node of the control flow graph: an instruction, and what is known about X before it runs.
+
+    Attributes
+    ----------
+    at : int
+        Index of the instruction in the program.
+    any_x : bool
+        True if X may have any value here; False if X is `SHORT_HEADER_BYTES`.
+    """
 
     at: int
     any_x: bool
 
 
 class Paths:
-    """Where a program goes, told apart by what is known of X: a graph without loops.
+    """Control flow graph of a program; it has no loops.
 
-    X is nearly always the length of an IPv4 header, and that nearly always 20 bytes, so
-    what follows its computation stands in the graph twice: for 20, and for anything.
-    Jumps to jumps are resolved, and returns of a constant are `ACCEPT` or `REJECT`.
+    X nearly always holds the length of an IPv4 header, which is nearly always 20 bytes. The instructions after the
+    load of X are therefore in the graph twice: once for X = 20, and once for any X. Jumps to jumps are resolved, and
+    a return of a constant becomes `ACCEPT` or `REJECT`.
 
     Parameters
     ----------
     program : sequence of Instruction
-        Classic BPF, which jumps forwards only.
+        Classic BPF, which only jumps forwards.
 
     Attributes
     ----------
     program : tuple of Instruction
-        As given.
+        The program as given.
     needed : dict of int to frozenset of str
-        Which of the registers ``"A"`` and ``"X"`` an instruction or one after it reads.
+        By index of each reachable instruction: the registers (``"A"``, ``"X"``) whose values are read by this
+        instruction or a later one (liveness).
     start : State or str
-        Where it begins, `ACCEPT` or `REJECT` where it does nothing else.
-    targets : dict of State to tuple
-        Where a state goes on: one state, `ACCEPT` or `REJECT`, or two of them (where a
-        condition holds, where it does not).
+        First state; `ACCEPT` or `REJECT` if the program does nothing else.
+    targets : dict of State to tuple of State or str
+        Successors of each state: one, or two (if a condition is true, if it is false). A successor is a state,
+        `ACCEPT` or `REJECT`.
     sure_bytes : dict of State to int
-        How much of the packet is surely there before the state.
+        Number of bytes of the packet that are known to exist when a state is reached.
 
     Raises
     ------
     RuleError
-        An opcode that cmonlab does not know, a scratch word that does not exist, a jump
-        out of the program, or an end without a return.
+        The program has an opcode that cmonlab does not know, uses a scratch word that does not exist, jumps out of
+        the program, or ends without a return.
     """
 
     def __init__(self, program: Sequence[Instruction]):
@@ -147,41 +161,47 @@ class Paths:
         for at in self.needed:
             for state in (State(at, False), State(at, True)):
                 if state in self.sure_bytes:
-                    self._leave(state)
+                    self._add_successors(state)
 
     @property
     def accepts(self) -> bool:
-        """Whether any path takes the packet."""
+        """Whether any path accepts the packet."""
         return self.start == ACCEPT or any(ACCEPT in targets for targets in self.targets.values())
 
     def offset(self, state: State) -> int | None:
-        """Return the offset of a load from the packet, None where it depends on X."""
+        """Return the offset in bytes of a load from the packet; None if it depends on X."""
         instruction = self.program[state.at]
         if instruction.mode != IND:
             return instruction.k
         return None if state.any_x else SHORT_HEADER_BYTES + instruction.k
 
     def order(self) -> Iterator[tuple[State, State | str]]:
-        """Yield every state after all those that lead to it, with what comes next in this order.
+        """Yield the states in topological order, each with the one that follows it in this order.
 
-        What is last of all is followed by `ACCEPT`, or by `REJECT` where nothing accepts.
+        Yields
+        ------
+        state : State
+            A state; all its predecessors have been yielded before.
+        following : State or str
+            The next state that will be yielded. After the last state: `ACCEPT`, or `REJECT` if no path accepts.
         """
-        waits = Counter(target for targets in self.targets.values() for target in targets)
-        state, others = self.start, []
+        waiting_for = Counter(target for targets in self.targets.values() for target in targets)
+        state: State | str | None = self.start
+        others: list[State] = []
         while isinstance(state, State):
-            waits.subtract(self.targets[state])
-            ready = sorted(t for t in self.targets[state] if isinstance(t, State) and not waits[t])
+            waiting_for.subtract(self.targets[state])
+            ready = sorted(t for t in self.targets[state] if isinstance(t, State) and not waiting_for[t])
             for target in ready[1:]:
                 heapq.heappush(others, target)
             following = ready[0] if ready else heapq.heappop(others) if others else None
             yield state, following or (ACCEPT if self.accepts else REJECT)
             state = following
 
-    def _leave(self, state: State) -> None:
-        """Enter where a state goes on, and what is known there."""
-        sure, size = self.sure_bytes[state], self.program[state.at].size_bytes
-        if size and self.offset(state) is not None:
-            sure = max(sure, self.offset(state) + size)
+    def _add_successors(self, state: State) -> None:
+        """Enter the successors of a state, and how many bytes are known to exist there."""
+        sure, size, offset = self.sure_bytes[state], self.program[state.at].size_bytes, self.offset(state)
+        if size and offset is not None:
+            sure = max(sure, offset + size)
         targets = [self._resolved(goal) if isinstance(goal, State) else goal for goal in self._goals(state)]
         self.targets[state] = tuple(dict.fromkeys(targets))
         for target in targets:
@@ -189,28 +209,28 @@ class Paths:
                 self.sure_bytes[target] = min(sure, self.sure_bytes.get(target, sure))
 
     def _goals(self, state: State) -> list[State | str]:
-        """Return where the instruction itself says that it goes on."""
+        """Return the successors as the instruction itself names them."""
         instruction, at = self.program[state.at], state.at + 1
-        if self._hopeless(state):
+        if self._always_rejects(state):
             return [REJECT]
-        if instruction.kind == RET:  # of a constant: no state, see _resolved()
+        if instruction.kind == RET:  # returns of a constant are no states, see _resolved()
             return [ACCEPT] if instruction.code == RETURN_X and not state.any_x else [ACCEPT, REJECT]
         if instruction.kind == LDX and instruction.mode == MSH and "X" in self.needed[at]:
             return [State(at, False), State(at, True)]
-        # What sets X needs no X before, so there X is anything already: see _resolved().
+        # Before an instruction that sets X, X is not needed, so any_x is True there already: see _resolved().
         return [State(target, state.any_x) for target in _following(self.program, state.at)]
 
-    def _hopeless(self, state: State) -> bool:
-        """Whether the instruction can do nothing but reject."""
+    def _always_rejects(self, state: State) -> bool:
+        """Return whether the instruction rejects every packet: a load beyond 64 KiB, or a division by 0."""
         instruction = self.program[state.at]
         if instruction.size_bytes:
             offset = self.offset(state)
-            return (instruction.k if offset is None else offset) > FARTHEST
+            return (instruction.k if offset is None else offset) > MAX_OFFSET
         divides = instruction.kind == ALU and instruction.operation in DIVISIONS
         return divides and not instruction.by_x and not instruction.k
 
     def _resolved(self, goal: State) -> State | str:
-        """Return what there is to do at a place, without jumps and what is known of an X that nobody reads."""
+        """Return the state behind unconditional jumps; X counts as unknown if no later instruction reads it."""
         at = goal.at
         while self.program[at].code == JUMP:
             (at,) = _following(self.program, at)
@@ -220,28 +240,28 @@ class Paths:
 
 
 def _following(program: Sequence[Instruction], at: int) -> tuple[int, ...]:
-    """Return the indices at which a program may go on after the instruction at `at`."""
+    """Return the indices of the instructions that may run after the one at `at`."""
     instruction = program[at]
     if instruction.code not in _KNOWN:
-        raise _broken(f"it holds opcode {instruction.code:#06x}, which cmonlab cannot translate")
+        raise _not_usable(f"it contains opcode {instruction.code:#06x}, which cmonlab cannot translate")
     if instruction.scratch and instruction.k >= _SCRATCH_WORDS:
-        raise _broken(f"it uses scratch word {instruction.k} of {_SCRATCH_WORDS}")
+        raise _not_usable(f"it uses scratch word {instruction.k} of {_SCRATCH_WORDS}")
     if instruction.kind == RET:
         return ()
     if instruction.kind == JMP:
         skips = (instruction.k,) if instruction.code == JUMP else (instruction.jt, instruction.jf)
         if at + 1 + max(skips) >= len(program):
-            raise _broken(f"instruction {at} jumps out of the program")
+            raise _not_usable(f"instruction {at} jumps out of the program")
         return tuple(at + 1 + skip for skip in skips)
     if at + 1 == len(program):
-        raise _broken("it ends without a return")
+        raise _not_usable("it ends without a return")
     return (at + 1,)
 
 
 def _needed(program: Sequence[Instruction]) -> dict[int, frozenset[str]]:
-    """Return, for each instruction that can run, in order, the registers that are read from there on."""
+    """Return, for each reachable instruction, in order, the registers that are live before it."""
     if not program:
-        raise _broken("it ends without a return")
+        raise _not_usable("it ends without a return")
     following: dict[int, tuple[int, ...]] = {}
     reached = {0}
     for at in range(len(program)):
@@ -257,7 +277,7 @@ def _needed(program: Sequence[Instruction]) -> dict[int, frozenset[str]]:
 
 
 def _registers(instruction: Instruction) -> tuple[str, str]:
-    """Return the registers that an instruction reads, and those that it sets."""
+    """Return the registers that an instruction reads, and those that it writes."""
     kind, code = instruction.kind, instruction.code
     if kind in (LD, LDX):
         return "X" if instruction.mode == IND else "", "A" if kind == LD else "X"
@@ -272,5 +292,5 @@ def _registers(instruction: Instruction) -> tuple[str, str]:
     return "AX" if instruction.by_x else "A", "A" if kind == ALU else ""
 
 
-def _broken(why: str) -> RuleError:
+def _not_usable(why: str) -> RuleError:
     return RuleError("the filter program cannot be compiled into the kernel", why=why, fix="write a simpler expression")

@@ -1,9 +1,35 @@
-"""From classic BPF to eBPF: all rules in one function, which the programs call for each packet.
+"""Translation of all rules' filters from classic BPF to one eBPF function.
 
-No rule meets a compiler: what gets into the code are numbers out of classic programs.
-Loads from the first bytes of the packet are plain loads, all others, which are rare,
-calls of ``bpf_probe_read_kernel``; that a load is inside of the packet is checked where
-no earlier check says so.
+Problem. Every traced packet must be compared with up to 32 filters, in a few tens of nanoseconds. libpcap compiles a
+filter to classic BPF, which tracing programs cannot run. Each filter must therefore become eBPF that the kernel's
+verifier accepts, and rules come and go while programs run.
+
+Why the obvious approaches fail. Generating C would put the user's text in front of a compiler and would take a second
+per change. An interpreter in eBPF is slow and needs a loop over instructions. Translating instruction by instruction
+has three costs:
+
+- A packet lies in kernel memory, which a tracing program may only read by a helper call
+  (``bpf_probe_read_kernel``): one call per load.
+- Each load needs a check that it is inside the packet, although most checks repeat an earlier one.
+- The verifier follows each path with all that it knows about each value. Every filter that compares a length
+  multiplies the number of paths through the filters after it, until the verifier's limit is reached.
+
+Approach.
+
+1. The calling program copies the first 48 bytes of the packet, from its IP header on, to its stack (the window). A
+   load at a constant offset in the window is a plain load instruction; unaligned ones are put together from aligned
+   pieces, because the verifier requires aligned reads of the stack.
+2. Offsets behind the IPv4 header depend on register X, the header's length. `cbpf.Paths` splits the program: where X
+   is 20, which is nearly always, these offsets are constant; elsewhere the helper reads the bytes.
+3. `cbpf.Paths` also knows how many bytes are certain to exist in each state. A length is compared only where a load
+   goes beyond them.
+4. All filters are in one function. Each one sets its bit in a mask on the stack if it accepts the packet.
+5. Mask and lengths are read from stack slots that the verifier does not track (4 bytes, not at a multiple of 8). It
+   then treats them as unknown numbers, and visits each filter once and not once per earlier outcome.
+6. A (r5) and X (r6) are 32-bit registers. Arguments are stored to the stack if a filter needs them later, as r1 to r5
+   do not survive a helper call.
+
+No text of a user reaches the output: only numbers of checked classic BPF instructions do.
 """
 
 from __future__ import annotations
@@ -24,57 +50,59 @@ _INVERSE = {JEQ: JNE, JNE: JEQ, JGT: JLE, JGE: JLT}
 
 _SPARE, _WINDOW, _LINEAR, _TOTAL, _ADDRESS, _A, _X = (Register(number) for number in range(7))
 _FRAME = Register.R10
-# The frame: arguments as (size, offset); A during a call; what a call read; scratch words. The lengths are compared in
-# copies read from here, where the verifier does not follow them, as they are not at a multiple of 8: if it knew what
-# is left of their range on each path, it would walk through all later rules once for each range.
-_HOMES = {_WINDOW: (8, -8), _ADDRESS: (8, -16), _LINEAR: (4, -20), _TOTAL: (4, -28)}
-_HOME_OF_A, _READ, _WORDS = -24, -32, -36
-_MASK = -100  # the result lies there, too, and for the same reason
+# Layout of the stack frame, as offsets from its end. The lengths and the mask are at offsets that are not multiples of
+# 8 (step 5 above).
+_ARGUMENTS = {_WINDOW: (8, -8), _ADDRESS: (8, -16), _LINEAR: (4, -20), _TOTAL: (4, -28)}  # size, offset
+_SAVED_A, _READ_BUFFER, _SCRATCH = -24, -32, -36
+_MASK = -100
 
 
 def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]]) -> bytes:
-    """Translate rules into one eBPF function that says which of them take a packet.
+    """Translate rules into one eBPF function that returns which of them match a packet.
 
-    It does what libpcap's ``bpf_filter()`` does with a packet that begins with its IP
-    header.  Loads are big-endian; one that reaches outside of the linear part, or begins
-    beyond 64 KiB, and a division by zero reject; a shift by 32 or more gives 0.
+    The function gives the same results as libpcap's ``bpf_filter()`` for a packet that begins with its IP header.
+    Loads are big-endian. A load outside of the linear part of the packet or beyond 64 KiB rejects the packet, and so
+    does a division by zero. A shift by 32 or more gives 0.
 
     Parameters
     ----------
     rules : sequence of (int, sequence of Instruction)
-        Each rule's slot, 0 to 31, and its classic BPF.
+        Slot of each rule, 0 to 31, and its classic BPF.
 
     Returns
     -------
     bytes
-        eBPF instructions, 8 bytes each, without relocations: a function to be called
-        from programs in the same load.  Arguments: r1 a copy of the first `WINDOW_BYTES` of
-        the packet from its IP header on, on the caller's stack, aligned to 8 bytes;
-        r2 the bytes that are linear from there on, u32, at least 20; r3 the packet's
-        length from there on, u32; r4 the kernel address of that place, a scalar.  Result
-        in r0: a bit for each slot whose rule takes the packet.  The function needs at
-        most 104 bytes of stack.
+        eBPF instructions, 8 bytes each, without relocations: a function that programs loaded together with it can
+        call. Its arguments, where "start" is the first byte of the packet's IP header:
+
+        - r1: address of a copy of the first `WINDOW_BYTES` from the start, on the caller's stack, aligned to 8 bytes
+        - r2: number of linear bytes from the start, u32, at least 20
+        - r3: length of the packet from the start, bytes, u32
+        - r4: kernel address of the start, a scalar
+
+        Result in r0: bit ``1 << slot`` is set for each rule that matches. The function needs at most 104 bytes of
+        stack.
 
     Raises
     ------
     RuleError
-        An opcode that cmonlab does not know, a jump out of the program, an end without a
-        return, a rule too long for the kernel's jumps, or a slot that the result has no
-        bit for.
+        A program has an opcode that cmonlab does not know, jumps out of itself, ends without a return or is too long
+        for eBPF's 16-bit jumps; or a slot is not in 0 to 31.
     """
     for slot, _ in rules:
         if not 0 <= slot < SLOTS:
             raise RuleError(f"there is no slot {slot} for a rule", why=f"they are 0 to {SLOTS - 1}")
     asm, head = Assembler(), Assembler()
-    kept: set[Register] = set()
+    stored: set[Register] = set()
     for slot, program in rules:
-        _Translation(asm, 1 << slot, Paths(program), kept).emit()
+        _Translation(asm, 1 << slot, Paths(program), stored).emit()
     asm.load(4, _SPARE, _FRAME, _MASK)
     asm.exit()
-    for register in sorted(kept):
-        size, offset = _HOMES[register]
+    for register in sorted(stored):
+        size, offset = _ARGUMENTS[register]
         head.store(size, _FRAME, offset, register)
-    # A 0 that the verifier takes for any number, so that a bit that is set is nothing new to it.
+    # Mask = 0, computed as total - total: the verifier sees an unknown number, so setting a bit later does not create
+    # a new verifier state.
     head.alu(MOV, _SPARE, _TOTAL, wide=True)
     head.alu(SUB, _SPARE, _TOTAL, wide=True)
     head.store(4, _FRAME, _MASK, _SPARE)
@@ -82,20 +110,32 @@ def match_program(rules: Sequence[tuple[int, Sequence[Instruction]]]) -> bytes:
 
 
 class _Translation:
-    """One rule's part of the function; its labels are (itself, a state or `ACCEPT` or `REJECT`)."""
+    """Code of one rule. Its labels are pairs of the object itself and a state, `ACCEPT` or `REJECT`.
 
-    def __init__(self, asm: Assembler, bit: int, paths: Paths, kept: set[Register]):
-        self._asm, self._bit, self._paths, self._kept = asm, bit, paths, kept
+    Parameters
+    ----------
+    asm : Assembler
+        Receives the code.
+    bit : int
+        The rule's bit in the mask.
+    paths : Paths
+        Control flow graph of the rule's program.
+    stored : set of Register
+        Receives the arguments that the function has to store in its frame.
+    """
+
+    def __init__(self, asm: Assembler, bit: int, paths: Paths, stored: set[Register]):
+        self._asm, self._bit, self._paths, self._stored = asm, bit, paths, stored
 
     def emit(self) -> None:
-        """Append the code, and enter into `kept` which arguments have to be in the frame."""
-        self._clear()
+        """Append the code, and add the arguments that it reads from the frame to `stored`."""
+        self._initialise()
         for state, following in self._paths.order():
             targets = self._paths.targets[state]
             self._asm.place((self, state))
             if targets != (REJECT,):
                 self._compute(state)
-            self._go_on(state, targets, following)
+            self._jump(state, targets, following)
         if self._paths.accepts:
             self._asm.place((self, ACCEPT))
             self._asm.load(4, _SPARE, _FRAME, _MASK)
@@ -103,18 +143,18 @@ class _Translation:
             self._asm.store(4, _FRAME, _MASK, _SPARE)
         self._asm.place((self, REJECT))
 
-    def _clear(self) -> None:
-        """Set to 0 what may be read before it is set."""
+    def _initialise(self) -> None:
+        """Set registers and scratch words to 0 that may be read before they are written."""
         program, first = self._paths.program, self._paths.needed[0]
         for name, register in (("A", _A), ("X", _X)):
             if name in first:
                 self._asm.alu(MOV, register, 0)
         loads = (program[state.at] for state in self._paths.targets)
         for word in sorted({i.k for i in loads if i.scratch and i.kind in (cbpf.LD, cbpf.LDX)}):
-            self._asm.store(4, _FRAME, _home(word), 0)
+            self._asm.store(4, _FRAME, _scratch(word), 0)
 
-    def _go_on(self, state: State, targets: tuple[State | str, ...], following: State | str) -> None:
-        """Append the jumps to the targets, given which of them needs none."""
+    def _jump(self, state: State, targets: tuple[State | str, ...], following: State | str) -> None:
+        """Append the jumps to the targets; the one that follows in the code needs no jump."""
         if len(targets) == 1:
             if targets[0] != following:
                 self._asm.jump((self, targets[0]))
@@ -137,113 +177,111 @@ class _Translation:
         return instruction.operation, _A, self._operand(state)
 
     def _compute(self, state: State) -> None:
-        """Append what an instruction does apart from jumping."""
+        """Append the effect of an instruction, without its jumps."""
         asm, instruction = self._asm, self._paths.program[state.at]
         into = _A if instruction.kind == cbpf.LD else _X
         if instruction.kind == cbpf.ALU:
             self._arithmetic(state, instruction.operation)
         elif instruction.kind in (cbpf.ST, cbpf.STX):
-            asm.store(4, _FRAME, _home(instruction.k), _A if instruction.kind == cbpf.ST else self._x(state))
+            asm.store(4, _FRAME, _scratch(instruction.k), _A if instruction.kind == cbpf.ST else self._x(state))
         elif instruction.code == cbpf.TAX:
             asm.alu(MOV, _X, _A)
         elif instruction.code == cbpf.TXA:
             asm.alu(MOV, _A, self._x(state))
         elif instruction.size_bytes:
-            self._packet(state, into, instruction.size_bytes)
+            self._load_packet(state, into, instruction.size_bytes)
             if instruction.mode == cbpf.MSH:
                 asm.alu(AND, _X, 0x0F)
                 asm.alu(LSH, _X, 2)
         elif instruction.kind in (cbpf.LD, cbpf.LDX):
             if instruction.mode == cbpf.MEM:
-                asm.load(4, into, _FRAME, _home(instruction.k))
+                asm.load(4, into, _FRAME, _scratch(instruction.k))
             elif instruction.mode == cbpf.LEN:
-                self._fetch(into, _TOTAL)
+                self._load_argument(into, _TOTAL)
             else:
                 asm.alu(MOV, into, instruction.k)
 
     def _arithmetic(self, state: State, operation: int) -> None:
+        """Append an operation on A; the kernel's interpreter and eBPF differ in division by 0 and in wide shifts."""
         asm, operand = self._asm, self._operand(state)
-        by_register = isinstance(operand, Register)
         if operation == cbpf.NEG:
             asm.alu(operation, _A)
-        elif operation in cbpf.SHIFTS and not by_register and operand > 31:
-            asm.alu(MOV, _A, 0)
-        else:
-            if operation in cbpf.DIVISIONS and by_register:
+        elif isinstance(operand, Register):
+            if operation in cbpf.DIVISIONS:
                 asm.jump_if(JEQ, operand, 0, (self, REJECT))
             asm.alu(operation, _A, operand)
-            if operation in cbpf.SHIFTS and by_register:
+            if operation in cbpf.SHIFTS:
                 asm.jump_if(JLT, operand, 32, (self, state, "shifted"))
                 asm.alu(MOV, _A, 0)
                 asm.place((self, state, "shifted"))
+        elif operation in cbpf.SHIFTS and operand > 31:
+            asm.alu(MOV, _A, 0)
+        else:
+            asm.alu(operation, _A, operand)
 
-    def _packet(self, state: State, into: Register, size: int) -> None:
-        """Append a checked load of `size` bytes out of the packet."""
+    def _load_packet(self, state: State, into: Register, size: int) -> None:
+        """Append a load of `size` bytes from the packet, with a check of the length where it is needed."""
         asm, offset = self._asm, self._paths.offset(state)
         if offset is None:
             k = self._paths.program[state.at].k
-            asm.jump_if(JGT, _X, cbpf.FARTHEST - k, (self, REJECT))
+            asm.jump_if(JGT, _X, cbpf.MAX_OFFSET - k, (self, REJECT))
             asm.alu(MOV, _SPARE, _X)
             asm.alu(ADD, _SPARE, k + size)
-            self._fetch(_LINEAR, _LINEAR)
+            self._load_argument(_LINEAR, _LINEAR)
             asm.jump_if(JGT, _SPARE, _LINEAR, (self, REJECT))
         elif offset + size > self._paths.sure_bytes[state]:
-            self._fetch(_LINEAR, _LINEAR)
+            self._load_argument(_LINEAR, _LINEAR)
             asm.jump_if(JLT, _LINEAR, offset + size, (self, REJECT))
-        if self._is_far(state):
-            self._far(state, into, size)
+        if offset is None or offset + size > WINDOW_BYTES:
+            self._load_by_helper(state, into, size)
         elif offset % size == 0:
-            self._near(into, offset, size)
+            self._load_window(into, offset, size)
         else:
-            self._pieces(into, offset, size)
+            self._load_unaligned(into, offset, size)
 
-    def _near(self, into: Register, offset: int, size: int) -> None:
+    def _load_window(self, into: Register, offset: int, size: int) -> None:
         self._asm.load(size, into, _WINDOW, offset)
         if size > 1:
             self._asm.big_endian(into, size)
 
-    def _pieces(self, into: Register, offset: int, size: int) -> None:
-        """Append a load that the verifier would refuse as a whole: from the stack it takes aligned ones only."""
+    def _load_unaligned(self, into: Register, offset: int, size: int) -> None:
+        """Append a load from the window in aligned pieces: the verifier refuses unaligned reads of the stack."""
         cuts = [at for at in range(offset, offset + size + 1) if at % 2 == 0 or at in (offset, offset + size)]
         for start, end in pairwise(cuts):
-            self._near(into if start == offset else _SPARE, start, end - start)
+            self._load_window(into if start == offset else _SPARE, start, end - start)
             if start > offset:
                 self._asm.alu(LSH, into, 8 * (end - start))
                 self._asm.alu(OR, into, _SPARE)
 
-    def _far(self, state: State, into: Register, size: int) -> None:
-        """Append a call that reads kernel memory; r1 to r5 do not survive it."""
+    def _load_by_helper(self, state: State, into: Register, size: int) -> None:
+        """Append a call of ``bpf_probe_read_kernel``; r1 to r5 do not survive it."""
         asm, offset = self._asm, self._paths.offset(state)
-        keep_a = into == _X and "A" in self._paths.needed[state.at + 1]
-        if keep_a:
-            asm.store(4, _FRAME, _HOME_OF_A, _A)
-        self._fetch(Register.R3, _ADDRESS)
+        save_a = into == _X and "A" in self._paths.needed[state.at + 1]
+        if save_a:
+            asm.store(4, _FRAME, _SAVED_A, _A)
+        self._load_argument(Register.R3, _ADDRESS)
         if offset is None:
             asm.alu(ADD, Register.R3, _X, wide=True)
             offset = self._paths.program[state.at].k
         if offset:
             asm.alu(ADD, Register.R3, offset, wide=True)
         asm.alu(MOV, Register.R1, _FRAME, wide=True)
-        asm.alu(ADD, Register.R1, _READ, wide=True)
+        asm.alu(ADD, Register.R1, _READ_BUFFER, wide=True)
         asm.alu(MOV, Register.R2, size)
         asm.call(_PROBE_READ_KERNEL)
-        self._fetch(_WINDOW, _WINDOW)
+        self._load_argument(_WINDOW, _WINDOW)
         asm.jump_if(JNE, _SPARE, 0, (self, REJECT))
-        asm.load(size, into, _FRAME, _READ)
+        asm.load(size, into, _FRAME, _READ_BUFFER)
         if size > 1:
             asm.big_endian(into, size)
-        if keep_a:
-            asm.load(4, _A, _FRAME, _HOME_OF_A)
+        if save_a:
+            asm.load(4, _A, _FRAME, _SAVED_A)
 
-    def _fetch(self, into: Register, argument: Register) -> None:
-        """Append a load of an argument from its home."""
-        size, offset = _HOMES[argument]
-        self._kept.add(argument)
+    def _load_argument(self, into: Register, argument: Register) -> None:
+        """Append a load of an argument of the function from the frame."""
+        size, offset = _ARGUMENTS[argument]
+        self._stored.add(argument)
         self._asm.load(size, into, _FRAME, offset)
-
-    def _is_far(self, state: State) -> bool:
-        offset = self._paths.offset(state)
-        return offset is None or offset + self._paths.program[state.at].size_bytes > WINDOW_BYTES
 
     def _operand(self, state: State) -> Register | int:
         instruction = self._paths.program[state.at]
@@ -253,6 +291,6 @@ class _Translation:
         return _X if state.any_x else cbpf.SHORT_HEADER_BYTES
 
 
-def _home(word: int) -> int:
-    """Return where in the frame a scratch word lies."""
-    return _WORDS - 4 * word
+def _scratch(word: int) -> int:
+    """Return the offset of a scratch word in the frame."""
+    return _SCRATCH - 4 * word

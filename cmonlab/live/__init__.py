@@ -1,1 +1,1 @@
-"""Live tracing: messages between processes and hosts, and the agent."""
+"""Live tracing: messages between processes and hosts, and the agent that traces a host."""

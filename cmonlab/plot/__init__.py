@@ -18,6 +18,7 @@ from .graph import topology, topology_update
 from .heat import heatmap
 from .journey import waterfall
 from .matrix import flow_matrix, flow_matrix_update
+from .notebook import show_in_exports as _show_in_exports
 from .overhead import overhead
 from .paths import sankey
 from .physical import export
@@ -57,3 +58,5 @@ __all__ = [
     "topology_update",
     "waterfall",
 ]
+
+_show_in_exports()

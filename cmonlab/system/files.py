@@ -1,8 +1,8 @@
 """Files and directories that appear atomically: complete under their name, or not at all.
 
-What is being written lies in a temporary directory next to its place, whose name says which process made it (`tempdirs`),
-and gets its name by one rename. An error, an interrupt or a full disk leaves nothing behind; what a killed process left
-is removed by the next writer there.
+What is being written lies in a temporary directory next to its place, whose name says which process made it
+(`tempdirs`), and gets its name by one rename. An error, an interrupt or a full disk leaves nothing behind; what a killed
+process left is removed by the next writer there.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def atomic_directory(path: Path, mark: str = "") -> Iterator[Path]:
     ----------
     path : Path
     mark : str
-        The file by which an older result in its place is known, which is then replaced (`replacing`). Where it is empty,
-        or lacks there, `path` must be an empty directory or absent.
+        The file by which an older result is recognised. A directory that has it is replaced (`replacing`); any other
+        must be empty or absent.
 
     Yields
     ------

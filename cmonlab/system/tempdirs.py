@@ -1,4 +1,8 @@
-"""Temporary directories that say whose they are, so that those of killed processes can be found."""
+"""Temporary directories whose names say which process made them, so that those of killed processes can be found.
+
+The name holds the process id, its start time, the boot and the pid namespace (`ownership`): a process id alone is
+reused, and a user's own folder may be called ``cmonlab-2024-results``.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,28 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
-_NAME = re.compile(r"\.?cmonlab-(\d+)-\w+")
+from . import ownership
+
+_NAME = re.compile(r"\.?cmonlab-(\d+)-(\d+)-([0-9a-f]{32})-(\d+)-\w+")
 
 
 def prefix() -> str:
-    """Return how the name of a temporary directory of this process begins."""
-    return f"cmonlab-{os.getpid()}-"
+    """Return the beginning of the names of this process's temporary directories."""
+    pid, start, boot, namespace = ownership.me().split("/")
+    return f"cmonlab-{pid}-{start}-{boot.replace('-', '')}-{namespace}-"
 
 
 def remove_scratch(parent: Path | None = None) -> list[str]:
-    """Remove this user's temporary directories in `parent` whose process has gone.
+    """Remove this user's temporary directories in `parent` whose process has ended.
+
+    Those of another boot stay in a `parent` that is given: it may be shared with a host that is still writing there.
 
     Parameters
     ----------
     parent : Path, optional
-        By default where the system keeps such directories.
+        By default the system's directory for temporary files.
 
     Returns
     -------
@@ -31,12 +41,22 @@ def remove_scratch(parent: Path | None = None) -> list[str]:
     """
     removed = []
     for path in sorted((parent or Path(tempfile.gettempdir())).glob("*cmonlab-*")):
-        named = _NAME.fullmatch(path.name)
-        if named and not Path("/proc", named[1]).exists() and _ours(path):
+        if _has_ended(path.name, elsewhere_too=parent is None) and _ours(path):
             shutil.rmtree(path, ignore_errors=True)
             if not path.exists():
                 removed.append(f"directory {path}")
     return removed
+
+
+def _has_ended(name: str, elsewhere_too: bool) -> bool:
+    """Return whether a name is that of a temporary directory whose process has ended."""
+    named = _NAME.fullmatch(name)
+    if named is None:
+        return False
+    pid, start, boot, namespace = named.groups()
+    owner = f"{pid}/{start}/{UUID(boot)}/{namespace}"
+    same_boot = str(UUID(boot)) == ownership.me().split("/")[2]
+    return (same_boot or elsewhere_too) and not ownership.alive(owner)
 
 
 def _ours(path: Path) -> bool:

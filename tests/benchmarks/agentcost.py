@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cmonlab.live import agent as agents
-from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent import protocol
 from cmonlab.live.agent.client import Client
 from cmonlab.rules import Rule
 from cmonlab.study.testbed.testbed import testbed
@@ -60,7 +60,7 @@ def idle(pid: int, seconds: float) -> float:
 def first_event_s(client: Client, name: str) -> float:
     """Return the seconds from asking for a rule to holding its first event."""
     came: list[float] = []
-    subject = wire.subject(client.host, "events")
+    subject = protocol.subject(client.host, "events")
     listening = client._transport.subscribe(subject, lambda _: came.append(time.monotonic()))
     try:
         began = time.monotonic()

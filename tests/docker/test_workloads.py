@@ -6,7 +6,7 @@ import pytest
 
 from cmonlab.errors import WorkloadError
 from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, workload
-from cmonlab.lab.workload.result import listening
+from cmonlab.lab.workload.processes import listening_ports
 
 from .conftest import wait_for
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_workload_reports_what_it_did(lab, name):
+def test_workload_reports_its_work(lab, name):
     load = workload(name)
     load.prepare(lab)
     seen = []
@@ -58,19 +58,19 @@ def test_memcached_counts_add_up(lab):
     assert metrics["gets"] + metrics["sets"] == pytest.approx(metrics["ops"], abs=load.connections)
 
 
-def test_workloads_without_their_server_fail_in_words(lab):
+def test_workload_without_its_server_names_the_client(lab):
     with pytest.raises(WorkloadError, match="iperf3"):
         Iperf(port=5999).run(lab, 1)
     with pytest.raises(WorkloadError, match="memcaslap"):
         Memcached(port=11999).run(lab, 1)
 
 
-def test_a_server_replaces_its_own_kind_but_nobody_elses(lab):
+def test_server_replaces_its_own_predecessor_only(lab):
     for _ in range(2):
         Iperf(port=7776).prepare(lab)
     squatter = lab.start("c0", ["nc", "-l", "-p", "7777"])
     try:
-        assert wait_for(lambda: 7777 in listening(lab.exec("c0", ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]))
+        assert wait_for(lambda: 7777 in listening_ports(lab.exec("c0", ["cat", "/proc/net/tcp", "/proc/net/tcp6"])[1]))
         with pytest.raises(WorkloadError, match="listens on port 7777 already"):
             Iperf(port=7777).prepare(lab)
         assert squatter.running
@@ -78,7 +78,7 @@ def test_a_server_replaces_its_own_kind_but_nobody_elses(lab):
         squatter.stop()
 
 
-def test_a_server_that_ends_is_quoted(lab):
+def test_output_of_a_server_that_ends_is_quoted(lab):
     with pytest.raises(WorkloadError, match=r"memcached in c0 ended with code \d+") as caught:
         Memcached(port=80).prepare(_WithAddress(lab, "192.0.2.77"))
     assert "assign requested address" in caught.value.why

@@ -14,7 +14,7 @@ import pytest
 
 from cmonlab.errors import RuleError, TransportError, UnknownName
 from cmonlab.live import agent as agents
-from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent import protocol
 from cmonlab.live.agent.agent import MOST_TRACE_GAPS
 from cmonlab.live.agent.client import Client
 from cmonlab.live.agent.service import Service
@@ -107,7 +107,7 @@ def test_what_an_agent_has_seen_in_hours_stands_in_nobodys_way(lab, agent):
     session = client.record(0.3)
     assert (session.trace_gaps()["start_ns"] > begins[-1]).all()
     entries = service.agent.manifest(begin_ns=0, end_ns=1 << 62)
-    assert len(entries["blind"]) >= MOST_TRACE_GAPS and len(wire.pack(entries)) < MAX_BYTES
+    assert len(entries["blind"]) >= MOST_TRACE_GAPS and len(protocol.pack(entries)) < MAX_BYTES
 
 
 def test_windows_tell_pairs_second_by_second(lab, agent):
@@ -239,9 +239,9 @@ def test_windows_are_as_short_as_the_one_asks_who_wants_the_shortest(lab, agent)
     client, service = agent
     port = free_port()
     client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))
-    pace = service.agent.pace
+    length = service.agent.window_length
     with client.windows(0.5), client.windows(0.2) as windows:
-        assert client.status()["window_s"] == pace.window_s == 0.2
+        assert client.status()["window_s"] == length.window_s == 0.2
         lengths = []
         for _ in range(4):
             exchange_udp(lab, port, 8)
@@ -252,6 +252,6 @@ def test_windows_are_as_short_as_the_one_asks_who_wants_the_shortest(lab, agent)
         joined = windows.joined(least_s=0.3, timeout_s=0.5)
         assert joined.cells["packets"].sum() >= 8
         assert len(joined.pairs()["start_ns"].unique()) == 1
-    assert pace.window_s == 1.0
+    assert length.window_s == 1.0
     cost = client.cost()
     assert cost is None or (cost["share"] > 0 and 0 < cost["packet_ns"] < 1e6)

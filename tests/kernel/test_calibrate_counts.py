@@ -7,7 +7,7 @@ import pytest
 
 from cmonlab.errors import NotTraceable
 from cmonlab.rules import Rule
-from cmonlab.study.calibrate.check import settled
+from cmonlab.study.calibrate.check import repeat_over_trace_gaps
 from cmonlab.study.calibrate.groups import messages, segments, tallies
 from cmonlab.study.calibrate.groups.counts import PACED, PACKETS, run
 from cmonlab.study.calibrate.groups.overload import BLOCKED_S
@@ -35,7 +35,7 @@ def made(lab):
 
 
 def all_pass(make):
-    checks = settled(make)
+    checks = repeat_over_trace_gaps(make)
     assert checks
     assert [check.describe() for check in checks if not check.passed] == []
     return {check.name.split(": ", 1)[1]: check for check in checks}
@@ -156,7 +156,7 @@ def test_a_rule_that_netfilter_refuses(lab):
 
 
 def test_the_group():
-    """Every situation, shortened."""
+    """Every scenario, shortened."""
     with testbed() as bed:
         found = [check for checks in run(bed, quick=True) for check in checks]
     assert [check.describe() for check in found if not check.passed] == []

@@ -1,4 +1,4 @@
-"""The group delay, quick: every kind of situation is made, and what was added to the testbed is gone again."""
+"""The group delay, quick: every kind of scenario is made, and what was added to the testbed is gone again."""
 
 from cmonlab.study.calibrate.check import Unavailable
 from cmonlab.study.calibrate.groups import delay

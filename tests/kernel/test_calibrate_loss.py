@@ -11,12 +11,12 @@ from cmonlab.study.testbed import dropper
 from cmonlab.study.testbed.testbed import ip
 from cmonlab.study.testbed.traffic import ADDRESS, free_port, send_udp, udp_socket
 
-NAMES = list(loss.situations(None, True))
+NAMES = list(loss.scenarios(None, True))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_is_told_exactly(lab, name):
-    checks = loss.situations(lab, quick=True)[name]()
+    checks = loss.scenarios(lab, quick=True)[name]()
     assert checks
     assert not [check.describe() for check in checks if not check.passed]
     assert {check.group for check in checks} == {"loss"}
@@ -27,14 +27,14 @@ def test_checks_fail_where_another_packet_was_lost(lab):
     """The same recording, judged as if another place, reason and number were true."""
     wrong = []
 
-    def record(situation, reason, session, *truth):
+    def record(scenario, reason, session, *truth):
         wrong[:] = captured(loss_udp.SITUATIONS[1], "TC_EGRESS", session, truth[0], truth[1] + 1, *truth[2:])
-        return captured(situation, reason, session, *truth)
+        return captured(scenario, reason, session, *truth)
 
     captured = loss_udp._captured
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss_udp, "_captured", record)
-        loss.situations(lab, quick=True)["tc program on the way in"]()
+        loss.scenarios(lab, quick=True)["tc program on the way in"]()
     failed = {name for name, truth, measured in wrong if truth != measured}
     assert failed >= {"dropped", "dropped at host:veth0", "dropped for TC_EGRESS", "anything else called lost"}
 
@@ -69,12 +69,12 @@ def test_what_a_kernel_lacks_is_told(lab):
     assert found[0]["qdisc"] == "noqueue"
 
 
-def test_run_yields_the_checks_of_each_situation_or_why_there_are_none(lab, monkeypatch):
+def test_run_yields_the_checks_of_each_scenario_or_why_there_are_none(lab, monkeypatch):
     def refuse():
         raise NotTraceable("it cannot be made", why="no reason")
 
     check = Check("loss", "made up", 1, 1, "packets", 0)
-    monkeypatch.setattr(loss, "situations", lambda bed, quick: {"one": lambda: [check], "two": refuse})
+    monkeypatch.setattr(loss, "scenarios", lambda bed, quick: {"one": lambda: [check], "two": refuse})
     one, two = loss.run(lab, quick=True)
     assert one == [check]
     assert (two.group, two.name, two.why) == ("loss", "two", "it cannot be made: no reason")

@@ -6,9 +6,9 @@ from cmonlab.study.calibrate.groups import overload
 from cmonlab.study.testbed.traffic import exchange_udp, free_port, recording
 
 
-@pytest.mark.parametrize("name", list(overload.situations(None, True)))
+@pytest.mark.parametrize("name", list(overload.scenarios(None, True)))
 def test_every_lost_event_is_counted_and_what_is_left_is_true(lab, name):
-    checks = overload.situations(lab, quick=True)[name]()
+    checks = overload.scenarios(lab, quick=True)[name]()
     assert checks
     assert not [check.describe() for check in checks if not check.passed]
     assert {check.group for check in checks} == {"overload"}

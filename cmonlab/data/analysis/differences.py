@@ -19,7 +19,7 @@ SHIFTS = (*(n / 100 for n in range(1, 100)), *(0.99 + n / 1000 for n in range(1,
 VERDICTS = {
     "greater": "the interval lies above 0",
     "less": "the interval lies below 0",
-    "not told apart": "the interval holds 0",
+    "no difference detected": "the interval holds 0",
     "below clock error": "the clock may have made the difference",
     "below tracing overhead": "the tracer may have made the difference",
     "no interval": "a side has one value only, so nothing is known of its scatter",
@@ -208,7 +208,7 @@ def _verdict(row) -> str:
     if not math.isfinite(row.low):
         return "no interval"
     if row.low <= 0 <= row.high:
-        return "not told apart"
+        return "no difference detected"
     if abs(row.difference) < row.clock_error:
         return "below clock error"
     if abs(row.difference) < row.overhead:

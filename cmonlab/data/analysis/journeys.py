@@ -132,9 +132,9 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
 def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
     """Tell which journeys began at their source, parts of a packet that did so among them."""
     mine = found.sent & _owns(names, events, found.first_tx, "saddr")
-    part = np.flatnonzero(found.cut_from >= 0)
+    part = np.flatnonzero(found.segmented_from >= 0)
     while True:
-        late = part[mine[found.cut_from[part]] & ~mine[part]]
+        late = part[mine[found.segmented_from[part]] & ~mine[part]]
         if len(late) == 0:
             return mine
         mine[late] = True

@@ -72,19 +72,19 @@ def _fate(found: Journeys, journeys: pd.DataFrame, original: np.ndarray, seq: np
     if len(found) == 0:
         return original
     first_byte = journeys["seq"].to_numpy()
-    part = np.flatnonzero(found.cut_from >= 0)
+    part = np.flatnonzero(found.segmented_from >= 0)
 
     def place(parent: np.ndarray, at: np.ndarray) -> np.ndarray:
         return parent << 32 | (at - first_byte[parent]).astype(np.int64)  # unsigned: modulo 2**32
 
-    key = place(found.cut_from[part], first_byte[part])
+    key = place(found.segmented_from[part], first_byte[part])
     order = np.argsort(key)
     fate = original.copy()
     split = np.flatnonzero((original >= 0) & found.split[original])
     if len(part):
         at = np.searchsorted(key[order], place(original[split], seq[split]), side="right") - 1
         child = part[order[np.maximum(at, 0)]]
-        good = (at >= 0) & (found.cut_from[child] == original[split])
+        good = (at >= 0) & (found.segmented_from[child] == original[split])
         fate[split[good]] = child[good]
     whole = carriers(found, journeys["outcome"] == "merged")
     return np.where(fate >= 0, whole[fate], -1)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from .delivery import join_datagrams, join_segments, scheduled
-from .gso_gro import parents
+from .gso_gro import gso_gro_relations
 from .journey import Journeys
 from .order import PART, Columns, hop_codes, runs
 from .packets import Stages, packets
@@ -16,7 +16,7 @@ from .retransmit import retransmissions
 from .sending import sends_of
 from .stream import flow_numbers
 from .threads import both, processors, spread
-from .ways import Ways, payload_bytes, ways_of
+from .paths import PacketPaths, payload_bytes, packet_paths
 
 __all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"]
 
@@ -68,32 +68,32 @@ def correlate(
     threads, gaps = threads or processors(), set(lost)
     hops = hop_codes(events, threads)
     found = packets(events, hops, stages, not (gaps & stages.buffers or len(breaks) or sampled), threads)
-    ways = ways_of(events, found, hops, stages)
+    paths = packet_paths(events, found, hops, stages)
 
     def deliveries() -> tuple[np.ndarray, ...]:
-        read = np.full(len(ways), -1, np.int64)
-        join_segments(events, found, ways, stages, gaps, read)
+        read = np.full(len(paths), -1, np.int64)
+        join_segments(events, found, paths, stages, gaps, read)
         if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
             join_datagrams(
-                events, found, ways, stages, np.sort(np.array(breaks, np.int64)), rx_namespace_by_address or {}, read
+                events, found, paths, stages, np.sort(np.array(breaks, np.int64)), rx_namespace_by_address or {}, read
             )
-        return *scheduled(events, found, ways, stages, read), read
+        return *scheduled(events, found, paths, stages, read), read
 
     def relations() -> tuple[np.ndarray, ...]:
-        cut_from, merged_into = parents(events, ways, hops, stages)
+        segmented_from, merged_into = gso_gro_relations(events, paths, hops, stages)
         send = found.socket[stages.of("send", events["point"][found.socket])]
-        flow = flow_numbers(events, np.concatenate([ways.first_tx, send]))
-        again, fresh = repeats(events, ways, hops, flow[: len(ways)], cut_from >= 0)
-        return sends_of(events, ways, hops, send, flow, fresh), again, cut_from, merged_into
+        flow = flow_numbers(events, np.concatenate([paths.first_tx, send]))
+        again, fresh = repeats(events, paths, hops, flow[: len(paths)], segmented_from >= 0)
+        return sends_of(events, paths, hops, send, flow, fresh), again, segmented_from, merged_into
 
     behind, (send, *related) = both(deliveries, relations, threads)
-    event, start = _with_sockets(ways, send, *behind, threads)
-    ends = ways.first_tx, ways.arrival, ways.sent, ways.received
+    event, start = _with_sockets(paths, send, *behind, threads)
+    ends = paths.first_tx, paths.arrival, paths.sent, paths.received
     return Journeys(event, start, hops, found.orphans, *ends, *related)
 
 
 def _with_sockets(
-    ways: Ways, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray, threads: int
+    paths: PacketPaths, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put before each way its send, and behind it wake-up, run and read; there is no wake-up without a run.
 
@@ -104,16 +104,16 @@ def _with_sockets(
     """
     before = (send >= 0).astype(np.int64)
     behind = [at >= 0 for at in (read, run, wake)]
-    start = np.zeros(len(ways) + 1, np.int64)
-    np.cumsum(before + ways.length + sum(behind), out=start[1:])
-    event = np.empty(start[-1], ways.event.dtype)
+    start = np.zeros(len(paths) + 1, np.int64)
+    np.cumsum(before + paths.length + sum(behind), out=start[1:])
+    event = np.empty(start[-1], paths.event.dtype)
 
     def place(part: slice) -> None:
         first, end = start[:-1][part], start[1:][part]
-        own = runs(ways.begin[part] - before[part], end - first)  # what is not of the way is set below
-        event[first[0] : end[-1]] = ways.event.take(own, mode="clip")
+        own = runs(paths.begin[part] - before[part], end - first)  # what is not of the way is set below
+        event[first[0] : end[-1]] = paths.event.take(own, mode="clip")
 
-    spread(place, [slice(at, at + PART // 8) for at in range(0, len(ways), PART // 8)], threads=threads)
+    spread(place, [slice(at, at + PART // 8) for at in range(0, len(paths), PART // 8)], threads=threads)
     event[start[:-1][send >= 0]] = send[send >= 0]
     for back, (at, there) in enumerate(zip((read, run, wake), behind, strict=True)):
         event[start[1:][there] - 1 - back] = at[there]

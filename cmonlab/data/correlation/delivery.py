@@ -10,11 +10,11 @@ from .datagram import reads_of
 from .order import Columns
 from .packets import TCP, UDP, Packets, Stages
 from .stream import delivered_by, flow_numbers
-from .ways import Ways, first_byte, payload_bytes, segments
+from .paths import PacketPaths, first_byte, payload_bytes, segments
 
 
 def join_segments(
-    events: Columns, found: Packets, ways: Ways, stages: Stages, lost: Collection[int], delivery: np.ndarray
+    events: Columns, found: Packets, paths: PacketPaths, stages: Stages, lost: Collection[int], delivery: np.ndarray
 ) -> None:
     """Set the delivery of each TCP segment that arrived: the read (or copy) that reached its last byte.
 
@@ -22,8 +22,8 @@ def join_segments(
     lost. Copies, of kernels whose reads have no tracepoint, tell the place only
     together with those before them.
     """
-    data, size = segments(events, ways)
-    data, size = data[ways.received[data]], size[ways.received[data]]
+    data, size = segments(events, paths)
+    data, size = data[paths.received[data]], size[paths.received[data]]
     read = found.socket[stages.of("read", events["point"][found.socket])]
     read = read[(events["proto"][read] == TCP) & (events["aux"][read] > 0)]
     end = events["seq"][read] + events["aux"][read]
@@ -31,7 +31,7 @@ def join_segments(
         read, end = found.copy, found.copy_end
     if len(read) == 0 or len(data) == 0:
         return
-    arrival = ways.arrival[data]
+    arrival = paths.arrival[data]
     flow = flow_numbers(events, np.concatenate([arrival, read]))
     last_byte = first_byte(events, arrival) + size.astype(np.uint32)
     read_bytes = events["aux"][read].astype(np.int64)
@@ -43,7 +43,7 @@ def join_segments(
 def join_datagrams(
     events: Columns,
     found: Packets,
-    ways: Ways,
+    paths: PacketPaths,
     stages: Stages,
     breaks: np.ndarray,
     rx_namespace_by_address: Mapping[int, int],
@@ -52,12 +52,12 @@ def join_datagrams(
     """Set the delivery of each UDP datagram that arrived: the read that took it."""
     read = found.socket[stages.of("read", events["point"][found.socket])]
     read = read[events["proto"][read] == UDP]
-    udp = (events["proto"][ways.arrival] == UDP) & ways.received
-    copied = udp & stages.of("deliver", events["point"][ways.arrival])
-    data = np.flatnonzero(udp & (~copied | (ways.length > 1)))
+    udp = (events["proto"][paths.arrival] == UDP) & paths.received
+    copied = udp & stages.of("deliver", events["point"][paths.arrival])
+    data = np.flatnonzero(udp & (~copied | (paths.length > 1)))
     if len(read) == 0 or len(data) == 0:
         return
-    arrival = ways.event[(ways.begin + ways.length - 1)[data] - copied[data]].astype(np.int64)
+    arrival = paths.event[(paths.begin + paths.length - 1)[data] - copied[data]].astype(np.int64)
     by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
     data, arrival = data[by_arrival], arrival[by_arrival]
     home = _homes(events, arrival, rx_namespace_by_address)
@@ -79,23 +79,23 @@ def _homes(events: Columns, arrival: np.ndarray, rx_namespace_by_address: Mappin
 
 
 def scheduled(
-    events: Columns, found: Packets, ways: Ways, stages: Stages, delivery: np.ndarray
+    events: Columns, found: Packets, paths: PacketPaths, stages: Stages, delivery: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find when the task that read a packet was woken for it, and when it came onto a CPU.
 
     Returns
     -------
-    wake, run : numpy.ndarray of int64, shape (ways,)
+    wake, run : numpy.ndarray of int64, shape (paths,)
         Events, -1 none. A run is told only between arrival and read; a wake-up only
         between arrival and run: before, the task had been woken for something else.
     """
-    wake, run = (np.full(len(ways), -1, np.int64) for _ in range(2))
+    wake, run = (np.full(len(paths), -1, np.int64) for _ in range(2))
     point = events["point"][found.socket]
     woken, ran = (found.socket[stages.of(stage, point)] for stage in ("wake", "run"))
     if len(ran) == 0:
         return wake, run
     by_read = np.flatnonzero((delivery >= 0) & stages.of("read", events["point"][delivery]))
-    read, arrival = delivery[by_read], ways.arrival[by_read]
+    read, arrival = delivery[by_read], paths.arrival[by_read]
     key = _key(events["skb"][read], events["ts_ns"][read].astype(np.uint32))  # its lower half
     came = _told(events, ran, key)
     ts = events["ts_ns"]

@@ -34,7 +34,7 @@ class Journeys:
     repeats : numpy.ndarray of int64, shape (journeys,)
         The earlier journey that first carried this segment's first byte, -1 none; see
         `repeats`. -1 also for what was cut from a larger segment: that one repeats.
-    cut_from, merged_into : numpy.ndarray of int64, shape (journeys,)
+    segmented_from, merged_into : numpy.ndarray of int64, shape (journeys,)
         The journey of the larger segment that this one was cut from (GSO), and of the
         one it was merged into (GRO), -1 none.
     """
@@ -48,7 +48,7 @@ class Journeys:
     sent: np.ndarray
     received: np.ndarray
     repeats: np.ndarray
-    cut_from: np.ndarray
+    segmented_from: np.ndarray
     merged_into: np.ndarray
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Journeys:
     @property
     def parent(self) -> np.ndarray:
         """The larger segment that each journey was cut from, else merged into, int64; -1 none."""
-        return np.where(self.cut_from >= 0, self.cut_from, self.merged_into)
+        return np.where(self.segmented_from >= 0, self.segmented_from, self.merged_into)
 
     @property
     def merged(self) -> np.ndarray:
@@ -83,5 +83,5 @@ class Journeys:
     def split(self) -> np.ndarray:
         """Tell of each journey whether it goes on in others that were cut from it."""
         split = np.zeros(len(self), bool)
-        split[self.cut_from[self.cut_from >= 0]] = True
+        split[self.segmented_from[self.segmented_from >= 0]] = True
         return split

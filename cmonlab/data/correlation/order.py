@@ -1,11 +1,11 @@
-"""Bring the events of each packet buffer together, and number the hops.
+"""Sort events by packet buffer, and number the distinct hops.
 
-A packet buffer's address stays the same from the sender's device to the receiver's
-and is used again for another packet only after it was freed.  So the hops of one
-packet are neighbours once the events are sorted by (address, time).
+A packet buffer keeps its address from the sender's device to the receiver's. The kernel uses the address for another
+packet only after it freed the buffer. So the hops of one packet are neighbours once the events are sorted by (address,
+time).
 
-Everything that looks at each event does so part by part, so that what it needs
-meanwhile stays in the processor's cache and small beside the events.
+Work on every event is done in parts of `PART` events, so that temporary arrays fit into the processor's cache and stay
+small compared with the events.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from .threads import spread
 
 Columns = Mapping[str, np.ndarray]
 
+#: Events per part.
 PART = 1 << 17
 
 
 class Numbering:
-    """Small numbers for distinct values that come part by part, in order of first appearance."""
+    """Numbers the distinct values of several parts from 0, in order of first appearance."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._numbers: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -38,12 +39,12 @@ class Numbering:
         return self.of_distinct(distinct)[local]
 
     def of_distinct(self, values: np.ndarray) -> np.ndarray:
-        """Return the number of each of a few values, int32."""
+        """Return the number of each of some distinct values, int32."""
         numbers = [self._numbers.setdefault(value, len(self._numbers)) for value in values.tolist()]
         return np.array(numbers, np.int32)
 
     def values(self, dtype: type) -> np.ndarray:
-        """Return the distinct values in order of their numbers."""
+        """Return the distinct values in order of their numbers, as an array of `dtype`."""
         return np.array(list(self._numbers), dtype)
 
 
@@ -54,9 +55,11 @@ class HopCodes:
     Attributes
     ----------
     code : numpy.ndarray of int32, shape (events,)
-        The hop of each event.
-    netns, ifindex, point : numpy.ndarray, shape (distinct hops,)
-        What a code stands for.
+        Code of each event's hop.
+    netns, ifindex : numpy.ndarray of uint32, shape (distinct hops,)
+        Namespace (inode number) and interface of each code.
+    point : numpy.ndarray of uint8, shape (distinct hops,)
+        Id of the point of each code.
     """
 
     code: np.ndarray
@@ -76,7 +79,19 @@ class HopCodes:
 
 
 def hop_codes(events: Columns, threads: int = 1) -> HopCodes:
-    """Number the distinct hops of `events`, in order of first appearance."""
+    """Number the distinct hops, in order of first appearance.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table; ``netns``, ``ifindex`` and ``point`` are read.
+    threads : int
+        Number of threads.
+
+    Returns
+    -------
+    HopCodes
+    """
     n = len(events["point"])
     code, numbering = np.empty(n, np.int32), Numbering()
     every = [slice(at, at + PART) for at in range(0, n, PART)]
@@ -90,13 +105,13 @@ def hop_codes(events: Columns, threads: int = 1) -> HopCodes:
         code[part], distinct = pd.factorize(key)
         return distinct
 
-    def settle(part: slice, final: np.ndarray) -> None:
+    def renumber(part: slice, final: np.ndarray) -> None:
         code[part] = final.take(code[part])
 
     numbers = [numbering.of_distinct(distinct) for distinct in spread(number, every, threads=threads)]
-    # A part that has met all the hops before it in their order is numbered already.
+    # Where a part's own numbers are the final ones, nothing is left to do.
     other = [i for i, final in enumerate(numbers) if (final != np.arange(len(final))).any()]
-    spread(settle, [every[i] for i in other], [numbers[i] for i in other], threads=threads)
+    spread(renumber, [every[i] for i in other], [numbers[i] for i in other], threads=threads)
     known = numbering.values(np.uint64)
     return HopCodes(
         code,
@@ -107,7 +122,7 @@ def hop_codes(events: Columns, threads: int = 1) -> HopCodes:
 
 
 def by_buffer(skb: np.ndarray, wanted: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Sort events by buffer, events of one buffer staying in order.
+    """Sort events by buffer; events of one buffer stay in order of time.
 
     Parameters
     ----------
@@ -116,14 +131,14 @@ def by_buffer(skb: np.ndarray, wanted: np.ndarray, threads: int = 1) -> tuple[np
     wanted : numpy.ndarray of bool, shape (n,)
         Which events to sort; the others are left out.
     threads : int
-        That work at a time.
+        Number of threads.
 
     Returns
     -------
-    order : numpy.ndarray of uint32, shape (wanted,)
+    order : numpy.ndarray of uint32, shape (sorted events,)
         Positions in `skb`.
-    changes : numpy.ndarray of bool, shape (wanted,)
-        Where a new buffer begins in the sorted order.
+    changes : numpy.ndarray of bool, shape (sorted events,)
+        Where another buffer begins in the sorted order.
 
     Notes
     -----
@@ -148,7 +163,13 @@ def by_buffer(skb: np.ndarray, wanted: np.ndarray, threads: int = 1) -> tuple[np
 
 
 def parts(changes: np.ndarray) -> Iterator[slice]:
-    """Cut a sorted order into parts of about `PART` events that hold whole buffers."""
+    """Yield parts of a sorted order of about `PART` events each, without splitting a buffer.
+
+    Parameters
+    ----------
+    changes : numpy.ndarray of bool, shape (n,)
+        From `by_buffer`.
+    """
     begin, n = 0, len(changes)
     while begin < n:
         end = min(begin + PART, n)
@@ -159,7 +180,18 @@ def parts(changes: np.ndarray) -> Iterator[slice]:
 
 
 def runs(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Return the positions of runs, one run after the other: ``begin[i], …, begin[i] + length[i] - 1``."""
+    """Return the positions of runs of neighbours, one run after the other.
+
+    Parameters
+    ----------
+    begin, length : numpy.ndarray of int64, shape (runs,)
+        First position and length of each run.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (sum of lengths,)
+        ``begin[i], …, begin[i] + length[i] - 1`` for each run ``i``.
+    """
     ends = np.cumsum(length)
     if len(ends) == 0:
         return np.empty(0, np.int64)

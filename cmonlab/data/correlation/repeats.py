@@ -14,7 +14,7 @@ import numpy as np
 from .order import Columns, HopCodes
 from .packets import TCP
 from .stream import by_flow, numbered, positions
-from .ways import FIN, SYN, Ways, payload_bytes
+from .paths import FIN, SYN, PacketPaths, payload_bytes
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,22 @@ def _first_over(left: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
 
 
 def repeats(
-    events: Columns, ways: Ways, hops: HopCodes, flow: np.ndarray, cut: np.ndarray
+    events: Columns, paths: PacketPaths, hops: HopCodes, flow: np.ndarray, cut: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find for each segment the one that first carried its first byte.
 
     Parameters
     ----------
-    flow : numpy.ndarray of int64, shape (ways,)
+    flow : numpy.ndarray of int64, shape (paths,)
         Number of the flow of each first_tx.
-    cut : numpy.ndarray of bool, shape (ways,)
+    cut : numpy.ndarray of bool, shape (paths,)
         Segments that were cut from a larger one on their way; that one stands for them.
 
     Returns
     -------
-    original : numpy.ndarray of int64, shape (ways,)
+    original : numpy.ndarray of int64, shape (paths,)
         The earlier way, -1 none.
-    fresh : numpy.ndarray of bool, shape (ways,)
+    fresh : numpy.ndarray of bool, shape (paths,)
         Segments that carry their last byte of payload for the first time.
 
     Notes
@@ -127,9 +127,9 @@ def repeats(
     is empty there. So one byte there counts as repeated only if it was alone the first
     time as well.
     """
-    original, fresh = np.full(len(ways), -1, np.int64), np.zeros(len(ways), bool)
-    number = np.flatnonzero((events["proto"][ways.first_tx] == TCP) & ~cut)
-    at = ways.first_tx[number]
+    original, fresh = np.full(len(paths), -1, np.int64), np.zeros(len(paths), bool)
+    number = np.flatnonzero((events["proto"][paths.first_tx] == TCP) & ~cut)
+    at = paths.first_tx[number]
     payload, flags = payload_bytes(events, at), events["tcp_flags"][at]
     size = payload + (flags & SYN != 0) + (flags & FIN != 0)
     by_time = np.flatnonzero(size > 0)

@@ -10,11 +10,11 @@ import numpy as np
 
 from .order import Columns, HopCodes
 from .stream import by_place, look_up, numbered, places
-from .ways import Ways, first_byte, segments
+from .paths import PacketPaths, first_byte, segments
 
 
 def sends_of(
-    events: Columns, ways: Ways, hops: HopCodes, send: np.ndarray, flow: np.ndarray, fresh: np.ndarray
+    events: Columns, paths: PacketPaths, hops: HopCodes, send: np.ndarray, flow: np.ndarray, fresh: np.ndarray
 ) -> np.ndarray:
     """Find the send call whose data the last byte of each segment is.
 
@@ -22,24 +22,24 @@ def sends_of(
     ----------
     send : numpy.ndarray of int64, ascending
         Events of send calls.
-    flow : numpy.ndarray of int64, shape (ways + sends,)
+    flow : numpy.ndarray of int64, shape (paths + sends,)
         Number of the flow of each first_tx, then of each of those events.
-    fresh : numpy.ndarray of bool, shape (ways,)
+    fresh : numpy.ndarray of bool, shape (paths,)
         Segments that carry their last byte for the first time; the others have no send.
 
     Returns
     -------
-    numpy.ndarray of int64, shape (ways,)
+    numpy.ndarray of int64, shape (paths,)
         The first event of that call, -1 where it was not seen.
     """
-    joined = np.full(len(ways), -1, np.int64)
-    number, size = segments(events, ways)
+    joined = np.full(len(paths), -1, np.int64)
+    number, size = segments(events, paths)
     number, size = number[fresh[number]], size[fresh[number]]
     if len(send) == 0 or len(number) == 0:
         return joined
-    first_tx = ways.first_tx[number]
+    first_tx = paths.first_tx[number]
     at = np.concatenate([first_tx, send])
-    flow = np.concatenate([flow[number], flow[len(ways) :]])
+    flow = np.concatenate([flow[number], flow[len(paths) :]])
     flow = numbered(flow, hops.namespace.take(hops.code.take(at)))
     last_byte = first_byte(events, first_tx) + (size - 1).astype(np.uint32)
     place = places(flow, np.concatenate([last_byte, events["seq"].take(send)]), at)

@@ -1,13 +1,13 @@
 """Workloads: real programs that make traffic between the containers of a lab.
 
-A workload talks to the lab's methods only and needs no Docker to be described.
+A workload uses the lab's methods only. Describing one needs no Docker.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from cmonlab.errors import UnknownName
@@ -19,6 +19,7 @@ from .sockperf import Sockperf
 
 __all__ = ["WORKLOADS", "Iperf", "Memcached", "Sockperf", "Workload", "WorkloadResult", "workload"]
 
+#: Name → what makes the workload, from its parameters.
 WORKLOADS: dict[str, Callable[..., Workload]] = {
     "memcached": Memcached,
     "iperf-tcp": partial(Iperf, protocol="tcp"),
@@ -38,6 +39,10 @@ def workload(name: str, **params: Any) -> Workload:
     **params
         Parameters of the workload, for instance ``server="c0"``.
 
+    Returns
+    -------
+    Workload
+
     Raises
     ------
     UnknownName
@@ -47,11 +52,10 @@ def workload(name: str, **params: Any) -> Workload:
     """
     if name not in WORKLOADS:
         raise UnknownName("workload", name, WORKLOADS)
-    maker = WORKLOADS[name]
-    fixed = maker.keywords if isinstance(maker, partial) else {}
-    kind = maker.func if isinstance(maker, partial) else maker
-    known = [field.name for field in dataclasses.fields(kind) if field.name not in fixed]
+    factory = WORKLOADS[name]
+    fixed = factory.keywords if isinstance(factory, partial) else {}
+    known = [parameter for parameter in signature(factory).parameters if parameter not in fixed]
     for param in params:
         if param not in known:
             raise UnknownName(f"parameter of workload {name}", param, known)
-    return maker(**params)
+    return factory(**params)

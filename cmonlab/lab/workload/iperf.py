@@ -1,24 +1,14 @@
-"""iperf3: bulk TCP or paced UDP."""
+"""iperf3: bulk TCP, or UDP at a fixed rate."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from cmonlab.errors import UnknownName, WorkloadError
 
-from .result import (
-    ClientServer,
-    Progress,
-    WorkloadResult,
-    check_containers,
-    check_positive,
-    check_serving,
-    run_client,
-    seconds,
-    serve,
-)
+from .client_server import ClientServer, check_positive
 
 PROTOCOLS = ("tcp", "udp")
 DEFAULT_UDP_BPS = 200_000_000
@@ -26,7 +16,7 @@ DEFAULT_UDP_BPS = 200_000_000
 
 @dataclass(frozen=True)
 class Iperf(ClientServer):
-    """An iperf3 server and a client that sends to it.
+    """An iperf3 server and a client that sends to it: bulk TCP, or UDP at a fixed rate.
 
     Parameters
     ----------
@@ -37,8 +27,8 @@ class Iperf(ClientServer):
     bitrate_bps : int, optional
         Rate of the payload; by default unlimited for TCP, 200 Mbit/s for UDP.
     length_bytes : int, optional
-        Bytes of a write (TCP) or a datagram (UDP); by default iperf3's choice: 128 KiB
-        for TCP, for UDP what fits the path's MTU.
+        Bytes of one write (TCP) or one datagram (UDP); by default iperf3's choice: 128 KiB for TCP, and for UDP
+        the largest that fits the path's MTU.
     streams : int
         Parallel connections.
     port : int
@@ -50,6 +40,12 @@ class Iperf(ClientServer):
         There is no such protocol.
     WorkloadError
         A parameter is out of range.
+
+    Notes
+    -----
+    Metrics of both protocols: goodput_bps, sent_bytes, received_bytes, load_s. TCP: retransmissions, srtt_mean_ns.
+    UDP: datagrams_per_s (those that arrived), datagrams, lost_datagrams, out_of_order_datagrams,
+    delay_variation_ns (iperf3's jitter, RFC 1889), datagram_bytes.
     """
 
     protocol: str = "tcp"
@@ -73,87 +69,62 @@ class Iperf(ClientServer):
 
     @property
     def work(self) -> tuple[str, str]:
-        """What it is measured by: bits that arrived, of UDP datagrams."""
+        """Throughput: bits that arrived (TCP), or datagrams that arrived (UDP)."""
         return ("goodput_bps", "bit") if self.protocol == "tcp" else ("datagrams_per_s", "datagram")
 
     @property
+    def endpoint(self) -> tuple[str, int]:
+        """The TCP port that controls the test, with UDP too."""
+        return "tcp", self.port
+
+    @property
     def default_rule(self) -> str:
-        """Matches the data; with UDP not the TCP connection that controls the test."""
+        """A pcap expression that matches the data; with UDP it leaves out the TCP connection that controls the test."""
         return f"{self.protocol} port {self.port}"
 
-    def prepare(self, lab: Any) -> None:
-        """Start the server and wait until it listens.
+    def server_argv(self, address: str) -> list[str]:
+        """Return the command of the iperf3 server."""
+        return ["iperf3", "--server", "--port", str(self.port), "--bind", address]
 
-        Raises
-        ------
-        UnknownName
-            The lab has no such container.
-        WorkloadError
-            The server does not come up.
-        """
-        check_containers(lab, self.containers)
-        argv = ["iperf3", "--server", "--port", str(self.port), "--bind", lab.address(self.server)]
-        serve(lab, self.server, argv, self.port)
-
-    def run(self, lab: Any, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
-        """Send from the client to the server.
+    def client_argv(self, address: str, duration_s: int, source: str | None = None) -> list[str]:
+        """Return the command of the iperf3 client.
 
         Parameters
         ----------
-        lab : Lab
-        duration_s : float
-            Rounded to whole seconds, at least 1.
-        progress : callable, optional
-            Is called with the seconds since the start, five times a second.
-
-        Returns
-        -------
-        WorkloadResult
-            Metrics, both: goodput_bps, sent_bytes, received_bytes, load_s. TCP:
-            retransmissions, srtt_mean_ns. UDP: datagrams_per_s (that arrived),
-            datagrams, lost_datagrams, out_of_order_datagrams, delay_variation_ns, datagram_bytes.
-
-        Raises
-        ------
-        UnknownName
-            The lab has no such container.
-        WorkloadError
-            The client failed (quotes its output), or the server ended.
+        address : str
+            IP address of the server.
+        duration_s : int
+            How long to run, in s.
+        source : str, optional
+            Not used: iperf3 connects its sockets, UDP too, and they have the right source without it.
         """
-        check_containers(lab, self.containers)
-        whole_s = seconds(duration_s)
-        argv = ["iperf3", "--json", "--client", lab.address(self.server), "--port", str(self.port)]
-        argv += ["--time", str(whole_s), "--parallel", str(self.streams)]
+        argv = ["iperf3", "--json", "--client", address, "--port", str(self.port)]
+        argv += ["--time", str(duration_s), "--parallel", str(self.streams)]
         argv += ["--udp"] if self.protocol == "udp" else []
         argv += ["--bitrate", str(self.bitrate_bps)] if self.bitrate_bps else []
         argv += ["--length", str(self.length_bytes)] if self.length_bytes else []
-        client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
-        check_serving(lab, self.server, "iperf3", self.port)
-        metrics = parse(client.stdout, self.protocol)
-        parameters = asdict(self) | {"duration_s": whole_s}
-        return WorkloadResult(self.name, parameters, started_ns, ended_ns, metrics, client.output)
+        return argv
+
+    def parse(self, output: str) -> dict[str, float]:
+        """Return the metrics in iperf3's JSON report.
+
+        Raises
+        ------
+        WorkloadError
+            The output is no report, or the report says why the test failed.
+        """
+        try:
+            report = json.loads(output)
+            if "error" in report:
+                raise WorkloadError("iperf3 failed", why=report["error"])
+            metrics = _udp(report) if self.protocol == "udp" else _tcp(report)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise WorkloadError("iperf3's report cannot be read", why=f"{error!r} in: {output[-500:]}") from error
+        return {name: float(value) for name, value in metrics.items()}
 
 
-def parse(output: str, protocol: str) -> dict[str, float]:
-    """Return the metrics of iperf3's JSON report.
-
-    Raises
-    ------
-    WorkloadError
-        The report says why the test failed, or is none.
-    """
-    try:
-        report = json.loads(output)
-        if "error" in report:
-            raise WorkloadError("iperf3 failed", why=report["error"])
-        end = report["end"]
-        metrics = _udp(report, end) if protocol == "udp" else _tcp(end)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise WorkloadError("iperf3's report cannot be read", why=f"{error!r} in: {output[-500:]}") from error
-    return {name: float(value) for name, value in metrics.items()}
-
-
-def _tcp(end: dict[str, Any]) -> dict[str, float]:
+def _tcp(report: dict[str, Any]) -> dict[str, float]:
+    end = report["end"]
     sent, received = end["sum_sent"], end["sum_received"]
     round_trips_us = [stream["sender"]["mean_rtt"] for stream in end["streams"]]
     return {
@@ -166,7 +137,8 @@ def _tcp(end: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _udp(report: dict[str, Any], end: dict[str, Any]) -> dict[str, float]:
+def _udp(report: dict[str, Any]) -> dict[str, float]:
+    end = report["end"]
     total = end["sum"]
     arrived = total["packets"] - total["lost_packets"]
     size_bytes = report["start"]["test_start"]["blksize"]

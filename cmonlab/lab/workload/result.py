@@ -1,22 +1,88 @@
-"""What a workload is, and what it hands back."""
+"""What a workload is, what it needs from a lab, and what it returns."""
 
 from __future__ import annotations
 
-import math
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address
 from typing import Any, Protocol
 
-from cmonlab.errors import UnknownName, WorkloadError
-
+#: Called with the seconds since the client started.
 Progress = Callable[[float], None]
-_TICK_S = 0.2
-_SERVER_DEADLINE_S = 15.0
-# Clients finish in their own time: memcaslap sleeps for a second after its load.
-_GRACE_S = 15.0
+
+
+class ProcessLike(Protocol):
+    """A command that runs in a container; `cmonlab.lab.docker.process.Process` is one."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, None while the command runs."""
+
+    @property
+    def stdout(self) -> str:
+        """Standard output so far."""
+
+    @property
+    def output(self) -> str:
+        """Standard output and standard error so far."""
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait until the command ends, or for a time in s; return its exit code, None while it runs."""
+
+    def stop(self) -> None:
+        """End the command."""
+
+
+class LabLike(Protocol):
+    """What a workload needs from a lab; `cmonlab.lab.topology.deploy.Lab` is one."""
+
+    @property
+    def containers(self) -> Mapping[str, object]:
+        """Containers by short name."""
+
+    def address(self, name: str) -> str:
+        """Return a container's first IP address."""
+
+    def source(self, name: str) -> str | None:
+        """Return the address that a container's programs have to send from, None if any will do."""
+
+    def exec(self, name: str, argv: Sequence[str], user: str | None = None) -> tuple[int, str]:
+        """Run a command in a container until it ends; return its exit code and standard output.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        argv : sequence of str
+            The command.
+        user : str, optional
+            Run as this user, by default root.
+        """
+
+    def start(self, name: str, argv: Sequence[str], user: str | None = None, service: str | None = None) -> ProcessLike:
+        """Start a command in a container and return at once.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        argv : sequence of str
+            The command.
+        user : str, optional
+            Run as this user, by default root.
+        service : str, optional
+            A name by which `stop` finds the command.
+        """
+
+    def stop(self, name: str, service: str) -> None:
+        """Stop the command that `start` was given this service name for, if there is one.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        service : str
+            The name that `start` was given.
+        """
 
 
 @dataclass(frozen=True)
@@ -28,13 +94,13 @@ class WorkloadResult:
     name : str
         The workload.
     parameters : dict
-        With what it ran, the duration included.
+        The parameters it ran with, and ``duration_s``.
     started_ns, ended_ns : int
-        When its client started and ended, CLOCK_MONOTONIC.
+        When its client started and ended, in ns of CLOCK_MONOTONIC.
     metrics : dict of str to float
-        Read from the client's own report; units in the names.
+        Read from the client's own report; the names contain the units.
     output : str
-        That report as it was.
+        That report, unchanged.
     """
 
     name: str
@@ -45,29 +111,32 @@ class WorkloadResult:
     output: str
 
     def describe(self) -> dict[str, Any]:
-        """Return what JSON can hold, for a manifest."""
+        """Return all attributes as a dict that JSON can hold, for a manifest."""
         return asdict(self)
 
 
 class Workload(Protocol):
-    """Traffic between containers, with a server to prepare and a client to run.
+    """Traffic between containers: a server to prepare and a client to run.
+
+    Any class with these members can be given to `cmonlab.record`. Workloads of one server and one client
+    derive from `cmonlab.lab.workload.client_server.ClientServer`.
 
     Attributes
     ----------
     name : str
         As in the registry.
     default_rule : str
-        A pcap expression that matches its packets.
+        A pcap expression (pcap-filter(7)) that matches its packets.
     containers : tuple of str
         Short names of the containers it uses.
     work : (str, str)
-        The metric of its results that is its throughput, per second, and a word for one
-        piece of that work. Results also have the metric ``load_s``, for how long it
-        worked; where it measures delays, ``latency_p50_ns``, ``latency_p99_ns`` and
-        ``latency_p999_ns``.
+        The metric that is its throughput, per second, and a word for one operation. Results also have the
+        metric ``load_s``, the time in s that it worked, and, if it measures latencies, ``latency_p50_ns``,
+        ``latency_p99_ns`` and ``latency_p999_ns``.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     @property
     def work(self) -> tuple[str, str]: ...
@@ -78,175 +147,25 @@ class Workload(Protocol):
     @property
     def containers(self) -> tuple[str, ...]: ...
 
-    def prepare(self, lab: Any) -> None:
+    def prepare(self, lab: LabLike) -> None:
         """Start the servers and wait until they answer."""
 
-    def run(self, lab: Any, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
-        """Run the client for about ``duration_s``."""
+    def run(self, lab: LabLike, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
+        """Run the client.
+
+        Parameters
+        ----------
+        lab : Lab
+            Deployed containers.
+        duration_s : float
+            How long to run, in s; a workload may round it.
+        progress : callable, optional
+            Called with the seconds since the start.
+
+        Returns
+        -------
+        WorkloadResult
+        """
 
     def describe(self) -> dict[str, Any]:
-        """Return name and parameters; JSON can hold them."""
-
-
-@dataclass(frozen=True)
-class ClientServer:
-    """What workloads of one server and one client have in common.
-
-    Parameters
-    ----------
-    server, client : str
-        Short names of the containers.
-    """
-
-    server: str = "c0"
-    client: str = "c1"
-
-    @property
-    def containers(self) -> tuple[str, ...]:
-        """Containers it uses."""
-        return (self.server, self.client)
-
-    def describe(self) -> dict[str, Any]:
-        """Return name and parameters; JSON can hold them."""
-        return {"name": self.name, "parameters": asdict(self)}
-
-
-def check_containers(lab: Any, names: tuple[str, ...]) -> None:
-    """Refuse names that the lab does not have.
-
-    Raises
-    ------
-    UnknownName
-        Suggests the nearest container.
-    """
-    for name in names:
-        if name not in lab.containers:
-            raise UnknownName("container", name, lab.containers)
-
-
-def check_positive(workload: str, **values: float | None) -> None:
-    """Refuse parameters that are not above 0; None stands for the client's own choice.
-
-    Raises
-    ------
-    WorkloadError
-        Names the parameter.
-    """
-    for name, value in values.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and 0 < value < math.inf):
-            raise WorkloadError(f"{workload} cannot run with {name}={value!r}", fix=f"give {name} a number above 0")
-
-
-def seconds(duration_s: float) -> int:
-    """Return the whole seconds that a client is told: rounded, at least 1."""
-    check_positive("a workload", duration_s=duration_s)
-    return max(1, round(duration_s))
-
-
-def serve(lab: Any, container: str, argv: list[str], port: int, protocol: str = "tcp") -> None:
-    """Start a server, in place of an earlier one, and wait until it listens on a port.
-
-    Raises
-    ------
-    WorkloadError
-        The port is taken, the server ended, or does not listen in time; quotes its
-        output.
-    """
-    lab.stop(container, f"{protocol}/{port}")
-    if port in _listening(lab, container, protocol):
-        raise WorkloadError(
-            f"{argv[0]} in {container} cannot serve",
-            why=f"another process listens on port {port} already",
-            fix="choose another port",
-        )
-    server = lab.start(container, argv, user="nobody", service=f"{protocol}/{port}")
-    deadline = time.monotonic() + _SERVER_DEADLINE_S
-    while port not in _listening(lab, container, protocol):
-        ended = server.wait(0.02) is not None
-        if ended or time.monotonic() > deadline:
-            state = f"ended with code {server.exit_code}" if ended else f"does not listen on port {port}"
-            server.stop()
-            raise WorkloadError(f"{argv[0]} in {container} {state}", why=server.output.strip() or "it printed nothing")
-
-
-def check_serving(lab: Any, container: str, program: str, port: int, protocol: str = "tcp") -> None:
-    """Refuse when a server has gone while its client ran: not every client tells.
-
-    Raises
-    ------
-    WorkloadError
-        Nothing listens on its port any more.
-    """
-    if port not in _listening(lab, container, protocol):
-        raise WorkloadError(
-            f"{program} in {container} ended while the workload ran",
-            why=f"nothing listens on port {port} any more",
-            fix="see whether it ran out of memory (dmesg)",
-        )
-
-
-def _listening(lab: Any, container: str, protocol: str) -> set[int]:
-    # The socket table instead of a connection: no packet before the recording starts.
-    table = lab.exec(container, ["cat", f"/proc/net/{protocol}", f"/proc/net/{protocol}6"])[1]
-    return listening(table, lab.source(container))
-
-
-def listening(table: str, address: str | None = None) -> set[int]:
-    """Return the ports that wait for a peer.
-
-    Parameters
-    ----------
-    table : str
-        The text of ``/proc/net/tcp`` or ``/proc/net/udp``.
-    address : str, optional
-        An IPv4 address: what waits on others only is left out.
-    """
-    # The table shows an address as a number of the host's byte order.
-    own = f"{int.from_bytes(IPv4Address(address).packed, sys.byteorder):08X}" if address else ""
-    found = set()
-    for row in map(str.split, table.splitlines()):
-        # State 0A is a listening TCP socket's, 07 that of a UDP socket without a peer; closed TCP sockets, which
-        # have the same number, stand in no table.
-        if len(row) > 3 and row[3] in ("0A", "07"):
-            local, _, port = row[1].rpartition(":")
-            if local.endswith(own) or not local.strip("0"):
-                found.add(int(port, 16))
-    return found
-
-
-def run_client(
-    lab: Any, container: str, argv: list[str], duration_s: float, progress: Progress | None
-) -> tuple[Any, int, int]:
-    """Run a client until it ends; stop it when interrupted.
-
-    Returns
-    -------
-    tuple
-        Process, start and end in ns of CLOCK_MONOTONIC.
-
-    Raises
-    ------
-    WorkloadError
-        It failed, or did not end; quotes its output.
-    """
-    started_ns = time.monotonic_ns()
-    client = lab.start(container, argv, user="nobody")
-    try:
-        while client.wait(_TICK_S) is None:
-            elapsed_s = (time.monotonic_ns() - started_ns) / 1e9
-            if progress is not None:
-                progress(min(elapsed_s, duration_s))
-            if elapsed_s > duration_s + _GRACE_S:
-                raise WorkloadError(
-                    f"{argv[0]} in {container} did not end after {elapsed_s:.0f} s", why=client.output.strip()
-                )
-    finally:
-        client.stop()
-    ended_ns = time.monotonic_ns()
-    if client.exit_code != 0:
-        raise WorkloadError(
-            f"{argv[0]} in {container} ended with code {client.exit_code}",
-            why=client.output.strip() or "it printed nothing",
-        )
-    return client, started_ns, ended_ns
+        """Return name and parameters as a dict that JSON can hold."""

@@ -1,24 +1,14 @@
-"""sockperf: a message there and back, one at a time."""
+"""sockperf: round trips of small messages, one at a time."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cmonlab.errors import UnknownName, WorkloadError
 
-from .result import (
-    ClientServer,
-    Progress,
-    WorkloadResult,
-    check_containers,
-    check_positive,
-    check_serving,
-    run_client,
-    seconds,
-    serve,
-)
+from .client_server import ClientServer, check_positive
 
 PROTOCOLS = ("tcp", "udp")
 _LEAST_BYTES = 14  # sockperf's own header
@@ -35,7 +25,7 @@ _LATENCIES = {50.0: "latency_p50_ns", 90.0: "latency_p90_ns", 99.0: "latency_p99
 
 @dataclass(frozen=True)
 class Sockperf(ClientServer):
-    """A sockperf server and a client that sends a message, waits until it is back, and sends the next.
+    """A sockperf server and a client that sends a message, waits for the reply, and sends the next one.
 
     Parameters
     ----------
@@ -46,8 +36,7 @@ class Sockperf(ClientServer):
     message_bytes : int
         Size of a message, at least 14.
     full_rtt : bool
-        Latencies are those of the round trip; else half of it, which is sockperf's
-        estimate of the one-way delay.
+        Report round-trip times; else half of them, which is sockperf's estimate of the one-way delay.
     port : int
         Port of the server.
 
@@ -57,6 +46,14 @@ class Sockperf(ClientServer):
         There is no such protocol.
     WorkloadError
         A parameter is out of range.
+
+    Notes
+    -----
+    Metrics: messages_per_s, messages, dropped_messages, duplicated_messages, out_of_order_messages,
+    latency_p50_ns, latency_p90_ns, latency_p99_ns, latency_p999_ns, load_s.
+
+    sockperf leaves out the first 0.4 s and the last 0.05 s of the duration, and takes about 10 MB of memory for
+    each second.
     """
 
     protocol: str = "tcp"
@@ -83,84 +80,52 @@ class Sockperf(ClientServer):
         return f"sockperf-{self.protocol}"
 
     @property
-    def default_rule(self) -> str:
-        """Matches every packet of the server's port."""
-        return f"{self.protocol} port {self.port}"
+    def endpoint(self) -> tuple[str, int]:
+        """The port of the server."""
+        return self.protocol, self.port
 
-    def _argv(self, lab: Any, role: str) -> list[str]:
-        argv = ["sockperf", role, "-i", lab.address(self.server), "-p", str(self.port)]
+    def _argv(self, role: str, address: str) -> list[str]:
+        argv = ["sockperf", role, "-i", address, "-p", str(self.port)]
         return [*argv, "--tcp"] if self.protocol == "tcp" else argv
 
-    def prepare(self, lab: Any) -> None:
-        """Start the server and wait until it listens.
+    def server_argv(self, address: str) -> list[str]:
+        """Return the command of the sockperf server."""
+        return self._argv("server", address)
 
-        Raises
-        ------
-        UnknownName
-            The lab has no such container.
-        WorkloadError
-            The server does not come up.
-        """
-        check_containers(lab, self.containers)
-        serve(lab, self.server, self._argv(lab, "server"), self.port, self.protocol)
-
-    def run(self, lab: Any, duration_s: float, progress: Progress | None = None) -> WorkloadResult:
-        """Send messages there and back.
+    def client_argv(self, address: str, duration_s: int, source: str | None = None) -> list[str]:
+        """Return the command of the sockperf client.
 
         Parameters
         ----------
-        lab : Lab
-        duration_s : float
-            Rounded to whole seconds, at least 1. sockperf leaves out the first 0.4 s and
-            the last 0.05 s of it, and takes about 10 MB of memory for each.
-        progress : callable, optional
-            Is called with the seconds since the start, five times a second.
+        address : str
+            IP address of the server.
+        duration_s : int
+            How long to run, in s.
+        source : str, optional
+            IP address to send from: sockperf does not connect its UDP socket.
+        """
+        argv = [*self._argv("ping-pong", address), "-m", str(self.message_bytes), "-t", str(duration_s)]
+        argv += ["--full-rtt"] if self.full_rtt else []
+        return [*argv, "--client_ip", source] if source else argv
 
-        Returns
-        -------
-        WorkloadResult
-            Metrics: messages_per_s, messages, dropped_messages, duplicated_messages,
-            out_of_order_messages, latency_p50_ns, latency_p90_ns, latency_p99_ns,
-            latency_p999_ns, load_s.
+    def parse(self, output: str) -> dict[str, float]:
+        """Return the metrics in sockperf's report.
 
         Raises
         ------
-        UnknownName
-            The lab has no such container.
         WorkloadError
-            The client failed (quotes its output), or the server ended.
+            The report counts no messages.
         """
-        check_containers(lab, self.containers)
-        whole_s = seconds(duration_s)
-        argv = [*self._argv(lab, "ping-pong"), "-m", str(self.message_bytes), "-t", str(whole_s)]
-        argv += ["--full-rtt"] if self.full_rtt else []
-        source = lab.source(self.client)
-        argv += ["--client_ip", source] if source else []
-        client, started_ns, ended_ns = run_client(lab, self.client, argv, whole_s, progress)
-        check_serving(lab, self.server, "sockperf", self.port, self.protocol)
-        metrics = parse(client.stdout)
-        parameters = asdict(self) | {"duration_s": whole_s}
-        return WorkloadResult(self.name, parameters, started_ns, ended_ns, metrics, client.output)
-
-
-def parse(output: str) -> dict[str, float]:
-    """Return the metrics of sockperf's report.
-
-    Raises
-    ------
-    WorkloadError
-        It tells of no messages.
-    """
-    text = _COLOUR.sub("", output)
-    total, valid, faults = _TOTAL.search(text), _VALID.search(text), _FAULTS.search(text)
-    told = {_LATENCIES.get(float(percent)): float(us) * 1000 for percent, us in _PERCENTILE.findall(text)}
-    latencies = {name: told[name] for name in _LATENCIES.values() if name in told}
-    if not (total and valid and faults) or int(valid[3]) == 0 or len(latencies) < len(_LATENCIES):
-        raise WorkloadError("sockperf reported no messages", why=text.strip() or "it printed nothing")
-    return {
-        "messages_per_s": int(valid[3]) / float(valid[1]),
-        "messages": float(valid[3]),
-        **{f"{name}_messages": float(number) for name, number in faults.groupdict().items()},
-        **latencies,
-        "load_s": float(total[1]),
-    }
+        text = _COLOUR.sub("", output)
+        total, valid, faults = _TOTAL.search(text), _VALID.search(text), _FAULTS.search(text)
+        reported_ns = {float(percent): float(us) * 1000 for percent, us in _PERCENTILE.findall(text)}
+        latencies = {name: reported_ns[percent] for percent, name in _LATENCIES.items() if percent in reported_ns}
+        if not (total and valid and faults) or int(valid[3]) == 0 or len(latencies) < len(_LATENCIES):
+            raise WorkloadError("sockperf reported no messages", why=text.strip() or "it printed nothing")
+        return {
+            "messages_per_s": int(valid[3]) / float(valid[1]),
+            "messages": float(valid[3]),
+            **{f"{name}_messages": float(number) for name, number in faults.groupdict().items()},
+            **latencies,
+            "load_s": float(total[1]),
+        }

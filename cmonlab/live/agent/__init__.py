@@ -1,23 +1,28 @@
-"""The tracing agent of one host, and how to talk to it."""
+"""The tracing agent of one host, its service on a transport, and the client that controls it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import Client
 
 __all__ = ["connect", "start"]
 
 
-def connect(host: str = "", url: str | None = None, token: str | None = None):
+def connect(host: str = "", url: str | None = None, token: str | None = None) -> Client:
     """Return a client of a running agent (``cmonlab agent``).
 
     Parameters
     ----------
     host : str
-        Which host's; by default the one that answers first.
-    url, token : str, optional
-        The NATS server; by default that of this machine's agent, or what
-        ``CMONLAB_NATS_URL`` and ``CMONLAB_NATS_TOKEN`` say.
+        Name of the host whose agent is wanted; by default the agent that answers first.
+    url : str, optional
+        Address of the NATS server, ``nats://host:port``; by default ``CMONLAB_NATS_URL``, or the
+        server of this machine's agent.
+    token : str, optional
+        The server's token; by default ``CMONLAB_NATS_TOKEN``, or the one of this machine's agent.
 
     Returns
     -------
@@ -26,7 +31,7 @@ def connect(host: str = "", url: str | None = None, token: str | None = None):
     Raises
     ------
     TransportError
-        No server, or no agent, answers.
+        Neither a server nor an agent answers.
     """
     from ..transport import connect as connect_transport
     from .client import Client
@@ -34,16 +39,16 @@ def connect(host: str = "", url: str | None = None, token: str | None = None):
     return Client(connect_transport(url, token), host)
 
 
-def start(client: Any = None, names: Mapping[str, str] | None = None):
-    """Start an agent in this process, and return a client of it; closing that stops it.
+def start(client: Any = None, names: Mapping[str, str] | None = None) -> Client:
+    """Start an agent in this process and return its client; closing the client stops the agent.
 
     Parameters
     ----------
     client : docker.DockerClient or Lab, optional
-        Whose containers are followed; by default those of the Docker engine that
-        answers, if one does.
+        The Docker engine, or the lab, whose containers are followed; by default the Docker engine
+        that answers, if any.
     names : mapping of str to str, optional
-        Short names of containers by id.
+        Container id → short name.
 
     Returns
     -------
@@ -51,8 +56,10 @@ def start(client: Any = None, names: Mapping[str, str] | None = None):
 
     Raises
     ------
-    NotTraceable, DockerError
-        This host is not usable.
+    NotTraceable
+        This host cannot trace.
+    DockerError
+        The Docker engine does not work.
     """
     from cmonlab.lab.docker.client import connect as connect_docker
     from cmonlab.lab.docker.place import HERE

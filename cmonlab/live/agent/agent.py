@@ -1,4 +1,4 @@
-"""One host's tracing: rules that come and go, containers that are followed."""
+"""Tracing of one host: rules are added and removed while it runs, and its containers are followed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from cmonlab.tracing.kernel.programs import available
 from cmonlab.tracing.members import Members
 from cmonlab.tracing.tracer import Tracer
 
-from .pace import Pace
+from .window_length import WindowLength
 
 _log = logging.getLogger(__name__)
-_KEEP_NAMES_NS = 60 * 10**9  # of containers that have ended
-MOST_TRACE_GAPS = 50_000  # intervals, the latest ones: a message can hold so many, packed
-_CHANGES_TOLD = 5  # of budgets, the latest ones
-_RING_BYTES = 4 << 20  # a CPU; twice that is resident, as each is mapped twice in a row
+_KEEP_NAMES_NS = 60 * 10**9  # how long names of ended containers are kept
+#: Trace gaps that are kept, the latest ones; one compressed message can hold this many.
+MOST_TRACE_GAPS = 50_000
+_CHANGES_SHOWN = 5  # changes of budgets in the status, the latest ones
+_RING_BYTES = 4 << 20  # per CPU; twice as much is resident, because each ring is mapped twice in a row
+_MAINTENANCE_S = 10.0
 
 
 class Agent:
@@ -37,18 +39,35 @@ class Agent:
     Parameters
     ----------
     on_events : callable
-        Takes ``(cpu, records)``, the kernel's records as they are read.
+        Called with ``(cpu, records)`` for the events that are read from one CPU's ring; `records` has
+        the kernel's record as dtype and shape ``(events,)``.
     on_cells : callable
-        Takes ``(start_ns, end_ns, cells)`` of each window, once a second unless `pace` is asked for more.
+        Called with ``(start_ns, end_ns, cells)`` for each window of aggregates: CLOCK_MONOTONIC in ns,
+        and cells of shape ``(cells,)``. A window lasts a second unless `window_length` says less.
     client : docker.DockerClient, optional
-        Of the engine whose containers are followed; without one, only interfaces are.
-    names : mapping of str to str, optional
-        Short names of containers by id.
+        The Docker engine whose containers are followed; without one, only interfaces are followed.
+    names : dict of str to str, optional
+        Container id → short name.
+
+    Attributes
+    ----------
+    tracer : Tracer
+        The programs in the kernel.
+    inventory : Inventory
+        Interfaces and containers of this host.
+    budgets : Budgets
+        What keeps rules within their ``max_overhead``.
+    window_length : WindowLength
+        How long windows of aggregates are.
+    started_ns : int
+        CLOCK_MONOTONIC at the start, ns.
 
     Raises
     ------
-    NotTraceable, DockerError
-        This host is not usable.
+    NotTraceable
+        This host cannot trace.
+    DockerError
+        The Docker engine does not work.
     """
 
     def __init__(
@@ -66,18 +85,18 @@ class Agent:
         self._written: dict[Plan, Rule] = {}
         self._closing = False
         self._available = [point.name for point in available()]
-        self._code: set[int] = set()
-        self._blind_from_ns = 0
+        self._drop_locations: set[int] = set()
+        self._gaps_kept_from_ns = 0
         self._on_events = on_events
         self.started_ns = time.monotonic_ns()
-        self.pace = Pace()
+        self.window_length = WindowLength()
         try:
             self.inventory = self._stack.enter_context(Inventory(client, names))
             self._members = Members(self.inventory.containers)
             self.tracer = self._stack.enter_context(
                 Tracer(ring_bytes=_RING_BYTES, on_records=self._take_events, on_cells=on_cells)
             )
-            self.tracer.cells_s = lambda: self.pace.window_s
+            self.tracer.cells_s = lambda: self.window_length.window_s
             self.tracer.start()
             self.budgets = Budgets(self.tracer, self._reactivate, self._available)
             self._stack.callback(self.budgets.close)
@@ -85,13 +104,13 @@ class Agent:
             self._stack.close()
             raise
         self.inventory.on_change(lambda _: self._members.follow(self.tracer.active.set_members))
-        self._keeper = threading.Thread(target=self._keep_house, name="cmonlab-agent", daemon=True)
-        self._keeper.start()
+        self._maintenance = threading.Thread(target=self._maintain_until_closed, name="cmonlab-agent", daemon=True)
+        self._maintenance.start()
 
     def _take_events(self, cpu: int, records: np.ndarray) -> None:
         drops = records["aux"][records["point"] == self._drop_id]
         if len(drops):
-            self._code.update(np.unique(drops).tolist())
+            self._drop_locations.update(np.unique(drops).tolist())
         self._on_events(cpu, records)
 
     @property
@@ -103,18 +122,24 @@ class Agent:
     # ---- rules -----------------------------------------------------------------
 
     def apply(self, rules: Sequence[Rule], replace: bool = False) -> int:
-        """Add rules, or change those of the same name, and return the epoch that they begin with.
+        """Add rules; a rule replaces an active one of the same name.
 
         Parameters
         ----------
         rules : sequence of Rule
+            The rules to make active.
         replace : bool
-            End every other rule.
+            End all other rules.
+
+        Returns
+        -------
+        int
+            The first epoch with these rules.
 
         Raises
         ------
         RuleError, NotTraceable, UnknownName
-            They cannot be active; those before stay as they were.
+            They cannot be active; the active rules stay as they are.
         """
         with self._lock:
             wanted = ({} if replace else self._rules) | {rule.name: rule for rule in rules}
@@ -126,7 +151,7 @@ class Agent:
             return epoch
 
     def remove(self, names: Sequence[str]) -> int:
-        """End rules, and return the epoch without them.
+        """End the rules of these names; return the first epoch without them.
 
         Raises
         ------
@@ -139,8 +164,16 @@ class Agent:
                     raise UnknownName("active rule", name, self._rules)
             return self._activate({name: rule for name, rule in self._rules.items() if name not in names})
 
-    def mark(self) -> tuple[int, int]:
-        """Begin a new epoch with the same rules; return it, and when its window of cells began (ns)."""
+    def checkpoint(self) -> tuple[int, int]:
+        """Begin a new epoch with the same rules.
+
+        Returns
+        -------
+        epoch : int
+            The new epoch.
+        window_ns : int
+            When its first window of cells began, CLOCK_MONOTONIC in ns.
+        """
         with self._lock:
             return self._activate(self._rules), self.tracer.window_ns
 
@@ -160,7 +193,11 @@ class Agent:
             self._activate(self._rules)
 
     def rules(self) -> list[dict[str, Any]]:
-        """Return the active rules: each as it was written, its slot, first epoch, seconds left, and packets so far."""
+        """Return the active rules, one dict per rule.
+
+        Each has the rule as it was written, its slot, points, first epoch, budget, the seconds that are left
+        of its duration (None: no end) and the hops that it has recorded or counted so far.
+        """
         with self._lock:
             tallies = self.tracer.tallies()
             now = time.monotonic()
@@ -178,38 +215,53 @@ class Agent:
                 for active in self.tracer.active.current
             ]
 
-    def _keep_house(self) -> None:
-        """End rules whose time is over; let the names of what has long ended go."""
+    def _maintain_until_closed(self) -> None:
+        """End rules whose duration is over; forget old trace gaps and the names of what ended long ago."""
         while True:
             with self._changed:
-                soonest = min([*self._until.values(), time.monotonic() + 10])
-                self._changed.wait_for(lambda: self._closing, max(0.0, min(soonest - time.monotonic(), 10)))
+                soonest = min(self._until.values(), default=float("inf"))
+                wait_s = max(0.0, min(soonest - time.monotonic(), _MAINTENANCE_S))
+                self._changed.wait_for(lambda: self._closing, wait_s)
                 if self._closing:
                     return
-                over = [name for name, until in self._until.items() if until <= time.monotonic()]
-                if over:
-                    try:
-                        self.remove(over)
-                    except CmonlabError as error:
-                        _log.error("the rules %s cannot be ended: %s", ", ".join(over), error)
-            if let_go := self.tracer.recording.trace_gaps[:-MOST_TRACE_GAPS]:
-                del self.tracer.recording.trace_gaps[: len(let_go)]
-                self._blind_from_ns = let_go[-1][2]
+                self._end_expired()
+            if forgotten := self.tracer.recording.trace_gaps[:-MOST_TRACE_GAPS]:
+                del self.tracer.recording.trace_gaps[: len(forgotten)]
+                self._gaps_kept_from_ns = forgotten[-1][2]
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
-    # ---- what it says of itself -------------------------------------------------
+    def _end_expired(self) -> None:
+        expired = [name for name, until in self._until.items() if until <= time.monotonic()]
+        if not expired:
+            return
+        try:
+            self.remove(expired)
+        except CmonlabError as error:
+            _log.error("the rules %s cannot be ended: %s", ", ".join(expired), error)
+
+    # ---- manifest and status ------------------------------------------------------
 
     def drain(self) -> None:
-        """Return when everything of the epochs before the current one has been handed out."""
+        """Wait until all events and cells of earlier epochs have been passed to the callbacks."""
         self.tracer.flush()
 
     def manifest(
         self, first_epoch: int = 0, end_epoch: int = 1 << 62, begin_ns: int = 0, end_ns: int = 0
     ) -> dict[str, Any]:
-        """Return a session's manifest but for its recording, of the epochs from `first_epoch` to before `end_epoch`.
+        """Return a session's manifest, without its entry ``recording``.
 
-        Trace gaps are those that overlap the time from `begin_ns` to `end_ns`: on a busy machine they come by the
-        hundred a second. Those that ended before ``blind_from_ns`` have been let go.
+        Parameters
+        ----------
+        first_epoch, end_epoch : int
+            Rules, ledgers and budgets are those of the epochs from `first_epoch` to before `end_epoch`.
+        begin_ns, end_ns : int
+            Trace gaps are those that overlap this time (CLOCK_MONOTONIC, ns); by default none. On a busy
+            machine there are hundreds per second.
+
+        Returns
+        -------
+        dict
+            The manifest. Trace gaps that ended before its entry ``blind_from_ns`` are no longer known.
         """
         with self._lock:
             gaps = [one for one in self.tracer.recording.trace_gaps if one[2] > begin_ns and one[1] < end_ns]
@@ -228,32 +280,42 @@ class Agent:
                     tallies=self.tracer.tallies(),
                     trace_gaps=gaps,
                     addresses6=self.tracer.addresses6(),
-                    code=sorted(self._code),
+                    code=sorted(self._drop_locations),
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
                 "budget": self.budgets.told(first_epoch, end_epoch),
-                "blind_from_ns": self._blind_from_ns,
+                "blind_from_ns": self._gaps_kept_from_ns,
                 "links": self.inventory.links(),
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
             }
 
     def cost(self) -> dict[str, float] | None:
-        """Return what the programs cost now: ``share`` of the kernel's time, ``packet_ns``; None without traffic.
+        """Measure what the tracing programs cost now; this takes half a second.
 
-        It takes half a second, for a tenth of which the kernel counts the time that programs run.
+        The kernel counts the programs' run time (``bpf_stats``) during a tenth of it.
+
+        Returns
+        -------
+        dict of str to float, or None
+            ``share``: the programs' share of the CPU time spent in the kernel, 0 to 1; ``packet_ns``: CPU time
+            per packet at all points together, ns. None without traffic.
         """
         cost = Meter(self.tracer).measure(threading.Event().wait)
         return None if cost is None else {"share": cost.share, "packet_ns": cost.packet_ns}
 
     def status(self) -> dict[str, Any]:
-        """Return how the agent fares: epoch, events, lost events, memory and CPU time of this process."""
+        """Return the agent's status, a value of JSON per name.
+
+        Among them are the epoch, events and lost events, whether the ledger balances, and memory (bytes) and
+        CPU time (s) of this process.
+        """
         ledgers = self.tracer.ledgers().values()
         fates = [row for ledger in ledgers for row in ledger.values()]
         with open("/proc/self/statm") as file:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return {
             "epoch": self.tracer.active.epoch,
-            "window_s": self.pace.window_s,
+            "window_s": self.window_length.window_s,
             "rules": len(self._rules),
             "events": self.tracer.events,
             "lost_events": sum(row["lost"] for row in fates),
@@ -263,19 +325,19 @@ class Agent:
             "seconds": (time.monotonic_ns() - self.started_ns) / 1e9,
             "cpu_s": time.process_time(),
             "resident_bytes": resident,
-            "budgets": {name: told for name in list(self._rules) if (told := self.budgets.of(name))},
-            "budget_changes": [f"{change.rule}: {change.told}" for change in self.budgets.changes[-_CHANGES_TOLD:]],
+            "budgets": {name: budget for name in list(self._rules) if (budget := self.budgets.of(name))},
+            "budget_changes": [f"{change.rule}: {change.told}" for change in self.budgets.changes[-_CHANGES_SHOWN:]],
             "error": self.inventory.error
             or (repr(self.tracer.error) if self.tracer.error else "")
             or (f"budgets are not kept: {self.budgets.error}" if self.budgets.error else ""),
         }
 
     def close(self) -> None:
-        """Detach and free everything; may be called twice."""
+        """Detach and free everything; idempotent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._keeper.join()
+        self._maintenance.join()
         self._stack.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Talk to an agent: change its rules, watch what it measures, bring a session home."""
+"""The client of an agent: change its rules, follow what it measures, record a session."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from cmonlab.data.store import cells as _cells
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
+from cmonlab.data.store.cells import columns_of as cell_columns
 from cmonlab.errors import SessionError, TransportError
 from cmonlab.progress import Progress, shown
 from cmonlab.rules import Rule, parse_rules
 from cmonlab.session.session import Session
 
 from ..transport import Message, Transport
-from . import protocol as wire
+from . import protocol
 from .windows import Windows
 
 _ANSWER_S = 15.0
@@ -26,15 +26,21 @@ _HELLO_S = 3.0
 
 
 class Client:
-    """One agent, seen from anywhere; a context manager that owns its transport.
+    """Controls one agent, in this process or on another host; a context manager that owns its transport.
 
     Parameters
     ----------
     transport : Transport
+        Connects to the agent; closed with the client.
     host : str, optional
-        Which host's agent; by default the one that answers first.
+        Name of the host whose agent is wanted; by default the agent that answers first.
     close : callable, optional
-        What else is to be closed with it.
+        Called before the transport is closed, for instance to stop an agent in this process.
+
+    Attributes
+    ----------
+    host : str
+        The agent's host, as it stands in subjects.
 
     Raises
     ------
@@ -49,19 +55,21 @@ class Client:
             self._stack.callback(close)
         self._transport = transport
         try:
-            self.host = wire.host_word(host) if host else self._hello()
+            self.host = protocol.host_word(host) if host else self._hello()
         except BaseException:
             self._stack.close()
             raise
 
     def _hello(self) -> str:
         try:
-            return str(wire.unpack(self._transport.request(wire.HELLO, b"null", _HELLO_S))["host"])
+            return str(protocol.unpack(self._transport.request(protocol.HELLO, b"null", _HELLO_S))["host"])
         except TransportError as error:
             raise TransportError("no agent answers", why=error.what, fix="start `cmonlab agent`") from error
 
     def _ask(self, word: str, question: Any = None) -> Any:
-        return wire.unpack(self._transport.request(wire.subject(self.host, word), wire.pack(question), _ANSWER_S))
+        return protocol.unpack(
+            self._transport.request(protocol.subject(self.host, word), protocol.pack(question), _ANSWER_S)
+        )
 
     def __repr__(self) -> str:
         return f"<agent of {self.host}>"
@@ -69,27 +77,39 @@ class Client:
     # ---- rules -----------------------------------------------------------------
 
     def apply(self, rules: Rule | Sequence[Rule], replace: bool = False) -> int:
-        """Add rules, or change those of the same name, and return the epoch that they begin with.
+        """Add rules; a rule replaces an active one of the same name.
 
         Parameters
         ----------
         rules : Rule or sequence of Rule
+            The rules to make active.
         replace : bool
-            End every other rule.
+            End all other rules.
+
+        Returns
+        -------
+        int
+            The first epoch with these rules.
 
         Raises
         ------
-        RuleError, NotTraceable, TransportError
+        RuleError, NotTraceable
+            The rules cannot be active; the active rules stay as they are.
+        TransportError
+            The agent does not answer.
         """
-        told = [rule.model_dump(mode="json") for rule in ([rules] if isinstance(rules, Rule) else rules)]
-        return int(self._ask("apply", {"rules": told, "replace": replace})["epoch"])
+        written = [rule.model_dump(mode="json") for rule in ([rules] if isinstance(rules, Rule) else rules)]
+        return int(self._ask("apply", {"rules": written, "replace": replace})["epoch"])
 
     def remove(self, *names: str) -> int:
-        """End rules, and return the epoch without them.
+        """End the rules of these names; return the first epoch without them.
 
         Raises
         ------
-        UnknownName, TransportError
+        UnknownName
+            No rule of that name is active.
+        TransportError
+            The agent does not answer.
         """
         return int(self._ask("remove", {"names": list(names)})["epoch"])
 
@@ -128,44 +148,52 @@ class Client:
 
     def written_rules(self) -> list[Rule]:
         """Return the active rules as they were written."""
-        told = [row["rule"] for row in self._ask("rules")]
-        return list(parse_rules(wire.pack({"rules": told}), source="the agent", is_json=True)) if told else []
+        written = [row["rule"] for row in self._ask("rules")]
+        return list(parse_rules(protocol.pack({"rules": written}), source="the agent", is_json=True)) if written else []
 
     def status(self) -> dict[str, Any]:
-        """Return how the agent fares: epoch, events, lost events, whether the ledger balances, memory, CPU time."""
+        """Return the agent's status, a value of JSON per name.
+
+        Among them are the epoch, events and lost events, whether the ledger balances, and memory (bytes) and
+        CPU time (s) of the agent's process.
+        """
         return self._ask("status")
 
     def cost(self) -> dict[str, float] | None:
-        """Return what the programs cost now, None without traffic; it takes half a second.
+        """Measure what the tracing programs cost now; this takes half a second.
 
         Returns
         -------
         dict of str to float, or None
-            ``share``: of the time that the kernel's CPUs spend in the kernel, ``packet_ns``: ns a packet.
+            ``share``: the programs' share of the CPU time spent in the kernel, 0 to 1; ``packet_ns``: CPU time
+            per packet at all points together, ns. None without traffic.
         """
         return self._ask("cost")
 
     # ---- data ------------------------------------------------------------------
 
     def record(self, seconds: float, progress: Progress = None) -> Session:
-        """Bring home what the agent's rules take in the next seconds.
+        """Record what the agent's rules match in the next seconds.
 
         Parameters
         ----------
         seconds : float
+            How long to record.
         progress : callable or False, optional
-            Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
+            Called with a phrase and a fraction from 0 to 1; False shows nothing; by default a bar on a
             terminal and in a notebook.
 
         Returns
         -------
         Session
-            From one epoch's beginning to another's, so that its ledger is exact.
+            It begins and ends at the beginning of an epoch, so its ledger is exact.
 
         Raises
         ------
         TransportError
-            The agent went away.
+            The agent does not answer any more.
+        SessionError
+            The agent's stream was too small for the recording.
         """
         begin, started_ns = self._ask("mark"), time.monotonic_ns()
         deadline = time.monotonic() + seconds
@@ -182,19 +210,19 @@ class Client:
         entries = self._ask(
             "manifest", {"first_epoch": first, "end_epoch": last, "begin_ns": begin_ns, "end_ns": end_ns}
         )
-        dtypes = {word: wire.dtype_of(told) for word, told in entries.pop("layouts").items()}
+        dtypes = {word: protocol.dtype_of(layout) for word, layout in entries.pop("layouts").items()}
         chunks: list[tuple[int, np.ndarray]] = []
         windows: list[tuple[int, int, np.ndarray]] = []
-        for message in self._kept(int(begin["after"]) + 1, int(end["until"])):
-            records = wire.records_of(message.payload, dtypes[message.subject.rpartition(".")[2]])
+        for message in self._stored(int(begin["after"]) + 1, int(end["until"])):
+            records = protocol.records_of(message.payload, dtypes[message.subject.rpartition(".")[2]])
             if message.subject.endswith(".cells"):
-                window = wire.number(message.headers, "start_ns"), wire.number(message.headers, "end_ns")
+                window = protocol.number(message.headers, "start_ns"), protocol.number(message.headers, "end_ns")
                 if begin_ns <= window[0] and window[1] <= end_ns:
                     windows.append((*window, records))
                 continue
-            inside = records["epoch"] - np.uint16(first & 0xFFFF) < last - first  # 16 bits: they go round
-            chunks.append((wire.number(message.headers, "cpu"), records[inside]))
-        self._settle_ledger(entries, chunks)
+            inside = records["epoch"] - np.uint16(first & 0xFFFF) < last - first  # 16 bits that wrap around
+            chunks.append((protocol.number(message.headers, "cpu"), records[inside]))
+        _count_missing(entries, chunks)
         entries["recording"] = {
             "started_ns": started_ns,
             "seconds": (ended_ns - started_ns) / 1e9,
@@ -204,13 +232,13 @@ class Client:
         }
         entries["workload"] = None
         aggregated = any(one["rule"]["mode"] == "aggregate" for one in entries["rules"])
-        return Session(store.columns_of(chunks), entries, _cells.columns_of(windows) if aggregated else None)
+        return Session(directory.columns_of(chunks), entries, cell_columns(windows) if aggregated else None)
 
-    def _kept(self, first: int, last: int) -> Iterator[Message]:
-        """Return the messages of the agent's stream from one number to another."""
+    def _stored(self, first: int, last: int) -> Iterator[Message]:
+        """Yield the messages of the agent's stream from sequence number `first` to `last`."""
         if last < first:
             return
-        with self._transport.replay(wire.subject(self.host, "*"), first) as replay:
+        with self._transport.replay(protocol.subject(self.host, "*"), first) as replay:
             expected = first
             for message in replay:
                 if message.sequence != expected:
@@ -224,30 +252,30 @@ class Client:
                 if message.sequence >= last:
                     return
 
-    def _settle_ledger(self, entries: dict[str, Any], chunks: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Count as lost what the kernel recorded and did not come home."""
-        held = np.zeros(256, np.int64)
-        for _, records in chunks:
-            held += np.bincount(records["point"], minlength=256)
-        ids = {point["name"]: point["id"] for point in entries["points"]}
-        for row in entries["ledger"]:
-            row["lost"] += row["recorded"] - int(held[ids[row["point"]]])
-            row["recorded"] = int(held[ids[row["point"]]])
-
     def windows(self, every_s: float | None = None) -> Windows:
-        """Follow what rules of mode aggregate measure, window by window; see `Windows`.
+        """Follow what rules of mode aggregate measure, window by window.
 
         Parameters
         ----------
         every_s : float, optional
-            Have the agent hand out windows of this length, from 0.1 to 1 s, for as long as these are
-            followed; where others ask for shorter ones, they are shorter. By default no matter which: a
-            second unless others ask.
+            Length of window to request from the agent while the windows are followed, 0.1 to 1 s. They are
+            shorter when another client requests shorter ones. By default no length is requested, and the
+            agent sends windows of a second unless another client requests shorter ones.
+
+        Returns
+        -------
+        Windows
+            Yields a session per window.
+
+        Raises
+        ------
+        TransportError
+            `every_s` is out of range, or the agent does not answer.
         """
         return Windows(self._transport, self.host, self._ask, every_s)
 
     def close(self) -> None:
-        """Leave the agent alone; may be called twice."""
+        """Close the transport; idempotent. An agent in another process goes on."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -255,3 +283,15 @@ class Client:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _count_missing(entries: dict[str, Any], chunks: Sequence[tuple[int, np.ndarray]]) -> None:
+    """Count events as lost in the ledger that the kernel recorded but that did not arrive here."""
+    arrived = np.zeros(256, np.int64)
+    for _, records in chunks:
+        arrived += np.bincount(records["point"], minlength=256)
+    ids = {point["name"]: point["id"] for point in entries["points"]}
+    for row in entries["ledger"]:
+        count = int(arrived[ids[row["point"]]])
+        row["lost"] += row["recorded"] - count
+        row["recorded"] = count

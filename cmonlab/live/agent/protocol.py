@@ -1,8 +1,7 @@
-"""How an agent and its clients talk: subjects, and what the payloads hold.
+"""The protocol between an agent and its clients: subjects and payloads.
 
-Questions and answers are JSON, long ones compressed (zlib, RFC 1950).  Events and cells
-are the kernel's own records, whose layout the agent tells; nothing that is received is
-ever executed.
+Requests and answers are JSON; long ones are compressed (zlib, RFC 1950). Events and cells are the kernel's own
+records; the agent describes their layout in its manifest. Nothing that is received is ever executed.
 """
 
 from __future__ import annotations
@@ -20,44 +19,54 @@ from cmonlab.errors import TransportError
 
 HELLO = "cmonlab.hello"
 BATCH_BYTES = 192 << 10
-# No JSON begins like that: a window of 32 KiB, and deflate.
+# The first byte of zlib data: deflate with a window of 32 KiB (RFC 1950). JSON never begins with it.
 _ZLIB = b"\x78"
 _LONG_BYTES, _LONGEST_BYTES = 64 << 10, 64 << 20
 
 
 def host_word(name: str = "") -> str:
-    """Return a host's name as one word of a subject, by default this host's."""
+    """Return a host's name, by default this host's, as one word of a subject: letters, digits, ``_`` and ``-``."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name or socket.gethostname()) or "host"
 
 
 def subject(host: str, word: str) -> str:
-    """Return the subject of a host's agent for a question or for data."""
+    """Return the subject under which a host's agent answers a request or publishes data.
+
+    Parameters
+    ----------
+    host : str
+        As `host_word` returns it.
+    word : str
+        Name of the request, or of the data: ``events`` or ``cells``.
+    """
     return f"cmonlab.{host}.{word}"
 
 
 def stream(host: str) -> str:
-    """Return the name of the stream that keeps a host's data."""
+    """Return the name of the stream that stores the data of a host's agent."""
     return f"cmonlab-{host}"
 
 
-def pack(answer: Any) -> bytes:
-    """Return an answer as JSON."""
-    text = json.dumps(answer, ensure_ascii=False).encode()
+def pack(value: Any) -> bytes:
+    """Return a value as JSON, compressed when it is long."""
+    text = json.dumps(value, ensure_ascii=False).encode()
     return zlib.compress(text) if len(text) > _LONG_BYTES else text
 
 
 def unpack(payload: bytes) -> Any:
-    """Return what JSON holds.
+    """Return the value that `pack` packed; None for an empty payload.
 
     Raises
     ------
     TransportError
-        It is none, or longer than any answer is.
+        The payload is not JSON, or longer than 64 MiB.
     """
     try:
         return json.loads(_text(payload) or b"null")
     except ValueError as error:
-        raise TransportError("a message is no JSON", why=str(error), fix="use the same cmonlab on both ends") from error
+        raise TransportError(
+            "a message is not JSON", why=str(error), fix="use the same cmonlab on both ends"
+        ) from error
 
 
 def _text(payload: bytes) -> bytes:
@@ -73,32 +82,32 @@ def _text(payload: bytes) -> bytes:
     return text
 
 
-def layout(dtype: np.dtype) -> list[list[str]]:
-    """Return a record's layout as data."""
-    return [[name, field[0].str] for name, field in dtype.fields.items()]
+def layout_of(dtype: np.dtype) -> list[list[str]]:
+    """Return a record's layout as JSON can hold it: name and type (``"<u4"``) of each field."""
+    return [[name, dtype[name].str] for name in dtype.names or ()]
 
 
-def dtype_of(told: Any) -> np.dtype:
-    """Return the dtype of a layout that was received.
+def dtype_of(layout: Any) -> np.dtype:
+    """Return the dtype of a layout that was received; see `layout_of`.
 
     Raises
     ------
     TransportError
-        It is no layout of plain integers.
+        It is not a layout of plain integers.
     """
     try:
-        dtype = np.dtype([(str(name), str(kind)) for name, kind in told])
-        if any(field[0].kind not in "iu" for field in dtype.fields.values()):
+        dtype = np.dtype([(str(name), str(kind)) for name, kind in layout])
+        if any(dtype[name].kind not in "iu" for name in dtype.names or ()):
             raise TypeError("fields must be integers")
         return dtype
     except (TypeError, ValueError) as error:
         raise TransportError(
-            "an agent tells a layout of records that is none", why=str(error), fix="use the same cmonlab on both ends"
+            "an agent sent an invalid layout of records", why=str(error), fix="use the same cmonlab on both ends"
         ) from error
 
 
 def batches(records: np.ndarray) -> Iterator[bytes]:
-    """Cut records into payloads of a good size."""
+    """Yield records, shape ``(records,)``, as payloads of at most `BATCH_BYTES`."""
     step = max(1, BATCH_BYTES // records.itemsize)
     for at in range(0, len(records), step):
         yield records[at : at + step].tobytes()
@@ -107,10 +116,22 @@ def batches(records: np.ndarray) -> Iterator[bytes]:
 def records_of(payload: bytes, dtype: np.dtype) -> np.ndarray:
     """Return the records of a payload.
 
+    Parameters
+    ----------
+    payload : bytes
+        One of `batches`.
+    dtype : numpy.dtype
+        Layout of a record.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of that dtype, shape ``(records,)``, read-only.
+
     Raises
     ------
     TransportError
-        Its length does not fit.
+        The length of the payload is not a multiple of a record's.
     """
     if len(payload) % dtype.itemsize:
         raise TransportError(
@@ -122,12 +143,19 @@ def records_of(payload: bytes, dtype: np.dtype) -> np.ndarray:
 
 
 def number(headers: Mapping[str, str], name: str) -> int:
-    """Return a number of a message's headers.
+    """Return a message's header that holds an integer.
+
+    Parameters
+    ----------
+    headers : mapping of str to str
+        The headers of the message.
+    name : str
+        Name of the header.
 
     Raises
     ------
     TransportError
-        It is not there, or no number.
+        The header is missing or not an integer.
     """
     try:
         return int(headers[name])

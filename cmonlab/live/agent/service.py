@@ -1,4 +1,4 @@
-"""An agent that others talk to over a transport."""
+"""An agent that answers requests and publishes its data over a transport."""
 
 from __future__ import annotations
 
@@ -10,42 +10,59 @@ from cmonlab.errors import RuleError, TransportError
 from cmonlab.rules import Rule, parse_rules
 
 from ..transport import Transport
-from . import protocol as wire
+from . import protocol
 from .agent import Agent
 from .spool import Spool
 
+#: Limits of the stream that stores events and cells for recordings.
 KEEP_BYTES, KEEP_S = 512 << 20, 3600.0
 
 
 class Service:
-    """Runs an agent and answers for it; a context manager.
+    """Runs an agent and answers requests to it; a context manager.
 
     Parameters
     ----------
     transport : Transport
-        Rules come and data goes over it.
-    client, names
-        As `Agent` has them.
+        Carries requests, answers and data.
+    client : docker.DockerClient, optional
+        The Docker engine whose containers are followed; without one, only interfaces are followed.
+    names : mapping of str to str, optional
+        Container id → short name.
     host : str, optional
-        How clients call this host, by default its name.
+        The name by which clients ask for this agent; by default the host's name.
+
+    Attributes
+    ----------
+    agent : Agent
+        The agent that is served.
+    host : str
+        The name as it stands in subjects.
+
+    Raises
+    ------
+    NotTraceable, DockerError
+        This host cannot trace, or the Docker engine does not work.
+    TransportError
+        The transport is not connected or does not store streams.
     """
 
     def __init__(
         self, transport: Transport, client: Any = None, names: Mapping[str, str] | None = None, host: str = ""
     ):
-        self.host = wire.host_word(host)
+        self.host = protocol.host_word(host)
         self._transport, self._stack = transport, ExitStack()
         try:
-            words = [wire.subject(self.host, word) for word in ("events", "cells")]
-            transport.keep(wire.stream(self.host), words, KEEP_BYTES, KEEP_S)
+            words = [protocol.subject(self.host, word) for word in ("events", "cells")]
+            transport.keep(protocol.stream(self.host), words, KEEP_BYTES, KEEP_S)
             self._spool = Spool(transport, self.host)
             self._stack.callback(self._spool.close)
             self.agent = self._stack.enter_context(
                 Agent(self._spool.events, self._spool.cells, client, dict(names or {}))
             )
             for word, handler in self._handlers().items():
-                self._serve(wire.subject(self.host, word), handler)
-            self._serve(wire.HELLO, lambda _: {"host": self.host})
+                self._serve(protocol.subject(self.host, word), handler)
+            self._serve(protocol.HELLO, lambda _: {"host": self.host})
         except BaseException:
             self.close()
             raise
@@ -57,18 +74,18 @@ class Service:
             "rules": lambda _: self.agent.rules(),
             "status": lambda _: self._status(),
             "cost": lambda _: self.agent.cost(),
-            "window": lambda asked: {"window_s": self.agent.pace.ask(str(asked["who"]), asked["seconds"])},
-            "mark": self._mark,
+            "window": lambda asked: {"window_s": self.agent.window_length.request(str(asked["who"]), asked["seconds"])},
+            "mark": self._checkpoint,
             "manifest": lambda asked: self._manifest(**(asked or {})),
         }
 
     def _serve(self, subject: str, handler: Callable[[Any], Any]) -> None:
         def answer(payload: bytes) -> bytes:
             try:
-                return wire.pack(handler(wire.unpack(payload)))
+                return protocol.pack(handler(protocol.unpack(payload)))
             except (KeyError, TypeError) as error:
                 raise TransportError(
-                    "a question to the agent lacks something", why=repr(error), fix="use the same cmonlab on both ends"
+                    "a request to the agent is incomplete", why=repr(error), fix="use the same cmonlab on both ends"
                 ) from error
 
         self._stack.callback(self._transport.serve(subject, answer).close)
@@ -77,34 +94,34 @@ class Service:
         rules = rules_from(asked["rules"])
         return {"epoch": self.agent.apply(rules, bool(asked.get("replace"))), "rules": [rule.name for rule in rules]}
 
-    def _mark(self, _: Any) -> dict[str, Any]:
-        """Begin an epoch; all of the ones before is in the stream when this returns."""
-        kept = self._transport.flush()
-        epoch, window_ns = self.agent.mark()
+    def _checkpoint(self, _: Any) -> dict[str, Any]:
+        """Begin an epoch; the stream has all data of earlier epochs when this returns."""
+        stored = self._transport.flush()
+        epoch, window_ns = self.agent.checkpoint()
         self.agent.drain()
-        return {"epoch": epoch, "window_ns": window_ns, "after": kept, "until": self._spool.flush()}
+        return {"epoch": epoch, "window_ns": window_ns, "after": stored, "until": self._spool.flush()}
 
     def _manifest(self, **of: int) -> dict[str, Any]:
         return self.agent.manifest(**of) | {"layouts": self.layouts()}
 
     def _status(self) -> dict[str, Any]:
-        told = self.agent.status()
+        status = self.agent.status()
         dropped = self._spool.dropped
-        return told | {
+        return status | {
             "host": self.host,
-            "lost_events": told["lost_events"] + dropped["events"],
+            "lost_events": status["lost_events"] + dropped["events"],
             "dropped_cells": dropped["cells"],
         }
 
     def layouts(self) -> dict[str, list[list[str]]]:
-        """Return the layouts of the records sent."""
+        """Return the layouts of the records that are sent: ``events`` and ``cells``, see `protocol.layout_of`."""
         return {
-            "events": wire.layout(self.agent.tracer.record),
-            "cells": wire.layout(self.agent.tracer.cells_layout),
+            "events": protocol.layout_of(self.agent.tracer.record),
+            "cells": protocol.layout_of(self.agent.tracer.cells_layout),
         }
 
     def close(self) -> None:
-        """Stop answering and tracing; may be called twice."""
+        """Stop answering and tracing; idempotent."""
         self._stack.close()
 
     def __enter__(self) -> Self:
@@ -114,14 +131,14 @@ class Service:
         self.close()
 
 
-def rules_from(told: Any) -> list[Rule]:
-    """Return the rules of a message; they are checked as those of a file.
+def rules_from(rules: Any) -> list[Rule]:
+    """Return the rules of a message, checked like those of a file.
 
     Raises
     ------
     RuleError
-        They are wrong.
+        They are not valid.
     """
-    if not isinstance(told, list):
-        raise RuleError("a message holds no rules", why=f"it holds {type(told).__name__}", fix="send a list of rules")
-    return list(parse_rules(wire.pack({"rules": told}), source="the message", is_json=True))
+    if not isinstance(rules, list):
+        raise RuleError("a message holds no rules", why=f"it holds {type(rules).__name__}", fix="send a list of rules")
+    return list(parse_rules(protocol.pack({"rules": rules}), source="the message", is_json=True))

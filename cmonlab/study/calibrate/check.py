@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: How often a situation is made again when it failed while tracepoints were silent.
+#: How often a scenario is made again when it failed while tracepoints were silent.
 ATTEMPTS = 4
 
 
@@ -19,7 +19,7 @@ class Check:
     group : str
         delay, loss, counts, throughput, rtt, sampling or overload.
     name : str
-        The situation and the quantity, for instance ``"delay: tbf at the bridge's port, p50"``.
+        The scenario and the quantity, for instance ``"delay: tbf at the bridge's port, p50"``.
     truth, measured : float
         In `unit`.
     unit : str
@@ -31,7 +31,7 @@ class Check:
     trace_gap_ns : int
         For how long tracepoints stayed silent in the recording it comes from.
     attempts : int
-        How often the situation was made; more than once only where tracepoints were silent.
+        How often the scenario was made; more than once only where tracepoints were silent.
     """
 
     group: str
@@ -73,7 +73,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A situation that this host cannot make, which is told and neither passes nor fails.
+    """A scenario that this host cannot make, which is told and neither passes nor fails.
 
     Attributes
     ----------
@@ -88,13 +88,13 @@ class Unavailable:
     why: str
 
 
-def settled(make: Callable[[], Iterable[Check]]) -> list[Check]:
-    """Make a situation, and again where it failed while tracepoints were silent (packets passed unseen).
+def repeat_over_trace_gaps(make: Callable[[], Iterable[Check]]) -> list[Check]:
+    """Make a scenario, and again where it failed while tracepoints were silent (packets passed unseen).
 
     Parameters
     ----------
     make : callable
-        Makes the situation, records it and returns its checks.
+        Makes the scenario, records it and returns its checks.
     """
     for attempt in range(1, ATTEMPTS + 1):
         checks = [replace(check, attempts=attempt) for check in make()]

@@ -19,7 +19,7 @@ from .outcome import Calibration
 
 RESULT, REPORT = "calibrate.json", "report.html"
 _KNOWN = (
-    "How each truth is known stands in a table of its own below. A situation is made again only where it failed while "
+    "How each truth is known stands in a table of its own below. A scenario is made again only where it failed while "
     "tracepoints were silent; the table of checks tells how often."
 )
 
@@ -71,8 +71,8 @@ def section(result: Calibration) -> RunReport:
     count = result.summary
     facts = [
         ("checks", f"{count['checks']}, {count['failed']} failed"),
-        ("situations that cannot be made here", str(count["unavailable"])),
-        ("checks of situations made again, as tracepoints were silent", str(count["repeated_for_blind_intervals"])),
+        ("scenarios that cannot be made here", str(count["unavailable"])),
+        ("checks of scenarios made again, as tracepoints were silent", str(count["repeated_for_blind_intervals"])),
         ("groups", ", ".join(result.groups)),
         ("took", f"{result.seconds:.0f} s{', the quick form' if result.quick else ''}"),
         ("kernel", f"{kernel['kernel']} ({machine['clocksource']})"),

@@ -89,7 +89,7 @@ def compared(
     Parameters
     ----------
     name : str
-        The situation.
+        The scenario.
     truth : DataFrame
         From `known`, by the packets' numbers. The middle counts; packets whose delay is not known to half its
         tolerance, and `unseen` ones, are left out, and the note says how many.
@@ -144,7 +144,7 @@ def leaked(
     Parameters
     ----------
     name : str
-        The situation.
+        The scenario.
     without, with_it : Series
         What all other segments together took, of the same traffic without and with the delay, in ns.
     delay_ns : float

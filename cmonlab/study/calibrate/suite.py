@@ -29,14 +29,14 @@ GROUPS = {
 
 
 def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress = None) -> Calibration:
-    """Make the known situations of all groups, or of some, and score what cmonlab reports of them.
+    """Make the known scenarios of all groups, or of some, and score what cmonlab reports of them.
 
     Parameters
     ----------
     only : sequence of str
         Names of groups; by default all.
     quick : bool
-        Fewer packets and rounds in each situation.
+        Fewer packets and rounds in each scenario.
     progress : callable or False, optional
         Called with a phrase and a fraction from 0 to 1; False: quiet; by default a bar on a
         terminal and in a notebook.

@@ -1,10 +1,10 @@
-"""Comparing sessions: is it faster, by how much, and can that be believed?"""
+"""Comparing sessions: whether one is faster, by how much, and how far to trust the answer."""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,11 @@ from cmonlab.errors import SessionError, UnknownName
 from cmonlab.session.session import Session, open
 
 from . import metrics
-from . import warnings as caveats
+from . import warnings as threats
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     One = Session | str | os.PathLike
 _SHOWN = ("direction", "name", "statistic", "value", "difference", "low", "high", "verdict")
 
@@ -35,26 +37,27 @@ def compare(
     segment: str | None = None,
     baseline: str | None = None,
 ) -> Comparison:
-    """Compare sessions: differences with intervals, effect sizes, and what stands against believing them.
+    """Compare sessions: differences with confidence intervals, effect sizes, and threats to validity.
 
     Parameters
     ----------
     sides : mapping of str to session, or to a sequence of sessions
-        Name → a run, or its repetitions; a session, or the path of a saved one, which is in memory only
-        while it is read.
+        Name → one run or its repetitions. A run is a `Session` or the path of a saved one. Saved sessions are opened
+        one after the other, so that only one is in memory.
     metric : str
         ``one_way_delay`` (complete journeys), ``segment``, ``srtt`` (or ``rtt``, the same), ``throughput`` (windows of
         0.1 s), ``loss``, or a result of the workload, for instance ``latency_p99_ns``.
     direction : str or mapping of str to str, optional
-        One direction only; by default all that every session has. A mapping says each side's, where
-        the names of containers differ.
+        One direction only, for instance ``"c1 → c0"``; by default all directions that every session has. A mapping
+        gives the direction of each side, for sides whose containers have different names.
     quantiles : sequence of float
-        Between 0 and 1, beside the mean.
+        Quantiles to compare in addition to the mean, between 0 and 1.
     segment : str, optional
-        The time in a segment instead: its name, a shell pattern (``"c1:eth0 xmit → host:veth* rx"``; what fits counts
-        together), or a kind (``"queueing"``).
+        Compare the time in a segment instead of `metric`: the segment's name, a shell pattern
+        (``"c1:eth0 xmit → host:veth* rx"``; the times of all matching segments are added up), or a kind
+        (``"queueing"``).
     baseline : str, optional
-        The side that the others are compared with, the first by default.
+        The side that the others are compared with; the first by default.
 
     Returns
     -------
@@ -65,31 +68,31 @@ def compare(
     UnknownName
         There is no such metric, segment, direction or side.
     SessionError
-        There are no two sides, a session cannot be read or has nothing of the metric, or the sides have no
+        There are fewer than two sides, a session cannot be read or has no value of the metric, or the sides have no
         direction in common.
 
     Notes
     -----
-    With several runs of a side, runs are drawn anew (cluster bootstrap), as packets of a run are not independent; with
-    one, blocks of consecutive packets (moving block bootstrap), and then what varies from run to run is not in
-    the interval. See `cmonlab.data.analysis.bootstrap` for the sources. Intervals are at 95%, each for itself: of twenty
-    that compare like with like, one may well leave out 0.
+    Confidence intervals come from bootstrap resampling. If a side has several runs, whole runs are resampled (cluster
+    bootstrap), because packets of one run are not independent. If it has one run, blocks of consecutive packets are
+    resampled (moving block bootstrap); the interval then does not contain the variation from run to run. See
+    `cmonlab.data.analysis.bootstrap` for the sources. Each interval is at 95% on its own: of twenty comparisons of
+    equal sides, about one interval leaves out 0.
     """
     metric = "segment" if segment is not None else metric
     runs = {name: _runs(name, of) for name, of in sides.items()}
     baseline = _checked(runs, baseline, metric, segment, quantiles)
     values: dict[str, list[metrics.Values]] = {name: [] for name in runs}
-    told: dict[str, list[caveats.Circumstances]] = {name: [] for name in runs}
+    circumstances: dict[str, list[threats.Circumstances]] = {name: [] for name in runs}
     for name, session in _each(runs):
         values[name].append(metrics.read(session, metric, segment))
-        told[name].append(caveats.Circumstances.of(session))
+        circumstances[name].append(threats.Circumstances.of(session))
     pairs = _pairs(values, metric, segment, direction, baseline)
-    return Comparison(metric, baseline, pairs, tuple(quantiles), told)
+    return Comparison(metric, baseline, pairs, tuple(quantiles), circumstances)
 
 
 def _runs(name: str, given: One | Sequence[One]) -> list[One]:
-    single = isinstance(given, Session | str | os.PathLike)
-    runs = [given] if single else list(given)
+    runs: list[One] = [given] if isinstance(given, Session | str | os.PathLike) else list(given)
     if not runs or not all(isinstance(run, Session | str | os.PathLike) for run in runs):
         raise SessionError(f"the side {name!r} has no sessions", fix="give a session, its path, or a list of them")
     return runs
@@ -100,13 +103,13 @@ def _checked(
 ) -> str:
     """Return the baseline's name."""
     if len(runs) < 2:
-        raise SessionError(f"{len(runs)} side cannot be compared", fix="give two or more, each with a name")
+        raise SessionError(f"{len(runs)} side cannot be compared", fix="give two or more sides, each with a name")
     if baseline is not None and baseline not in runs:
         raise UnknownName("side", baseline, runs)
     if metric == "segment" and not segment:
-        raise SessionError("which segment is to be compared?", fix='name one: segment="c0:eth0 rx → c0:eth0 receive"')
+        raise SessionError("no segment is named", fix='name one: segment="c0:eth0 rx → c0:eth0 receive"')
     if not all(0 < quantile < 1 for quantile in quantiles):
-        raise SessionError(f"{tuple(quantiles)} are no quantiles", fix="give numbers above 0 and below 1")
+        raise SessionError(f"{tuple(quantiles)} are not quantiles", fix="give numbers above 0 and below 1")
     return baseline or next(iter(runs))
 
 
@@ -142,7 +145,7 @@ def _pairs(
 def _directions(
     values: Mapping[str, list[metrics.Values]], direction: str | Mapping[str, str] | None
 ) -> list[dict[str, str]]:
-    """Return which direction of each side belongs together, several times where there are several."""
+    """Return the directions to compare, one dict (side → its direction) per comparison."""
     known = {name: _common(runs) for name, runs in values.items()}
     if all(of == [""] for of in known.values()):
         return [dict.fromkeys(values, "")]
@@ -158,7 +161,7 @@ def _directions(
         raise SessionError(
             "the sides have no direction in common",
             why=listed,
-            fix='say which belong together: direction={"bridge": "c1 → c0", "host": "…"}',
+            fix='name the direction of each side: direction={"bridge": "c1 → c0", "host": "…"}',
         )
     return [dict.fromkeys(values, one) for one in common]
 
@@ -169,14 +172,18 @@ def _common(runs: list[metrics.Values]) -> list[str]:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Sessions beside each other, as `compare` returns it.
+    """The result of `compare`.
 
     Attributes
     ----------
-    metric, baseline : str
+    metric : str
+        What was compared.
+    baseline : str
+        The side that the others are compared with.
     pairs : list of Pair
-        Each side with the baseline, direction by direction.
+        Each other side paired with the baseline, per direction.
     quantiles : tuple of float
+        Compared quantiles, between 0 and 1.
     circumstances : dict of str to list of Circumstances
         How each run of each side was recorded.
     """
@@ -185,51 +192,57 @@ class Comparison:
     baseline: str
     pairs: list[Pair] = field(repr=False)
     quantiles: tuple[float, ...]
-    circumstances: dict[str, list[caveats.Circumstances]]
+    circumstances: dict[str, list[threats.Circumstances]]
     _made: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        """One row a side and statistic; columns of ``schema.describe("compared")``."""
+        """Return one row per side, direction and statistic; columns of ``schema.describe("compared")``."""
         return self._once("compared", self._table)
 
     def effects(self) -> pd.DataFrame:
-        """Effect sizes, one row a side; columns of ``schema.describe("effects")``."""
+        """Return effect sizes, one row per side and direction; columns of ``schema.describe("effects")``."""
         return self._once("effects", lambda: _joined("effects", [pair.effects() for pair in self.pairs]))
 
     def shifts(self) -> pd.DataFrame:
-        """The shift function, one row a side and quantile; columns of ``schema.describe("shifts")``."""
+        """Return the shift function, one row per side, direction and quantile.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns of ``schema.describe("shifts")``.
+        """
         return self._once("shifts", lambda: _joined("shifts", [pair.shifts() for pair in self.pairs]))
 
-    def _once(self, name: str, make) -> pd.DataFrame:
+    def _once(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name].copy()
 
     def _table(self) -> pd.DataFrame:
-        told = self.circumstances
+        runs = self.circumstances
         rows = pd.concat([pair.compared(self.quantiles) for pair in self.pairs], ignore_index=True)
         rows["clock_error"] = [
-            caveats.clock_error(self.metric, row.unit, [*told[row.name], *told[row.baseline]])
+            threats.clock_error(self.metric, row.unit, [*runs[row.name], *runs[row.baseline]])
             for row in rows.itertuples()
         ]
         rows["overhead"] = [
-            caveats.tracer(self.metric, row, told[row.name], told[row.baseline]) for row in rows.itertuples()
+            threats.tracer(self.metric, row, runs[row.name], runs[row.baseline]) for row in rows.itertuples()
         ]
         rows["verdict"] = judged(rows)
         return _joined("compared", [rows])
 
     @property
     def warnings(self) -> list[str]:
-        """What stands against believing the differences, a sentence each."""
-        told = self.circumstances
-        return caveats.of_recordings(told) + caveats.of_differences(self.metric, self.table(), told)
+        """Threats to the validity of the differences, one sentence per threat."""
+        runs = self.circumstances
+        return threats.of_recordings(runs) + threats.of_differences(self.metric, self.table(), runs)
 
     @property
     def caption(self) -> str:
-        """What figures carry below: n, lost events, trace gaps."""
-        return " · ".join(self._told(name) for name in self.circumstances)
+        """The line below figures: number of values, lost events, trace gaps."""
+        return " · ".join(self._described(name) for name in self.circumstances)
 
-    def _told(self, name: str) -> str:
+    def _described(self, name: str) -> str:
         runs = self.circumstances[name]
         n = sum(pair.side.n if pair.name == name else pair.base.n for pair in self._of(name))
         lost, gap = sum(run.lost_events for run in runs), sum(run.trace_gap_ns for run in runs)
@@ -238,18 +251,18 @@ class Comparison:
         return f"{name}: {many}, {n:,} values, {lost:,} lost events{rest}"
 
     def _of(self, name: str) -> list[Pair]:
-        """Return the pairs that have a side's values, each once."""
+        """Return pairs that contain a side's values; of the baseline those with one other side."""
         other = next(pair.name for pair in self.pairs)
         return [pair for pair in self.pairs if pair.name == (other if name == self.baseline else name)]
 
-    def plot(self, kind: str | None = None):
+    def plot(self, kind: str | None = None) -> Figure:
         """Draw the comparison.
 
         Parameters
         ----------
         kind : {"shift", "dots"}, optional
-            The difference at every quantile, or the chosen statistics as dots with intervals; by default
-            the first where there are distributions, the second where each run has a single value.
+            ``"shift"``: the difference at every quantile. ``"dots"``: the chosen statistics as dots with intervals.
+            By default ``"dots"`` if each run has a single value, otherwise ``"shift"``.
 
         Returns
         -------
@@ -275,7 +288,7 @@ class Comparison:
         rows = self.table()
         shown = rows[[*_SHOWN[:3]]].copy()
         for name in _SHOWN[3:7]:
-            shown[name] = [caveats.with_unit(value, unit) for value, unit in zip(rows[name], rows["unit"], strict=True)]
+            shown[name] = [threats.with_unit(value, unit) for value, unit in zip(rows[name], rows["unit"], strict=True)]
         shown["ratio"] = rows["ratio"].round(4)
         shown["verdict"] = rows["verdict"]
         return shown.drop(columns="direction") if (rows["direction"] == "").all() else shown
@@ -293,7 +306,7 @@ class Comparison:
 
 
 def _joined(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return tables put together, with the schema's columns and dtypes."""
+    """Return the concatenated tables with the schema's columns and dtypes."""
     dtypes = {column.name: column.dtype for column in schema.TABLES[name]}
     filled = [table for table in tables if len(table)]
     if not filled:

@@ -1,4 +1,4 @@
-"""One metric of a session as plain arrays: what comparisons are made from."""
+"""Read one metric of a session as plain arrays, for comparisons."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _UNITS = {"_ns": "ns", "_bps": "bit/s", "_per_s": "1/s", "_bytes": "bytes", "_s"
 
 @dataclass(frozen=True)
 class Values:
-    """A metric of one session.
+    """The values of a metric of one session.
 
     Attributes
     ----------
     unit : str
+        Unit of the values, empty for shares and counts.
     by_direction : dict of str to numpy.ndarray, shape (values,)
-        In order of time; the direction is empty where the metric has none.
+        Direction → values in order of time, as float64 or int64. Metrics without directions have the key ``""``.
     """
 
     unit: str
@@ -43,10 +44,15 @@ def read(session: Session, metric: str, segment: str | None = None) -> Values:
     Parameters
     ----------
     session : Session
+        The session to read.
     metric : str
         A key of `METRICS`, or a result of the session's workload.
     segment : str, optional
-        Of the metric ``"segment"``: see `_segment`.
+        For the metric ``"segment"``: a segment's name, a shell pattern for names, or a kind.
+
+    Returns
+    -------
+    Values
 
     Raises
     ------
@@ -69,7 +75,7 @@ def read(session: Session, metric: str, segment: str | None = None) -> Values:
 
 
 def _by_direction(direction: pd.Series, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Part values by their direction, the order kept."""
+    """Group values by direction and keep their order."""
     codes, names = pd.factorize(direction)
     return {str(name): values[codes == code] for code, name in enumerate(names)}
 
@@ -86,16 +92,16 @@ def _srtt(session: Session, _: str) -> dict[str, np.ndarray]:
 
 
 def _throughput(session: Session, _: str) -> dict[str, np.ndarray]:
-    """Return the throughput of each window of 0.1 s; of a sample, that of all packets.
+    """Return the throughput of each window of 0.1 s, scaled up to all packets if the session is a sample.
 
-    Left out are the windows up to the one in which the first 0.5% of a direction's bytes have arrived, and from the one
-    on in which the last 0.5% do: before and behind, the workload was not at work all the time.
+    The windows that hold the first and the last 0.5% of a direction's bytes are left out: the workload may have been
+    starting or ending in them.
     """
     share = session.facts.share(session.ends.rules)
     if not share > 0:
         raise SessionError(
             "throughput cannot be compared",
-            why="the share of the packets that was taken varied, or is not known",
+            why="the sampled share of the packets varied, or is not known",
             fix="record with a fixed sample, without limit and budget",
         )
     table = session.throughput(_WINDOW_S)
@@ -111,17 +117,21 @@ def _at_work(values: np.ndarray) -> np.ndarray:
 
 
 def _loss(session: Session, _: str) -> dict[str, np.ndarray]:
-    """Return 1 for each packet that was dropped, 0 for each other, but those merged or split; the mean is the loss."""
+    """Return 1 for each dropped packet and 0 for each other one; merged and split packets are left out.
+
+    The mean of the values is the loss.
+    """
     table = session._fates()
     table = table[~table["outcome"].isin(["merged", "split"])].sort_values("start_ns", kind="stable")
     return _by_direction(table["direction"], (table["outcome"] == "dropped").to_numpy(np.int64))
 
 
 def _segment(session: Session, pattern: str) -> dict[str, np.ndarray]:
-    """Return the time of each complete journey in the segments that are meant, those together.
+    """Return the time (ns) that each complete journey spent in the matching segments.
 
-    A pattern is a segment's name, a shell pattern for names (as ``"c1:eth0 xmit → host:veth* rx"``: the host's ends
-    of veths are named anew each time), or a kind (``"queueing"``). Journeys without such a segment have no value.
+    The times of all matching segments are added up. A pattern is a segment's name, a shell pattern for names (as
+    ``"c1:eth0 xmit → host:veth* rx"``: the host's ends of veths have new names in each lab), or a kind
+    (``"queueing"``). Journeys without a matching segment have no value.
     """
     walk, complete = session.walk, np.flatnonzero(session.ends.complete)
     direction = session.ends.direction
@@ -145,7 +155,7 @@ def _segment(session: Session, pattern: str) -> dict[str, np.ndarray]:
     return _by_direction(pd.Series(direction[complete[there]]), took[there].astype(np.int64))
 
 
-#: Unit, what reads it, and what to do where there is none.
+#: Metric → unit, function that reads it, and a fix for sessions without it.
 METRICS: dict[str, tuple[str, Callable[[Session, str], dict[str, np.ndarray]], str]] = {
     "one_way_delay": ("ns", _one_way_delay, "record in mode capture, at the points of the group path"),
     "segment": ("ns", _segment, "record in mode capture, at the points of the group path"),

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -17,7 +16,6 @@ from cmonlab.cli import record as run
 from cmonlab.data.store import directory as store
 from cmonlab.errors import CmonlabError, SessionError, TopologyError
 from cmonlab.session.session import Session
-from cmonlab.system import tempdirs as scratch
 from tests.support.events import bulk, manifest
 
 TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "trace_gaps", "links", "overhead", "hops")
@@ -218,23 +216,6 @@ def test_showing_loads_neither_docker_nor_bcc(saved):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "cmonlab.session" in loaded and not loaded & {"docker", "bcc", "pyroute2"}
-
-
-def test_scratch_of_processes_that_run_or_of_others_stays(tmp_path):
-    gone = 2**22 + 1  # above the greatest pid
-    for name in (
-        f"cmonlab-{gone}-ab",
-        f".cmonlab-{gone}-cd",
-        f"{scratch.prefix()}ef",
-        "cmonlab-rescued-gh",
-        f"cmonlab-{gone}",
-    ):
-        (tmp_path / name / "deep").mkdir(parents=True)
-    (tmp_path / f"cmonlab-{gone}-link").symlink_to(tmp_path / "cmonlab-rescued-gh")
-    removed = scratch.remove_scratch(tmp_path)
-    assert removed == [f"directory {tmp_path}/.cmonlab-{gone}-cd", f"directory {tmp_path}/cmonlab-{gone}-ab"]
-    assert len(list(tmp_path.iterdir())) == 4 and (tmp_path / "cmonlab-rescued-gh" / "deep").is_dir()
-    shutil.rmtree(tmp_path)
 
 
 def test_parameters_of_a_template_are_numbers_or_words():

@@ -15,7 +15,7 @@ from ...testbed.packets import datagrams
 from ...testbed.senders import machine_rate
 from ...testbed.testbed import Testbed
 from ...testbed.traffic import free_port
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from ..matches import GROUP
 from . import messages, segments, tallies
 
@@ -28,7 +28,7 @@ PACED = ("UDP", "20% duplicated and reordered", "TCP retransmission")
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of every situation.
+    """Yield the checks of every scenario.
 
     Parameters
     ----------
@@ -40,20 +40,20 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     frames = datagrams(bed, port, _MADE_QUICK if quick else _MADE)
     for share, packets in PACKETS.items():
         count = packets // 5 if quick else packets
-        for name, make in _situations(bed, rate, share, count, port, frames[:count]).items():
+        for name, make in _scenarios(bed, rate, share, count, port, frames[:count]).items():
             if quick and share < 1 and name not in PACED:
                 continue
             title = f"{name} at {share:.0%} of the packet rate"
             try:
-                yield settled(partial(make, title))
+                yield repeat_over_trace_gaps(partial(make, title))
             except NotTraceable as error:
                 yield Unavailable(GROUP, title, str(error))
 
 
-def _situations(
+def _scenarios(
     bed: Testbed, rate: float, share: float, count: int, port: int, frames: list[bytes]
 ) -> dict[str, Callable[[str], list[Check]]]:
-    """Return what makes the checks of each situation, given its title."""
+    """Return what makes the checks of each scenario, given its title."""
     pace = share * rate if share < 1 else None
     ways = {name: partial(make, bed, count) for name, make in flows.KINDS.items()} | {
         "made by scapy": partial(flows.made, bed, frames, port, False),

@@ -10,7 +10,7 @@ from . import delay_clock, delay_queues, delay_sched, delay_waits
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of each situation.
+    """Yield the checks of each scenario.
 
     Parameters
     ----------

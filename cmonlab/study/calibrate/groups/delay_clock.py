@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ...testbed.testbed import Testbed
-from ..check import Check, settled
+from ..check import Check, repeat_over_trace_gaps
 from ..score import between, compared, known
 from .bursts import send_bursts
 
@@ -24,7 +24,7 @@ _NOTE = (
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check]]:
     """Yield the checks."""
-    yield settled(partial(_ways, bed, 16, 60 if quick else 250))
+    yield repeat_over_trace_gaps(partial(_ways, bed, 16, 60 if quick else 250))
 
 
 def _ways(bed: Testbed, length: int, bursts: int) -> Iterator[Check]:

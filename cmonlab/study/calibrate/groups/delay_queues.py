@@ -11,7 +11,7 @@ import pandas as pd
 from cmonlab.errors import NotTraceable
 
 from ...testbed.testbed import Testbed, command
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from ..score import GROUP, between, compared, known, leaked, others, queueing
 from .bursts import LINK_BYTES, Sent, send_bursts
 
@@ -20,13 +20,13 @@ ARRIVED = "c0:eth0 receive"
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of each situation."""
+    """Yield the checks of each scenario."""
     long, bursts = 150 if quick else 600, 20 if quick else 100
-    yield settled(partial(_tbf, bed, 100, long, 1))
+    yield repeat_over_trace_gaps(partial(_tbf, bed, 100, long, 1))
     # So slow that a burst has been queued before the first timer interrupts: one between the kernel's stamp of a
     # packet and the tracepoint beside it would look like an error.
-    yield settled(partial(_tbf, bed, 50, 16, bursts))
-    yield settled(partial(_htb, bed, 50, 16, bursts))
+    yield repeat_over_trace_gaps(partial(_tbf, bed, 50, 16, bursts))
+    yield repeat_over_trace_gaps(partial(_htb, bed, 50, 16, bursts))
     try:
         with _qdisc(bed, "host", "veth0", "netem", "delay", "1ms"):
             pass
@@ -34,7 +34,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
         yield Unavailable(GROUP, "delay: netem at the bridge's port", f"netem is refused: {error.why}")
     else:
         for delay_ms in (1, 10):
-            yield settled(partial(_netem, bed, delay_ms, 16, bursts))
+            yield repeat_over_trace_gaps(partial(_netem, bed, delay_ms, 16, bursts))
 
 
 def _tbf(bed: Testbed, rate_mbit: int, length: int, bursts: int) -> Iterator[Check]:

@@ -19,7 +19,7 @@ from cmonlab.session.session import Session
 
 from ...testbed.testbed import Testbed
 from ...testbed.traffic import ADDRESS, free_port, payload, recording, udp_socket
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from ..score import GROUP, compared, hops_of, known, leaked
 
 SIZE = 400
@@ -34,7 +34,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     if not Path("/proc/self/schedstat").exists():
         yield Unavailable(GROUP, "delay: a reader without a processor", "the kernel has no /proc/self/schedstat")
         return
-    yield settled(partial(_beside_a_hog, bed, 30 if quick else 200))
+    yield repeat_over_trace_gaps(partial(_beside_a_hog, bed, 30 if quick else 200))
 
 
 def _beside_a_hog(bed: Testbed, count: int) -> Iterator[Check]:

@@ -19,7 +19,7 @@ from cmonlab.session.session import Session
 from ...testbed.stamps import now_ns, received, sent_stamps, stamp_received, stamp_sent
 from ...testbed.testbed import Testbed, ip
 from ...testbed.traffic import ADDRESS, free_port, payload, recording, udp_socket
-from ..check import Check, settled
+from ..check import Check, repeat_over_trace_gaps
 from ..score import compared, hops_of, known, leaked, queueing
 
 SIZE = 400
@@ -28,11 +28,11 @@ _WAITS = {200_000: 400, 2_000_000: 150}
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check]]:
-    """Yield the checks of each situation."""
+    """Yield the checks of each scenario."""
     times = 1 if quick else 5
-    yield settled(partial(_late_reader, bed, times))
+    yield repeat_over_trace_gaps(partial(_late_reader, bed, times))
     with _address(bed):
-        yield settled(partial(_forwarder, bed, times))
+        yield repeat_over_trace_gaps(partial(_forwarder, bed, times))
 
 
 def _wait(wait_ns: int) -> None:

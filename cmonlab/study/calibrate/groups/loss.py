@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from cmonlab.errors import NotTraceable
 
 from ...testbed.testbed import Testbed
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from . import loss_tcp, loss_udp, loss_unseen
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of each situation.
+    """Yield the checks of each scenario.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     quick : bool
         Send fewer packets.
     """
-    for name, make in situations(bed, quick).items():
+    for name, make in scenarios(bed, quick).items():
         try:
-            yield settled(make)
+            yield repeat_over_trace_gaps(make)
         except NotTraceable as error:
             yield Unavailable(loss_udp.GROUP, name, f"{error.what}: {error.why}")
 
 
-def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
-    """Return what makes each situation, by its name."""
-    return {name: make for part in (loss_udp, loss_tcp, loss_unseen) for name, make in part.situations(bed, quick)}
+def scenarios(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
+    """Return what makes each scenario, by its name."""
+    return {name: make for part in (loss_udp, loss_tcp, loss_unseen) for name, make in part.scenarios(bed, quick)}

@@ -21,8 +21,8 @@ _SEGMENTS_AT_MOST = 65535  # the default of a device's gso_max_segs
 _NOTE = "dropped: counted by the tc program that drops each 50th segment; sent again: RetransSegs in /proc/net/snmp"
 
 
-def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
-    """Return name and maker of each situation."""
+def scenarios(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
+    """Return name and maker of each scenario."""
     size = 2 << 20 if quick else 4 << 20
     return [
         (name, partial(_score, bed, name, version, size))
@@ -85,7 +85,7 @@ def _told(session, missing: int, repeated: dict[str, int]) -> list[Told]:
 
 
 def _right(drops: pd.DataFrame, reason: str) -> pd.Series:
-    """Tell which drops are at the place and for the reason of this situation."""
+    """Tell which drops are at the place and for the reason of this scenario."""
     return (drops["place"] == "host:veth1") & (drops["reason"] == reason)
 
 

@@ -34,7 +34,7 @@ _BY_QDISC = "the qdisc's own counter (tc -s)"
 
 
 @dataclass(frozen=True)
-class Situation:
+class Scenario:
     """One way to lose packets from c1 to c0.
 
     Attributes
@@ -87,13 +87,13 @@ def _counted(file: str, name: str) -> Callable:
 
 
 SITUATIONS = (
-    Situation(
+    Scenario(
         "tc program on the way in", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"))
     ),
-    Situation(
+    Scenario(
         "tc program on the way out", "host:veth0", "TC_EGRESS", _BY_PROGRAM, _program(("host", "veth0", "egress"))
     ),
-    Situation(
+    Scenario(
         "tc program at the source",
         "c1:eth0",
         "TC_EGRESS",
@@ -101,15 +101,15 @@ SITUATIONS = (
         _program(("c1", "eth0", "egress")),
         between=False,
     ),
-    Situation(
+    Scenario(
         "tc program, IPv6", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"), 6), 6
     ),
-    Situation("nftables rule on the bridge", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule()),
-    Situation("nftables rule on the bridge, IPv6", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule(6), 6),
-    Situation(
+    Scenario("nftables rule on the bridge", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule()),
+    Scenario("nftables rule on the bridge, IPv6", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule(6), 6),
+    Scenario(
         "full tbf queue", "host:veth0", "QDISC_DROP", _BY_QDISC, _queue("root tbf rate 10mbit burst 4000 limit 8000")
     ),
-    Situation(
+    Scenario(
         "full pfifo queue of htb",
         "host:veth0",
         "QDISC_DROP",
@@ -120,7 +120,7 @@ SITUATIONS = (
             "parent 1:1 pfifo limit 20",
         ),
     ),
-    Situation(
+    Scenario(
         "full socket buffer",
         "c0:eth0",
         "SOCKET_RCVBUFF",
@@ -129,7 +129,7 @@ SITUATIONS = (
         buffer_bytes=_SMALL_BYTES,
         between=False,
     ),
-    Situation(
+    Scenario(
         "no listener",
         "c0:eth0",
         "NO_SOCKET",
@@ -138,7 +138,7 @@ SITUATIONS = (
         buffer_bytes=0,
         between=False,
     ),
-    Situation(
+    Scenario(
         "no listener, IPv6",
         "c0:eth0",
         "NO_SOCKET",
@@ -151,32 +151,32 @@ SITUATIONS = (
 )
 
 
-def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
-    """Return name and maker of each situation."""
+def scenarios(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
+    """Return name and maker of each scenario."""
     count = 1_009 if quick else 5_003
-    return [(situation.name, partial(_score, bed, situation, count)) for situation in SITUATIONS]
+    return [(scenario.name, partial(_score, bed, scenario, count)) for scenario in SITUATIONS]
 
 
-def checks_of(situation: str, told: list[Told], note: str, session) -> list[Check]:
+def checks_of(scenario: str, told: list[Told], note: str, session) -> list[Check]:
     """Return exact checks of names, truths and what a session told."""
     return [
-        Check(GROUP, f"{situation}: {name}", float(truth), float(measured), "packets", 0, note, session.trace_gap_ns)
+        Check(GROUP, f"{scenario}: {name}", float(truth), float(measured), "packets", 0, note, session.trace_gap_ns)
         for name, truth, measured in told
     ]
 
 
-def _score(bed: Testbed, situation: Situation, count: int) -> list[Check]:
+def _score(bed: Testbed, scenario: Scenario, count: int) -> list[Check]:
     port = free_port()
     match = f"udp port {port}"
     rules = [Rule(name="each", match=match), Rule(name="sum", match=match, mode="aggregate")]
-    with situation.drops(bed, port) as dropped, recording(bed, rules) as done:
-        read, answers = _exchange(bed, situation, port, count, dropped)
+    with scenario.drops(bed, port) as dropped, recording(bed, rules) as done:
+        read, answers = _exchange(bed, scenario, port, count, dropped)
         missing = dropped()
     session = done.session
-    reason = reason_here(session, situation.reason)
-    told = _captured(situation, reason, session, count, missing, read, answers)
-    told += _aggregated(situation, reason, session, missing)
-    return checks_of(situation.name, told, situation.note, session)
+    reason = reason_here(session, scenario.reason)
+    told = _captured(scenario, reason, session, count, missing, read, answers)
+    told += _aggregated(scenario, reason, session, missing)
+    return checks_of(scenario.name, told, scenario.note, session)
 
 
 def reason_here(session, reason: str) -> str:
@@ -184,7 +184,7 @@ def reason_here(session, reason: str) -> str:
     return reason if reason in session.manifest["drop_reasons"].values() else "NOT_SPECIFIED"
 
 
-def _exchange(bed: Testbed, situation: Situation, port: int, count: int, dropped: Count) -> tuple[set[int], int]:
+def _exchange(bed: Testbed, scenario: Scenario, port: int, count: int, dropped: Count) -> tuple[set[int], int]:
     """Send from c1 to c0, read what comes there when all is sent, and answer if anybody is there.
 
     Returns
@@ -194,12 +194,12 @@ def _exchange(bed: Testbed, situation: Situation, port: int, count: int, dropped
     int
         How many answers came back.
     """
-    version = situation.version
+    version = scenario.version
     with ExitStack() as stack:
         sender = stack.enter_context(udp_socket(bed, "c1", 0, version))
         receiver = None
-        if situation.buffer_bytes:
-            receiver = stack.enter_context(udp_socket(bed, "c0", port, version, situation.buffer_bytes))
+        if scenario.buffer_bytes:
+            receiver = stack.enter_context(udp_socket(bed, "c0", port, version, scenario.buffer_bytes))
         bed.call("c1", send_udp, sender, (ADDRESS[version]["c0"], port), SIZE, count)
         read = read_rest(receiver, count, dropped)
         if receiver is None:
@@ -227,12 +227,12 @@ def read_rest(receiver, count: int, dropped: Count) -> set[int]:
 
 
 def _captured(
-    situation: Situation, reason: str, session, count: int, missing: int, read: set[int], answers: int
+    scenario: Scenario, reason: str, session, count: int, missing: int, read: set[int], answers: int
 ) -> list[Told]:
     """Return name, truth and what the tables of a capture tell."""
     loss, drops = session.loss().set_index("direction"), session.drops()
     journeys, events = session.journeys(), session.events
-    right = (drops["place"] == situation.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
+    right = (drops["place"] == scenario.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
     gone = {hash_of(number, SIZE) for number in set(range(count)) - read}
     freed = set(events.loc[events["point"] == "kfree_skb", "seq"].tolist())
     called = set(journeys.loc[journeys["outcome"] == "dropped", "seq"].tolist())
@@ -243,7 +243,7 @@ def _captured(
     return [
         ("sent", count, of(THERE, "packets")),
         ("dropped", missing, of(THERE, "dropped")),
-        (f"dropped at {situation.place}", missing, (drops["place"] == situation.place).sum()),
+        (f"dropped at {scenario.place}", missing, (drops["place"] == scenario.place).sum()),
         (f"dropped for {reason}", missing, (drops["reason"] == reason).sum()),
         ("dropped and missed by the receiver", count - len(read), len(gone & freed)),
         ("journeys called dropped, but read", 0, len(called - gone)),
@@ -253,14 +253,14 @@ def _captured(
     ]
 
 
-def _aggregated(situation: Situation, reason: str, session, missing: int) -> list[Told]:
+def _aggregated(scenario: Scenario, reason: str, session, missing: int) -> list[Told]:
     """Return name, truth and what the tables of an aggregate tell of the same packets."""
     drops, pairs = session.drop_counts(), session.pairs()
-    right = (drops["place"] == situation.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
+    right = (drops["place"] == scenario.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
     return [
         ("aggregate, dropped there and for that", missing, drops.loc[right, "packets"].sum()),
         ("aggregate, dropped anywhere", missing, pairs["dropped"].sum()),
-        ("aggregate, sent and missing", missing if situation.between else 0, lost_of(pairs)),
+        ("aggregate, sent and missing", missing if scenario.between else 0, lost_of(pairs)),
     ]
 
 

@@ -17,8 +17,8 @@ _COUNT, _RING_BYTES = 1_009, 8192
 _NOTE = f"rings of {_RING_BYTES} bytes that are read at the end only"
 
 
-def situations(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
-    """Return name and maker of each situation."""
+def scenarios(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
+    """Return name and maker of each scenario."""
     return [
         (name, partial(_score, bed, name, every))
         for name, every in (("lost events, none dropped", _COUNT + 1), ("lost events, each 10th dropped", 10))

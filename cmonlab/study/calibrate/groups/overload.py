@@ -13,7 +13,7 @@ from cmonlab.tracing.tracer import POLL_S
 
 from ...testbed.testbed import Testbed
 from ...testbed.traffic import ADDRESS, free_port, hash_of, receive_udp, recording, send_udp, udp_socket
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 
 GROUP = "overload"
 #: A reader that looks so seldom is stopped: it looks again when the recording ends.
@@ -29,7 +29,7 @@ _SIZE, _UNMATCHED, _BUFFER_BYTES = 40, 100, 256 << 20  # all datagrams find room
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of each situation.
+    """Yield the checks of each scenario.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     quick : bool
         Send fewer packets.
     """
-    for make in situations(bed, quick).values():
-        yield settled(make)
+    for make in scenarios(bed, quick).values():
+        yield repeat_over_trace_gaps(make)
 
 
-def situations(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
-    """Return what makes each situation, by its name."""
+def scenarios(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
+    """Return what makes each scenario, by its name."""
     few, many = (2_003, 20_011) if quick else (20_011, 50_021)
     # A packet makes nine events: as many packets as a ring has slots are too many, whichever CPUs they pass on.
     counts = {size: max(few, size // SLOT_BYTES) for size in _RINGS_BYTES}
@@ -101,7 +101,7 @@ def _said(session, room: int | None) -> Iterator[Told]:
     """Compare what the session says of itself with the events that it holds."""
     ledger = session.ledger()
     yield "events in hand", ledger["recorded"].sum(), len(session), "events", "the ledger's sum of recorded"
-    yield "events were lost at all", 1, int(session.lost_events > 0), "", "else this situation was none"
+    yield "events were lost at all", 1, int(session.lost_events > 0), "", "else this scenario was none"
     if room is not None:
         yield "events beyond the rings' room", 0, max(0, len(session) - room), "events", f"there is room for {room}"
     found = re.search(r"([\d,]+) lost events", repr(session))

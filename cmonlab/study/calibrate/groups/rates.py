@@ -7,7 +7,7 @@ from functools import partial
 
 from ...testbed.programs import there
 from ...testbed.testbed import Testbed
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from .roundtrips import loaded, ping_pong, quiet
 from .transfers import LOADS, connection, transfer
 
@@ -19,12 +19,12 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
         yield _made("throughput", f"iperf3 {load.name}", "iperf3", partial(transfer, bed, load, seconds))
     yield _made("throughput", "a connection's bytes", "ss", partial(connection, bed, 2_000_003 if quick else 9_000_001))
     yield _made("rtt", "srtt of a connection at rest", "ss", partial(quiet, bed, 20 if quick else 60))
-    yield settled(partial(loaded, bed, seconds))
+    yield repeat_over_trace_gaps(partial(loaded, bed, seconds))
     for protocol in ("udp", "tcp"):
         yield _made("rtt", f"sockperf {protocol}", "sockperf", partial(ping_pong, bed, protocol, seconds))
 
 
 def _made(group: str, name: str, program: str, make: Callable[[], list[Check]]) -> list[Check] | Unavailable:
-    """Make a situation if its program is there."""
+    """Make a scenario if its program is there."""
     why = there(program)
-    return Unavailable(group, f"{group}: {name}", why) if why else settled(make)
+    return Unavailable(group, f"{group}: {name}", why) if why else repeat_over_trace_gaps(make)

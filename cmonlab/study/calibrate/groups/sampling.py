@@ -18,7 +18,7 @@ from cmonlab.session.session import Session
 
 from ...testbed.testbed import Testbed
 from ...testbed.traffic import echo_tcp, exchange_udp, free_port, recording
-from ..check import Check, Unavailable, settled
+from ..check import Check, Unavailable, repeat_over_trace_gaps
 from ..coverage import QUANTILES, Segments, Tally, hash_of, segments_of
 
 SHARE = 0.1
@@ -36,8 +36,8 @@ _PATH = ("net_dev_queue", "net_dev_start_xmit", "netif_rx", "netif_receive_skb")
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     """Yield the checks of datagrams, then of a TCP connection."""
     packets = _QUICK if quick else _PACKETS
-    yield settled(partial(_datagrams, bed, packets["udp"]))
-    yield settled(partial(_connection, bed, packets["tcp"]))
+    yield repeat_over_trace_gaps(partial(_datagrams, bed, packets["udp"]))
+    yield repeat_over_trace_gaps(partial(_connection, bed, packets["tcp"]))
 
 
 def _datagrams(bed: Testbed, packets: int) -> list[Check]:

@@ -182,7 +182,7 @@ def cut_rows(*, again=False, xmit=True, child_ns=C1):
 def test_segments_that_are_cut_from_a_larger_one():
     found = correlate(table_of(cut_rows(again=True)), STAGES)
     assert found.length.tolist() == [3, 2, 2, 2, 2]
-    assert found.cut_from.tolist() == found.parent.tolist() == [-1, 0, 0, 0, -1]
+    assert found.segmented_from.tolist() == found.parent.tolist() == [-1, 0, 0, 0, -1]
     assert found.split.tolist() == [True, False, False, False, False]
     assert not found.merged.any()
     # What is cut repeats nothing; what is sent again repeats the larger one.
@@ -192,7 +192,7 @@ def test_segments_that_are_cut_from_a_larger_one():
 
 def test_segments_of_another_device_are_not_cut_from_it():
     found = correlate(table_of(cut_rows(child_ns=HOST)), STAGES)
-    assert (found.cut_from < 0).all()
+    assert (found.segmented_from < 0).all()
     assert not found.split.any()
 
 
@@ -201,14 +201,14 @@ def test_what_the_device_itself_cuts_has_no_parts():
     rows = cut_rows(xmit=False, again=True)
     rows.insert(3, rows[0] | {"point": XMIT})
     found = correlate(table_of(rows), STAGES)
-    assert found.cut_from.tolist() == [-1, -1]
+    assert found.segmented_from.tolist() == [-1, -1]
     assert found.repeats.tolist() == [-1, 0]
 
 
 def test_a_segment_of_another_flow_is_not_cut_from_it():
     rows = cut_rows()
     rows = [row | {"sport": 9} if row["skb"] != BASE else row for row in rows]
-    assert (correlate(table_of(rows), STAGES).cut_from < 0).all()
+    assert (correlate(table_of(rows), STAGES).segmented_from < 0).all()
 
 
 def test_what_the_driver_got_whole_is_not_cut_though_others_are():
@@ -218,7 +218,7 @@ def test_what_the_driver_got_whole_is_not_cut_though_others_are():
     again = rows[3] | {"seq": 5000, "skb": BASE + 104, "ident": 7}
     rows += [large, large | {"point": XMIT}, again]
     found = correlate(table_of(rows), STAGES)
-    assert found.cut_from.tolist() == [-1, 0, 0, 0, -1, -1]
+    assert found.segmented_from.tolist() == [-1, 0, 0, 0, -1, -1]
     assert found.repeats.tolist() == [-1, -1, -1, -1, -1, 4]
 
 
@@ -230,7 +230,7 @@ def test_cut_and_merged_again():
     rows += [row | {"point": GRO} for row in parts]
     rows += [parts[0] | {"len_bytes": 352, "detail": 3}]
     found = correlate(table_of(rows), STAGES)
-    assert found.cut_from.tolist() == [-1, 0, 0, 0]
+    assert found.segmented_from.tolist() == [-1, 0, 0, 0]
     assert found.merged_into.tolist() == [-1, -1, 1, 1]
     assert found.parent.tolist() == [-1, 0, 0, 0]
     assert found.merged.tolist() == [False, False, True, True]
@@ -241,7 +241,7 @@ def test_parts_of_a_repeated_segment_belong_to_the_repetition():
     rows = cut_rows()
     again = [row | {"skb": row["skb"] + 400, "ident": row["ident"] + 9} for row in rows]
     found = correlate(table_of(rows + again), STAGES)
-    assert found.cut_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4]
+    assert found.segmented_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4]
     assert found.repeats.tolist() == [-1, -1, -1, -1, 0, -1, -1, -1]
 
 
@@ -283,7 +283,7 @@ def test_dropped_parts_stay_dropped():
     rows = cut_rows()[:6]
     rows.append(rows[4] | {"point": DROP})
     found = correlate(table_of(rows), STAGES)
-    assert found.cut_from.tolist() == [-1, 0, 0, 0]
+    assert found.segmented_from.tolist() == [-1, 0, 0, 0]
     assert table_of(rows)["point"][found.last].tolist() == [FUNCTION, XMIT, DROP, XMIT]
 
 
@@ -338,7 +338,7 @@ def test_datagrams_that_are_cut_from_a_larger_packet():
         rows += [(size, 1, UDP_PART, at + 1 + number, 1) for number, size in enumerate((100, 100, 50))]
     rows.append((40, 1, [(C1, 2, QUEUE), *UDP_PART], 300, 1))  # was never in a larger one
     found = correlate(datagrams(*rows), STAGES)
-    assert found.cut_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1]
+    assert found.segmented_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1]
     assert found.split.tolist() == [number in (0, 4, 8) for number in range(13)]
     assert (found.merged_into == -1).all()
 
@@ -348,9 +348,9 @@ def test_datagrams_of_larger_packets_that_mix_are_nobodys():
     rows = [(200, 2, UDP_WHOLE, 0, 1), (200, 2, UDP_WHOLE, 1, 1), (200, 2, UDP_WHOLE, 2, 9)]
     rows += [(100, 1, UDP_PART, 3 + number, port) for number, port in enumerate((1, 9, 1, 9, 1, 1))]
     found = correlate(datagrams(*rows), STAGES)
-    assert found.cut_from.tolist() == [-1, -1, -1, -1, 2, -1, 2, -1, -1]
+    assert found.segmented_from.tolist() == [-1, -1, -1, -1, 2, -1, 2, -1, -1]
 
 
 def test_datagrams_some_of_which_were_not_seen():
     rows = [(200, 2, UDP_WHOLE, 0, 1), (100, 1, UDP_PART, 3, 1)]
-    assert correlate(datagrams(*rows), STAGES).cut_from.tolist() == [-1, -1]
+    assert correlate(datagrams(*rows), STAGES).segmented_from.tolist() == [-1, -1]

@@ -43,7 +43,7 @@ def results(session, threads):
     complete = np.flatnonzero(session.ends.complete)
     sent_ns, direction = session.columns["ts_ns"][found.first_tx[complete]], session.ends.direction[complete]
     arrays = [
-        *(getattr(found, name) for name in ("event", "start", "repeats", "cut_from", "merged_into")),
+        *(getattr(found, name) for name in ("event", "start", "repeats", "segmented_from", "merged_into")),
         found.hops.code,
     ]
     table = latency.breakdown(walk, complete, sent_ns, direction, 1.0, threads)

@@ -1,4 +1,4 @@
-"""Workloads against a lab of the tests' own, and the reports they read."""
+"""Workloads in a fake lab, and the reports that they parse."""
 
 import json
 import math
@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from cmonlab.errors import UnknownName, WorkloadError
-from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, memcached, result, sockperf, workload
-from cmonlab.lab.workload import iperf as iperf_module
+from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, processes, workload
+from cmonlab.lab.workload.processes import listening_ports
 
 MEMCASLAP = """servers: 172.17.0.2:11211
 threads count: 1
@@ -94,7 +94,7 @@ class FakeProcess:
 
 
 class FakeLab:
-    """Hands out prepared processes and remembers what was started."""
+    """A lab that returns prepared processes and records the commands that were started."""
 
     def __init__(self, *processes, listening=()):
         self.containers = {"c0": None, "c1": None}
@@ -175,7 +175,7 @@ def test_parameters_out_of_range_are_refused(make):
 
 
 def test_memcaslap_report_is_read():
-    assert memcached.parse(MEMCASLAP) == {
+    assert Memcached().parse(MEMCASLAP) == {
         "ops_per_s": 114264.0,
         "ops": 228559.0,
         "gets": 205699.0,
@@ -191,17 +191,17 @@ def test_memcaslap_report_is_read():
         "latency_p999_ns": pytest.approx(1000 * 2048 * (3000 / 2048) ** (8 / 9)),
     }
     with pytest.raises(WorkloadError, match="no distribution"):
-        memcached.parse(MEMCASLAP.replace("Total Statistics", ""))
+        Memcached().parse(MEMCASLAP.replace("Total Statistics", ""))
 
 
 @pytest.mark.parametrize("report", ["", "Run time: 1.0s Ops: 0 TPS: 0", MEMCASLAP.replace("cmd_get", "x")])
 def test_memcaslap_report_without_operations_is_an_error(report):
     with pytest.raises(WorkloadError, match="no operations"):
-        memcached.parse(report)
+        Memcached().parse(report)
 
 
 def test_iperf_reports_are_read():
-    assert iperf_module.parse(json.dumps(TCP), "tcp") == {
+    assert Iperf(protocol="tcp").parse(json.dumps(TCP)) == {
         "goodput_bps": 7200.0,
         "sent_bytes": 1000.0,
         "received_bytes": 900.0,
@@ -209,7 +209,7 @@ def test_iperf_reports_are_read():
         "srtt_mean_ns": 200_000.0,
         "load_s": 1.0,
     }
-    assert iperf_module.parse(json.dumps(UDP), "udp") == {
+    assert Iperf(protocol="udp").parse(json.dumps(UDP)) == {
         "goodput_bps": 3200.0,
         "sent_bytes": 1000.0,
         "received_bytes": 800.0,
@@ -224,19 +224,19 @@ def test_iperf_reports_are_read():
 
 
 @pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"end": {}}', '{"end": {"sum_sent": 1}}'])
-def test_iperf_report_that_is_none_is_an_error(report):
+def test_iperf_output_that_is_no_report_is_an_error(report):
     for protocol in ("tcp", "udp"):
         with pytest.raises(WorkloadError, match="cannot be read"):
-            iperf_module.parse(report, protocol)
+            Iperf(protocol=protocol).parse(report)
 
 
-def test_iperf_says_why_it_failed():
+def test_iperf_error_says_why_it_failed():
     with pytest.raises(WorkloadError, match="unable to connect"):
-        iperf_module.parse('{"error": "unable to connect"}', "tcp")
+        Iperf(protocol="tcp").parse('{"error": "unable to connect"}')
 
 
 def test_sockperf_report_is_read():
-    assert sockperf.parse(SOCKPERF) == pytest.approx(
+    assert Sockperf().parse(SOCKPERF) == pytest.approx(
         {
             "messages_per_s": 21280.0,
             "messages": 10640.0,
@@ -255,10 +255,10 @@ def test_sockperf_report_is_read():
 @pytest.mark.parametrize("report", ["", SOCKPERF.replace("10640", "0"), SOCKPERF.replace("percentile 99.900", "")])
 def test_sockperf_report_without_messages_is_an_error(report):
     with pytest.raises(WorkloadError, match="no messages"):
-        sockperf.parse(report)
+        Sockperf().parse(report)
 
 
-def test_sockperf_waits_for_a_udp_port_and_asks_for_what_it_was_told():
+def test_sockperf_waits_for_its_udp_port_and_passes_its_parameters():
     lab = FakeLab(FakeProcess(None, "", waits=10**9), FakeProcess(0, SOCKPERF), listening=[11111])
     load = Sockperf(protocol="udp", message_bytes=1000, full_rtt=False)
     load.prepare(lab)
@@ -270,24 +270,24 @@ def test_sockperf_waits_for_a_udp_port_and_asks_for_what_it_was_told():
     assert {"--tcp", "--full-rtt"} <= set(tcp.started[0][1])
 
 
-def test_ports_that_wait_for_a_peer_are_told_from_others():
+def test_listening_ports_leave_out_connected_sockets():
     rows = (
         "0: 0100007F:1F90 00000000:0000 0A x",
         "1: 0100007F:2B67 00000000:0000 07 x",
         "2: 0100007F:0016 0200007F:0017 01 x",
     )
-    assert result.listening("\n".join(rows)) == {8080, 11111}
+    assert listening_ports("\n".join(rows)) == {8080, 11111}
 
 
-def test_a_port_on_another_address_is_free():
+def test_listening_ports_leave_out_other_addresses():
     rows = [
         f"0: {local}:1F90 00000000:0000 0A x" for local in ("0200427F", "0" * 8, "0000000000000000FFFF00000300427F")
     ]
-    assert [result.listening(row, "127.66.0.2") for row in rows] == [{8080}, {8080}, set()]
-    assert result.listening(rows[2], "127.66.0.3") == {8080}
+    assert [listening_ports(row, "127.66.0.2") for row in rows] == [{8080}, {8080}, set()]
+    assert listening_ports(rows[2], "127.66.0.3") == {8080}
 
 
-def test_run_tells_progress_and_returns_the_clients_own_report():
+def test_run_reports_progress_and_returns_the_clients_report():
     seen = []
     lab = FakeLab(FakeProcess(0, MEMCASLAP, waits=3), listening=[11211])
     done = Memcached(connections=2).run(lab, 1.6, progress=seen.append)
@@ -299,19 +299,19 @@ def test_run_tells_progress_and_returns_the_clients_own_report():
     assert json.loads(json.dumps(done.describe()))["metrics"] == done.metrics
 
 
-def test_failing_client_is_quoted():
+def test_output_of_a_failing_client_is_quoted():
     with pytest.raises(WorkloadError, match="code 3") as caught:
         Memcached().run(FakeLab(FakeProcess(3, "no route")), 1)
     assert caught.value.why == "no route"
 
 
-def test_a_server_that_went_away_is_told_although_the_client_is_content():
+def test_ended_server_is_an_error_although_the_client_succeeds():
     with pytest.raises(WorkloadError, match="memcached in c0 ended while the workload ran"):
         Memcached().run(FakeLab(FakeProcess(0, MEMCASLAP)), 1)
 
 
 def test_client_that_hangs_is_stopped(monkeypatch):
-    monkeypatch.setattr(result, "_GRACE_S", -1.0)
+    monkeypatch.setattr(processes, "_GRACE_S", -1.0)
     process = FakeProcess(0, "still here", waits=10**9)
     with pytest.raises(WorkloadError, match="did not end"):
         Iperf().run(FakeLab(process), 1)
@@ -340,6 +340,6 @@ def test_prepare_waits_until_the_server_listens(monkeypatch):
     lab.taken = True
     with pytest.raises(WorkloadError, match="port 11211 already"):
         Memcached().prepare(lab)
-    monkeypatch.setattr(result, "_SERVER_DEADLINE_S", 0.0)
+    monkeypatch.setattr(processes, "_SERVER_DEADLINE_S", 0.0)
     with pytest.raises(WorkloadError, match="does not listen on port 5201"):
         Iperf().prepare(FakeLab(FakeProcess(None, "", waits=10**9)))

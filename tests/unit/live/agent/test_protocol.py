@@ -7,17 +7,17 @@ import zlib
 import pytest
 
 from cmonlab.errors import TransportError
-from cmonlab.live.agent import protocol as wire
+from cmonlab.live.agent import protocol
 from cmonlab.live.agent.agent import MOST_TRACE_GAPS
 from cmonlab.live.transport.subject import MAX_BYTES
 from tests.support import crowd
 
 
 def test_short_answers_are_plain_json_and_long_ones_are_packed():
-    assert wire.pack({"é": 1}) == '{"é": 1}'.encode()
+    assert protocol.pack({"é": 1}) == '{"é": 1}'.encode()
     long = {"rows": ["a row"] * 100_000}
-    assert len(wire.pack(long)) < 10_000 and wire.unpack(wire.pack(long)) == long
-    assert wire.unpack(b"") is None
+    assert len(protocol.pack(long)) < 10_000 and protocol.unpack(protocol.pack(long)) == long
+    assert protocol.unpack(b"") is None
 
 
 def test_a_busy_agents_manifest_fits_a_message():
@@ -27,9 +27,9 @@ def test_a_busy_agents_manifest_fits_a_message():
         at += draw.randrange(10**6, 2 * 10**7)
         blind.append({"cpu": draw.randrange(8), "start_ns": at, "end_ns": at + draw.randrange(20_000, 400_000)})
     manifest = crowd.told(1000) | {"blind": blind}
-    payload = wire.pack(manifest)
+    payload = protocol.pack(manifest)
     assert len(json.dumps(manifest)) > 2 * MAX_BYTES > 2 * len(payload)
-    assert wire.unpack(payload)["blind"] == blind
+    assert protocol.unpack(payload)["blind"] == blind
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_a_busy_agents_manifest_fits_a_message():
     ],
 )
 def test_what_cannot_be_unpacked_is_one_error(payload, why):
-    with pytest.raises(TransportError, match=f"no JSON(.|\n)*{why}"):
-        wire.unpack(payload)
+    with pytest.raises(TransportError, match=f"not JSON(.|\n)*{why}"):
+        protocol.unpack(payload)

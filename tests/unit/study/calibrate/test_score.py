@@ -120,7 +120,7 @@ def test_errors_in_tolerances():
     assert in_tolerances(CHECKS).tolist() == [1.5, 0.25, 0.0, -EDGE, EDGE]
 
 
-def test_a_figure_has_a_row_a_situation_and_marks_what_failed():
+def test_a_figure_has_a_row_a_scenario_and_marks_what_failed():
     figure = plot.check_errors(CHECKS, caption="how it is known")
     passed, failed = figure.data
     assert [list(passed.x), list(failed.x)] == [[0.25, 0.0], [1.5, -EDGE, EDGE]]

@@ -1,4 +1,4 @@
-"""Sessions beside each other: what is compared, and what is warned of."""
+"""Comparisons of sessions: tables, warnings and figures."""
 
 import numpy as np
 import pandas as pd
@@ -17,18 +17,18 @@ HOST = {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine":
 
 
 def made(**changes):
-    """Return a whole manifest, changed."""
-    told = {
+    """Return a complete manifest with changes."""
+    parts = {
         "recording": {"ended": "finished", "seconds": 1.0},
         "host": HOST,
         "created": "2026-01-01T00:00:00+00:00",
         "workload": {"name": "made", "parameters": {}, "metrics": {"ops_per_s": 1000.0, "latency_p99_ns": 5e4}},
     }
-    return manifest() | told | changes
+    return manifest() | parts | changes
 
 
 def recorded(seed, later_ns=0, packets=400, **changes):
-    """Return a session whose reads come so much later."""
+    """Return a session whose reads are later by `later_ns`."""
     columns = dict(bulk(packets, seed))
     columns["ts_ns"] = columns["ts_ns"] + later_ns * (columns["point"] >= READ)
     order = np.argsort(columns["ts_ns"], kind="stable")
@@ -49,7 +49,7 @@ def compared(sides):
     return cm.compare(sides)
 
 
-def test_a_known_difference_is_found_and_none_where_there_is_none(compared):
+def test_compare_finds_a_known_difference_and_none_between_equal_sides(compared):
     table = compared.table()
     assert list(table.columns) == schema.columns("compared")
     mine = table[table["name"] == "vxlan"].set_index("statistic")
@@ -59,10 +59,10 @@ def test_a_known_difference_is_found_and_none_where_there_is_none(compared):
     )
     assert (mine["ratio_low"] < mine["ratio"]).all() and (mine["ratio"] > 1).all()
     same = table[table["name"] == "same"]
-    assert set(same["verdict"]) == {"not told apart"} and set(table["baseline"]) == {"bridge"}
+    assert set(same["verdict"]) == {"no difference detected"} and set(table["baseline"]) == {"bridge"}
 
 
-def test_the_values_are_those_of_the_sessions(sides, compared):
+def test_compared_values_are_those_of_the_sessions(sides, compared):
     delays = [s.journeys().loc[lambda t: t["complete"], "one_way_delay_ns"] for s in sides["bridge"]]
     row = compared.table().set_index(["name", "statistic"]).loc[("vxlan", "p90")]
     assert row["baseline_value"] == pytest.approx(np.mean([d.quantile(0.9) for d in delays]))
@@ -79,7 +79,7 @@ def test_effect_sizes_and_shifts_agree_with_the_difference(compared):
     assert shifts["quantile"].agg(["min", "max"]).tolist() == pytest.approx([0.01, 0.999])
 
 
-def test_paths_are_read_and_the_baseline_is_chosen(sides, tmp_path):
+def test_compare_reads_paths_and_takes_the_chosen_baseline(sides, tmp_path):
     paths = [session.save(tmp_path / str(n)) for n, session in enumerate(sides["vxlan"][:2])]
     found = cm.compare({"one": sides["bridge"][0], "two": paths}, baseline="two", quantiles=(0.5,))
     table = found.table()
@@ -88,7 +88,7 @@ def test_paths_are_read_and_the_baseline_is_chosen(sides, tmp_path):
     assert cm.compare({"one": str(paths[0]), "two": paths[1]}).table()["runs"].tolist() == [1] * 4
 
 
-def test_segments_by_name_pattern_and_kind(sides):
+def test_segments_are_chosen_by_name_pattern_and_kind(sides):
     two = {name: sides[name][:2] for name in ("bridge", "vxlan")}
     exact = cm.compare(two, segment="c0:eth0 receive → c0 read").table()
     pattern = cm.compare(two, segment="* → c0 read").table()
@@ -105,7 +105,7 @@ def test_segments_by_name_pattern_and_kind(sides):
         cm.compare(two, segment="c0:eth0 receive → c0 red")
 
 
-def test_results_of_the_workload_have_one_value_a_run():
+def test_workload_results_have_one_value_per_run():
     sides = {name: [made_of(rate + n) for n in range(5)] for name, rate in (("slow", 1000.0), ("fast", 1100.0))}
     found = cm.compare(sides, "ops_per_s")
     row = found.table().iloc[0]
@@ -121,7 +121,7 @@ def made_of(rate):
     return Session(bulk(20), made(workload=workload))
 
 
-def test_loss_is_that_of_the_loss_table(sides):
+def test_loss_equals_the_loss_table(sides):
     session = sides["bridge"][0]
     (values,) = metrics.read(session, "loss").by_direction.values()
     assert values.mean() == session.loss()["loss"][0] and len(values) == session.loss()["packets"][0]
@@ -130,34 +130,34 @@ def test_loss_is_that_of_the_loss_table(sides):
     assert any("dropped no packet" in warning for warning in found.warnings)
 
 
-def test_throughput_of_a_sample_is_that_of_all():
-    told = made()
-    told["rules"][0]["rule"]["sample"] = 0.25
+def test_throughput_of_a_sample_is_scaled_to_all_packets():
+    sampled = made()
+    sampled["rules"][0]["rule"]["sample"] = 0.25
     long = dict(bulk(3_000))
     long["ts_ns"] = 10**12 + (long["ts_ns"] - 10**12) * 200
-    whole, part = (metrics.read(Session(long, m), "throughput").by_direction["c1 → c0"] for m in (made(), told))
+    whole, part = (metrics.read(Session(long, m), "throughput").by_direction["c1 → c0"] for m in (made(), sampled))
     assert len(whole) > 3 and part == pytest.approx(4 * whole, rel=0.01)
-    told["tallies"] = [{"slot": 0, "limited": 3}]
+    sampled["tallies"] = [{"slot": 0, "limited": 3}]
     with pytest.raises(SessionError, match="throughput cannot be compared"):
-        metrics.read(Session(long, told), "throughput")
+        metrics.read(Session(long, sampled), "throughput")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"metric": "one_way_dely"}, UnknownName, "one_way_delay"),
         ({"metric": "latency_p9_ns"}, UnknownName, "latency_p99_ns"),
         ({"direction": "c1 → c9"}, UnknownName, "c1 → c0"),
         ({"direction": {"bridge": "c1 → c0"}}, UnknownName, "direction of vxlan"),
         ({"baseline": "brigde"}, UnknownName, "bridge"),
-        ({"metric": "segment"}, SessionError, "which segment"),
+        ({"metric": "segment"}, SessionError, "no segment is named"),
         ({"metric": "srtt"}, SessionError, "tcp_probe"),
-        ({"quantiles": (0.5, 1.0)}, SessionError, "no quantiles"),
+        ({"quantiles": (0.5, 1.0)}, SessionError, "not quantiles"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(sides, arguments, error, told):
+def test_compare_refuses_unusable_arguments(sides, arguments, error, message):
     two = {name: sides[name][:1] for name in ("bridge", "vxlan")}
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         cm.compare(two, **arguments)
 
 
@@ -183,12 +183,12 @@ def warned(*sides, **options):
     return " ".join(found.warnings)
 
 
-def test_what_differs_between_the_sides_is_told():
-    told = made(host=HOST | {"kernel": "6.2"})
-    told["rules"][0]["rule"] |= {"sample": 0.5, "match": {"packets": "tcp", "containers": None, "direction": "both"}}
-    told["points"] = told["points"][:-1]
-    told["workload"] = {"name": "other", "parameters": {"port": 1}, "metrics": {}}
-    text = warned(recorded(1), Session(bulk(200), told))
+def test_warnings_name_what_differs_between_the_sides():
+    other = made(host=HOST | {"kernel": "6.2"})
+    other["rules"][0]["rule"] |= {"sample": 0.5, "match": {"packets": "tcp", "containers": None, "direction": "both"}}
+    other["points"] = other["points"][:-1]
+    other["workload"] = {"name": "other", "parameters": {"port": 1}, "metrics": {}}
+    text = warned(recorded(1), Session(bulk(200), other))
     for word in ("rules", "points", "samples", "kernels", "workloads"):
         assert f"the {word} differ between the sides" in text
     assert "6.1" in text and "other port: 1" in text and "machines" not in text
@@ -197,19 +197,19 @@ def test_what_differs_between_the_sides_is_told():
     assert "the kernels differ between the runs of one, two" in warned(mixed, mixed)
 
 
-def test_few_runs_lost_events_blind_time_and_early_ends_are_told():
+def test_warnings_name_few_runs_lost_events_trace_gaps_and_early_ends():
     lossy = Session(bulk(200), made(**{name: manifest(lost=3)[name] for name in ("ledger",)}))
     text = warned([recorded(1), recorded(2)], lossy)
     assert "fewer than 5 runs: one (2)" in text and "one run only: two" in text and "lost events" in text
-    assert "run to run is not in" in text and "left to chance" in text
-    blind = recorded(3, blind=[{"cpu": 0, "start_ns": 0, "end_ns": 2_000_000}])
+    assert "variation from run to run is not in" in text and "depends on chance" in text
+    gap = recorded(3, blind=[{"cpu": 0, "start_ns": 0, "end_ns": 2_000_000}])
     ended = recorded(4, recording={"ended": "interrupted", "seconds": 1.0})
-    text = warned(blind, ended)
+    text = warned(gap, ended)
     assert "one: trace gaps: 2 ms in total" in text and "two: a recording did not finish: interrupted" in text
 
 
 def overhead(p50_ns):
-    """Return what a manifest says of a tracer that adds so much to the median."""
+    """Return the overhead entry of a manifest whose tracer adds `p50_ns` to the median."""
     untraced = [10_000.0, 10_010.0, 10_020.0, 9_990.0, 9_980.0]
     return {
         "samples": {"untraced": {"p50": untraced}, "traced": {"p50": [value + p50_ns for value in untraced]}},
@@ -217,13 +217,13 @@ def overhead(p50_ns):
     }
 
 
-def test_a_difference_below_the_observer_overhead_is_told_and_why():
+def test_warnings_explain_a_difference_below_the_tracing_overhead():
     alike = warned(
         [recorded(n, overhead=overhead(100)) for n in range(5)],
         [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)],
         quantiles=(0.5,),
     )
-    assert "is below the tracing overhead, 2.4 µs: both sides were observed alike" in alike
+    assert "is below the tracing overhead, 2.4 µs: both sides were traced alike" in alike
     one = warned([recorded(n) for n in range(5)], [recorded(n, 2_000, overhead=overhead(2_500)) for n in range(5)])
     assert "2.5 µs: it was measured on one side only" in one and "tracing overhead was not measured: one" in one
     same = cm.compare(
@@ -238,16 +238,16 @@ def test_a_difference_below_the_observer_overhead_is_told_and_why():
     points["points"] = points["points"][:-1]
     other = Session(recorded(7, 2_000).columns, points)
     text = warned([recorded(n, overhead=overhead(2_500)) for n in range(5)], [other] * 5, quantiles=(0.5,))
-    assert "2.5 µs: the sides were not observed alike" in text
+    assert "2.5 µs: the sides were not traced alike" in text
 
 
 def programs(mean_ns, **of):
-    """Return what a manifest says of programs that run so long, some points' longer; its rounds are of no use."""
+    """Return the overhead entry of a manifest with program run times (ns per event); its rounds show a huge cost."""
     names = [point["name"] for point in manifest()["points"]]
     return overhead(90_000) | {"programs": {"traced": {name: [of.get(name, mean_ns), 1000] for name in names}}}
 
 
-def test_the_time_of_the_programs_on_the_way_decides_where_it_is_known():
+def test_known_program_times_decide_about_the_tracing_overhead():
     def beside(mine, theirs, **options):
         sides = {
             "one": [recorded(n, overhead=mine) for n in range(5)],
@@ -264,27 +264,27 @@ def test_the_time_of_the_programs_on_the_way_decides_where_it_is_known():
     dear = beside(programs(100), programs(100, **{read: 2_900}))
     assert dear.table()["overhead"].to_numpy() == pytest.approx(2_800)
     assert set(dear.table()["verdict"]) == {"below tracing overhead"}
-    assert "2.8 µs: its programs run so much longer on one side's way" in "\n".join(dear.warnings)
+    assert "2.8 µs: the tracer's programs run that much longer per packet on one side" in "\n".join(dear.warnings)
     last = recorded(0).hops()["segment"].iloc[hops - 1]
     segment = beside(programs(100), programs(700), segment=last)
     assert segment.table()["overhead"].to_numpy() == pytest.approx(700 * hops)
-    assert "its programs run so long on one side's way" in "\n".join(segment.warnings)
-    # Of what the workload measured itself, its rounds tell.
+    assert "the tracer's programs run that long per packet" in "\n".join(segment.warnings)
+    # Metrics that the workload measured itself take the overhead from its rounds.
     assert beside(programs(100), programs(150), metric="latency_p99_ns").table()["overhead"].isna().all()
 
 
-def test_a_difference_below_the_clocks_step_is_told():
+def test_warnings_name_a_difference_below_the_clock_error():
     coarse = HOST | {"clocksource": "jiffies"}
     text = warned([recorded(n, host=coarse) for n in range(5)], [recorded(n, 2_000, host=coarse) for n in range(5)])
     assert "is below the clock error, 10 ms" in text
 
 
-def test_it_is_shown_in_a_notebook_without_markup_of_its_own(sides):
+def test_html_escapes_the_names_of_sides(sides):
     page = cm.compare({"<b>": sides["bridge"][0], "two": sides["vxlan"][0]})._repr_html_()
     assert "&lt;b&gt;" in page and "<b>," not in page and "<li>one run only" in page and "2.0" in page
 
 
-def test_its_figures(compared):
+def test_comparison_draws_shift_and_dots(compared):
     drawn = compared.plot()
     assert drawn.layout.title.text == "One-way delay: difference by quantile"
     assert drawn.layout.yaxis.title.text == "Difference to bridge (µs)"
@@ -299,7 +299,7 @@ def test_its_figures(compared):
         compared.plot("shft")
 
 
-def test_figures_of_few_and_no_rows():
+def test_figures_accept_no_rows_and_refuse_missing_columns():
     for draw, name in ((shift, "shifts"), (differences, "compared")):
         assert draw(no_rows(name)).layout.annotations[0].text
         with pytest.raises(UnknownName, match="column"):
@@ -313,7 +313,7 @@ def test_names_are_escaped_in_figures(compared):
     assert "\\u003ci\\u003e" not in text and "&lt;i&gt;" in text.replace("\\u0026", "&")
 
 
-def test_a_tail_that_reaches_far_does_not_hide_the_rest(compared):
+def test_figures_stay_readable_with_wide_intervals(compared):
     table = compared.shifts()
     wide = table.assign(high=table["high"].where(table["quantile"] < 0.99, 5e7))
     drawn = shift(wide)

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Whose turn it is on a CPU: tasks, and the receive softirq. */
-#ifndef CMONLAB_TURNS_H
-#define CMONLAB_TURNS_H
+#ifndef CMONLAB_TIME_SLICES_H
+#define CMONLAB_TIME_SLICES_H
 
 #define NET_RX_SOFTIRQ 3
 
 int on_softirq_entry(void *ctx)
 {
 	u32 key = 0;
-	struct turn *turn;
+	struct time_slice *slice;
 
 	if (ARGUMENT(u32, 0) != NET_RX_SOFTIRQ)
 		return 0;
-	turn = turns.lookup(&key);
-	if (turn)
-		turn->softirq_ns = bpf_ktime_get_ns();
+	slice = time_slices.lookup(&key);
+	if (slice)
+		slice->softirq_ns = bpf_ktime_get_ns();
 	return 0;
 }
 
@@ -39,21 +39,21 @@ int on_sched_switch(void *ctx)
 	struct task_struct *leaves = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS);
 	struct task_struct *comes = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS + 1);
 	u32 key = 0;
-	struct turn *turn = turns.lookup(&key);
+	struct time_slice *slice = time_slices.lookup(&key);
 	u64 now = bpf_ktime_get_ns();
 
-	if (!turn)
+	if (!slice)
 		return 0;
-	if (turn->since_ns && turn->task != number_of((u64)leaves)) {
-		struct hop gap = {.ts_ns = turn->since_ns};
+	if (slice->since_ns && slice->task != number_of((u64)leaves)) {
+		struct hop gap = {.ts_ns = slice->since_ns};
 
 		gap.saddr = now;
 		gap.daddr = now >> 32;
-		gap.point = POINT_BLIND;
+		gap.point = POINT_TRACE_GAP;
 		write_record(&gap);
 	}
-	turn->task = number_of((u64)comes);
-	turn->since_ns = now;
+	slice->task = number_of((u64)comes);
+	slice->since_ns = now;
 	return 0;
 }
 

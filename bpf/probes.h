@@ -2,27 +2,27 @@
 /* A researcher's own points. cmonlab puts this behind points.c, and behind it for each
  * of them: struct NAME_fields, NAME_body() with the researcher's code, and one of
  * PACKET_PROBE and SOCKET_PROBE (cmonlab/tracing/kernel/probes.py). */
-#ifndef CMONLAB_CUSTOM_H
-#define CMONLAB_CUSTOM_H
+#ifndef CMONLAB_PROBES_H
+#define CMONLAB_PROBES_H
 
 #define FIELDS 8
 
 /* The hop and the fields are one record: what belongs together is lost together, and
  * cannot be joined wrongly. */
-struct note {
+struct probe_record {
 	struct hop hop;
 	u64 values[FIELDS]; /* each field at the beginning of its own */
 };
-_Static_assert(sizeof(struct note) == 56 + 8 * FIELDS, "no padding");
+_Static_assert(sizeof(struct probe_record) == 56 + 8 * FIELDS, "no padding");
 
 
-struct note_slot {
-	struct note note;
-	u64 turn;
+struct probe_slot {
+	struct probe_record note;
+	u64 sequence;
 };
 
-BPF_F_TABLE("array", u32, struct ring, note_rings, CPUS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct note_slot, note_slots, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct ring, probe_rings, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct probe_slot, probe_slots, CPUS, BPF_F_MMAPABLE);
 
 /* What a kernel pointer points to: for members of structs that the verifier does not
  * follow, and memory that may not be there, which reads as 0. */
@@ -32,26 +32,26 @@ BPF_F_TABLE("array", u32, struct note_slot, note_slots, CPUS, BPF_F_MMAPABLE);
 	bpf_probe_read_kernel(&read_, sizeof(read_), (const void *)&(lvalue)); \
 	read_; })
 
-static __always_inline void write_note(const struct hop *hop, u32 mask, const void *values, u32 size,
+static __always_inline void write_probe_record(const struct hop *hop, u32 mask, const void *values, u32 size,
 				       struct counters *count)
 {
 	u32 cpu = bpf_get_smp_processor_id(), at;
-	u64 turn = take_turn(note_rings.lookup(&cpu));
-	struct note_slot *slot;
+	u64 sequence = take_slot(probe_rings.lookup(&cpu));
+	struct probe_slot *slot;
 
-	at = place_of(cpu, turn);
-	slot = turn ? note_slots.lookup(&at) : 0;
+	at = place_of(cpu, sequence);
+	slot = sequence ? probe_slots.lookup(&at) : 0;
 	if (!slot) {
 		count->lost++;
 		return;
 	}
 	count->recorded++;
-	slot->note.hop = *hop;
-	slot->note.hop.epoch = EPOCH;
-	slot->note.hop.rules = mask;
-	__builtin_memset(slot->note.values, 0, sizeof(slot->note.values));
-	__builtin_memcpy(slot->note.values, values, size);
-	publish(&slot->turn, turn);
+	slot->record.hop = *hop;
+	slot->record.hop.epoch = EPOCH;
+	slot->record.hop.rules = mask;
+	__builtin_memset(slot->record.values, 0, sizeof(slot->record.values));
+	__builtin_memcpy(slot->record.values, values, size);
+	publish(&slot->sequence, sequence);
 }
 
 /* UDP keeps scratch data where the device was, which looks like no kernel address. In
@@ -82,7 +82,7 @@ int probe_##name(void *ctx) \
 		return 0; \
 	__builtin_memset(&out, 0, sizeof(out)); /* = {} would be a constant elsewhere in memory */ \
 	name##_body(ctx, skb, &out); \
-	write_note(&hop, mask, &out, sizeof(out), count); \
+	write_probe_record(&hop, mask, &out, sizeof(out), count); \
 	return 0; \
 }
 
@@ -116,7 +116,7 @@ int probe_##name(void *ctx) \
 		return 0; \
 	__builtin_memset(&out, 0, sizeof(out)); \
 	name##_body(ctx, sk, &out); \
-	write_note(&hop, mask, &out, sizeof(out), count); \
+	write_probe_record(&hop, mask, &out, sizeof(out), count); \
 	return 0; \
 }
 
