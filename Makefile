@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 REQUIRE = $$(tools/tiers)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-unit bench lint wheel clean
+.PHONY: help setup demo lab test test-unit bench lint docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ lint: ## check style, forbidden imports and types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+
+docs: ## build the documentation's site in site/ (runs the notebooks; a warning is an error)
+	@tools/venv notebook docs
+	@rm -rf site build/doctrees
+	@$(PYTHON) -m sphinx -q -j auto --fail-on-warning -c docs/site -d build/doctrees . site && \
+		$(PYTHON) docs/site/check.py site; status=$$?; tools/give-back; exit $$status
 
 wheel: ## build dist/cmonlab-*.whl
 	@tools/venv test

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Nothing per packet leaves the kernel: packets, bytes and log-linear histograms
- * of segments, by pair or flow. */
+/* Aggregates: packets, bytes and log-linear histograms of segments, by pair of addresses or
+ * by flow. No record per packet leaves the kernel. */
 #ifndef CMONLAB_AGGREGATE_H
 #define CMONLAB_AGGREGATE_H
 
 #define NS_40_BITS ((1ULL << 40) - 1) /* 18 minutes: longer than any packet lives */
 
-/* Thirty-two buckets for each doubling: at most 1/64 from a bucket's middle to its ends. */
+/* The bucket of a time: 2^BUCKET_BITS buckets for each doubling, so that a bucket's middle is
+ * at most 1/64 away from its ends. cmonlab/data/analysis/histogram.py does the same. */
 static __always_inline u16 bucket_of(u64 ns)
 {
 	u32 e = 0;
 	u64 rest = ns;
 
-	if (ns < 64)
+	if (ns < 2 << BUCKET_BITS)
 		return ns;
 	if (rest >> 32) { e += 32; rest >>= 32; }
 	if (rest >> 16) { e += 16; rest >>= 16; }
@@ -20,14 +21,14 @@ static __always_inline u16 bucket_of(u64 ns)
 	if (rest >> 4) { e += 4; rest >>= 4; }
 	if (rest >> 2) { e += 2; rest >>= 2; }
 	if (rest >> 1) e += 1;
-	return ((e - 5) << 5) + (ns >> (e - 5));
+	return ((e - BUCKET_BITS) << BUCKET_BITS) + (ns >> (e - BUCKET_BITS));
 }
 
-#define PROBES 8 /* cells that are looked at for a key before there is no room, */
-#define STEP 5003 /* so far from each other: odd, and beyond the buckets of a histogram */
+#define PROBES 8  /* cells that are tried for a key before it counts as overflowed */
+#define STEP 5003 /* distance between them: odd, and more than a histogram has buckets */
 
-/* A cell's key as the programs calculate with it: struct cell_key on a machine that has
- * the low byte first, which user space takes for granted too. */
+/* A cell's key as four words: struct cell_key on a little-endian machine, which user space
+ * assumes too. */
 struct words {
 	u64 word[4];
 };
@@ -49,12 +50,12 @@ static __always_inline int is_same(const struct cell *cell, const struct words *
 	       own->word[2] == w->word[2];
 }
 
-/* Take a free cell. A program of another point may have interrupted this one on the same
- * CPU and been faster; since 6.1 one of the same point never does (kernel/trace/bpf_trace.c,
- * __bpf_trace_run), so that nobody else looks for this key meanwhile. */
+/* Take a free cell for a key. A program of another point may have interrupted this one on the
+ * same CPU and taken the cell first. Since 6.1 a program of the same point cannot interrupt
+ * (kernel/trace/bpf_trace.c, __bpf_trace_run), so no other program adds the same key meanwhile. */
 static __always_inline int take_free_cell(struct cell *cell, const struct words *w, u32 table, u32 at)
 {
-	u64 *count = taken_counts.lookup(&table), *note;
+	u64 *count = taken_counts.lookup(&table), *place;
 	struct words *own = (struct words *)&cell->key;
 	u32 next;
 
@@ -62,16 +63,15 @@ static __always_inline int take_free_cell(struct cell *cell, const struct words 
 		return 0;
 	*own = *w;
 	next = table * CELLS + (__sync_fetch_and_add(count, 1) & (CELLS - 1));
-	note = taken.lookup(&next);
-	if (note)
-		*note = at;
+	place = taken.lookup(&next);
+	if (place)
+		*place = at;
 	return 1;
 }
 
-/* The key's cell in this CPU's table: looking it up in a hash map of the kernel's would
- * cost more than all the rest of this. Buckets of one histogram lie side by side, in few
- * pages: under a hypervisor a page whose translation is not at hand costs more than a
- * line that is not. */
+/* The key's cell in this CPU's table. A lookup in one of the kernel's hash maps would cost
+ * more than everything else here. Buckets of one histogram are adjacent, in few pages: under
+ * a hypervisor a TLB miss costs more than a cache miss. */
 static __always_inline struct cell *cell_of(struct words *w, u64 bucket, u32 table)
 {
 	u64 hash = hash_of(w);
@@ -103,7 +103,7 @@ static __always_inline int add(struct words *w, u64 bucket, u32 table, u32 bytes
 	return 0;
 }
 
-/* What a cell counts: `kind`, and of a segment the point before and the bucket of its time. */
+/* What is added to a cell: CELL_... and, of a segment, the previous point and its time. */
 struct entry {
 	u64 kind;
 	u64 from;
@@ -111,12 +111,12 @@ struct entry {
 	u64 ns;
 };
 
-/* Add to the cell of each rule. What finds no room is in the rule's tally; tells whether
- * there was room for all. */
+/* Add a packet to one cell per rule. A rule without a free cell counts it in its tally.
+ * Return whether there was room for all. */
 static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct entry entry, struct counters *count)
 {
 	u32 table = bpf_get_smp_processor_id() * 2 + (STATE->side & 1), end = RULES_END;
-	u64 zero = count->rules[0].zero, failed = zero; /* as in take(); for the verifier to forget */
+	u64 zero = count->rules[0].zero, failed = zero; /* unknown to the verifier, as in take() */
 	u64 bucket = entry.bucket ^ zero, ns = entry.ns ^ zero;
 	struct words key = {{
 		(u64)hop->daddr << 32 | hop->saddr,
@@ -143,9 +143,10 @@ static __always_inline int add_for_rules(u32 mask, const struct hop *hop, struct
 	return failed == 0;
 }
 
+/* Count the fate of an aggregated packet. */
 static __always_inline void count_fate(u32 mask, int fits, struct counters *count)
 {
-	if (mask & CAPTURE) /* it has another one */
+	if (mask & CAPTURE) /* its fate is that of its record */
 		return;
 	if (fits)
 		count->aggregated++;
@@ -155,7 +156,7 @@ static __always_inline void count_fate(u32 mask, int fits, struct counters *coun
 
 #define MACVLAN_PORT (1 << 8) /* enum netdev_priv_flags (include/linux/netdevice.h) */
 
-/* What tells this packet from the next one in the same buffer. */
+/* 24 bits that distinguish a packet from the next one in the same buffer. */
 static __always_inline u32 tag_of(const struct hop *hop, u32 salt)
 {
 	u64 m = ((u64)hop->seq << 32 | salt) * 0x9e3779b97f4a7c15ULL ^ hop->skb * 0xff51afd7ed558ccdULL;
@@ -166,7 +167,7 @@ static __always_inline u32 tag_of(const struct hop *hop, u32 salt)
 static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 salt, u64 now,
 					  struct net_device *dev, struct counters *count)
 {
-	/* Objects are 256 bytes apart, or a multiple of it. */
+	/* Addresses of packet buffers differ by multiples of 256 bytes. */
 	u32 at = (hop->skb >> 2 ^ hop->skb >> 18) & (PASSAGES - 1), tag = tag_of(hop, salt);
 	struct passage *passage = passages.lookup(&at);
 	struct entry entry = {.kind = CELL_HOP};
@@ -193,9 +194,9 @@ static __always_inline void aggregate_hop(u32 mask, const struct hop *hop, u32 s
 		passage->when = now << 24 | tag;
 	}
 	count_fate(mask, add_for_rules(mask & AGGREGATE, hop, entry, count), count);
-	/* The whole way: where the packet leaves the devices, if the namespace is its
-	 * destination's, which user space knows. Ports of bridges pass it on; what is below a macvlan hands it
-	 * over without another point. */
+	/* The time since the first hop, where the packet leaves its last device. Whether this
+	 * namespace is its destination's is for user space to decide. The port of a bridge passes
+	 * it on to another device; the device below a macvlan does not pass another point. */
 	if (hop->point != POINT_NETIF_RECEIVE_SKB || entry.kind != CELL_SEGMENT || !dev)
 		return;
 	if (dev->rx_handler && !(dev->priv_flags & MACVLAN_PORT))

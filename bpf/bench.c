@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What `make bench` compares with: the least that a tracing program costs, the
- * least that a recording one costs, and programs that fill a ring buffer. */
+/* Reference programs of `make bench`: an empty program, the least that records something,
+ * and one that fills a ring buffer of the kernel's. */
 #include "kernel.h"
 #include "records.h"
 
@@ -13,8 +13,7 @@ int empty(void *ctx)
 	return 0;
 }
 
-/* The floor: a timestamp and an otherwise unwritten record, into this CPU's ring buffer of
- * the kernel's own kind. */
+/* A lower bound: only a timestamp, written to a ring buffer of the kernel's for each CPU. */
 int least_record(void *ctx)
 {
 	u32 cpu = bpf_get_smp_processor_id();

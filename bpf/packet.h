@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From an sk_buff to the fields that no hop changes: the inner packet's
- * addresses, ports and sequence, whatever the tunnel around it. */
+/* Reads a packet's headers, and fills the fields of a hop that no hop on the path changes:
+ * addresses, ports and sequence, of IPv4 and IPv6. */
 #ifndef CMONLAB_PACKET_H
 #define CMONLAB_PACKET_H
 
@@ -16,18 +16,18 @@
 #define PROTO_FRAGMENT 44
 #define PROTO_ICMPV6   58
 
-/* Off the straight way, where it takes no room between what is run for each packet. */
+/* A condition that rarely holds: its code is placed away from that of most packets. */
 #define RARELY(condition) __builtin_expect(!!(condition), 0)
 
-#define WINDOW 48 /* bytes read at once: IPv4 and TCP headers fit, and two cache lines are rarely touched */
-#define MOST   64 /* with the rest of IPv6's */
+#define WINDOW 48 /* bytes read at once: enough for IPv4 and TCP headers, mostly in one cache line */
+#define MOST   64 /* bytes read of IPv6 */
 
 /* A view of one packet's headers. */
 struct view {
-	u64 words[MOST / 8]; /* a copy of the first WINDOW bytes; aligned, so that every header field is a plain load */
-	u64 start;           /* where they are in the kernel */
-	u64 linear;          /* bytes there that are not in page fragments */
-	u64 total;           /* bytes of the packet from there on */
+	u64 words[MOST / 8]; /* a copy of the first WINDOW or MOST bytes, aligned for plain loads */
+	u64 start;           /* kernel address of the IP header */
+	u64 linear;          /* bytes from there on that are not in page fragments */
+	u64 total;           /* bytes of the packet from there on, fragments included */
 };
 
 #define BYTES(v) ((const u8 *)(v)->words)
@@ -35,10 +35,10 @@ struct view {
 static __always_inline u16 be16(const u8 *p) { return bpf_ntohs(*(u16 *)p); }
 static __always_inline u32 be32(const u8 *p) { return bpf_ntohl(*(u32 *)p); }
 
-/* Since 6.2 kernel memory can be read by plain loads through bpf_rdonly_cast()
- * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array. As each
- * such load is guarded by a few instructions, whole words are. Reading past a short packet
- * stays inside its buffer: skb_shared_info follows it. */
+/* Since 6.2 programs can read kernel memory by plain loads through bpf_rdonly_cast()
+ * (kernel a35b9af4ec2c); READABLE_TYPE is a struct that begins with a long array. The kernel
+ * guards each such load by a few instructions, so whole words are loaded. Reading past a
+ * short packet stays inside its buffer: skb_shared_info follows it. */
 static __always_inline int view_read(struct view *v, u64 start, u64 linear, u64 total)
 {
 	v->start = start;
@@ -59,6 +59,7 @@ static __always_inline int view_read(struct view *v, u64 start, u64 linear, u64 
 #endif
 }
 
+/* Read the bytes from WINDOW to MOST. */
 static __always_inline void view_rest(struct view *v)
 {
 #ifdef READABLE_TYPE
@@ -72,6 +73,7 @@ static __always_inline void view_rest(struct view *v)
 #endif
 }
 
+/* Hash two words; cmonlab/tracing/kernel/addresses.py does the same. */
 static __always_inline u32 mix(u32 a, u32 b)
 {
 	u64 m = ((u64)a ^ 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
@@ -81,8 +83,8 @@ static __always_inline u32 mix(u32 a, u32 b)
 	return m ^ (m >> 32);
 }
 
-/* Tell datagrams of one flow apart by the first bytes of their payload, where
- * those are surely the same at every hop (in the linear part). */
+/* A hash of the payload's first 8 bytes, which distinguishes datagrams of one flow; 0 if they
+ * are in page fragments, as they may be in the linear part at another hop. */
 static __always_inline u32 payload_hash(const u8 *payload, u32 at, const struct view *v)
 {
 	u32 a = *(u32 *)payload, b = *(u32 *)(payload + 4);
@@ -96,7 +98,7 @@ static __always_inline u32 payload_hash(const u8 *payload, u32 at, const struct 
 	return mix(a, left < 8 ? 0 : b);
 }
 
-/* IPv6 addresses are folded to 32 bits in the record; points.c keeps the full ones. */
+/* IPv6 addresses are hashed to 32 bits in the record; points.c stores the full addresses. */
 static __always_inline u32 fold6(const u8 *address)
 {
 	const u32 *word = (const u32 *)address;
@@ -104,9 +106,9 @@ static __always_inline u32 fold6(const u8 *address)
 	return mix(mix(word[0], word[1]), mix(word[2], word[3]));
 }
 
-/* Ports and sequence from the first 16 bytes of the transport header; `at` is
- * its offset in the view. `salt` becomes what tells packets of equal sequence apart
- * and no hop changes: TCP's acknowledgement number. */
+/* Ports and sequence from the first 16 bytes of the transport header; `at` is its offset in
+ * the view. `salt` becomes a field that no hop changes and that distinguishes packets of equal
+ * sequence: TCP's acknowledgement number. */
 static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at, const struct view *v, u32 *salt)
 {
 	u32 words = at / 4;
@@ -132,7 +134,7 @@ static __always_inline void read_transport(struct hop *hop, const u8 *l4, u32 at
 	hop->shape |= (words > 31 ? 31 : words) << SHAPE_HEADER_SHIFT;
 }
 
-/* The rare shapes: IPv4 options, IPv6 extension headers. */
+/* The same for headers at unusual offsets: behind IPv4 options or IPv6 extension headers. */
 static __always_inline void read_transport_far(struct hop *hop, u32 at, const struct view *v, u32 *salt)
 {
 	u8 l4[16] = {};
@@ -215,7 +217,7 @@ static __always_inline void read_ipv6(struct hop *hop, struct view *v, u32 *salt
 		read_extensions(hop, v, salt);
 }
 
-/* Fill in what the packet tells. */
+/* Fill in the fields that are read from the packet. */
 static __always_inline void read_ip(struct hop *hop, struct view *v, u32 *salt)
 {
 	hop->sport = hop->dport = 0;
@@ -228,33 +230,11 @@ static __always_inline void read_ip(struct hop *hop, struct view *v, u32 *salt)
 		read_ipv4(hop, v, salt);
 }
 
-/* A packet's hash: of fields that no hop changes, NAT included, so that every hop and
- * every host knows it again. */
+/* A packet's hash for sampling, of fields that no hop changes, not even NAT: it is the same
+ * at every hop and on every host. */
 static __always_inline u32 hash_of_packet(const struct hop *hop, u32 salt)
 {
 	return mix(hop->seq ^ hop->proto << 24, salt);
-}
-
-/* Offset of the IP packet inside of a tunnel's UDP datagram, whose header is at `at`, or 0. */
-static __always_inline u32 behind_udp(const u8 *udp, u32 at)
-{
-	u16 port = be16(udp + 2);
-
-	if ((port == 4789 || port == 8472) && (udp[8] & 0x08))
-		return at + 8 + 8 + 14;
-	if (port == 6081 && be16(udp + 10) == 0x6558)
-		return at + 8 + 8 + (udp[8] & 0x3f) * 4 + 14;
-	return 0;
-}
-
-/* Offset of the IP packet inside a VXLAN (RFC 7348) or Geneve (RFC 8926) one, or 0. */
-static __always_inline u32 inner_packet(const struct view *v)
-{
-	const u8 *h = BYTES(v);
-
-	if (h[0] == 0x45)
-		return h[9] == PROTO_UDP ? behind_udp(h + 20, 20) : 0;
-	return (h[0] >> 4) == 6 && h[6] == PROTO_UDP ? behind_udp(h + 40, 40) : 0;
 }
 
 #endif

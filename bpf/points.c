@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* One body, many typed raw tracepoints. cmonlab compiles this with bcc once, fills
- * in the rules (splice.h) and loads each function as BPF_TRACE_RAW_TP, so that fields
- * of kernel structs are plain loads checked against BTF, and not helper calls.
+/* The maps, and the program of every point that has a packet. cmonlab compiles this with bcc
+ * once, fills in the rules (splice.h) and loads each function as BPF_TRACE_RAW_TP, so that
+ * fields of kernel structs are plain loads checked against BTF, not calls of helpers.
  *
- * Handed in by the loader: kernel.h, the kernel's structs at their true offsets,
- * generated from BTF.
+ * cmonlab/tracing/kernel/headers.py generates kernel.h from BTF: the kernel's structs with
+ * each member at its true offset.
  */
 #include "kernel.h"
 #include "records.h"
@@ -12,36 +12,35 @@
 BPF_ARRAY(states, struct state, 1);
 BPF_F_TABLE("array", u32, struct counters, counters, 2 * POINTS * CPUS, BPF_F_MMAPABLE); /* see counters_of() */
 BPF_ARRAY(rules, struct rule, RULES);
-BPF_TABLE("hash", u32, u64, members, 16384); /* an address's rules: whose containers have it */
+BPF_TABLE("hash", u32, u64, members, 16384); /* by address: the rules that select its container */
 BPF_TABLE("lru_hash", u32, struct address6, addresses, 16384);
-BPF_ARRAY(readers, u64, 65536); /* by local port: the rules whose datagrams came to it */
+BPF_ARRAY(readers, u64, 65536); /* by local UDP port: the rules whose datagrams came to it */
 BPF_PERCPU_ARRAY(time_slices, struct time_slice, 1);
-BPF_ARRAY(wakings, struct waking, 4096); /* by task, the last one wins */
+BPF_ARRAY(wakings, struct waking, WAKINGS); /* by task's number; tasks may share an element, the last one overwrites it */
 BPF_ARRAY(passages, struct passage, PASSAGES);
-/* By CPU, side, then hash; which of them are taken, in order; and how many. */
+/* Cells by CPU, side and hash; which of them are taken, in order; and how many. */
 BPF_F_TABLE("array", u32, struct cell, cells, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, taken, 2 * CPUS * CELLS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, taken_counts, 2 * CPUS, BPF_F_MMAPABLE);
-BPF_RINGBUF_OUTPUT(barrier_shape, 1); /* never used: what an array of maps holds */
-BPF_ARRAY_OF_MAPS(barrier, "barrier_shape", 1); /* who sets its element waits for the programs that run */
+BPF_RINGBUF_OUTPUT(barrier_shape, 1); /* never used: the inner map's type */
+BPF_ARRAY_OF_MAPS(barrier, "barrier_shape", 1); /* setting its element waits for running programs */
 BPF_F_TABLE("array", u32, struct ring, rings, CPUS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct slot, slots, CPUS, BPF_F_MMAPABLE); /* as many as a ring has, for each CPU */
+BPF_F_TABLE("array", u32, struct slot, slots, CPUS, BPF_F_MMAPABLE); /* user space makes it larger: SLOTS for each CPU */
 
 #include "packet.h"
+#include "tunnel.h"
 #include "take.h"
 #include "aggregate.h"
 
-enum place { PLACE_TX, PLACE_RX };
-
-/* Where the IP header is: on the way out the stack has set network_header, on
- * the way in the device has pulled the link header and nothing is set yet. */
+/* Find and read the IP header. On transmission the stack has set network_header (PLACE_TX);
+ * on reception the device has pulled the link header, and data points to it (PLACE_RX). */
 static __always_inline int find_packet(struct sk_buff *skb, u64 place, struct view *v)
 {
 	u16 ethertype = skb->protocol;
 	u64 head = (u64)skb->head, data = (u64)skb->data - head, start;
 
-	/* The difference of two pointers is a number to the verifier, a part of the sum is not:
-	 * the compiler must not take it apart. */
+	/* The verifier takes the difference of two pointers for a number, but not a part of the
+	 * sum: the compiler must not reorder it. */
 	asm volatile("" : "+r"(data));
 	start = place == PLACE_RX ? data : skb->network_header;
 
@@ -59,8 +58,8 @@ static __always_inline int find_packet(struct sk_buff *skb, u64 place, struct vi
 	return (BYTES(v)[0] & 0xd0) == 0x40; /* 4 or 6 */
 }
 
-/* The rules that match the packet or, in a tunnel, the one inside; the view is then
- * of that. */
+/* Return the rules that match the packet or, in a tunnel, the inner one; then the view shows
+ * the inner one. */
 static __always_inline u32 find_match(struct view *v, u8 *shape)
 {
 	u32 mask = rules_match(BYTES(v), v->linear, v->total, v->start);
@@ -79,16 +78,16 @@ static __always_inline u16 gso_segments(struct sk_buff *skb, u32 total)
 {
 	u16 segments = 1;
 
-	if (total > 1500) /* the shared info is another cache line: only where it can matter */
+	if (total > 1500) /* reading skb_shared_info costs another cache line */
 		bpf_probe_read_kernel(&segments, sizeof(segments),
 				      (u8 *)((u64)skb->head + skb->end) + GSO_SEGS_OFFSET);
 	return segments ? segments : 1;
 }
 
-/* What a point knows besides the packet. */
+/* What a point contributes to the hop besides the packet. */
 struct site {
 	struct net_device *dev; /* 0: take the socket's namespace, else the current task's */
-	u64 aux; /* all of one size, or the compiler packs them into one word */
+	u64 aux; /* members of one size, or the compiler packs them into one word */
 	u64 reason;
 	u64 point;
 	u64 place;
@@ -98,7 +97,7 @@ static __always_inline u32 netns_of(struct sk_buff *skb, struct net_device *dev)
 {
 	if (dev)
 		return dev->nd_net_net->ns_inum;
-	if (skb->sk) /* on its way out, before it has a device: TCP answers in softirqs, too */
+	if (skb->sk) /* sent, but without a device yet; not the current task's, as TCP answers in softirqs too */
 		return skb->sk->__sk_common_skc_net_net->ns_inum;
 	return HIDDEN(struct task_struct *, bpf_get_current_task_btf())->nsproxy->net_ns->ns_inum;
 }
@@ -111,7 +110,7 @@ static __always_inline void remember6(u32 key, const u8 *address)
 		addresses.update(&key, &full);
 }
 
-/* How long the receive softirq has run on this CPU. */
+/* How long the receive softirq has run on this CPU, in ns. */
 static __always_inline u32 softirq_age(u64 now)
 {
 	u32 key = 0;
@@ -121,7 +120,8 @@ static __always_inline u32 softirq_age(u64 now)
 	return age > 0xffffffff ? 0xffffffff : age;
 }
 
-/* Fill in the hop, and return the rules that record it; 0 if none, and the packet is counted. */
+/* Fill in the hop and return the rules that record it. If there are none, the packet's fate is
+ * counted here. */
 static __always_inline u32 stamp(struct sk_buff *skb, struct site site, struct hop *hop, struct counters *count)
 {
 	struct view v;
@@ -192,31 +192,31 @@ static __always_inline struct sk_buff *packet_argument(void *ctx)
 	return ARGUMENT(struct sk_buff *, 3);
 }
 
-/* Every point that knows the packet: what is peculiar to one is known when the
- * program is loaded. */
+/* The program of every point that has a packet. It is loaded once per point; POINT_ID is then a
+ * constant, and the verifier removes the code of other points. */
 int on_packet(void *ctx)
 {
 	struct sk_buff *skb = packet_argument(ctx);
 	u32 point = POINT_ID;
 
-	if (point == POINT_QDISC_DEQUEUE && !skb) /* an empty queue is asked, too */
+	if (point == POINT_QDISC_DEQUEUE && !skb) /* the queue was empty */
 		return 0;
 	struct site site = {.dev = skb->dev, .point = point, .place = PACKET_PLACE};
 
 	if (point == POINT_KFREE_SKB) {
 		site.aux = (u32)ARGUMENT(u64, 1);
-#ifdef KFREE_SKB_HAS_REASON /* since 5.17 (kernel c504e5c2f964) */
+#ifdef KFREE_SKB_HAS_REASON
 		u32 reason = ARGUMENT(u32, 2);
 
-		site.reason = (reason >> 16) << 12 | (reason & 0xfff);
+		site.reason = (reason >> 16) << REASON_SUBSYSTEM_SHIFT | (reason & ((1 << REASON_SUBSYSTEM_SHIFT) - 1));
 #endif
 	}
-#ifdef READS_HAVE_NO_TRACEPOINT
-	/* sock_recv_length came with 6.3 (kernel 6e6eda44b939). Before, the reader's own
-	 * system call copies the payload out; skb->dev is not a device any more. Small
-	 * datagrams are copied without it, and their reader frees them through consume_skb
-	 * (net/ipv4/udp.c, skb_consume_udp); UDP keeps scratch data where the device was,
-	 * which looks like no kernel address. */
+#ifndef READS_HAVE_TRACEPOINT
+	/* Without sock_recv_length, a read is seen where the reader's system call copies the
+	 * payload out; then skb->dev is no device any more. Small datagrams are copied without
+	 * that point, and their reader frees them through consume_skb (net/ipv4/udp.c,
+	 * skb_consume_udp): UDP keeps scratch data in skb->dev then, which does not look like a
+	 * kernel address. */
 	if (point == POINT_SKB_COPY_DATAGRAM_IOVEC)
 		site.aux = ARGUMENT(u32, 1);
 	if (point == POINT_SKB_CONSUME_UDP && (s64)skb->dev <= 0)

@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A researcher's own points. cmonlab puts this behind points.c, and behind it for each
- * of them: struct NAME_fields, NAME_body() with the researcher's code, and one of
- * PACKET_PROBE and SOCKET_PROBE (cmonlab/tracing/kernel/probes.py). */
+/* Custom probes. cmonlab appends this file to points.c and then, for each probe, struct
+ * NAME_fields, NAME_body() with the user's code, and PACKET_PROBE or SOCKET_PROBE
+ * (cmonlab/tracing/kernel/probes.py). */
 #ifndef CMONLAB_PROBES_H
 #define CMONLAB_PROBES_H
 
 #define FIELDS 8
 
-/* The hop and the fields are one record: what belongs together is lost together, and
- * cannot be joined wrongly. */
+/* A hop and the probe's values in one record: both are kept or both are lost, and they
+ * need not be joined. */
 struct probe_record {
 	struct hop hop;
-	u64 values[FIELDS]; /* each field at the beginning of its own */
+	u64 values[FIELDS]; /* one per field, in its lower bytes */
 };
 _Static_assert(sizeof(struct probe_record) == 56 + 8 * FIELDS, "no padding");
 
-
 struct probe_slot {
-	struct probe_record note;
+	struct probe_record record;
 	u64 sequence;
 };
 
 BPF_F_TABLE("array", u32, struct ring, probe_rings, CPUS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct probe_slot, probe_slots, CPUS, BPF_F_MMAPABLE);
 
-/* What a kernel pointer points to: for members of structs that the verifier does not
- * follow, and memory that may not be there, which reads as 0. */
+/* Read kernel memory through any pointer, also where the verifier does not follow it.
+ * Memory that is not mapped reads as 0. */
 #define READ(lvalue) ({ \
 	__typeof__(lvalue) read_; \
 	__builtin_memset(&read_, 0, sizeof(read_)); \
@@ -54,8 +53,9 @@ static __always_inline void write_probe_record(const struct hop *hop, u32 mask, 
 	publish(&slot->sequence, sequence);
 }
 
-/* UDP keeps scratch data where the device was, which looks like no kernel address. In
- * assembly, as the compiler would calculate with the pointer, which the verifier forbids. */
+/* The packet's device, or 0: UDP keeps scratch data in skb->dev, which does not look like a
+ * kernel address. In assembly, as the compiler would calculate with the pointer, which the
+ * verifier forbids. */
 static __always_inline struct net_device *device_of(struct sk_buff *skb)
 {
 	struct net_device *dev = skb->dev;
@@ -80,13 +80,13 @@ int probe_##name(void *ctx) \
 	mask = stamp(skb, site, &hop, count); \
 	if (!mask) \
 		return 0; \
-	__builtin_memset(&out, 0, sizeof(out)); /* = {} would be a constant elsewhere in memory */ \
+	__builtin_memset(&out, 0, sizeof(out)); /* = {} would be copied from a constant elsewhere in memory */ \
 	name##_body(ctx, skb, &out); \
 	write_probe_record(&hop, mask, &out, sizeof(out), count); \
 	return 0; \
 }
 
-/* The rules that take what this socket sends, or, for UDP, whose datagrams came to it. */
+/* TCP: the rules that take what this socket sends. UDP: those whose datagrams came to it. */
 static __always_inline u32 rules_of_socket(struct sock *sk, struct hop *hop)
 {
 	hop->aux = 0;

@@ -51,7 +51,8 @@ struct slot {
 	struct hop hop;
 	u64 sequence; /* written last: number of the record in its ring, counted from 1 */
 };
-_Static_assert(sizeof(struct slot) == 64, "a slot is one cache line");
+#define SLOT_BYTES 64
+_Static_assert(sizeof(struct slot) == SLOT_BYTES, "a slot is one cache line");
 
 /* How far a CPU's ring of slots was written and read. */
 struct ring {
@@ -141,6 +142,8 @@ struct time_slice {
 };
 
 /* When a task was last woken. */
+#define WAKINGS 4096 /* elements of the map, a power of two */
+
 struct waking {
 	u64 task;
 	u64 ts_ns;

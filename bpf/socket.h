@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Points that know a socket and no packet: what applications send and read, what
- * TCP sends again, its round trip time. */
+/* Points with a socket and no packet: what applications send and read, what TCP retransmits,
+ * and its round trip time. */
 #ifndef CMONLAB_SOCKET_H
 #define CMONLAB_SOCKET_H
 
@@ -15,7 +15,7 @@
 	field_; })
 #endif
 
-/* The ends of a socket's connection. */
+/* Both ends of a socket's connection. */
 struct ends {
 	u8 local[16], peer[16]; /* IPv4 in the first four bytes */
 	u16 local_port, peer_port;
@@ -28,7 +28,7 @@ static __always_inline int find_ends(struct sock *sk, struct ends *e)
 
 	e->local_port = sk->__sk_common_skc_num;
 	e->peer_port = bpf_ntohs(sk->__sk_common_skc_dport);
-	/* An IPv6 socket may carry IPv4: its addresses are then mapped, ::ffff:a.b.c.d. */
+	/* An IPv6 socket may carry IPv4: then its addresses are mapped ones, ::ffff:a.b.c.d. */
 	local[0] = sk->__sk_common_skc_v6_rcv_saddr;
 	local[1] = sk->__sk_common_skc_v6_rcv_saddr_8;
 	peer[0] = sk->__sk_common_skc_v6_daddr;
@@ -41,7 +41,7 @@ static __always_inline int find_ends(struct sock *sk, struct ends *e)
 	return 0;
 }
 
-/* The header that a segment of this flow has, for the rules to look at. */
+/* Make a header as a segment of this flow has it, and return the rules that match it. */
 static __always_inline u32 match_header(const struct hop *hop, const u8 *source, const u8 *destination)
 {
 	u8 header[MOST] __attribute__((aligned(8))) = {};
@@ -102,10 +102,10 @@ static __always_inline u32 flow_of(struct sock *sk, struct hop *hop, int incomin
 	return mask;
 }
 
-/* Take and aggregate what a socket tells, and return the rules that record it. Samples are
- * drawn by packet: what a connection tells is in all of them, as some packet of the sample
- * may need it; a read of datagrams only where nothing is left out, as else nobody can say
- * which one was read. */
+/* Count and aggregate a socket's event, and return the rules that record it. Samples are of
+ * packets. Events of TCP sockets are in every sample, because packets of the sample may need
+ * them. Reads of datagrams are recorded only without sampling: otherwise it is unknown which
+ * datagram was read. */
 static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
 	if (!mask) {
@@ -125,6 +125,7 @@ static __always_inline u32 account(struct hop *hop, u32 mask, u8 kind, u64 ns, s
 	return mask & CAPTURE;
 }
 
+/* Record a socket's event where a rule takes it; return the rules that do. */
 static __always_inline int report(struct hop *hop, u32 mask, u8 kind, u64 ns, struct counters *count)
 {
 	mask = account(hop, mask, kind, ns, count);
@@ -133,8 +134,8 @@ static __always_inline int report(struct hop *hop, u32 mask, u8 kind, u64 ns, st
 	return mask;
 }
 
-/* Data handed to a TCP socket: once for each time round the loop in
- * net/ipv4/tcp.c, tcp_sendmsg_locked. */
+/* Data handed to a TCP socket: once per iteration of the loop in net/ipv4/tcp.c,
+ * tcp_sendmsg_locked. */
 #ifdef TCP_SENDS_HAVE_TRACEPOINT
 int on_tcp_sendmsg_locked(void *ctx)
 {
@@ -155,10 +156,10 @@ int on_tcp_sendmsg_locked(void *ctx)
 }
 #endif
 
-/* A segment is sent again: its sequence numbers are in the control buffer
- * (include/net/tcp.h, struct tcp_skb_cb). Since 6.17 attempts that failed pass here too,
- * with their error: nothing was sent then, and RetransSegs does not count them (but for
- * those that the sender's own queue dropped). */
+/* A segment is retransmitted: its sequence numbers are in the control buffer
+ * (include/net/tcp.h, struct tcp_skb_cb). With TCP_RETRANSMIT_HAS_ERROR, failed attempts pass
+ * here too, with their error: nothing was sent then, and RetransSegs does not count them
+ * (except those that the sender's own queue dropped). */
 int on_tcp_retransmit_skb(void *ctx)
 {
 	struct sock *sk = ARGUMENT(struct sock *, 0);
@@ -188,13 +189,13 @@ int on_tcp_probe(void *ctx)
 	if (!count)
 		return 0;
 	count->seen++;
-	hop.aux = TCP_FIELD(sk, TCP_SRTT_US) >> 3; /* kept in eighths of a microsecond */
+	hop.aux = TCP_FIELD(sk, TCP_SRTT_US) >> 3; /* in units of 1/8 us */
 	hop.point = POINT_TCP_PROBE;
 	hop.seq = TCP_FIELD(sk, TCP_SND_UNA);
 	return report(&hop, flow_of(sk, &hop, 0), CELL_RTT, hop.aux * 1000ULL, count), 0;
 }
 
-/* A turn of the reading task, or its waking: told with the read. */
+/* Write a hop for the waking or the time slice of the task that reads. */
 static __always_inline void write_task_event(struct hop *hop, u32 mask, u8 point, u64 ts_ns)
 {
 	struct counters *count = counters_of(point);
@@ -206,26 +207,27 @@ static __always_inline void write_task_event(struct hop *hop, u32 mask, u8 point
 	write_hop(hop, mask, ts_ns, count);
 }
 
+/* Write what TASK_EVENTS asks for, each time slice once. */
 static __always_inline void write_task_events(struct hop *hop, u32 mask)
 {
 	u32 task = number_of((u64)HIDDEN(struct task_struct *, bpf_get_current_task_btf()));
-	u32 key = 0, at = (task ^ task >> 12) & 4095;
+	u32 key = 0, at = (task ^ task >> 12) & (WAKINGS - 1);
 	struct time_slice *slice = time_slices.lookup(&key);
 	struct waking *waking = wakings.lookup(&at);
 
 	hop->aux = hop->ts_ns;
-	if (TASK_EVENTS & 1 && waking && waking->task == task) {
+	if (TASK_EVENTS & TASK_WOKEN && waking && waking->task == task) {
 		waking->task = 0;
 		write_task_event(hop, mask, POINT_SCHED_WAKING, waking->ts_ns);
 	}
-	if (TASK_EVENTS & 2 && slice && slice->task == task && slice->reported_ns != slice->since_ns) {
+	if (TASK_EVENTS & TASK_RUNS && slice && slice->task == task && slice->reported_ns != slice->since_ns) {
 		slice->reported_ns = slice->since_ns;
 		write_task_event(hop, mask, POINT_SCHED_SWITCH, slice->since_ns);
 	}
 }
 
-/* Datagrams that wait in a UDP socket: reads drain the receive queue through a
- * second one (net/ipv4/udp.c, reader_queue). */
+/* Datagrams that wait in a UDP socket, in its receive queue and in the second queue that
+ * reads move them to (net/ipv4/udp.c, reader_queue). */
 static __always_inline u16 queued(struct sock *sk)
 {
 	u32 waiting = TCP_FIELD(sk, RECEIVE_QUEUE_LENGTH) + TCP_FIELD(sk, READER_QUEUE_LENGTH);
@@ -236,8 +238,9 @@ static __always_inline u16 queued(struct sock *sk)
 #define MSG_PEEK     0x0002
 #define MSG_ERRQUEUE 0x2000
 
-/* The rules whose datagrams came to this socket. There is no packet here, and no peer
- * where the socket is not connected: user space joins reads to arrivals in order. */
+/* Fill in a read of a datagram and return the rules whose datagrams came to this socket. There
+ * is no packet here, and no peer if the socket is not connected: user space matches reads to
+ * arrivals by their order. */
 static __always_inline u32 datagram_of(struct sock *sk, struct hop *hop)
 {
 	u32 port = sk->__sk_common_skc_num;
@@ -254,7 +257,7 @@ static __always_inline u32 datagram_of(struct sock *sk, struct hop *hop)
 	hop->tcp_flags = 0;
 	hop->shape = 0;
 	hop->proto = PROTO_UDP;
-	hop->detail = queued(sk); /* before the timestamp: no datagram is left that was stamped later */
+	hop->detail = queued(sk); /* before the timestamp: so it counts no datagram that is stamped later */
 	return reader ? *reader & RULES_ON : 0;
 }
 

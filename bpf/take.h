@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which rules take a packet that their filters match, and the record for it. */
+/* Which of the rules that match a packet take it, and how its record is written. */
 #ifndef CMONLAB_TAKE_H
 #define CMONLAB_TAKE_H
 
-/* A pointer that bcc's rewriter does not follow: it would turn each checked
- * load into a bpf_probe_read call. */
+/* A pointer that bcc's rewriter does not follow: it would turn each load through the
+ * pointer into a call of bpf_probe_read. */
 #define HIDDEN(type, pointer) ({ \
 	type hidden_; \
 	asm volatile("%0 = %1" : "=r"(hidden_) : "r"(pointer)); \
@@ -14,16 +14,16 @@
 	asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(argument_) : "r"(ctx), "i"((n) * 8)); \
 	argument_; })
 
-/* An object's number: its address, less that of a map that stays where it is, as the
- * verifier lets programs calculate with differences of pointers only; in units that
- * are smaller than any object, so that 32 bits tell apart what lies within 256 GiB. */
+/* An object's number: the distance of its address from a map's element, because the
+ * verifier lets programs calculate with differences of pointers only. The unit, 64 bytes,
+ * is smaller than any object, so objects within 256 GiB have different numbers. */
 static __always_inline u32 number_of(u64 object)
 {
-	return (object - (u64)STATE) >> 6;
+	return (object - (u64)STATE) >> OBJECT_SHIFT;
 }
 
-/* Where a point counts; nothing while the program's rules are not the current ones.
- * Epochs take turns with two sets of counters, so that each has a ledger of its own. */
+/* The counters of a point on this CPU; 0 if the program's rule set is not the active one.
+ * Epochs use two sets of counters alternately, so that each epoch has its own ledger. */
 static __always_inline struct counters *counters_of(u32 point)
 {
 	u32 at = (bpf_get_smp_processor_id() * 2 + (EPOCH & 1)) * POINTS + point;
@@ -33,7 +33,8 @@ static __always_inline struct counters *counters_of(u32 point)
 	return counters.lookup(&at);
 }
 
-/* Rules that name containers take packets between the addresses of those. */
+/* Of the rules in `mask`, those that take packets between these addresses: a rule that
+ * selects containers takes packets from or to their addresses only. */
 static __always_inline u32 of_members(u32 mask, u32 saddr, u32 daddr)
 {
 	u64 *from = members.lookup(&saddr), *to = members.lookup(&daddr);
@@ -42,10 +43,11 @@ static __always_inline u32 of_members(u32 mask, u32 saddr, u32 daddr)
 	return mask & (~SELECTED | ends);
 }
 
-/* The verifier walks through what follows once for each combination of what it knows of
- * a hop: of headers of each kind. It forgets when something is xor-ed that it takes for
- * any number, and what lies in memory as less than four bytes; there all has to go, as in
- * registers it would take more of the stack. */
+/* Make the verifier forget what it knows of a hop. It checks the code that follows once
+ * for each combination of known values, for instance once per kind of header. It forgets a
+ * value that is xor-ed with a number unknown to it, and any value of less than four bytes
+ * that is in memory. So everything is stored to memory here; in registers it would take
+ * more of the stack. */
 static __always_inline void forget(struct hop *hop, u64 zero)
 {
 	hop->seq ^= zero;
@@ -53,10 +55,10 @@ static __always_inline void forget(struct hop *hop, u64 zero)
 	asm volatile("" : : "r"(hop) : "memory");
 }
 
-/* How many records a rule has made in this window, this one not counted. */
+/* Count one record of a rule in the current window; return how many it had before. */
 static __always_inline u64 used_of(struct rule *rule)
 {
-	u64 window = bpf_ktime_get_ns() >> 27;
+	u64 window = bpf_ktime_get_ns() >> LIMIT_WINDOW_SHIFT;
 
 	if (rule->window != window) {
 		rule->window = window;
@@ -65,7 +67,7 @@ static __always_inline u64 used_of(struct rule *rule)
 	return __sync_fetch_and_add(&rule->used, 1);
 }
 
-/* Whether a rule leaves out a packet that it matches: for its sample or its rate limit. */
+/* Whether a rule leaves out a packet that it matches, because of its sample or rate limit. */
 static __always_inline u64 leaves_out(u32 number, u64 hash, struct tally *tally)
 {
 	struct rule *rule = rules.lookup(&number);
@@ -82,12 +84,12 @@ static __always_inline u64 leaves_out(u32 number, u64 hash, struct tally *tally)
 	return (sampled_out | limited) ^ tally->zero;
 }
 
-/* The rules among `mask` that take this packet and do more than count it; 0 if none, and
- * the packet is counted.
+/* Return the rules in `mask` that take this packet and do more than count it. If there are
+ * none, the packet's fate is counted here.
  *
- * What is decided for one rule must leave no trace that the verifier can see, or it
- * walks through the following rules once for each combination of decisions: so they
- * are computed, not branched to, and begin with a 0 that it takes for any number. */
+ * The decision for one rule must not be visible to the verifier, or it checks the following
+ * rules once for each combination of decisions. So decisions are computed without branches,
+ * starting from a 0 that the verifier takes for any number. */
 static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struct counters *count)
 {
 	u32 end = RULES_END;
@@ -118,6 +120,7 @@ static __always_inline u32 take(u32 mask, const struct hop *hop, u32 hash, struc
 	return mask & (CAPTURE | AGGREGATE);
 }
 
+/* Note that datagrams of these rules came to a local port, for later reads from it. */
 static __always_inline void remember_reader(u32 port, u64 mask)
 {
 	u64 *reader = readers.lookup(&port);
@@ -126,12 +129,13 @@ static __always_inline void remember_reader(u32 port, u64 mask)
 		__sync_fetch_and_or(reader, mask);
 }
 
-/* A CPU's ring is a part of a mapped array. What the kernel's own ring buffer spends on its
- * lock and its header is most of what a record costs; here one atomic addition takes a slot,
- * as programs interrupt each other on a CPU: they may take those between a look at the ring
- * and the addition, for which there is room. */
+/* A CPU's ring is a part of a mapped array, because the lock and header of the kernel's own
+ * ring buffer are most of a record's cost. Here one atomic addition takes a slot: programs
+ * interrupt each other on a CPU. Between the check for room and the addition, interrupting
+ * programs may take slots too; up to this many slots stay free for them. */
 #define NESTED 8
 
+/* Take the next slot; return its sequence number, or 0 if the ring is full. */
 static __always_inline u64 take_slot(struct ring *ring)
 {
 	if (!ring || ring->taken - ring->read > SLOTS - NESTED)
@@ -139,13 +143,13 @@ static __always_inline u64 take_slot(struct ring *ring)
 	return __sync_fetch_and_add(&ring->taken, 1) + 1;
 }
 
-/* Where a turn's slot is, in an array of all CPUs' slots. */
+/* Index of the slot for a sequence number, in the array of all CPUs' slots. */
 static __always_inline u32 place_of(u32 cpu, u64 sequence)
 {
 	return cpu * SLOTS + ((sequence - 1) & (SLOTS - 1));
 }
 
-/* Say that a record is whole, after all of it. */
+/* Mark a record as complete: the sequence number must become visible after the record. */
 static __always_inline void publish(u64 *to, u64 sequence)
 {
 #ifdef STORES_STAY_IN_ORDER

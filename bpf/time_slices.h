@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Whose turn it is on a CPU: tasks, and the receive softirq. */
+/* Which task runs on a CPU since when, when tasks are woken, and when the receive softirq begins. */
 #ifndef CMONLAB_TIME_SLICES_H
 #define CMONLAB_TIME_SLICES_H
 
@@ -20,7 +20,7 @@ int on_softirq_entry(void *ctx)
 
 int on_sched_waking(void *ctx)
 {
-	u32 task = number_of(ARGUMENT(u64, 0)), at = (task ^ task >> 12) & 4095;
+	u32 task = number_of(ARGUMENT(u64, 0)), at = (task ^ task >> 12) & (WAKINGS - 1);
 	struct waking *waking = wakings.lookup(&at);
 
 	if (waking) {
@@ -30,10 +30,10 @@ int on_sched_waking(void *ctx)
 	return 0;
 }
 
-/* Tracepoints stay silent while some tasks run (a machine's own management
- * process may be kept from view), and so do the interrupts that come meanwhile:
- * packets pass unseen. The scheduler's switches tell: the task that leaves must
- * be the one that came. */
+/* Records trace gaps. While some tasks run (a virtual machine may hide its own
+ * management process), no tracepoint fires on that CPU, not even for interrupts, and
+ * packets pass unseen. The switches show it: the task that leaves the CPU must be the
+ * one that came last; if it is not, a switch in between was hidden. */
 int on_sched_switch(void *ctx)
 {
 	struct task_struct *leaves = ARGUMENT(struct task_struct *, SWITCH_PREVIOUS);

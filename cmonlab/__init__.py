@@ -25,11 +25,12 @@ if _TYPE_CHECKING:
     from .study.experiment.experiment import Experiment
     from .widgets.dashboard import dashboard
     from .widgets.form import rule_form
+    from .widgets.magic import Shell as _Shell
 
 __version__ = _metadata.version("cmonlab")
 
-#: Public names and where they are: a module, or an object in it. They are loaded when they are used: an agent needs no
-#: tables and figures.
+#: Public names and their places: a module, or an object in a module. They are loaded at first use, because an agent,
+#: for instance, needs no tables and figures.
 _PLACES = {
     "CmonlabError": "errors:CmonlabError",
     "Experiment": "study.experiment.experiment:Experiment",
@@ -82,7 +83,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _PLACES[name].partition(":")
@@ -97,8 +98,8 @@ def __dir__() -> list[str]:
     return [*globals(), *_PLACES]
 
 
-def load_ipython_extension(ipython) -> None:
-    """Make ``%%point`` known to a notebook; IPython calls it for ``%load_ext cmonlab``."""
+def load_ipython_extension(ipython: "_Shell") -> None:
+    """Register the cell magic ``%%point``; IPython calls this function for ``%load_ext cmonlab``."""
     from .widgets.magic import register
 
     register(ipython)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with a phrase and the time left, on a terminal and in a notebook."""
+"""Progress of long work: a bar with a phrase and the remaining time, on a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-#: Is told a phrase and a fraction from 0 to 1.
-Tell = Callable[[str, float], None]
-#: None: a bar where somebody looks on; False: none; a callable: that one.
-Progress = Tell | Literal[False] | None
+#: Receives a phrase and a fraction from 0 to 1.
+Report = Callable[[str, float], None]
+#: None: a bar, if a person can see it; False: no progress; a callable: it receives the progress.
+Progress = Report | Literal[False] | None
 
-#: The phrase to tell when work was broken off, but has something to hand back.
+#: Phrase of work that was interrupted, but has a result.
 INTERRUPTED = "interrupted"
 
 _EVERY_S = 0.2
@@ -22,21 +22,21 @@ _CELLS = 24
 
 
 @contextmanager
-def shown(progress: Progress = None, title: str = "") -> Iterator[Tell]:
-    """Show how far some work is while the block runs.
+def shown(progress: Progress = None, title: str = "") -> Iterator[Report]:
+    """Show the progress of some work while the block runs.
 
     Parameters
     ----------
     progress : callable, False or None
-        A callable is told; False keeps quiet; None shows a bar in a notebook, and on a terminal if
-        messages (stderr) go to one, and else keeps quiet.
+        A callable receives a phrase and a fraction from 0 to 1. False shows nothing. None shows a bar in a notebook,
+        or on the terminal if stderr is one.
     title : str
-        What is being done.
+        Name of the work.
 
     Yields
     ------
     callable
-        To be called with a phrase and a fraction from 0 to 1, from the thread that entered.
+        Function to call with a phrase and a fraction from 0 to 1, from the thread that entered the block.
     """
     if callable(progress):
         yield progress
@@ -54,22 +54,37 @@ def _quiet(_phrase: str, _fraction: float) -> None:
     pass
 
 
-def part(tell: Tell, begin: float, end: float, title: str = "") -> Tell:
-    """Return what tells the progress of a part of some work, that goes from one fraction to another."""
+def part(report: Report, begin: float, end: float, title: str = "") -> Report:
+    """Return a function that reports the progress of one part of the work.
 
-    def within(phrase: str, fraction: float) -> None:
-        tell(f"{title}: {phrase}" if title else phrase, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
+    Parameters
+    ----------
+    report : callable
+        Receives the progress of the whole work.
+    begin, end : float
+        Fractions of the whole work, 0 to 1, at which the part begins and ends.
+    title : str
+        Name of the part, put before each phrase.
 
-    return within
+    Returns
+    -------
+    callable
+        Function to call with a phrase and a fraction of the part, from 0 to 1.
+    """
+
+    def report_part(phrase: str, fraction: float) -> None:
+        report(f"{title}: {phrase}" if title else phrase, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
+
+    return report_part
 
 
 def in_notebook() -> bool:
-    """Tell whether a notebook's kernel runs this; IPython on a terminal is a terminal."""
+    """Return whether this runs in the kernel of a notebook; IPython on a terminal counts as a terminal."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 
-def _on_terminal(title: str) -> Iterator[Tell]:
+def _on_terminal(title: str) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -86,33 +101,33 @@ def _on_terminal(title: str) -> Iterator[Tell]:
         yield lambda phrase, fraction: bar.update(task, description=phrase, completed=fraction)
 
 
-def _in_notebook(title: str) -> Iterator[Tell]:
-    """Show a bar in the cell's output, and in its place a line when the work has ended.
+def _in_notebook(title: str) -> Iterator[Report]:
+    """Show a bar in the cell's output, and replace it by a line when the work has ended.
 
-    The bar is HTML that is replaced through its display id: unlike a widget, what remains in the saved notebook can
-    be read without a kernel.
+    The bar is HTML that is updated by its display id. Unlike a widget, the line stays readable in a saved notebook
+    without a kernel.
     """
     from IPython.display import display
 
     clock = _Clock()
-    handle = display(_look(title, "", 0.0, ""), raw=True, display_id=True)
+    handle = display(_rendered(title, "", 0.0, ""), raw=True, display_id=True)
 
-    def tell(phrase: str, fraction: float) -> None:
+    def report(phrase: str, fraction: float) -> None:
         if clock.due(phrase, fraction):
-            handle.update(_look(title, phrase, fraction, clock.left(fraction)), raw=True)
+            handle.update(_rendered(title, phrase, fraction, clock.left(fraction)), raw=True)
 
     ended = "stopped"
     try:
-        yield tell
+        yield report
         ended = INTERRUPTED if clock.phrase == INTERRUPTED else "done"
     finally:
         handle.update({"text/plain": f"{title}: {ended} after {seconds(clock.elapsed())}"}, raw=True)
 
 
 class _Clock:
-    """How long the work has taken, and when to show that again."""
+    """Time that the work has taken, and whether the next report is due."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._began = self._shown = time.monotonic()
         self._first = True
         self.phrase = ""
@@ -128,14 +143,14 @@ class _Clock:
         return True
 
     def left(self, fraction: float) -> str:
-        """Return how long the rest takes if it goes on like that, for reading; empty before that can be told."""
+        """Return the remaining time at the present speed, as text; empty in the first second."""
         if not 0.01 < fraction < 1 or self.elapsed() < 1:
             return ""
         return f"{seconds(self.elapsed() * (1 - fraction) / fraction)} left"
 
 
 def seconds(value: float) -> str:
-    """Return a time for reading: ``"7 s"``, ``"2 min 5 s"``, ``"1 h 10 min"``."""
+    """Return a time in seconds as text: ``"7 s"``, ``"2 min 5 s"``, ``"1 h 10 min"``."""
     whole = round(value)
     if whole < 60:
         return f"{whole} s"
@@ -144,8 +159,8 @@ def seconds(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _look(title: str, phrase: str, fraction: float, left: str) -> dict[str, str]:
-    """Return the bar as HTML and as text."""
+def _rendered(title: str, phrase: str, fraction: float, left: str) -> dict[str, str]:
+    """Return the bar as HTML and as text, by MIME type."""
     fraction = min(max(fraction, 0.0), 1.0)
     words = ", ".join(word for word in (phrase, left) if word)
     full = round(_CELLS * fraction)

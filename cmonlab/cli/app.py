@@ -1,4 +1,4 @@
-"""The commands, one function each."""
+"""The commands of ``cmonlab``, one function per command."""
 
 from __future__ import annotations
 
@@ -22,12 +22,41 @@ app = typer.Typer(
 )
 
 _FORMATS = ("table", "json", "csv")
+#: `cmonlab.data.tables.tables.TABLES`; importing that module would slow down --help.
+_TABLES = (
+    "breakdown",
+    "journeys",
+    "hops",
+    "throughput",
+    "loss",
+    "drops",
+    "retransmissions",
+    "rtt",
+    "pairs",
+    "flows",
+    "segments",
+    "drop_counts",
+    "rules",
+    "budget",
+    "ledger",
+    "trace_gaps",
+    "links",
+    "overhead",
+    "program_times",
+    "one_way_delay",
+    "delay_variation",
+    "timeline",
+    "slowest",
+    "where_is_the_tail",
+    "topology",
+    "edges",
+)
 Workload = Annotated[str, typer.Option(help="memcached, iperf-tcp, iperf-udp, sockperf-tcp or sockperf-udp.")]
 Expression = Annotated[
-    str | None, typer.Option(help="pcap expression; by default the workload's own traffic, '' for all IP.")
+    str | None, typer.Option(help="pcap expression; by default the workload's own traffic; '' for all IP packets.")
 ]
-Points = Annotated[str | None, typer.Option(help="Points or groups, separated by commas.")]
-RulesFile = Annotated[Path | None, typer.Option("--rules", help="A file of rules, in place of --rule and --points.")]
+Points = Annotated[str | None, typer.Option(help="Probe points or groups of them, separated by commas.")]
+RulesFile = Annotated[Path | None, typer.Option("--rules", help="A file of rules, instead of --rule and --points.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 app.add_typer(rules.app, name="rules")
 app.add_typer(artifact.app, name="artifact")
@@ -52,7 +81,10 @@ def _root(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this host can trace, and how to mend what it cannot."""
+    """Check what this host can trace.
+
+    It says how to fix what is missing. The exit code is 1 when this host cannot trace.
+    """
     from .doctor import examine
 
     if not examine(as_json):
@@ -67,7 +99,9 @@ def record(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Another parameter of the template, say hosts=3; may be given again."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another parameter of the template, for example hosts=3; may be given several times.",
         ),
     ] = None,
     workload: Workload = "memcached",
@@ -76,11 +110,11 @@ def record(
     points: Points = None,
     rules_file: RulesFile = None,
     overhead: Annotated[
-        bool, typer.Option("--overhead", help="Measure tracing overhead before: 14 more runs of a second.")
+        bool, typer.Option("--overhead", help="First measure the tracing overhead, in 14 more runs of one second.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Deploy containers, run a workload, record its packets."""
+    """Deploy containers, run a workload, and record its packets."""
     from .record import Request, record_one
 
     parameters = {"containers": containers} | dict(map(_parameter, settings or []))
@@ -101,14 +135,14 @@ def overhead(
     rule: Expression = None,
     rules_file: RulesFile = None,
     points: Points = None,
-    rounds: Annotated[int, typer.Option(help="Rounds; below five there are no intervals.")] = 10,
-    round_seconds: Annotated[float, typer.Option(help="Seconds that the workload runs each time.")] = 1.0,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; fewer than five give no confidence intervals.")] = 10,
+    round_seconds: Annotated[float, typer.Option(help="Seconds that the workload runs in each round.")] = 1.0,
     out: Annotated[Path, typer.Option(help="Directory for overhead.json and report.html.")] = Path("runs/overhead"),
     as_json: Json = False,
 ) -> None:
-    """Measure what tracing does to a workload.
+    """Measure how tracing slows down a workload.
 
-    It runs untraced and traced in turn, round after round.
+    The workload runs in traced and untraced rounds, interleaved.
     """
     from .overhead import Request, run
 
@@ -122,11 +156,9 @@ def _names(points: str | None) -> list[str] | None:
 @app.command()
 def show(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
-    table: Annotated[
-        str, typer.Option(help="breakdown, journeys, drops, throughput, ledger, trace_gaps, links, overhead or hops.")
-    ] = "breakdown",
+    table: Annotated[str, typer.Option(help=f"Which table: {', '.join(_TABLES)}.")] = "breakdown",
     format: Annotated[str, typer.Option(help="How to print it: table, json or csv.")] = "table",
-    rows: Annotated[int, typer.Option(min=1, help="Rows that format 'table' prints at most.")] = 50,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows --format table prints at most.")] = 50,
 ) -> None:
     """Print a table of a session."""
     from cmonlab.session.session import open
@@ -163,13 +195,16 @@ def report(
 def export(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
     to: Annotated[Path, typer.Option(help="New file: .pcapng, .perfetto-trace, .csv, .arrow or .tex.")],
-    table: Annotated[str | None, typer.Option(help="Which table, of .csv, .arrow, .tex: by default breakdown.")] = None,
-    journeys: Annotated[
-        int | None, typer.Option(help="How many, of .pcapng and .perfetto-trace: half of them the slowest.")
+    table: Annotated[
+        str | None, typer.Option(help="Which table, for .csv, .arrow and .tex; by default breakdown.")
     ] = None,
-    packets: Annotated[str | None, typer.Option(help="What a packet of .pcapng is: journeys or hops.")] = None,
+    journeys: Annotated[
+        int | None,
+        typer.Option(help="How many journeys, for .pcapng and .perfetto-trace; half of them are the slowest ones."),
+    ] = None,
+    packets: Annotated[str | None, typer.Option(help="What a packet in .pcapng stands for: journeys or hops.")] = None,
 ) -> None:
-    """Write a session, or a table of it, for other programs."""
+    """Write a session, or one of its tables, for other programs."""
     from cmonlab.session.session import open
 
     typer.echo(open(directory).export(to, table=table, journeys=journeys, packets=packets))
@@ -180,30 +215,30 @@ def agent(
     url: Annotated[
         str | None, typer.Option(help="A NATS server (token in CMONLAB_NATS_TOKEN); by default one is started.")
     ] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="File that is there while the agent is ready.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="File that exists while the agent is ready.")] = None,
 ) -> None:
-    """Trace this host until Ctrl-C; rules come from elsewhere.
+    """Run an agent that traces this host until Ctrl-C.
 
-    That is from `cmonlab rules apply`, or from a notebook (`cm.agent.connect()`).
+    It gets its rules from `cmonlab rules apply`, or from a notebook (`cm.agent.connect()`).
     """
     agents.run(url, ready_file)
 
 
 @app.command()
 def status(host: agents.Host = "", as_json: Json = False) -> None:
-    """Say how a running agent fares."""
+    """Print the status of a running agent."""
     agents.status(host, as_json)
 
 
 @app.command()
 def live(
     table: Annotated[str, typer.Argument(help="pairs, flows, segments or drop_counts.")] = "pairs",
-    seconds: Annotated[float | None, typer.Option(help="How many windows; by default until Ctrl-C.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows that are shown of a window.")] = 30,
+    seconds: Annotated[float | None, typer.Option(help="How many windows to print; by default until Ctrl-C.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to print per window.")] = 30,
     host: agents.Host = "",
     as_json: Json = False,
 ) -> None:
-    """Show every second what an agent's aggregate rules say."""
+    """Print what rules of mode aggregate measure, every second."""
     agents.live(host, seconds, table, rows, as_json)
 
 
@@ -213,17 +248,19 @@ def dashboard(
         str | None, typer.Option(help="NATS server of an agent (token in CMONLAB_NATS_TOKEN); by default this host's.")
     ] = None,
     host: agents.Host = "",
-    template: Annotated[str | None, typer.Option(help="Deploy containers of this template, and watch them.")] = None,
+    template: Annotated[str | None, typer.Option(help="Deploy containers of this template, and show them.")] = None,
     containers: Annotated[int, typer.Option(help="How many containers the template has.")] = 4,
-    workload: Annotated[str, typer.Option(help="What runs between them, as with `cmonlab record`.")] = "memcached",
+    workload: Annotated[
+        str, typer.Option(help="Workload that runs between them, as in `cmonlab record`.")
+    ] = "memcached",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for a free one.")] = 0,
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Serve the live dashboard as a page of its own, on loopback.
+    """Serve the live dashboard as a web page on loopback.
 
-    Of the agent that runs here (or elsewhere: --url), or with --template of a lab and an agent made for it, until
-    Ctrl-C. The address holds a random token; a fixed one is taken from CMONLAB_DASHBOARD_TOKEN.
+    It shows the agent of this host, or of another one (--url). With --template, it deploys a lab, starts an agent,
+    and shows these. The page ends with Ctrl-C. Its address has a random token, or the one in CMONLAB_DASHBOARD_TOKEN.
     """
     from .dashboard import THEMES, Request, run
 
@@ -235,10 +272,10 @@ def dashboard(
 @app.command()
 def collect(
     out: Annotated[Path, typer.Option(help="New directory for the session.")],
-    seconds: Annotated[float, typer.Option(help="How long.")] = 10.0,
+    seconds: Annotated[float, typer.Option(help="How long to record.")] = 10.0,
     host: agents.Host = "",
 ) -> None:
-    """Save what a running agent's rules take."""
+    """Record what a running agent's rules match, and save it."""
     agents.collect(out, seconds, host)
 
 
@@ -246,14 +283,15 @@ def collect(
 def calibrate(
     out: Annotated[Path, typer.Option(help="Directory for calibrate.json and report.html.")] = Path("runs/calibrate"),
     only: Annotated[
-        list[str] | None, typer.Option(help="Leave the other groups out; may be given again.", metavar="GROUP")
+        list[str] | None,
+        typer.Option(help="Run this group of checks only; may be given several times.", metavar="GROUP"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer packets: for a look, not for a claim.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer packets: a quick test, not evidence.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list of checks as JSON.")] = False,
 ) -> None:
-    """Score cmonlab against known truths, on this machine.
+    """Check cmonlab against reference values, on this machine.
 
-    Makes situations whose delays, losses, counts and rates are known, and compares what cmonlab reports of them.
+    It runs scenarios whose delays, losses, counts and rates are known, and compares what cmonlab reports.
     The exit code is 1 when a check fails.
     """
     from .calibrate import run
@@ -265,13 +303,13 @@ def calibrate(
 @app.command()
 def clean(
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what running processes of cmonlab still use.")
+        bool, typer.Option("--all", help="Also remove what running processes of cmonlab still use.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove what a crash left.
+    """Remove what a crash left behind.
 
-    That is containers, networks, namespaces, temporary directories, and a Docker engine that cmonlab started.
+    This may be containers, networks, namespaces, temporary directories, and a Docker engine that cmonlab started.
     """
     from cmonlab.lab.topology.deploy import clean_host
     from cmonlab.live.transport import remove_stale

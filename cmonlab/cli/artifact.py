@@ -1,17 +1,20 @@
-"""``cmonlab artifact``: a project in one archive that anyone can check and run again."""
+"""``cmonlab artifact``: pack a project into one archive that anyone can check and run again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import console
 
-app = typer.Typer(no_args_is_help=True, help="A project in one archive that anyone can check and run again.")
-Archive = Annotated[Path, typer.Argument(help="What `cmonlab artifact pack` wrote.")]
-Live = Annotated[bool, typer.Option("--live", help="Also record anew, and tell how that differs.")]
+if TYPE_CHECKING:
+    from cmonlab.study.artifact.report import Report
+
+app = typer.Typer(no_args_is_help=True, help="Pack a project so that others can check it and run it again.")
+Archive = Annotated[Path, typer.Argument(help="An archive that `cmonlab artifact pack` wrote.")]
+Live = Annotated[bool, typer.Option("--live", help="Also record again, and report the differences.")]
 Timeout = Annotated[float, typer.Option(help="Seconds that a cell may take.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -19,9 +22,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @app.command()
 def pack(
     directory: Annotated[Path, typer.Argument(help="Folder with sessions, notebooks and data.")],
-    out: Annotated[Path | None, typer.Option(help="New file, .tar.gz; by default beside the folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New file, .tar.gz; by default next to the folder.")] = None,
 ) -> None:
-    """Pack a folder, with what it gives and what it was made with."""
+    """Pack a folder, with its results and the versions that produced them."""
     from cmonlab.study.artifact import pack
 
     typer.echo(pack(directory, out, notify=console.say))
@@ -31,15 +34,16 @@ def pack(
 def check(
     archive: Archive,
     notebooks: Annotated[
-        bool, typer.Option(" /--no-notebooks", help="Execute nothing of the archive.", show_default=False)
+        bool, typer.Option(" /--no-notebooks", help="Do not execute anything from the archive.", show_default=False)
     ] = True,
     live: Live = False,
     timeout: Timeout = 1800.0,
     as_json: Json = False,
 ) -> None:
-    """Say what of an artifact agrees here, and what differs by how much.
+    """Report which results of an artifact agree here, and by how much others differ.
 
-    Its notebooks are run: check only what you trust, or give --no-notebooks. The exit code is 1 when something differs.
+    This runs the notebooks of the artifact: check only archives that you trust, or give --no-notebooks. The exit code
+    is 1 when something differs.
     """
     from cmonlab.study.artifact import check
 
@@ -49,18 +53,18 @@ def check(
 @app.command()
 def reproduce(
     archive: Archive,
-    out: Annotated[Path | None, typer.Option(help="New folder; by default one here with the artifact's name.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder; by default here, with the artifact's name.")] = None,
     live: Live = False,
     timeout: Timeout = 1800.0,
     as_json: Json = False,
 ) -> None:
-    """Unpack an artifact, run its notebooks, compare, and keep what came out."""
+    """Unpack an artifact, run its notebooks, compare, and keep the results."""
     from cmonlab.study.artifact import reproduce
 
     _conclude(reproduce(archive, out, live=live, timeout_s=timeout, notify=console.say), as_json)
 
 
-def _conclude(report, as_json: bool) -> None:
+def _conclude(report: Report, as_json: bool) -> None:
     typer.echo(report.to_json() if as_json else report.text())
     if not report.ok:
         raise typer.Exit(1)

@@ -1,39 +1,44 @@
-"""A workload that runs in the background until it is told to end."""
+"""Workloads that run in the background until they are stopped."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from cmonlab.errors import CmonlabError
 from cmonlab.lab.workload import Workload
+
+if TYPE_CHECKING:
+    from cmonlab.lab.topology.deploy import Lab
 
 _ROUND_S = 60.0  # sockperf keeps every message in memory until it ends
 _STOP_S = 30.0
 
 
 class _Ended(Exception):
-    """Breaks a run off."""
+    """Ends a run early."""
 
 
 class Traffic:
-    """Runs workloads side by side, again and again; a context manager.
+    """Runs workloads at the same time, again and again, until it is closed; a context manager.
 
     Parameters
     ----------
     lab : Lab
+        Where they run.
     workloads : list of Workload
+        What runs.
     failed : callable
-        Is told of the error when one of them ends by itself.
+        Called with the error when a workload fails.
 
     Raises
     ------
     WorkloadError
-        A server does not come up.
+        A server does not start.
     """
 
-    def __init__(self, lab: Any, workloads: list[Workload], failed: Callable[[CmonlabError], None]):
+    def __init__(self, lab: Lab, workloads: list[Workload], failed: Callable[[CmonlabError], None]):
         self._lab, self._failed, self._ended = lab, failed, threading.Event()
         for workload in workloads:
             workload.prepare(lab)
@@ -59,7 +64,7 @@ class Traffic:
             raise _Ended
 
     def close(self) -> None:
-        """Stop the clients; may be called twice."""
+        """Stop the clients; idempotent."""
         self._ended.set()
         for thread in self._threads:
             thread.join(_STOP_S)

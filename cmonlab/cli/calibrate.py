@@ -1,4 +1,4 @@
-"""``cmonlab calibrate``: score cmonlab against known truths, on this machine."""
+"""``cmonlab calibrate``: check cmonlab against reference values, on this machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,28 @@ _SHOWN = ["name", "truth", "measured", "error", "tolerance", "unit", "pass"]
 
 
 def run(out: Path, only: Sequence[str], quick: bool, as_json: bool) -> bool:
-    """Calibrate, write the result, print it, and return whether all passed.
+    """Calibrate, write the result and print it.
+
+    Parameters
+    ----------
+    out : Path
+        Directory for the result and the report.
+    only : sequence of str
+        Names of groups of checks; empty: all groups.
+    quick : bool
+        Send fewer packets.
+    as_json : bool
+        Print the list of checks as JSON.
+
+    Returns
+    -------
+    bool
+        Whether all checks passed.
 
     Raises
     ------
     CmonlabError
-        Any of its kinds; what was made is removed.
+        This host cannot trace, or something fails; everything that was created is removed.
     """
     suite.chosen(only)
     page.check_target(out)
@@ -47,11 +63,11 @@ def _print(result: Calibration) -> None:
     for group, rows in table.groupby("group", sort=False):
         console.show(rows[_SHOWN], str(group))
     if result.unavailable:
-        console.show(pd.DataFrame([asdict(one) for one in result.unavailable]), "cannot be made here")
+        console.show(pd.DataFrame([asdict(one) for one in result.unavailable]), "not available here")
 
 
 def _conclude(result: Calibration) -> None:
-    """Say on stderr what failed, and the sum of it."""
+    """Print on stderr what failed, and a summary."""
     for one in result.broken:
         console.complain(f"the group {one.group} ended with an error: {one.what}")
         if one.why:
@@ -60,9 +76,9 @@ def _conclude(result: Calibration) -> None:
         console.complain(f"failed: {check.name}: error {check.error:,.6g} {check.unit}, tolerance {check.tolerance:g}")
     if not result.checks:
         console.complain("nothing was checked, so nothing has passed")
-    told = result.summary
+    summary = result.summary
     console.say(
-        f"{told['passed']} of {told['checks']} checks passed, {told['repeated_for_blind_intervals']} of them in "
-        f"situations made again as tracepoints were silent; {told['unavailable']} situations cannot be made here, "
+        f"{summary['passed']} of {summary['checks']} checks passed, {summary['repeated_for_blind_intervals']} of them "
+        f"in scenarios repeated because of trace gaps; {summary['unavailable']} scenarios are not available here, "
         f"{result.seconds:.0f} s"
     )

@@ -1,9 +1,9 @@
-"""What the terminal shows: messages on stderr, results on stdout; progress is `cmonlab.progress`."""
+"""Output on the terminal: messages on stderr, results on stdout. Progress bars are in `cmonlab.progress`."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -14,27 +14,27 @@ from cmonlab.errors import CmonlabError
 if TYPE_CHECKING:
     import pandas as pd
 
-_WIDTH = 1000  # where no terminal says how wide it is: a line that is piped is not to be folded
-_GAP = 2  # between columns
-_FOLDED = 12  # characters of text that a column shows side by side at least
+_WIDTH = 1000  # without a terminal: piped lines must not be wrapped
+_GAP = 2  # spaces between columns
+_FOLDED = 12  # least width of a column of text, in characters; longer text is wrapped
 
 
-def _console(stream, stderr: bool) -> Console:
+def _console(stream: TextIO, stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _WIDTH)
 
 
 def out() -> Console:
-    """Return the console of results."""
+    """Return the console for results, stdout."""
     return _console(sys.stdout, False)
 
 
 def err() -> Console:
-    """Return the console of messages."""
+    """Return the console for messages, stderr."""
     return _console(sys.stderr, True)
 
 
 def say(sentence: str) -> None:
-    """Tell the user what is going on."""
+    """Show a message to the user."""
     err().print(sentence, markup=False, style="dim", soft_wrap=True)
 
 
@@ -55,7 +55,7 @@ def _cell(value: object, name: str) -> str:
         if name == "share":
             return f"{value:.1%}"
         return "" if value != value else f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.4g}"
-    # A port or a number of a journey is a name, not a quantity.
+    # A port or the number of a journey is a name, not a quantity, so it gets no thousands separators.
     if (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -66,7 +66,17 @@ def _cell(value: object, name: str) -> str:
 
 
 def show(table: pd.DataFrame, title: str = "") -> None:
-    """Print a DataFrame as a table, numbers to the right; one that is too wide in several, one below the other."""
+    """Print a DataFrame as a table with numbers aligned to the right.
+
+    A table that is wider than the terminal is split into several ones, one below the other.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What is printed.
+    title : str
+        Printed above the table.
+    """
     printer = out()
     if table.empty:
         printer.print(f"{title}: no rows" if title else "no rows", markup=False)
@@ -79,7 +89,7 @@ def show(table: pd.DataFrame, title: str = "") -> None:
 
 
 def _fitting(table: pd.DataFrame, cells: dict[str, list[str]], width: int) -> list[list[str]]:
-    """Return the columns of each part; each begins with the first column, so that rows can be told apart."""
+    """Return the columns of each part; each part begins with the first column, which identifies a row."""
     first, *rest = table.columns
     least = {name: _least_width(table[name], cells[name]) for name in table.columns}
     parts, used = [[first]], least[first]
@@ -94,7 +104,7 @@ def _fitting(table: pd.DataFrame, cells: dict[str, list[str]], width: int) -> li
 
 def _least_width(column: pd.Series, cells: list[str]) -> int:
     longest = max(map(len, cells))
-    # Text may be folded, a number and a column's name must not.
+    # Text may be wrapped; numbers and names of columns must not.
     return max(len(str(column.name)), longest if _is_number(column) else min(longest, _FOLDED))
 
 
@@ -104,7 +114,7 @@ def _drawn(table: pd.DataFrame, cells: dict[str, list[str]], names: list[str], t
     )
     for name in names:
         number, least = _is_number(table[name]), _least_width(table[name], cells[name])
-        side = "right" if number else "left"
+        side: Literal["right", "left"] = "right" if number else "left"
         drawn.add_column(str(name), justify=side, no_wrap=number, overflow="fold", min_width=least)
     for row in zip(*(cells[name] for name in names), strict=True):
         drawn.add_row(*(Text(cell) for cell in row))

@@ -1,4 +1,4 @@
-"""``cmonlab dashboard``: the dashboard as a page, of an agent that runs or of a lab of its own."""
+"""``cmonlab dashboard``: the dashboard as a web page, of a running agent or of a new lab."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import webbrowser
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,15 +18,38 @@ from cmonlab.errors import PageError
 
 from . import console
 
+if TYPE_CHECKING:
+    from cmonlab.page.server import PageServer
+
 TOKEN_VARIABLE = "CMONLAB_DASHBOARD_TOKEN"
 THEMES = ("light", "dark")
-# A client and a server that go as fast as they can take two processors; as many are left to what shows them.
-_PROCESSORS_A_PAIR = 4
+# A client and a server at full speed take two CPUs; the agent, the dashboard and the browser need as many.
+_CPUS_PER_PAIR = 4
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for."""
+    """The options of the command.
+
+    Attributes
+    ----------
+    url : str or None
+        NATS server of the agent; None: the server of this host's agent.
+    host : str
+        Host of the agent; empty: the agent that answers first.
+    template : str or None
+        Deploy a lab of this template.
+    containers : int
+        How many containers the template has.
+    workload : str
+        What runs between the containers.
+    port : int
+        Port of the page; 0 for a free one.
+    theme : {"light", "dark"}
+        Colours of the page.
+    browser : bool
+        Whether to open the page in a browser.
+    """
 
     url: str | None
     host: str
@@ -39,29 +62,29 @@ class Request:
 
 
 def run(request: Request) -> None:
-    """Serve the page until Ctrl-C; then end all that was started.
+    """Serve the page until Ctrl-C, then end everything that was started.
 
     Raises
     ------
     CmonlabError
-        The packages for pages are missing, no agent answers, or this host is not usable.
+        The packages for pages are missing, no agent answers, or this host cannot trace.
     """
     server = _page_server()
     with ExitStack() as stack:
-        variables = _of_lab(stack, request) if request.template else _of_agent(request)
+        variables = _of_lab(stack, request, request.template) if request.template else _of_agent(request)
         page = stack.enter_context(
             server(port=request.port, token=os.environ.get(TOKEN_VARIABLE), theme=request.theme, variables=variables)
         )
         typer.echo(page.url)
-        console.say("whoever has this address sees and controls the agent; stop with Ctrl-C")
+        console.say("everyone who has this address can see and control the agent; stop with Ctrl-C")
         if request.browser:
             _show(page.url, page.directory)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 
 
-def _page_server() -> Any:
-    """Return the class, before anything is started that would be in vain."""
+def _page_server() -> type[PageServer]:
+    """Return the class; this fails before anything is started."""
     try:
         from cmonlab.page.server import PageServer
     except ImportError as error:
@@ -72,7 +95,7 @@ def _page_server() -> Any:
 
 
 def _of_agent(request: Request) -> dict[str, str]:
-    """Return how kernels reach the agent that runs."""
+    """Return the environment variables with which kernels connect to the running agent."""
     from cmonlab.live.agent import connect
     from cmonlab.live.transport import read_endpoint
 
@@ -82,8 +105,8 @@ def _of_agent(request: Request) -> dict[str, str]:
         return _variables(url, token, agent.host)
 
 
-def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
-    """Deploy containers that talk, start an agent in this process, and return how kernels reach it."""
+def _of_lab(stack: ExitStack, request: Request, name: str) -> dict[str, str]:
+    """Deploy a lab with traffic, start an agent in this process, and return the variables to connect to it."""
     from cmonlab.lab.topology.templates.registry import template
     from cmonlab.lab.workload import workload
     from cmonlab.live.agent.service import Service
@@ -93,7 +116,7 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
 
     from .background_load import Traffic
 
-    topology = template(request.template, containers=request.containers)
+    topology = template(name, containers=request.containers)
     workload(request.workload)
     preflight.require()
     lab = stack.enter_context(topology.deploy(notify=console.say))
@@ -102,27 +125,31 @@ def _of_lab(stack: ExitStack, request: Request) -> dict[str, str]:
     names = {container.id: name for name, container in lab.containers.items()}
     service = stack.enter_context(Service(transport, lab.client, names))
     service.agent.apply([Rule(name="dashboard", match="", mode="aggregate")])
-    short, busy = list(lab.containers), max(1, (os.cpu_count() or 1) // _PROCESSORS_A_PAIR)
+    short, busy = list(lab.containers), max(1, (os.cpu_count() or 1) // _CPUS_PER_PAIR)
     pairs = list(zip(short[::2], short[1::2], strict=False))[:busy]
     workloads = [workload(request.workload, server=server, client=client) for server, client in pairs]
     stack.enter_context(Traffic(lab, workloads, console.complain))
     return _variables(nats.url, nats.token, service.host, short)
 
 
-def _variables(url: str, token: str | None, host: str, containers: list[str] | None = None) -> dict[str, str]:
+def _variables(url: str | None, token: str | None, host: str, containers: list[str] | None = None) -> dict[str, str]:
     from cmonlab.page.visit import CONTAINERS_VARIABLE, HOST_VARIABLE
 
-    told = {"CMONLAB_NATS_URL": url, "CMONLAB_NATS_TOKEN": token or "", HOST_VARIABLE: host}
-    return told | {CONTAINERS_VARIABLE: json.dumps(containers)}
+    return {
+        "CMONLAB_NATS_URL": url or "",
+        "CMONLAB_NATS_TOKEN": token or "",
+        HOST_VARIABLE: host,
+        CONTAINERS_VARIABLE: json.dumps(containers),
+    }
 
 
 def _show(url: str, directory: Path) -> None:
     """Open the page in the user's browser, if there is one.
 
-    It is led there by a private file: arguments of a process, its address for instance, can be seen by all.
+    A private file leads it there, because every user can read the arguments of a process, and so the address.
     """
     if os.geteuid() == 0 or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return  # root's browser is not the user's, and none should run as root
+        return  # a browser should not run as root
     file = directory / "open.html"
     file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={url}">')
     with contextlib.suppress(webbrowser.Error):

@@ -21,14 +21,19 @@ _TITLES = {"memcached": "memcached", "iperf-tcp": "iperf3, TCP", "iperf-udp": "i
 
 
 def run(out: Path, duration_s: float) -> None:
-    """Record each workload below `out`, print its breakdown, and write ``report.html``.
+    """Record each workload, print its breakdown, and write ``report.html``.
 
-    Sessions of an earlier demo are replaced.
+    Parameters
+    ----------
+    out : Path
+        Directory for the sessions and the report; sessions of an earlier demo are replaced.
+    duration_s : float
+        How long each workload runs, s.
 
     Raises
     ------
     CmonlabError
-        Any of its kinds; containers and networks are removed.
+        This host cannot trace, or something fails; containers and networks are removed.
     """
     check_duration(duration_s)
     if os.path.exists(out) and not out.is_dir():

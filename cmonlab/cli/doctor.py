@@ -14,8 +14,11 @@ from . import console
 
 
 def examine(as_json: bool) -> bool:
-    """Look at this host, print what was found, and return whether it can do everything."""
-    with console.err().status("looking at this host"):
+    """Check this host, print the results, and return whether it can trace.
+
+    `as_json` prints one JSON object instead of lines.
+    """
+    with console.err().status("checking this host"):
         checks = preflight.checks() + _docker()
     ready = all(check.ok for check in checks if check.required)
     if as_json:
@@ -24,7 +27,7 @@ def examine(as_json: bool) -> bool:
     for check in checks:
         _print(check)
     console.out().print(
-        "this host can trace" if ready else "this host cannot trace yet: mend what is marked ✗", style="bold"
+        "this host can trace" if ready else "this host cannot trace yet: fix what is marked ✗", style="bold"
     )
     return ready
 
@@ -41,10 +44,10 @@ def _print(check: Check) -> None:
 
 def _docker() -> list[Check]:
     from cmonlab.lab.docker.engine import probe
-    from cmonlab.lab.docker.recipe import check_programs, recipe
+    from cmonlab.lab.docker.recipe import check_programs, read_recipe
 
     def programs() -> str:
-        check_programs(recipe())
+        check_programs(read_recipe())
         return "the programs of the workload image are installed"
 
     return [attempt("Docker", probe), attempt("workloads", programs)]

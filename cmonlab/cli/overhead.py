@@ -1,10 +1,11 @@
-"""``cmonlab overhead``: what tracing with some rules does to a workload."""
+"""``cmonlab overhead``: how tracing with some rules slows down a workload."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -28,12 +29,31 @@ from cmonlab.tracing import preflight
 
 from . import console
 
+if TYPE_CHECKING:
+    from cmonlab.lab.topology.deploy import Lab
+
 FILE = "overhead.json"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for."""
+    """The options of the command.
+
+    Attributes
+    ----------
+    out : Path
+        Directory for ``overhead.json`` and ``report.html``.
+    workload : str
+        Name of the workload.
+    rule : str, Path or None
+        A pcap expression or a file of rules; None: the workload's own traffic.
+    points : list of str or None
+        Points or groups.
+    rounds : int
+        Number of rounds.
+    round_s : float
+        How long the workload runs in each round, s.
+    """
 
     out: Path
     workload: str
@@ -44,12 +64,19 @@ class Request:
 
 
 def run(request: Request, as_json: bool) -> None:
-    """Measure, print the table, and write ``overhead.json`` and ``report.html``, in place of earlier ones.
+    """Measure, print the table, and write ``overhead.json`` and ``report.html``; earlier files are replaced.
+
+    Parameters
+    ----------
+    request : Request
+        What to measure.
+    as_json : bool
+        Print the samples as one JSON object instead of the table.
 
     Raises
     ------
     CmonlabError
-        Any of its kinds; containers and networks are removed.
+        This host cannot trace, or something fails; containers and networks are removed.
     """
     load = workload(request.workload)
     rules = rules_of(load.default_rule if request.rule is None else request.rule, request.points)
@@ -62,20 +89,20 @@ def run(request: Request, as_json: bool) -> None:
         template("bridge", containers=2).deploy(notify=lambda text: progress(text, 0.0)) as lab,
         Inventory.of(lab) as inventory,
     ):
-        watch = Traced(rules, inventory.containers)
-        found = measure(lab, load, {"traced": watch}, request.rounds, request.round_s, progress=progress)
-        told = _told(found, rules, lab)
+        traced = Traced(rules, inventory.containers)
+        found = measure(lab, load, {"traced": traced}, request.rounds, request.round_s, progress=progress)
+        result = _result(found, rules, lab)
     if as_json:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(result))
     else:
         console.show(found.table(), f"{request.workload}: tracing overhead")
-    _write(request.out / FILE, told)
-    page = write_report(request.out / "report.html", [overhead_report(found, rules, told["host"])])
+    _write(request.out / FILE, result)
+    page = write_report(request.out / "report.html", [overhead_report(found, rules, result["host"])])
     console.say(f"wrote {request.out / FILE} and {page}")
 
 
-def _told(found: Overhead, rules: list[Rule], lab) -> dict:
-    """Return what overhead.json holds: the samples, and where and with what they were taken."""
+def _result(found: Overhead, rules: list[Rule], lab: Lab) -> dict[str, Any]:
+    """Return the content of overhead.json: the samples, the host, versions, the topology and the rules."""
     return {
         "created": now(),
         "host": host(),
@@ -86,10 +113,10 @@ def _told(found: Overhead, rules: list[Rule], lab) -> dict:
     }
 
 
-def _write(path: Path, told: dict) -> None:
+def _write(path: Path, result: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise SessionError(
             f"{path} cannot be written", why=error.strerror or str(error), fix="choose another --out"

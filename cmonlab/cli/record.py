@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from cmonlab.data.store import directory as store
-from cmonlab.data.store.directory import MANIFEST
+from cmonlab.data.store.directory import MANIFEST, check_target
 from cmonlab.errors import SessionError
 from cmonlab.lab.topology.templates.registry import template
-from cmonlab.lab.workload import workload
+from cmonlab.lab.workload import Workload, workload
 from cmonlab.points.catalogue import BY_NAME
 from cmonlab.progress import shown
 from cmonlab.recording.record import check_duration, record, rules_of
@@ -28,10 +29,35 @@ from cmonlab.tracing import preflight
 
 from . import console
 
+if TYPE_CHECKING:
+    from cmonlab.lab.topology.deploy import Lab
+
+_Replacing: TypeAlias = Callable[[Path], AbstractContextManager[object]]
+
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for."""
+    """The options of the command.
+
+    Attributes
+    ----------
+    out : Path
+        New directory for the session.
+    template : str
+        Name of the network template.
+    parameters : dict of str to (str or int)
+        Parameters of the template.
+    workload : str
+        Name of the workload.
+    rule : str, Path or None
+        A pcap expression or a file of rules; None: the workload's own traffic.
+    duration_s : float
+        How long the workload runs, s.
+    points : list of str or None
+        Points or groups.
+    overhead : bool
+        Whether to measure the tracing overhead first.
+    """
 
     out: Path
     template: str
@@ -44,14 +70,22 @@ class Request:
 
 
 def record_one(request: Request, as_json: bool) -> None:
-    """Check everything that can be checked first, then deploy, record, save and print.
+    """Check all options first, then deploy, record, save and print.
+
+    Parameters
+    ----------
+    request : Request
+        What to record.
+    as_json : bool
+        Print one JSON object (see `summary`) instead of tables.
 
     Raises
     ------
     CmonlabError
-        Any of its kinds; nothing is left behind, and what was recorded is saved.
+        An option is wrong, this host cannot trace, or something fails. Containers and networks are removed, and
+        what was recorded is saved.
     """
-    store.check_target(request.out)
+    check_target(request.out)
     topology = template(request.template, **request.parameters)
     load = workload(request.workload)
     compile_rules(rules_of(load.default_rule if request.rule is None else request.rule, request.points), list(BY_NAME))
@@ -72,7 +106,7 @@ def record_one(request: Request, as_json: bool) -> None:
             overhead=request.overhead,
         )
     if as_json:
-        typer.echo(json.dumps(account(session, request.out)))
+        typer.echo(json.dumps(summary(session, request.out)))
     else:
         print_session(session)
         console.say(f"saved to {request.out}; look at it with: cmonlab report {request.out}")
@@ -80,10 +114,52 @@ def record_one(request: Request, as_json: bool) -> None:
         raise KeyboardInterrupt
 
 
-def run_in(lab, load, rule, duration_s, out, progress, points=None, overhead=False, replace=False) -> Session:
-    """Record a workload in a lab and save the session, also when it was interrupted or the workload failed."""
-    spare = partial(replacing, mark=MANIFEST) if replace else nullcontext
-    # `record` lets Ctrl-C through while there is something to break off; the rest must come home.
+def run_in(
+    lab: Lab,
+    load: Workload,
+    rule: str | Path | None,
+    duration_s: float,
+    out: Path,
+    progress: Callable[[str, float], None],
+    points: list[str] | None = None,
+    overhead: bool = False,
+    replace: bool = False,
+) -> Session:
+    """Record a workload in a lab and save the session, also when it was interrupted or the workload failed.
+
+    Parameters
+    ----------
+    lab : Lab
+        Where the workload runs.
+    load : Workload
+        What runs.
+    rule : str, Path or None
+        A pcap expression or a file of rules; None: the workload's own traffic.
+    duration_s : float
+        How long the workload runs, s.
+    out : Path
+        Directory for the session.
+    progress : callable
+        Called with a phrase and a fraction from 0 to 1.
+    points : list of str, optional
+        Points or groups.
+    overhead : bool
+        Measure the tracing overhead first.
+    replace : bool
+        Replace an earlier session in `out`.
+
+    Returns
+    -------
+    Session
+        What was recorded.
+
+    Raises
+    ------
+    CmonlabError
+        The workload failed, this host cannot trace, or `out` cannot be written.
+    """
+    replaced: _Replacing = partial(replacing, mark=MANIFEST) if replace else nullcontext
+    # `record` handles Ctrl-C while the workload runs; afterwards the session must be saved without interruption.
     with defer_signals() as pending:
         try:
             session = record(
@@ -91,15 +167,16 @@ def run_in(lab, load, rule, duration_s, out, progress, points=None, overhead=Fal
             )
         except Exception as error:
             if (kept := getattr(error, "session", None)) is not None:
-                console.say(f"what was recorded until it failed was saved to {_save_after_failure(kept, out, spare)}")
+                saved = _save_after_failure(kept, out, replaced)
+                console.say(f"the recording up to the failure was saved to {saved}")
             raise
         progress("saving", 1.0)
-        with spare(out):
+        with replaced(out):
             save_somewhere(session, out)
         ended = session.manifest["recording"]["ended"]
         if ended == "memory limit reached":
             console.say(
-                "memory limit reached: later events were counted as lost, see the ledger; "
+                "memory limit reached: later events are counted as lost in the ledger; "
                 "record for a shorter time, or narrow the rule"
             )
         if pending or ended == "interrupted":
@@ -107,10 +184,10 @@ def run_in(lab, load, rule, duration_s, out, progress, points=None, overhead=Fal
     return session
 
 
-def _save_after_failure(session: Session, out: Path, spare) -> Path | str:
-    """Save, and return where: the error that is under way is the one to tell."""
+def _save_after_failure(session: Session, out: Path, replaced: _Replacing) -> Path | str:
+    """Save and return where; an error here must not hide the one that ended the recording."""
     try:
-        with spare(out):
+        with replaced(out):
             return save_somewhere(session, out)
     except SessionError as error:
         if (saved := getattr(error, "saved", None)) is None:
@@ -118,10 +195,20 @@ def _save_after_failure(session: Session, out: Path, spare) -> Path | str:
         return saved
 
 
-def account(session: Session, out: Path) -> dict:
+def summary(session: Session, out: Path) -> dict[str, int | float | str]:
     """Return what ``record --json`` prints.
 
-    ``packets`` counts the segments of a GSO buffer one by one; a journey is a buffer.
+    Parameters
+    ----------
+    session : Session
+        What was recorded.
+    out : Path
+        Where it was saved.
+
+    Returns
+    -------
+    dict
+        Counts, seconds and the directory. ``packets`` counts all segments of a GSO buffer; a journey is one buffer.
     """
     journeys = session.journeys()
     return {
@@ -136,7 +223,7 @@ def account(session: Session, out: Path) -> dict:
 
 
 def print_session(session: Session) -> None:
-    """Print the session's summary and its breakdown, a table a direction; of aggregates, their segments."""
+    """Print a summary of the session, and one table per direction: the breakdown, or the aggregated segments."""
     console.out().print(repr(session), markup=False)
     table, counted = session.breakdown(), session.segments()
     for direction, rows in counted.groupby("direction", observed=True, sort=False):
@@ -153,12 +240,12 @@ def print_session(session: Session) -> None:
 
 
 def check_replaceable(out: Path) -> None:
-    """Check that `out` is free, or holds a session that may be replaced.
+    """Check that `out` does not exist, is empty, or has a session, which may be replaced.
 
     Raises
     ------
     SessionError
         Something else is there.
     """
-    if not os.path.isfile(out / store.MANIFEST):
-        store.check_target(out)
+    if not os.path.isfile(out / MANIFEST):
+        check_target(out)

@@ -1,4 +1,4 @@
-"""``cmonlab rules``: check rules, say what they will do, print their schema."""
+"""``cmonlab rules``: check rules, explain what they do, and print their schema."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ if TYPE_CHECKING:
     from cmonlab.rules.explain import Explanation
     from cmonlab.rules.model import ContainerFacts
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say what to trace, where, how, and how often.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check and explain rules; apply them to an agent.")
 
-File = Annotated[Path, typer.Argument(help="Rules in YAML, or in JSON where it ends in .json.")]
+#: Fields of an explanation that have another name in the JSON output, which scripts read.
+_JSON_NAMES = {"rule": "standard", "containers_summary": "containers_told"}
+
+File = Annotated[Path, typer.Argument(help="File of rules: JSON if its name ends in .json, else YAML.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
 def check(file: File, as_json: Json = False) -> None:
-    """Tell whether a file holds valid rules."""
+    """Check whether the rules of a file are valid."""
     from cmonlab.points.catalogue import BY_NAME
-    from cmonlab.rules import load_rules, compile_rules
+    from cmonlab.rules import compile_rules, load_rules
 
     rules = load_rules(file)
-    # Which points this host lacks says nothing about the rules.
+    # Valid rules may use points that this host does not have.
     plans = compile_rules(rules, list(BY_NAME))
     if as_json:
         typer.echo(json.dumps({"ok": True, "rules": [plan.name for plan in plans]}))
@@ -44,7 +47,7 @@ def explain(
     verbose: Annotated[bool, typer.Option("--verbose", help="Also list the compiled filters.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what rules look at, and what they cost."""
+    """Explain what rules trace here, and what they cost."""
     from cmonlab.rules import load_rules
     from cmonlab.rules.explain import explain as explained
 
@@ -52,14 +55,15 @@ def explain(
     available = _available()
     selecting = any(rule.match.containers is not None for rule in rules)
     containers = _containers() if selecting else None
-    told = [explained(rule, available, containers) for rule in rules]
+    explanations = [explained(rule, available, containers) for rule in rules]
     if as_json:
-        typer.echo(json.dumps({"host_known": available is not None, "rules": [asdict(one) for one in told]}))
+        described = [{_JSON_NAMES.get(name, name): value for name, value in asdict(one).items()} for one in explanations]
+        typer.echo(json.dumps({"host_known": available is not None, "rules": described}))
         return
-    for number, one in enumerate(told):
+    for number, explanation in enumerate(explanations):
         if number:
             typer.echo()
-        _show(one, verbose)
+        _show(explanation, verbose)
 
 
 @app.command()
@@ -70,54 +74,54 @@ def schema() -> None:
     typer.echo(json.dumps(schema(), indent=2))
 
 
-def _show(told: Explanation, verbose: bool) -> None:
+def _show(explanation: Explanation, verbose: bool) -> None:
     import pandas as pd
     import yaml
 
     say = typer.echo
-    say(f"rule {told.name}\n")
-    say(yaml.safe_dump(told.standard, sort_keys=False, default_flow_style=None, width=100))
+    say(f"rule {explanation.name}\n")
+    say(yaml.safe_dump(explanation.rule, sort_keys=False, default_flow_style=None, width=100))
     columns = {"point": "name", "stage": "stage", "passes": "passes", "meaning": "meaning"}
-    here = [point for point in told.points if point.available]
+    here = [point for point in explanation.points if point.available]
     if here:
         console.show(pd.DataFrame([{column: getattr(point, at) for column, at in columns.items()} for point in here]))
         say()
     reasons: dict[str, list[str]] = {}
-    for point in told.points:
+    for point in explanation.points:
         if not point.available:
             reasons.setdefault(point.why, []).append(point.name)
     for why, names in reasons.items():
-        say(f"not here: {', '.join(names)}: {why}")
-    if told.refused:
-        say(f"refused here: {told.refused}")
-    say(f"devices: {told.devices}")
-    say(f"containers: {told.containers_told}")
-    for container in told.containers or ():
+        say(f"not available here: {', '.join(names)}: {why}")
+    if explanation.refused:
+        say(f"refused here: {explanation.refused}")
+    say(f"devices: {explanation.devices}")
+    say(f"containers: {explanation.containers_summary}")
+    for container in explanation.containers or ():
         say(f"  {container.name} ({container.image}): {', '.join(container.interfaces) or 'interfaces unknown'}")
-    say(f"filter: {told.instructions} instruction{'' if told.instructions == 1 else 's'}")
-    for line in told.listing if verbose else ():
+    say(f"filter: {explanation.instructions} instruction{'' if explanation.instructions == 1 else 's'}")
+    for line in explanation.listing if verbose else ():
         say(f"  {line}")
     say(
         f"cost (an estimate, from medians of one machine, for a packet between two containers on one bridge): "
-        f"{told.matched_ns:,.0f} ns if the rule matches, {told.unmatched_ns:,.0f} ns if not"
+        f"{explanation.matched_ns:,.0f} ns if the rule matches, {explanation.unmatched_ns:,.0f} ns if not"
     )
-    if told.budget:
-        say(f"budget: {told.budget}")
+    if explanation.budget:
+        say(f"budget: {explanation.budget}")
 
 
 def _available() -> list[str] | None:
-    """Return the points of this host; None, and a word to the user, where it cannot be told."""
+    """Return the points of this host; None, and a message, if this host does not show them."""
     from cmonlab.tracing.kernel.programs import available
 
     try:
         return [point.name for point in available()]
     except CmonlabError as error:
-        console.say(f"{error.what}, so which points it has cannot be told; all are taken to be there")
+        console.say(f"{error.what}, so its points are unknown; this assumes that it has all of them")
         return None
 
 
 def _containers() -> list[ContainerFacts] | None:
-    """Return the containers that run, None where no Docker engine answers."""
+    """Return the running containers; None if no Docker engine answers."""
     from cmonlab.lab.docker.client import connect, docker_errors, unless_gone
     from cmonlab.lab.docker.containers import Container, inspected
     from cmonlab.lab.docker.place import HERE
@@ -142,13 +146,13 @@ def _containers() -> list[ContainerFacts] | None:
 
 
 def _interfaces(pids: dict[str, int]) -> dict[str, list[str]]:
-    """Return the interfaces by container; none where this user may not look into the namespaces."""
+    """Return container id → names of interfaces; empty if this user may not enter the namespaces."""
     from cmonlab.lab.inventory.snapshot import links
 
     try:
         rows = links(pids)
     except CmonlabError as error:
-        console.say(f"{error.what}, so its interfaces cannot be told")
+        console.say(f"{error.what}, so its interfaces are unknown")
         return {}
     found: dict[str, list[str]] = {}
     for row in rows:

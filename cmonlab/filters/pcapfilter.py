@@ -1,9 +1,10 @@
-"""From a pcap expression to classic BPF, through libpcap's own compiler."""
+"""Compilation of pcap expressions to classic BPF by libpcap."""
 
 from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 
 from cmonlab.errors import NotTraceable
@@ -11,7 +12,7 @@ from cmonlab.errors import NotTraceable
 from .cbpf import Instruction
 from .pcapwords import EXAMPLE, refused, screen
 
-__all__ = ["MAX_CHARACTERS", "MAX_INSTRUCTIONS", "Instruction", "compile_expression"]
+__all__ = ["MAX_CHARACTERS", "MAX_INSTRUCTIONS", "Instruction", "compile_expression", "disassemble"]
 
 MAX_CHARACTERS = 2000
 MAX_INSTRUCTIONS = 256
@@ -19,19 +20,20 @@ MAX_INSTRUCTIONS = 256
 _DLT_RAW = 12  # packets begin with their IP header
 _SNAPLEN_BYTES = 65535
 _NETMASK_UNKNOWN = 0xFFFFFFFF
-_SONAMES = (
-    "libpcap.so.0.8",
-    "libpcap.so.1",
-    "libpcap.so",
-)  # Debian's and Ubuntu's; other distributions'; with libpcap-dev
-_GRAMMAR = threading.Lock()  # libpcap's parser kept its state in globals before 1.8
+# Of Debian and Ubuntu; of other distributions; of development packages.
+_SONAMES = ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so")
+_PARSER_LOCK = threading.Lock()  # before 1.8, libpcap's parser kept its state in global variables
 
 
 class _Insn(ctypes.Structure):
+    """``struct bpf_insn``."""
+
     _fields_ = (("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32))
 
 
 class _Program(ctypes.Structure):
+    """``struct bpf_program``."""
+
     _fields_ = (("bf_len", ctypes.c_uint), ("bf_insns", ctypes.POINTER(_Insn)))
 
 
@@ -41,9 +43,9 @@ def compile_expression(expression: str) -> list[Instruction]:
     Parameters
     ----------
     expression : str
-        In the language of pcap-filter(7), applied to a packet from its IP header on; the
-        empty string matches every IP packet.  Addresses are numeric: no name is ever
-        looked up over the network (see :mod:`cmonlab.filters.pcapwords`).
+        Expression in the language of pcap-filter(7). It is applied to a packet from its IP header on; the empty
+        string matches every IP packet. Addresses are numeric: names are never looked up over the network (see
+        :mod:`cmonlab.filters.pcapwords`).
 
     Returns
     -------
@@ -53,15 +55,15 @@ def compile_expression(expression: str) -> list[Instruction]:
     Raises
     ------
     RuleError
-        The expression does not parse, is too long, holds a name of a host or network, or
-        speaks of something else than IP packets (``vlan``, ``ether``, ``inbound``).
+        The expression does not parse, is too long, contains the name of a host or network, or is not about IP
+        packets (``vlan``, ``ether``, ``inbound``).
     NotTraceable
         libpcap is not installed.
 
     Notes
     -----
-    Source: libpcap's pcap_compile(3PCAP) for link type DLT_RAW, and the instruction set
-    of the kernel's Documentation/networking/filter.rst.
+    Source: libpcap's pcap_compile(3PCAP) for link type DLT_RAW, and the instruction set in the kernel's
+    Documentation/networking/filter.rst.
     """
     if len(expression) > MAX_CHARACTERS:
         why = f"it has {len(expression)} characters of at most {MAX_CHARACTERS}"
@@ -75,9 +77,9 @@ def compile_expression(expression: str) -> list[Instruction]:
 
 
 def _compiled(text: str, expression: str) -> list[Instruction]:
-    """Run libpcap's compiler on the screened `text`; errors quote the `expression`."""
+    """Run libpcap's compiler on the checked `text`; errors quote the `expression`."""
     library = _libpcap()
-    with _GRAMMAR:
+    with _PARSER_LOCK:
         handle = library.pcap_open_dead(_DLT_RAW, _SNAPLEN_BYTES)
         if not handle:
             raise MemoryError("pcap_open_dead")
@@ -90,6 +92,17 @@ def _compiled(text: str, expression: str) -> list[Instruction]:
         finally:
             library.pcap_freecode(ctypes.byref(program))
             library.pcap_close(handle)
+
+
+def disassemble(program: Sequence[Instruction]) -> tuple[str, ...]:
+    """Return a program as ``tcpdump -d`` prints it, one line per instruction; printed by libpcap's ``bpf_image()``."""
+    image = _libpcap().bpf_image
+    image.restype, image.argtypes = ctypes.c_char_p, [ctypes.POINTER(_Insn), ctypes.c_int]
+    lines = []
+    for at, one in enumerate(program):
+        insn = _Insn(one.code, one.jt, one.jf, one.k)
+        lines.append(image(ctypes.byref(insn), at).decode("ascii", "replace").rstrip())
+    return tuple(lines)
 
 
 @lru_cache(maxsize=1)

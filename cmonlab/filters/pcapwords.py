@@ -1,11 +1,10 @@
-"""Which words of a pcap expression reach libpcap: none that it would have to look up.
+"""Check of the words of a pcap expression, so that libpcap never looks up a name.
 
-libpcap asks the name server for every word that it does not know (``host db1``, but
-also a misspelt keyword), which takes seconds, leaves the machine and makes a rule mean
-something else tomorrow.  So an expression is taken apart here first, and only keywords,
-numbers and numeric addresses are handed on.  Names of services (out of
-``/etc/services``), of protocols and of constants (``tcp-syn``) are replaced by their
-numbers; a service's name stands for its port of every transport protocol.
+libpcap asks the name server for every word that it does not know: ``host db1``, but also a misspelt keyword. That
+takes seconds, sends the word to another machine, and lets the meaning of a rule change with the answer. An expression
+is therefore split into words first, and only keywords, numbers and numeric addresses are passed on. Names of services
+(from ``/etc/services``), of protocols and of constants (``tcp-syn``) are replaced by their numbers; the name of a
+service means its port for every transport protocol.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -66,19 +66,18 @@ _DOTTED = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){1,3}")
 
 
 def screen(expression: str) -> str:
-    """Return the expression as libpcap may see it: keywords, numbers, numeric addresses.
+    """Return an expression with keywords, numbers and numeric addresses only.
 
     Raises
     ------
     RuleError
-        A character or a word that no rule may hold, a name that would need a name
-        server, or a keyword about something else than IP packets.
+        A character or a word is not allowed, a name would need a name server, or a keyword is not about IP packets.
     """
     out: list[str] = []
-    kind = ""  # the keyword that says what a bare word means
+    kind = ""  # the last keyword: it says what a bare word means
     for word, operator in _tokens(expression):
-        if operator:
-            out.append(operator)
+        if word is None:
+            out.append(operator or "")
             continue
         translated = _translate(word, out[-1] if out else "", kind, expression)
         if translated in KEYWORDS - _CONNECTIVES:
@@ -87,7 +86,8 @@ def screen(expression: str) -> str:
     return " ".join(out)
 
 
-def _tokens(expression: str):
+def _tokens(expression: str) -> Iterator[tuple[str | None, str | None]]:
+    """Yield (word, None) or (None, operator)."""
     bad = re.search(r"[^\x20-\x7e\t\r\n]", expression)
     if bad:
         raise refused(expression, f"character {bad.start() + 1} is {bad.group()!r}", "write it in plain ASCII")
@@ -96,14 +96,14 @@ def _tokens(expression: str):
         match = (_INSIDE if depth > 0 else _OUTSIDE).match(expression, at)
         if not match:
             rest = expression[at:].strip()
-            raise refused(expression, f"{rest[0]!r} before {rest[1:20]!r} means nothing", f"leave it out; {EXAMPLE}")
+            raise refused(expression, f"{rest[0]!r} before {rest[1:20]!r} has no meaning", f"leave it out; {EXAMPLE}")
         depth += {"[": 1, "]": -1}.get(match["operator"], 0)
         at = match.end()
         yield match["word"], match["operator"]
 
 
 def _translate(word: str, before: str, kind: str, expression: str) -> str:
-    """Return the text for libpcap of one word after the token `before`."""
+    """Return the text that libpcap gets for a word, which follows the token `before` and the keyword `kind`."""
     if kind == "proto" and (word[0] == "\\" or before == "proto" or word not in KEYWORDS):
         protocol = _PROTOCOLS.get(word.lstrip("\\"))
         if protocol is not None:
@@ -127,7 +127,7 @@ def _translate(word: str, before: str, kind: str, expression: str) -> str:
 
 
 def _number(word: str, expression: str) -> str:
-    """libpcap reads numbers as C does; older ones wrap around silently."""
+    """Return a number in decimal. libpcap reads numbers as C does, and its older versions wrap around silently."""
     try:
         value = int(word, 16 if word[:2] in ("0x", "0X") else 8 if word[0] == "0" else 10)
     except ValueError:
@@ -141,7 +141,7 @@ def _address(word: str) -> str:
     if _DOTTED.fullmatch(word) and all(int(part) <= 255 and str(int(part)) == part for part in word.split(".")):
         return word
     try:
-        # Written out in full, every version of libpcap takes it for one address.
+        # Every version of libpcap reads the full form as one address.
         return ipaddress.IPv6Address(word).exploded
     except ValueError:
         return ""
@@ -149,7 +149,7 @@ def _address(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def services(path: Path = Path("/etc/services")) -> dict[str, frozenset[int]]:
-    """Return the port numbers by name and alias; empty where the file is missing."""
+    """Return the port numbers of each service name and alias; empty if the file is missing."""
     ports: dict[str, frozenset[int]] = {}
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -166,10 +166,12 @@ def services(path: Path = Path("/etc/services")) -> dict[str, frozenset[int]]:
 
 def _unknown(word: str, kind: str, expression: str) -> RuleError:
     if word in _ELSEWHERE:
-        why = f"{word!r} is about the link or the capturing device, and rules see a packet from its IP header on"
+        why = f"{word!r} is about the link or the capturing device, but rules see a packet from its IP header on"
         return refused(expression, why, f"match addresses, ports and header fields, {EXAMPLE}")
     if word in _LOOPS:
-        return refused(expression, f"{word!r} needs a loop, which the kernel program has not", "use 'proto' instead")
+        return refused(
+            expression, f"{word!r} needs a loop, which the kernel program does not have", "use 'proto' instead"
+        )
     if kind == "portrange" and ("-" in word or word in services()):
         return refused(
             expression,
@@ -183,23 +185,33 @@ def _unknown(word: str, kind: str, expression: str) -> RuleError:
     if re.fullmatch(r"[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}", word):
         return refused(
             expression,
-            f"{word!r} is an Ethernet address, and rules see a packet from its IP header on",
+            f"{word!r} is an Ethernet address, but rules see a packet from its IP header on",
             f"match the IP address, {EXAMPLE}",
         )
     if word in _OTHER_SYNTAX:
         return refused(expression, f"{word!r} is not a pcap word", f"write {_OTHER_SYNTAX[word]!r}")
-    why = f"{word!r} is no keyword, number or numeric address, and names of hosts and networks are never looked up"
+    why = f"{word!r} is not a keyword, number or numeric address; names of hosts and networks are never looked up"
     return refused(
         expression, why, f"write the address in digits{_nearest(word, KEYWORDS | CONSTANTS.keys())}; {EXAMPLE}"
     )
 
 
-def _nearest(word: str, known) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f", or did you mean {near[0]!r}?" if near else ""
 
 
 def refused(expression: str, why: str, fix: str) -> RuleError:
-    """Return the error for an expression, which it quotes up to a readable length."""
+    """Return the error for an expression that cannot be used.
+
+    Parameters
+    ----------
+    expression : str
+        The expression as the user wrote it; the message quotes its first 200 characters.
+    why : str
+        Cause.
+    fix : str
+        What the user can do.
+    """
     quoted = expression if len(expression) <= 200 else f"{expression[:200]} …"
     return RuleError(f"the rule {quoted!r} cannot be used", why=why, fix=fix)

@@ -4,9 +4,9 @@ Problem. Every traced packet must be compared with up to 32 filters, in a few te
 filter to classic BPF, which tracing programs cannot run. Each filter must therefore become eBPF that the kernel's
 verifier accepts, and rules come and go while programs run.
 
-Why the obvious approaches fail. Generating C would put the user's text in front of a compiler and would take a second
-per change. An interpreter in eBPF is slow and needs a loop over instructions. Translating instruction by instruction
-has three costs:
+Why the obvious approaches fail. Generating C would put the user's text in front of a compiler, and run it for each
+change. An interpreter in eBPF is slow and needs a loop over instructions. Translating instruction by instruction has
+three costs:
 
 - A packet lies in kernel memory, which a tracing program may only read by a helper call
   (``bpf_probe_read_kernel``): one call per load.
@@ -202,7 +202,7 @@ class _Translation:
                 asm.alu(MOV, into, instruction.k)
 
     def _arithmetic(self, state: State, operation: int) -> None:
-        """Append an operation on A; the kernel's interpreter and eBPF differ in division by 0 and in wide shifts."""
+        """Append an operation on A; classic BPF and eBPF differ in division by 0 and in shifts by 32 or more."""
         asm, operand = self._asm, self._operand(state)
         if operation == cbpf.NEG:
             asm.alu(operation, _A)

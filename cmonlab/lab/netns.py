@@ -1,4 +1,4 @@
-"""Network namespaces: hold one open, find a container's, look into it."""
+"""Network namespaces: keep one open, find a container's, run code in one."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from cmonlab.errors import NotTraceable
 
 _CLONE_NEWNET = 0x40000000
 _ID = re.compile(r"[0-9a-f]{64}")
-# A process that went before it could be looked at.
+#: What reading /proc raises when the process has ended.
 GONE = (FileNotFoundError, ProcessLookupError)
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def open_namespace(pid: int) -> int:
-    """Return a file descriptor of a process's network namespace.
+    """Return a file descriptor of a process's network namespace (network_namespaces(7)).
 
-    While it is open the namespace lives, and its inode number is given to no other.
+    While it is open the namespace exists, and no other one gets its inode number.
 
     Raises
     ------
     NotTraceable
-        This user may not look into the process.
+        This user may not open the process's namespace.
     FileNotFoundError, ProcessLookupError
-        The process is gone.
+        The process has ended.
     """
     try:
         return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -48,8 +48,20 @@ def namespace(pid: int) -> Iterator[int]:
         os.close(handle)
 
 
-def inside(handle: int, function: Callable[[], Found]) -> Found:
-    """Call a function in the namespace of a file descriptor, in a thread of its own.
+def inside(handle: int, function: Callable[[], Result]) -> Result:
+    """Call a function in a network namespace, in a new thread.
+
+    Parameters
+    ----------
+    handle : int
+        File descriptor of the namespace.
+    function : callable
+        Takes no arguments. What it raises is raised here.
+
+    Returns
+    -------
+    object
+        What the function returns.
 
     Raises
     ------
@@ -57,23 +69,23 @@ def inside(handle: int, function: Callable[[], Found]) -> Found:
         This user may not enter the namespace.
     """
 
-    def visit() -> Found:
-        # Where nothing needs to be entered, no privilege is needed either.
+    def visit() -> Result:
+        # A thread that is already in the namespace needs no privilege.
         if os.fstat(handle).st_ino != os.stat("/proc/thread-self/ns/net").st_ino:
             _enter(handle)
         return function()
 
-    # setns() moves one thread only; this one ends with the visit and never goes back.
-    return apart(visit)
+    # setns(2) moves only the calling thread, which ends after the visit and never has to return.
+    return in_own_thread(visit)
 
 
-def apart(function: Callable[[], Found]) -> Found:
-    """Call a function in a thread of its own.
+def in_own_thread(function: Callable[[], Result]) -> Result:
+    """Call a function in a new thread; return what it returns and raise what it raises.
 
-    What uses pyroute2's netlink sockets needs one: each call runs an event loop, and in a notebook the main
+    Code that uses pyroute2's netlink sockets needs this: each call runs an event loop, and in a notebook the main
     thread runs one already.
     """
-    results: list[Found] = []
+    results: list[Result] = []
     failures: list[BaseException] = []
 
     def call() -> None:
@@ -100,9 +112,9 @@ def _denied(why: str) -> NotTraceable:
 
 
 def container_of(pid: int) -> str:
-    """Return the id of the container that a process is in, from its cgroup; "" when none.
+    """Return the id of the container that a process is in, from its cgroup; empty if it is in none.
 
-    Of containers in a container it is the outer one, which the engine here knows.
+    For a container inside a container it is the outer one, which the host's engine knows.
     """
     with suppress(*GONE), open(f"/proc/{pid}/cgroup") as groups:
         found = _ID.search(groups.read())
@@ -110,21 +122,21 @@ def container_of(pid: int) -> str:
     return ""
 
 
-def search(known: Collection[int]) -> dict[str, int]:
-    """Find containers in new namespaces by their processes, before the engine tells of them.
+def find_containers(known: Collection[int]) -> dict[str, int]:
+    """Find containers in new namespaces by their processes, before the engine reports them.
 
-    A container's first process sits in its namespace and cgroup before it runs the
-    container's program, while the engine tells its pid only afterwards.
+    A container's first process is in its namespace and cgroup before it runs the container's program. The engine
+    reports its pid only afterwards.
 
     Parameters
     ----------
     known : collection of int
-        Inode numbers of namespaces that are not new.
+        Inode numbers of the namespaces that are not new.
 
     Returns
     -------
     dict of str to int
-        Id of a container → pid of its first process in such a namespace.
+        Id of a container → pid of its first process in a new namespace.
     """
     found: dict[str, int] = {}
     for pid, netns in sorted(_processes()):
@@ -133,15 +145,23 @@ def search(known: Collection[int]) -> dict[str, int]:
     return found
 
 
-def first_of(netns: int, container: str) -> int:
-    """Return the pid of a container's first process in a namespace, 0 when there is none."""
+def first_process(netns: int, container: str) -> int:
+    """Return the pid of a container's first process in a namespace, 0 if there is none.
+
+    Parameters
+    ----------
+    netns : int
+        Inode number of the namespace.
+    container : str
+        Id of the container.
+    """
     return next((pid for pid, where in sorted(_processes()) if where == netns and container_of(pid) == container), 0)
 
 
 def _processes() -> Iterator[tuple[int, int]]:
-    """Yield the pid of each process and the inode number of its namespace."""
+    """Yield the pid of each process and the inode number of its network namespace."""
     for name in os.listdir("/proc"):
-        # Some machines keep even root from a process of theirs.
+        # On some machines even root may not read every process.
         with suppress(PermissionError, *GONE):
             if name.isdigit():
                 yield int(name), os.stat(f"/proc/{name}/ns/net").st_ino

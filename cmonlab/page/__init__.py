@@ -1,1 +1,1 @@
-"""The dashboard as a page of its own; needs the packages of the extra ``notebook``."""
+"""The dashboard as a web page; needs the packages of the extra ``notebook``."""

@@ -1,4 +1,4 @@
-"""The Python processes behind pages: this interpreter and no other, and gone soon after their page."""
+"""The Python processes (kernels) behind pages: they run this interpreter, and end soon after their page."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets import Dict, Float
 
 _NAME = "python3"
-# A page connects when its notebook has run and its scripts are there, on a busy machine after minutes.
+# A page connects after its notebook has run and its scripts are loaded; a busy machine may need minutes for that.
 _FIRST_S = 300.0
 
 
 class OwnPython(KernelSpecManager):
-    """Knows one kernel, this interpreter; what is registered in the user's directories may be another one."""
+    """Knows one kernel, this interpreter; kernels in the user's directories may run another one."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        # Neither the current directory nor the user's site directory is searched for modules.
+        # Modules of the current directory must not shadow installed ones.
         argv = [sys.executable, "-P", "-m", "ipykernel", "-f", "{connection_file}"]
         argv += ["--IPKernelApp.ignore_cwd=True"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
@@ -30,13 +30,13 @@ class OwnPython(KernelSpecManager):
 
 
 class PageKernels(AsyncMappingKernelManager):
-    """Kernels of pages: in the current directory, and ended when nobody looks.
+    """The kernels of pages: they run in the current directory, and end when no page is connected.
 
-    A dashboard is never idle, so the server's own culling, which goes by activity, would keep it.
+    The server's own culling of idle kernels does not help, because a dashboard is never idle.
     """
 
-    linger_s = Float(60.0, help="How long a kernel outlives its page, which may only reconnect.").tag(config=True)
-    variables = Dict(help="Environment of kernels, beside that of this process.").tag(config=True)
+    linger_s = Float(60.0, help="Seconds that a kernel waits for its page to reconnect.").tag(config=True)
+    variables = Dict(help="Environment variables of kernels, added to those of this process.").tag(config=True)
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -48,10 +48,11 @@ class PageKernels(AsyncMappingKernelManager):
     async def _async_start_kernel(self, *, env: dict[str, str] | None = None, **kwargs: Any) -> str:
         return await super()._async_start_kernel(env=(env or dict(os.environ)) | self.variables, **kwargs)
 
-    start_kernel = _async_start_kernel
+    # The base class declares a synchronous method but calls it either way.
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
 
-    async def end_lonely(self) -> None:
-        """End kernels that have had no page for a while; to be called now and then."""
+    async def end_disconnected(self) -> None:
+        """End kernels that have had no page for a while; called periodically."""
         now = time.monotonic()
         known = {name: self._until.get(name, now + _FIRST_S) for name in self.list_kernel_ids()}
         for name, until in known.items():

@@ -1,4 +1,4 @@
-"""Serves one notebook of ours as a page, through Voilà, on loopback and behind a token."""
+"""Serves one of our notebooks as a page on loopback, with Voilà; every request needs a token."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -23,55 +24,56 @@ from voila.app import Voila
 from voila.configuration import VoilaConfiguration
 
 from cmonlab.errors import PageError
-from cmonlab.system import tempdirs as scratch
+from cmonlab.system import tempdirs
 
-from .gate import HEADERS, gated
+from .access import HEADERS, check_token
 from .kernels import OwnPython, PageKernels
 from .visit import THEME_VARIABLE
 
 _DASHBOARD = Path(__file__).with_name("dashboard.ipynb")
 _TEMPLATE = Path(__file__).with_name("template")
 _START_S, _STOP_S = 20.0, 15.0
-_LOOK_S = 1.0
+_CHECK_KERNELS_S = 1.0
 # A page on a busy machine may not answer for a while.
 _PING_MS = 60_000
-# Kernels are talked to through sockets in our directory, which others cannot reach, unless their path (107 bytes at
-# most, of which a kernel's name takes 50) would be too long; then through ports that ask for a key.
+# Kernels use Unix sockets in our private directory. The path of a socket has at most 107 bytes, of which a kernel's
+# name takes 50; in a directory with a longer path, kernels use TCP ports on loopback and a key.
 _LONGEST = 56
 _EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget"]
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
 class PageServer:
-    """A page on loopback, each visit with a kernel of its own; a context manager.
+    """Serves a page on loopback; each visit has its own kernel. A context manager.
 
     Parameters
     ----------
     notebook : Path
-        What is run for each visit; its outputs are the page.
+        Runs for each visit; its outputs are the page.
     port : int
-        0 for a free one.
+        Port to listen on; 0 for a free one.
     token : str, optional
-        Who has it is let in; 16 to 128 letters, digits, ``-`` and ``_``. By default a random one.
-    theme : str
-        ``"light"`` or ``"dark"``.
-    variables : mapping of str to str
-        Environment of the kernels, beside that of this process.
+        What every request must have: 16 to 128 letters, digits, ``-`` and ``_``. By default a random token.
+    theme : {"light", "dark"}
+        Colours of the page.
+    variables : mapping of str to str, optional
+        Environment variables of the kernels, added to those of this process.
     linger_s : float
-        How long a kernel outlives its page when the browser does not say goodbye.
+        How long a kernel waits for its page to reconnect when the browser does not report that it was closed, s.
 
     Attributes
     ----------
     url : str
         Address with the token.
     port : int
+        Port that the server listens on.
     directory : Path
-        Private files, gone with the server.
+        Private files; removed when the server is closed.
 
     Raises
     ------
     PageError
-        The token is none, or the port is not to be had.
+        The token is not valid, or the port is not available.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class PageServer:
         self._sockets = _listen(port)
         self.port = self._sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/{self._token}/"
-        self.directory = Path(tempfile.mkdtemp(prefix=scratch.prefix()))
+        self.directory = Path(tempfile.mkdtemp(prefix=tempdirs.prefix()))
         variables = {THEME_VARIABLE: theme, **(variables or {})}
         self._config = _config(notebook, self._token, theme, self.directory, variables, linger_s)
         self._ready: Future[None] = Future()
@@ -118,24 +120,24 @@ class PageServer:
         )
         application.add_handlers(".*$", app.init_handlers())
         kernels: PageKernels = app.kernel_manager
-        server = HTTPServer(gated(self._token, application))
+        server = HTTPServer(check_token(self._token, application))
         server.add_sockets(self._sockets)
-        look = PeriodicCallback(kernels.end_lonely, _LOOK_S * 1000)
-        look.start()
+        check_kernels = PeriodicCallback(kernels.end_disconnected, _CHECK_KERNELS_S * 1000)
+        check_kernels.start()
         self._ready.set_result(None)
         await self._ended.wait()
-        look.stop()
+        check_kernels.stop()
         server.stop()
         await kernels.shutdown_all(now=True)
         await server.close_all_connections()
 
     def close(self) -> None:
-        """End the server and its kernels; may be called twice."""
+        """End the server and its kernels; idempotent."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(_STOP_S)
-        for socket in self._sockets:
-            socket.close()
+        for listening in self._sockets:
+            listening.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __repr__(self) -> str:
@@ -151,26 +153,26 @@ class PageServer:
 def _checked(token: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise PageError(
-            "the token is not one to rely on",
-            why="it must be 16 to 128 letters, digits, '-' and '_'",
-            fix="python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            "the token is not safe",
+            why="it must have 16 to 128 letters, digits, '-' and '_'",
+            fix="make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
     return token
 
 
-def _listen(port: int) -> list:
+def _listen(port: int) -> list[socket.socket]:
     try:
         return bind_sockets(port, "127.0.0.1")
     except (OSError, OverflowError) as error:
         raise PageError(
-            f"port {port} of loopback is not to be had", why=str(error), fix="another --port, or none for a free one"
+            f"port {port} of loopback is not available", why=str(error), fix="give another --port, or none"
         ) from error
 
 
 def _config(
     notebook: Path, token: str, theme: str, directory: Path, variables: dict[str, str], linger_s: float
 ) -> Config:
-    """Return all of the configuration: no file of the user's or of the current directory is read."""
+    """Return the whole configuration; no configuration file of the user or of the current directory is read."""
     return Config(
         {
             "Voila": {
@@ -196,7 +198,7 @@ def _config(
 
 def _voila(config: Config) -> Voila:
     app = Voila(config=config)
-    # Warnings hold addresses, and so the token.
+    # Warnings may contain addresses, and so the token.
     for log in (app.log, logging.getLogger("tornado")):
         log.setLevel(logging.ERROR)
     app.voila_configuration = VoilaConfiguration(parent=app)

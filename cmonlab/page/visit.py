@@ -1,4 +1,4 @@
-"""What the kernel of a visit runs: a dashboard of the agent that its environment names."""
+"""What the kernel of a visit runs: the dashboard of the agent that environment variables name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTAINERS_VARIABLE = "CMONLAB_DASHBOARD_CONTAINERS"  # JSON: a list of names, o
 
 
 def show() -> None:
-    """Connect to the agent and display its dashboard; an error is shown in words."""
+    """Connect to the agent and display its dashboard, or an error message."""
     from IPython.display import HTML, display
 
     import cmonlab as cm
@@ -23,9 +23,9 @@ def show() -> None:
         containers = json.loads(os.environ.get(CONTAINERS_VARIABLE, "null"))
         display(cm.dashboard(agent, theme=os.environ.get(THEME_VARIABLE, "light"), containers=containers))
     except CmonlabError as error:
-        display(HTML(_told(error)))
+        display(HTML(_message(error)))
 
 
-def _told(error: CmonlabError) -> str:
+def _message(error: CmonlabError) -> str:
     rows = [("", error.what), ("why: ", error.why), ("fix: ", error.fix)]
     return "".join(f"<p>{word}{html.escape(text)}</p>" for word, text in rows if text)

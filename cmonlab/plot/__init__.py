@@ -1,11 +1,11 @@
 """Figures: a table in, a plotly Figure out.
 
-Every function takes a table with the columns of `cmonlab.schema` and the keyword ``caption``, which is drawn
-below the plot: it carries the number of packets, the lost events and the tracing overhead. Names of containers
-and interfaces are escaped, so a figure is safe to put on a page.
+Every function takes a table with the columns of `cmonlab.schema` and the keyword ``caption``, the text below the plot:
+number of packets, lost events, tracing overhead. A table without rows gives a figure with a sentence instead of a plot.
+Names of containers and interfaces are escaped, so a figure is safe to put on a page.
 
-A Figure is light; `dark` makes any of them dark, colour scales and all, and `light` light again: everything that
-depends on the theme is in the template. `export` writes a Figure for a paper.
+Figures are light. `dark` makes a figure dark, including its colour scales, and `light` makes it light again: all that
+depends on the theme is in the template. `export` writes a figure for a paper.
 """
 
 from .checks import check_delays, check_errors

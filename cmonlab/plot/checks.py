@@ -1,4 +1,4 @@
-"""What a calibration found: errors beside their tolerances, and what was measured beside the truth."""
+"""Results of a calibration: the errors of checks relative to their tolerances, and delays against their true values."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["checks"]``, one row a check.
+        Columns of ``schema.describe("checks")``, one row per check. Truth, measured value, error and
+        tolerance of a row are in its ``unit``.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        One row a situation (a check's name up to its colon, else its last comma), in the order of the table, and the
-        band that passes. What must be exact lies at 0 or at the edge, as does an error above three tolerances;
-        hovering tells the numbers, and a check that failed has its quantity beside it.
+        One row per scenario (a check's name up to its colon, else up to its last comma), in the order of the table,
+        and the band in which checks pass. An error above three tolerances is drawn at the edge. The error of a check
+        that must be exact is drawn at 0 or at the edge. The hover text has the numbers; failed checks are labelled
+        with their quantity.
 
     Raises
     ------
@@ -43,9 +45,9 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     title = "Error of every check, in tolerances"
     if table.empty:
         return empty(title, "No check was made.", caption)
-    table = _parted(table)
-    names = list(dict.fromkeys(table["_situation"]))
-    table = table.assign(_x=in_tolerances(table), _y=table["_situation"].map(names.index))
+    table = _split_names(table)
+    names = list(dict.fromkeys(table["_scenario"]))
+    table = table.assign(_x=in_tolerances(table), _y=table["_scenario"].map(names.index))
     figure = go.Figure()
     figure.add_vrect(x0=-1, x1=1, fillcolor=FAINT, line_width=0, layer="below")
     for passed, marker in (
@@ -61,7 +63,7 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
             name="passed" if passed else "failed",
             text=[*map(plain, rows["_quantity"])],
             textposition=["middle left" if x > 0 else "middle right" for x in rows["_x"]],
-            hovertext=[_told(row) for _, row in rows.iterrows()],
+            hovertext=[_hover(row) for _, row in rows.iterrows()],
             hoverinfo="text",
         )
     labels = [fold(name, _NAME_WIDTH) for name in names]
@@ -70,7 +72,7 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         title_text="", range=[len(names) - 0.4, -0.6], tickvals=list(range(len(names))), ticktext=labels
     )
     failed = int((~table["pass"]).sum())
-    subtitle = f"{counted(len(table), 'check', 'checks')}, {failed} failed. The band is what passes."
+    subtitle = f"{counted(len(table), 'check', 'checks')}, {failed} failed. In the band, checks pass."
     height = rows_px(labels, 24)
     return frame(
         figure,
@@ -85,12 +87,17 @@ def check_errors(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
 
 
 def in_tolerances(table: pd.DataFrame) -> np.ndarray:
-    """Return error / tolerance of each check, at most `EDGE` either way; of exact ones 0 or the edge.
+    """Return error / tolerance of each check, limited to ± `EDGE`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``error`` and ``tolerance`` of ``schema.describe("checks")``.
 
     Returns
     -------
     numpy.ndarray of float64, shape (checks,)
-        What is no number is at the edge as well: it does not pass.
+        A check that must be exact (tolerance 0) is at 0 or at an edge; NaN becomes `EDGE`, as it does not pass.
     """
     error, tolerance = (table[name].to_numpy(float) for name in ("error", "tolerance"))
     exact = np.where(error == 0, 0.0, np.copysign(EDGE, error))
@@ -99,19 +106,19 @@ def in_tolerances(table: pd.DataFrame) -> np.ndarray:
 
 
 def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
-    """Draw the delays that cmonlab reported over the true ones.
+    """Draw the delays that cmonlab reported against the true delays.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["checks"]``; of the group delay those in ns with a truth above 0 are drawn.
+        Columns of ``schema.describe("checks")``. Rows of the group ``delay`` in ns with a truth above 0 are drawn.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        Both axes in µs, logarithmic; the grey bars are each check's tolerance around its truth.
+        Both axes in µs, logarithmic; grey bars are the tolerance of each check around its true value.
 
     Raises
     ------
@@ -119,7 +126,7 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
         A column is missing.
     """
     need(table, COLUMNS)
-    title = "Delays: reported over true"
+    title = "Delays: reported against true"
     delays = table[(table["group"] == "delay") & (table["unit"] == "ns") & (table["truth"] > 0)]
     delays = delays[delays["measured"] > 0]
     if delays.empty:
@@ -128,6 +135,23 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     figure.add_scatter(
         x=ends, y=ends, mode="lines", name="equal", line={"color": NEUTRAL, "width": 1}, hoverinfo="skip"
     )
+    legend = ["equal", "tolerance", *_delay_points(figure, delays)]
+    span = [float(np.log10(end)) for end in ends]
+    for update, what in ((figure.update_xaxes, "True"), (figure.update_yaxes, "Reported")):
+        update(
+            title_text=f"{what} delay (µs, logarithmic)",
+            type="log",
+            range=span,
+            dtick=1,
+            exponentformat="none",
+            separatethousands=True,
+        )
+    subtitle = "Grey bars are the tolerance around the true delay; a cross is a check that failed."
+    return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[legend], plot_px=440)
+
+
+def _delay_points(figure: go.Figure, delays: pd.DataFrame) -> list[str]:
+    """Add the tolerances and the reported delays, one trace per scenario; return their entries in the legend."""
     low = np.minimum(delays["tolerance"], delays["truth"] * 0.999)  # a logarithmic axis has no 0
     figure.add_scatter(
         x=delays["truth"] / 1e3,
@@ -145,8 +169,8 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
             "thickness": 2,
         },
     )
-    names = ["equal", "tolerance"]
-    for index, (name, rows) in enumerate(_parted(delays).groupby("_situation", sort=False)):
+    names = []
+    for index, (name, rows) in enumerate(_split_names(delays).groupby("_scenario", sort=False)):
         symbols = ["circle" if passed else "x" for passed in rows["pass"]]
         shades = [color(index) if passed else FAILED for passed in rows["pass"]]
         names.append(fold(name, LEGEND_WIDTH))
@@ -156,21 +180,10 @@ def check_delays(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
             mode="markers",
             name=names[-1],
             marker={"size": 9, "symbol": symbols, "color": shades},
-            hovertext=[_told(row) for _, row in rows.iterrows()],
+            hovertext=[_hover(row) for _, row in rows.iterrows()],
             hoverinfo="text",
         )
-    span = [float(np.log10(end)) for end in ends]
-    for update, what in ((figure.update_xaxes, "True"), (figure.update_yaxes, "Reported")):
-        update(
-            title_text=f"{what} delay (µs, logarithmic)",
-            type="log",
-            range=span,
-            dtick=1,
-            exponentformat="none",
-            separatethousands=True,
-        )
-    subtitle = "Grey bars are the tolerance around the truth; a cross is a check that failed."
-    return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[names], plot_px=440)
+    return names
 
 
 def _ends(delays: pd.DataFrame) -> list[float]:
@@ -178,18 +191,18 @@ def _ends(delays: pd.DataFrame) -> list[float]:
     return [10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max() * 1.01))]
 
 
-def _parted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the columns ``_situation``, the group before it, and ``_quantity``."""
+def _split_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with two more columns: ``_scenario``, with the group before it, and ``_quantity``."""
     rows = []
     for group, name in zip(table["group"], table["name"], strict=True):
         rest = name.removeprefix(f"{group}: ")
         parts = rest.partition(": ") if ": " in rest else rest.rpartition(", ")
         rows.append((f"{group}: {parts[0] or rest}", parts[2] if parts[0] else ""))
-    situation, quantity = zip(*rows, strict=True)
-    return table.assign(_situation=situation, _quantity=quantity)
+    scenario, quantity = zip(*rows, strict=True)
+    return table.assign(_scenario=scenario, _quantity=quantity)
 
 
-def _told(row: pd.Series) -> str:
+def _hover(row: pd.Series) -> str:
     def value(number: float) -> str:
         return duration(number) if row["unit"] == "ns" and number >= 0 else f"{digits(number, 4)} {row['unit']}".strip()
 

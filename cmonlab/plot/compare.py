@@ -1,4 +1,4 @@
-"""Sides beside each other: the difference at every quantile, and chosen statistics with their intervals."""
+"""Comparisons with a baseline: the difference at every quantile, and the differences of chosen statistics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .text import fold, plain
 SHIFT_COLUMNS = ("metric", "direction", "name", "baseline", "unit", "quantile", "difference", "low", "high")
 COLUMNS = (*SHIFT_COLUMNS[:5], "statistic", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "verdict")
 _TICKS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
-_DECADES = 30  # times the middle differences, from which on a linear axis shows the tails only
-_APART = 0.6  # of a row, for all sides together
-_BEYOND = 10  # times the greatest ratio, at which an axis ends
+_DECADES = 30  # if the largest difference is so many times the median one, a linear axis would show the tails only
+_APART = 0.6  # part of a row over which all sides are spread
+_BEYOND = 10  # an axis ends at so many times the greatest ratio
 _NORMAL = NormalDist()
 _WORDS = {"one_way_delay": "One-way delay", "throughput": "Throughput", "loss": "Packet loss", "rtt": "srtt"}
 _BELIEVED = ("greater", "less")
@@ -33,15 +33,15 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["shifts"]``.
+        Columns of ``schema.describe("shifts")``.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        x: the percentile, spread as a normal distribution spreads it, so that both tails show; y: the difference to
-        the baseline, in µs for times.
+        One curve per side. x: percentile, on a normal probability scale, which shows both tails. y: difference to the
+        baseline; times in µs, rates in Mbit/s, shares in percent.
 
     Raises
     ------
@@ -71,25 +71,25 @@ def shift(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     baseline = plain(table["baseline"].iloc[0])
     figure.update_yaxes(title_text=f"Difference to {baseline} ({unit}{axis.note})", **axis.ticks())
     subtitle = "Above 0: more than the baseline at this percentile. " + (
-        "Bands: 95% bootstrap intervals, each percentile for itself."
+        "Bands: 95% bootstrap intervals of each percentile."
         if np.isfinite(table["low"]).any()
-        else "One value a side: no intervals."
+        else "One value per side: no intervals."
     )
     return frame(figure, title=title, subtitle=subtitle, caption=caption, legend=[legend], plot_px=400, least_px=280)
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """How differences are drawn: as they are, or where they span decades logarithmically on both sides of 0.
+    """The axis of differences: linear, or logarithmic on both sides of 0 if the differences span decades.
 
     Attributes
     ----------
     per : float
-        What they are divided by.
+        Differences are divided by this.
     linear : float
-        Up to which size, then, the scale is about linear; 0: everywhere.
+        The scale is about linear up to this size (after the division); 0: everywhere.
     most : float
-        The greatest size, so divided.
+        The greatest size (after the division).
     """
 
     per: float
@@ -98,7 +98,7 @@ class _Axis:
 
     @classmethod
     def of(cls, table: pd.DataFrame, per: float) -> _Axis:
-        """Choose by how far the tails' intervals reach beyond the differences in the middle."""
+        """Choose the scale by comparing the largest interval with the median difference."""
         sizes = np.abs(table[["difference", "low", "high"]].to_numpy(float)) / per
         sizes = sizes[np.isfinite(sizes)]
         most, middle = float(sizes.max(initial=0)), float(np.median(np.abs(table["difference"]))) / per
@@ -107,16 +107,16 @@ class _Axis:
         return cls(per, 10.0 ** math.floor(math.log10(middle)), most)
 
     def place(self, values: np.ndarray) -> np.ndarray:
-        """Return where values (of the table) stand on the axis."""
+        """Return the positions on the axis of values of the table."""
         return np.arcsinh(values / self.per / self.linear) if self.linear else values / self.per
 
     @property
     def note(self) -> str:
-        """What the axis's title must add."""
+        """What the title of the axis must say about the scale."""
         return f", logarithmic beyond ±{digits(self.linear)}" if self.linear else ""
 
-    def ticks(self) -> dict:
-        """Return the axis's ticks."""
+    def ticks(self) -> dict[str, object]:
+        """Return the properties of the axis that set its ticks."""
         if not self.linear:
             return {"tickformat": "+,~r"}
         sizes = [self.linear * 10**n for n in range(math.floor(math.log10(self.most / self.linear)) + 1)]
@@ -126,9 +126,9 @@ class _Axis:
 
 
 def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, axis: _Axis, unit: str) -> str:
-    """Add a side's curve and band; return its entry in the legend."""
+    """Add the curve and band of one side; return its entry in the legend."""
     x = [_NORMAL.inv_cdf(quantile) for quantile in rows["quantile"]]
-    told = rows[["difference", "low", "high"]].to_numpy(float) / axis.per
+    scaled = rows[["difference", "low", "high"]].to_numpy(float) / axis.per
     middle, low, high = (axis.place(rows[name].to_numpy(float)) for name in ("difference", "low", "high"))
     entry = fold(label, LEGEND_WIDTH)
     if np.isfinite(low).all():
@@ -151,7 +151,7 @@ def _curve(figure: go.Figure, label: str, rows: pd.DataFrame, index: int, axis: 
         legendgroup=entry,
         line=stroke(index),
         meta=plain(label),
-        customdata=np.column_stack([100 * rows["quantile"], told]),
+        customdata=np.column_stack([100 * rows["quantile"], scaled]),
         hovertemplate=f"<b>%{{meta}}</b><br>p%{{customdata[0]:.5~g}}: %{{customdata[1]:+,.4~r}} {unit}"
         " (%{customdata[2]:+,.4~r} to %{customdata[3]:+,.4~r})<extra></extra>",
     )
@@ -168,7 +168,7 @@ def _label(name: str, direction: str, table: pd.DataFrame) -> str:
 
 
 def _scale(table: pd.DataFrame) -> tuple[float, str]:
-    """Return what differences are divided by for drawing, and the unit they then have."""
+    """Return (divisor of the differences, their unit after the division)."""
     unit = str(table["unit"].iloc[0])
     if unit == "ns":
         return 1e3, "µs"
@@ -178,20 +178,21 @@ def _scale(table: pd.DataFrame) -> tuple[float, str]:
 
 
 def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
-    """Draw chosen statistics as dots with intervals, a row each.
+    """Draw the differences of chosen statistics as dots with intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["compared"]``.
+        Columns of ``schema.describe("compared")``.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        x: the change against the baseline in percent, as a ratio where something doubles or more; where there is no
-        ratio, the difference. Hollow dots are differences that are not to be believed; each tells why.
+        One row per statistic. x: change against the baseline in percent; a ratio if something at least doubles; the
+        difference if a ratio is missing. Hollow dots are differences that the data do not support; the hover text says
+        why.
 
     Raises
     ------
@@ -221,7 +222,7 @@ def differences(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     return frame(
         figure,
         title=f"{_metric(table)}: {_against(names, baseline)}",
-        subtitle="Bars: 95% bootstrap intervals. Hollow: not told apart from 0, or below clock error or tracer "
+        subtitle="Bars: 95% bootstrap intervals. Hollow: no difference detected, or below clock error or tracing "
         "overhead.",
         caption=caption,
         labels=labels,
@@ -242,14 +243,14 @@ def _scale_of_dots(table: pd.DataFrame) -> str:
     return "percent" if np.nanmax(table[["ratio", "ratio_high"]].to_numpy()) < 2 else "ratio"
 
 
-def _dots_axis(table: pd.DataFrame, scale: str, baseline: str) -> dict:
+def _dots_axis(table: pd.DataFrame, scale: str, baseline: str) -> dict[str, object]:
     if scale == "difference":
         return {"title_text": f"Difference to {baseline} ({_scale(table)[1]})", "tickformat": "+,~r"}
     if scale == "percent":
         return {"title_text": f"Change against {baseline} (%)", "tickformat": "+,~r"}
     ratios = table[["ratio", "ratio_low", "ratio_high"]].to_numpy(float)
     shown = table["ratio"].to_numpy(float)
-    # What a handful of runs leaves open may span many decades; the axis need not.
+    # The intervals of a few runs may span many decades; the axis need not.
     low = max(np.nanmin(ratios), shown.min() / _BEYOND, 1e-9)
     high = min(np.nanmax(ratios), shown.max() * _BEYOND)
     span = [math.log10(min(low, 1)) - 0.04, math.log10(max(high, 1)) + 0.04]
@@ -264,7 +265,7 @@ def _dots_axis(table: pd.DataFrame, scale: str, baseline: str) -> dict:
 
 
 def _dots(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float], scale: str) -> str:
-    """Add a side's dots; return its entry in the legend."""
+    """Add the dots of one side; return its entry in the legend."""
     names = ("difference", "low", "high") if scale == "difference" else ("ratio", "ratio_low", "ratio_high")
     values = rows[list(names)].to_numpy(float)
     drawn = {

@@ -1,4 +1,4 @@
-"""What was counted: the monitor's ledger and the network's drops."""
+"""Counts: the monitor's ledger and the packets that the network dropped."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["ledger"]``.
+        Columns of ``schema.describe("ledger")``: counts of packets, one row per point.
     caption : str
-        Drawn below.
+        Text below the plot.
     log : bool
-        Logarithmic axis. Then only a bar's ends can be read, not the lengths of its parts.
+        Use a logarithmic axis. Only the ends of bars can be read on it, not the lengths of their parts.
 
     Returns
     -------
     Figure
-        One bar a point; the title states the lost events, none as well.
+        One bar per point; the title has the number of lost events, also if it is 0.
 
     Raises
     ------
@@ -89,12 +89,12 @@ def ledger(table: pd.DataFrame, *, caption: str = "", log: bool = False) -> go.F
 
 
 def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
-    """Add the bars: what was seen, parted by what became of it."""
+    """Add the bars: the packets seen, divided by what became of them."""
     names = [plain(name) for name in table["point"]]
     for column, (word, marker) in KINDS.items():
         values = table[column].astype("int64")
         figure.add_bar(
-            # Zero has no place on a logarithmic axis.
+            # A logarithmic axis has no 0.
             x=values.where(values > 0) if log else values,
             y=names,
             orientation="h",
@@ -114,7 +114,7 @@ def _subtitle(table: pd.DataFrame) -> str:
 
 
 def _mark_lost(figure: go.Figure, table: pd.DataFrame) -> None:
-    """Mark the points that lost events: a few in a million are too narrow a bar to be seen."""
+    """Mark the points that lost events: the bar of a few in a million is too narrow to be seen."""
     rows = table[table["lost"] > 0]
     if rows.empty:
         return
@@ -139,16 +139,16 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
     Parameters
     ----------
     table : DataFrame
-        Columns ``reason`` and ``place`` of ``schema.TABLES["drops"]``, one row a dropped packet.
+        Columns ``reason`` and ``place`` of ``schema.describe("drops")``, one row per dropped packet.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Reasons, and places, drawn by name at most, the most frequent ones; the rest is one row, or one colour.
+        At most so many reasons and places are named, the most frequent ones; the others share one row or one colour.
 
     Returns
     -------
     Figure
-        One bar a reason, parted by place.
+        One bar per reason, divided by place.
 
     Raises
     ------
@@ -194,7 +194,22 @@ def drops(table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figur
 
 
 def frequent(values: pd.Series, most: int, word: str) -> pd.Series:
-    """Return the values as text, all but the most frequent as one; unknown ones are said to be so."""
+    """Return values as text, with all but the most frequent replaced by one text for the rest.
+
+    Parameters
+    ----------
+    values : Series
+        Names; missing and empty ones become ``"unknown"``.
+    most : int
+        Distinct texts at most.
+    word : str
+        What the values are, in the plural: ``"reasons"``.
+
+    Returns
+    -------
+    Series of str
+        Same index as `values`.
+    """
     # An empty name (a packet that was never seen on an interface) would be a bar without a label.
     text = values.astype("object").where(values.notna(), "unknown").replace("", "unknown").astype(str)
     ranking = text.value_counts()

@@ -1,4 +1,4 @@
-"""One-way delays of each direction: how they lie, and what makes their tail."""
+"""One-way delays of each direction: their range and quantiles, and which segments make their tail."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from plotly.subplots import make_subplots
 from cmonlab.schema.format import count, counted, digits, duration, percent
 
 from .distribution import log_axis
-from .frame import empty, frame, need, rows_px, tick_labels
+from .frame import empty, frame, kinds_in_legend, need, rows_px, tick_labels
 from .style import KINDS, NEUTRAL, PALETTE, clear, kind_fill
 from .text import fold, plain
 
 TITLE, TAIL = "One-way delay of each direction", "Where is the tail?"
-# From where to where a piece reaches, its width in pixels and its opacity.
+# Of each piece of a row: first and last column, name, width in pixels, opacity.
 PIECES = (
     ("min_ns", "p50_ns", "least to p50", 10, 0.35),
     ("p50_ns", "p90_ns", "p50 to p90", 20, 0.9),
@@ -25,26 +25,29 @@ PIECES = (
     ("p99_ns", "p999_ns", "p99 to p99.9", 6, 0.5),
     ("p999_ns", "max_ns", "p99.9 to greatest", 2, 0.8),
 )
+_TAIL_COLUMNS = (
+    *("direction", "segment", "kind", "n", "quantile"),
+    *("typical_ns", "tail_ns", "difference_ns", "low_ns", "high_ns", "share"),
+)
 _INTERVALS = ("p50_low_ns", "p50_high_ns", "p99_low_ns", "p99_high_ns")
 
 
 def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> go.Figure:
-    """Draw the range of each direction's one-way delays, piece by piece from the least to the greatest.
+    """Draw the range of one-way delays of each direction, divided at the quantiles.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["one_way_delay"]``.
+        Columns of ``schema.describe("one_way_delay")``: times in ns, one row per direction.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Directions drawn at most, those of the most journeys; the subtitle says what is left out.
+        Directions drawn at most, those with the most journeys; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        One row a direction; x in µs, logarithmic, times below the clock's 1 ns at 1 ns. Bars at p50 and p99 are 95%
-        intervals.
+        One row per direction; x in µs, logarithmic, with 0 drawn at 1 ns. Bars at p50 and p99 are 95% intervals.
 
     Raises
     ------
@@ -57,43 +60,15 @@ def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> 
         return empty(TITLE, "No journey was complete, so there is no delay to draw.", caption)
     rows = rows.loc[rows["n"].sort_values(ascending=False, kind="stable").index[:most].sort_values()]
     figure, y = go.Figure(), np.arange(len(rows))
-    at = {name: np.maximum(rows[name].to_numpy(float), 1) / 1e3 for name in rows if name.endswith("_ns")}
-    hover = [_told(row) for row in rows.itertuples()]
-    for low, high, name, width, opacity in PIECES:
-        ends = np.column_stack([at[low], at[high], np.full(len(y), np.nan)]).ravel()
-        figure.add_scatter(
-            x=ends,
-            y=np.repeat(y, 3),
-            mode="lines",
-            name=name,
-            connectgaps=False,
-            hoverinfo="text",
-            hovertext=np.repeat(hover, 3),
-            line={"color": clear(PALETTE[0], opacity), "width": width},
-        )
-    for name in ("p50", "p99"):
-        value, low, high = (at[f"{name}{rest}_ns"] for rest in ("", "_low", "_high"))
-        figure.add_scatter(
-            x=value,
-            y=y,
-            mode="markers",
-            hovertext=hover,
-            hoverinfo="text",
-            showlegend=False,
-            marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": NEUTRAL}},
-            error_x={
-                "array": np.where(np.isfinite(high), high - value, 0),
-                "color": NEUTRAL,
-                "width": 5,
-                "arrayminus": np.where(np.isfinite(low), value - low, 0),
-                "thickness": 1.5,
-            },
-        )
+    at_us = {name: np.maximum(rows[name].to_numpy(float), 1) / 1e3 for name in rows if name.endswith("_ns")}
+    hover = [_hover(row) for row in rows.itertuples()]
+    _pieces(figure, y, at_us, hover)
+    _intervals(figure, y, at_us, hover)
     labels = tick_labels(
         rows["direction"].astype(str),
         (f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}" for row in rows.itertuples()),
     )
-    least, greatest = (float(pick(at[name])) * 1e3 for name, pick in (("min_ns", np.min), ("max_ns", np.max)))
+    least, greatest = 1e3 * float(at_us["min_ns"].min()), 1e3 * float(at_us["max_ns"].max())
     figure.update_xaxes(title_text="One-way delay (µs, logarithmic)", **log_axis(least, greatest))
     figure.update_yaxes(title_text="", tickvals=y, ticktext=labels, range=[len(y) - 0.4, -0.6], showgrid=False)
     subtitle = f"Complete journeys: {count(rows['n'].sum())}. Grey bars are 95% intervals of p50 and p99."
@@ -114,7 +89,45 @@ def one_way_delay(table: pd.DataFrame, *, caption: str = "", most: int = 24) -> 
     )
 
 
-def _told(row) -> str:
+def _pieces(figure: go.Figure, y: np.ndarray, at_us: dict[str, np.ndarray], hover: list[str]) -> None:
+    """Add a line from quantile to quantile in each row."""
+    for low, high, name, width, opacity in PIECES:
+        ends = np.column_stack([at_us[low], at_us[high], np.full(len(y), np.nan)]).ravel()
+        figure.add_scatter(
+            x=ends,
+            y=np.repeat(y, 3),
+            mode="lines",
+            name=name,
+            connectgaps=False,
+            hoverinfo="text",
+            hovertext=np.repeat(hover, 3),
+            line={"color": clear(PALETTE[0], opacity), "width": width},
+        )
+
+
+def _intervals(figure: go.Figure, y: np.ndarray, at_us: dict[str, np.ndarray], hover: list[str]) -> None:
+    """Add the intervals of p50 and p99 in each row."""
+    for name in ("p50", "p99"):
+        value, low, high = (at_us[f"{name}{rest}_ns"] for rest in ("", "_low", "_high"))
+        figure.add_scatter(
+            x=value,
+            y=y,
+            mode="markers",
+            hovertext=hover,
+            hoverinfo="text",
+            showlegend=False,
+            marker={"symbol": "line-ns", "size": 24, "line": {"width": 2, "color": NEUTRAL}},
+            error_x={
+                "array": np.where(np.isfinite(high), high - value, 0),
+                "color": NEUTRAL,
+                "width": 5,
+                "arrayminus": np.where(np.isfinite(low), value - low, 0),
+                "thickness": 1.5,
+            },
+        )
+
+
+def _hover(row) -> str:
     return (
         f"<b>{plain(row.direction)}</b><br>least {duration(row.min_ns)}, mean {duration(row.mean_ns)}<br>"
         f"p50 {duration(row.p50_ns)} (95%: {duration(row.p50_low_ns)} to {duration(row.p50_high_ns)}), "
@@ -125,46 +138,31 @@ def _told(row) -> str:
 
 
 def tail(table: pd.DataFrame, *, caption: str = "", most: int = 5, directions: int = 2) -> go.Figure:
-    """Draw how the segments lead from the median to a high quantile of the one-way delay.
+    """Draw which segments make up the difference between the median and a high quantile of the one-way delay.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["where_is_the_tail"]``.
+        Columns of ``schema.describe("where_is_the_tail")``: times in ns, one row per direction and segment.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Segments of a direction drawn by name at most, those that explain most; the rest is one bar.
+        Segments named at most for each direction, those with the largest part; the others share one bar.
     directions : int
-        Directions drawn at most, those with the most journeys; the subtitle says what is left out.
+        Directions drawn at most, those with the most journeys; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        A panel a direction, from top to bottom: the median, each segment's part, the quantile; in µs. Parts add up
-        to what is between. Bars are 95% intervals, colours the kind of time.
+        One panel per direction, from top to bottom: the median, the part of each segment, the quantile, in µs. The
+        parts add up to the difference. Bars are 95% intervals, colours the kind of time.
 
     Raises
     ------
     UnknownName
         A column is missing.
     """
-    need(
-        table,
-        (
-            "direction",
-            "segment",
-            "kind",
-            "n",
-            "quantile",
-            "typical_ns",
-            "tail_ns",
-            "difference_ns",
-            "low_ns",
-            "high_ns",
-            "share",
-        ),
-    )
+    need(table, _TAIL_COLUMNS)
     if table.empty:
         return empty(TAIL, "No journey was complete, so there is no tail to explain.", caption)
     table = table.assign(direction=table["direction"].astype(str))
@@ -182,18 +180,10 @@ def tail(table: pd.DataFrame, *, caption: str = "", most: int = 5, directions: i
     for number, (part, texts) in enumerate(zip(parts, labels, strict=True), 1):
         _waterfall(figure, part, texts, number)
     present = [kind for kind in KINDS if any((part["kind"] == kind).any() for part in parts)]
-    for kind in present:
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=kind,
-            hoverinfo="skip",
-            marker={**kind_fill(kind), "symbol": "square", "size": 11},
-        )
+    kinds_in_legend(figure, present)
     figure.update_annotations(font={"size": 12})
     figure.update_xaxes(title_text="One-way delay (µs)", tickformat=",~r", row=len(parts), col=1)
-    subtitle = f"Parts of {_name(table['quantile'].iloc[0])} less the median; they add up. Bars are 95% intervals."
+    subtitle = f"Parts of {_name(table['quantile'].iloc[0])} minus the median; they add up. Bars are 95% intervals."
     if len(known) > len(parts):
         subtitle += f" Not drawn: {counted(len(known) - len(parts), 'direction', 'directions')} of fewer journeys."
     height = sum(heights) + 70 * (len(parts) - 1)
@@ -214,14 +204,14 @@ def _name(quantile: float) -> str:
 
 
 def _steps(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the bars of a direction: label, note, kind, base and length (ns), interval of the length, text."""
+    """Return the bars of a direction: label, note, kind, base and length (ns), interval of the length."""
     median, high = rows["typical_ns"].sum(), rows["tail_ns"].sum()
     segments = rows.assign(label=rows["segment"].astype(str), kind=rows["kind"].astype(str))
     named, rest = segments.head(most), segments.iloc[most:]
     steps = named[["label", "kind", "difference_ns", "low_ns", "high_ns", "share"]]
     if len(rest):
         sums = rest[["difference_ns", "share"]].sum()
-        others = {"label": f"{len(rest)} others, residual included", "kind": "", "low_ns": np.nan, "high_ns": np.nan}
+        others = {"label": f"{len(rest)} others, with the residual", "kind": "", "low_ns": np.nan, "high_ns": np.nan}
         steps = pd.concat([steps, pd.DataFrame([others | sums.to_dict()])], ignore_index=True)
     steps = steps.assign(base=median + steps["difference_ns"].cumsum() - steps["difference_ns"])
     signed = [f"{'+' if ns >= 0 else '−'}{duration(abs(ns))}" for ns in steps["difference_ns"]]
@@ -258,7 +248,7 @@ def _waterfall(figure: go.Figure, part: pd.DataFrame, labels: list[str], row: in
             for r in part.itertuples()
         ],
     )
-    # The next part begins where this one ends.
+    # Dotted lines join the end of a part to the begin of the next one.
     ends = np.where(whole, length, base + length)
     x = np.column_stack([ends[:-1], ends[:-1], np.full(len(y) - 1, np.nan)]).ravel()
     joints = np.column_stack([y[:-1], y[1:], y[1:]]).ravel()

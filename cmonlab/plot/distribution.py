@@ -1,4 +1,4 @@
-"""How the time of each segment is distributed."""
+"""Distribution of the time in each segment."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ POINTS = 400
 
 
 def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, most: int = 16) -> go.Figure:
-    """Draw the empirical distribution of each segment's time.
+    """Draw the empirical distribution of the time in each segment.
 
     Parameters
     ----------
     hops_table : DataFrame
-        Columns ``segment`` and ``segment_ns`` of ``schema.TABLES["hops"]``; rows without a segment are left out.
-        Each segment is drawn through at most 400 of its points, exact ones, denser towards the tail.
+        Columns ``segment`` and ``segment_ns`` (ns) of ``schema.describe("hops")``. Rows without a segment are ignored.
     caption : str
-        Drawn below.
+        Text below the plot.
     tail : bool
-        Draw the share that took at least so long (1 − F), on a logarithmic axis, instead of F.
+        Draw 1 − F, the share of packets that took at least so long, on a logarithmic axis instead of F.
     most : int
-        Segments drawn at most, those with the most time in all; the subtitle says what is left out.
+        Segments drawn at most, those with the largest total time; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        x in µs, logarithmic; times below the clock's 1 ns are drawn at 1 ns.
+        One curve per segment, through at most 400 exact points, more of them in the tail. x: µs, logarithmic, with 0
+        drawn at 1 ns.
 
     Raises
     ------
@@ -63,21 +63,21 @@ def ecdf(hops_table: pd.DataFrame, *, caption: str = "", tail: bool = False, mos
 
 
 def points(ordered: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return exact points of an empirical distribution, denser towards the tail.
+    """Return exact points of an empirical distribution, more of them in the tail.
 
     Parameters
     ----------
     ordered : ndarray, shape (n,)
-        Sorted values, n > 0.
+        Values in ascending order; n > 0.
     most : int
-        Points returned at most.
+        Number of points at most.
 
     Returns
     -------
     x : ndarray, shape (k,)
-        Distinct values in rising order, the least and the greatest among them.
+        Distinct values in ascending order, including the least and the greatest.
     at_most, at_least : ndarray of float64, shape (k,)
-        Share of the values that are ``<= x``, and that are ``>= x``.
+        Share of the values ``<= x``, and share of the values ``>= x``.
     """
     n = ordered.size
     ranks = np.arange(n)
@@ -90,7 +90,7 @@ def points(ordered: np.ndarray, most: int = POINTS) -> tuple[np.ndarray, np.ndar
 
 
 def times_by_segment(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the times of each segment, in the order in which the table first names them."""
+    """Return the times of each segment (ns); the segments are in the order of their first rows in the table."""
     segments = table["segment"].astype("category").cat
     names, codes = segments.categories.astype(str), segments.codes.to_numpy()
     values = table["segment_ns"].to_numpy()
@@ -109,7 +109,7 @@ def _add(figure: go.Figure, name: str, index: int, ordered: np.ndarray, tail: bo
         mode="lines" if x.size > 1 else "lines+markers",
         name=entry,
         line=stroke(index),
-        # Between two values the share of "at most" keeps the left one's, that of "at least" the right one's.
+        # Between two values, "at most" has the share of the left one, "at least" that of the right one.
         line_shape="vh" if tail else "hv",
         meta=[plain(name), count(ordered.size)],
         hovertemplate=f"<b>%{{meta[0]}}</b><br>%{{y:.5~p}} took {sign} %{{x:,.4~r}} µs<br>"
@@ -118,8 +118,19 @@ def _add(figure: go.Figure, name: str, index: int, ordered: np.ndarray, tail: bo
     return entry
 
 
-def log_axis(low_ns: float, high_ns: float) -> dict:
-    """Return a logarithmic axis in µs that holds times from one to the other, whole powers of ten at its ends."""
+def log_axis(low_ns: float, high_ns: float) -> dict[str, object]:
+    """Return the properties of a logarithmic axis in µs that ends at powers of ten.
+
+    Parameters
+    ----------
+    low_ns, high_ns : float
+        Least and greatest time to be drawn, in ns, above 0.
+
+    Returns
+    -------
+    dict
+        Properties of a plotly axis.
+    """
     low, high = (math.log10(ns / 1e3) for ns in (low_ns, high_ns))
     low, high = math.floor(low + 1e-9), max(math.ceil(high - 1e-9), math.floor(low) + 1)
     return {

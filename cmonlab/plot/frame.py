@@ -1,4 +1,4 @@
-"""What is around every plot: title, caption, margins, height, legend; and the figure of an empty table."""
+"""Everything around a plot: title, caption, margins, height and legend; also the figure of an empty table."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import plotly.graph_objects as go
 
 from cmonlab.errors import UnknownName
 
-from .style import template
+from .style import kind_fill, template
 from .text import fold, lines, longest, paragraph
 
-# Pixels. A figure keeps its height when the page gets narrow; the legend then grows and the plot shrinks.
+# Pixels. A figure keeps its height on a narrow page: there the legend is taller and the plot smaller.
 CHARACTER, LINE, SMALL_LINE, LEGEND_LINE, LEGEND_GROUP = 7.4, 16, 15, 20, 28
 RIGHT, AXIS, GAP, PANEL_TITLE = 24, 52, 12, 18
-# Characters of a line that still fits a page of 600 pixels.
+# Characters per line that fit a page of 600 pixels.
 LABEL_WIDTH, LEGEND_WIDTH, CAPTION_WIDTH, SUBTITLE_WIDTH = 28, 80, 96, 88
 
 
 def need(table: pd.DataFrame, columns: Iterable[str]) -> None:
     """Check that a table has the columns that a figure reads.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table to draw.
+    columns : iterable of str
+        Names of the columns.
 
     Raises
     ------
@@ -43,23 +50,30 @@ def frame(
     plot_px: int = 380,
     least_px: int = 240,
 ) -> go.Figure:
-    """Give a figure its title, caption, legend, margins and height; return it.
+    """Give a figure its title, caption, legend, margins and height.
 
     Parameters
     ----------
+    figure : Figure
+        The plot, with its axes; it is changed.
     title : str
         One short line of plotly markup.
     subtitle, caption : str
-        Plain text, folded here.
+        Plain text, which is folded here.
     labels : sequence of str
         Folded tick labels of the y-axis, for the left margin.
     legend : sequence of sequences of str
-        Folded entries of the legend, group by group; groups stand side by side where the page is wide enough.
+        Folded entries of the legend, by group. Groups are side by side if the page is wide enough.
     plot_px, least_px : int
         Height of the plot on a wide and on a narrow page.
+
+    Returns
+    -------
+    Figure
+        The same figure.
     """
     subtitle, caption = paragraph(subtitle, SUBTITLE_WIDTH), paragraph(caption, CAPTION_WIDTH)
-    # Panels have titles of their own above them.
+    # Panels have their own titles above them.
     panels = any(note.yref == "paper" and note.yanchor == "bottom" for note in figure.layout.annotations)
     top = 52 + 17 * lines(subtitle) + PANEL_TITLE * panels
     left = int(max(58, 20 + CHARACTER * longest(list(labels))))
@@ -81,7 +95,7 @@ def frame(
         margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
-        meta={"plot_px": plot_px},  # for a figure on paper, which has a height of its own
+        meta={"plot_px": plot_px},  # for figures on paper, whose height is computed anew
         legend={
             "orientation": "h",
             "traceorder": "grouped" if len(legend) > 1 else "normal",
@@ -99,10 +113,25 @@ def frame(
     return figure
 
 
+def kinds_in_legend(figure: go.Figure, kinds: Iterable[str]) -> None:
+    """Add the colours of kinds of time to the legend of a figure.
+
+    Parameters
+    ----------
+    figure : Figure
+        Is changed.
+    kinds : iterable of str
+        Names of kinds, in order.
+    """
+    for kind in kinds:
+        marker = {**kind_fill(kind), "symbol": "square", "size": 11}
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=kind, hoverinfo="skip", marker=marker)
+
+
 def _caption(figure: go.Figure, caption: str, left: int) -> None:
     """Draw the caption between the plot and its legend."""
-    # Plotly keeps a legend clear of the axis, however many rows the page's width makes of it, but knows nothing of an
-    # annotation there: the caption is the legend's heading where there is one.
+    # Plotly places a legend clear of the axis, however many rows it has on a narrow page, but ignores annotations
+    # there. With a legend, the caption is therefore its title.
     if figure.layout.showlegend:
         figure.update_layout(legend_title={"text": caption, "side": "top", "font": {"size": 11}})
     elif caption:
@@ -124,26 +153,66 @@ def _caption(figure: go.Figure, caption: str, left: int) -> None:
 
 
 def _legend_px(legend: Sequence[Sequence[str]]) -> tuple[int, int]:
-    """Return the height of a legend on a narrow and on a wide page."""
+    """Return the height of a legend in pixels (on a narrow page, on a wide page)."""
     grouped = len(legend) > 1
     groups = [LEGEND_LINE * sum(max(1, lines(entry)) for entry in group) + LEGEND_GROUP * grouped for group in legend]
     return sum(groups), max(max(groups), sum(groups) // 2) if grouped else sum(groups) // 2
 
 
 def rows_px(labels: Sequence[str], row_px: int) -> int:
-    """Return the height of a plot with a row a label, each high enough for the tallest; that of two rows at least."""
+    """Return the height of a plot with one row per label.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Folded labels; the tallest one sets the height of all rows.
+    row_px : int
+        Least height of a row in pixels.
+
+    Returns
+    -------
+    int
+        Pixels; of two rows at least.
+    """
     return max(2, len(labels)) * max(row_px, 8 + LINE * max(map(lines, labels), default=1))
 
 
 def tick_labels(names: Iterable[object], notes: Iterable[str] = ()) -> list[str]:
-    """Return folded tick labels, each with a note on a line of its own."""
+    """Return folded tick labels.
+
+    Parameters
+    ----------
+    names : iterable
+        Plain text of the labels.
+    notes : iterable of str
+        Markup for a second line below each label, or nothing.
+
+    Returns
+    -------
+    list of str
+        Plotly markup.
+    """
     folded = [fold(name, LABEL_WIDTH) for name in names]
     notes = list(notes) or [""] * len(folded)
     return [f"{label}<br>{note}" if note else label for label, note in zip(folded, notes, strict=True)]
 
 
 def empty(title: str, sentence: str, caption: str = "") -> go.Figure:
-    """Return the figure of an empty table: a sentence where the plot would be."""
+    """Return the figure of an empty table.
+
+    Parameters
+    ----------
+    title : str
+        Title of the figure.
+    sentence : str
+        Shown instead of the plot; says what is missing.
+    caption : str
+        Text below the plot.
+
+    Returns
+    -------
+    Figure
+    """
     figure = go.Figure()
     figure.add_annotation(
         name="empty",

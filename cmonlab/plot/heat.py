@@ -17,34 +17,34 @@ from .text import plain
 
 TITLE = "One-way delay over time"
 COLUMNS = ("start_ns", "direction", "one_way_delay_ns")
-# Bins of the delay in a tenfold; at most so many time slices.
+# Bins of delay per power of ten; number of time slices at most.
 _PER_DECADE, _MOST_SLICES = 16, 120
 
 
 def heatmap(
     table: pd.DataFrame, *, caption: str = "", slice_s: float | None = None, share: bool = False, most: int = 4
 ) -> go.Figure:
-    """Draw how the one-way delay of each direction is distributed in each slice of time.
+    """Draw the distribution of the one-way delay in each slice of time.
 
     Parameters
     ----------
     table : DataFrame
-        Columns ``start_ns``, ``direction`` and ``one_way_delay_ns`` of ``schema.TABLES["journeys"]``, one row a
-        packet; leave out those that are not complete.
+        Columns ``start_ns``, ``direction`` and ``one_way_delay_ns`` of ``schema.describe("journeys")``, one row per
+        packet; complete journeys only.
     caption : str
-        Drawn below.
+        Text below the plot.
     slice_s : float, optional
-        Length of a slice of time in seconds; by default a round one that makes 60 to 120 of them.
+        Length of a time slice in seconds; by default a round one that makes 60 to 120 slices.
     share : bool
-        Colour by the share of the slice's packets, not by their number.
+        Colour by the share of the slice's packets instead of their number.
     most : int
-        Directions drawn at most, those with the most packets; the subtitle says what is left out.
+        Directions drawn at most, those with the most packets; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        A panel a direction. Delays are in µs, logarithmic, in 16 bins a tenfold; delays below the clock's 1 ns count
-        as 1 ns. Colours are logarithmic.
+        One panel per direction. Delays are in µs, logarithmic, in 16 bins per power of ten; 0 counts as 1 ns. Colours
+        are logarithmic.
 
     Raises
     ------
@@ -87,33 +87,35 @@ def heatmap(
 
 
 def _round_slice(length_s: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, in seconds, that parts this time in not too many slices."""
+    """Return 1, 2 or 5 times a power of ten, in seconds, that divides this time into at most 120 slices."""
     least = max(length_s, 1e-6) / _MOST_SLICES
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= least)
 
 
 def _bins(delay_us: np.ndarray) -> np.ndarray:
-    """Return the edges of bins that hold all delays, evenly spaced on a logarithmic axis."""
+    """Return the edges of bins for all delays (µs), evenly spaced on a logarithmic axis."""
     first = math.floor(math.log10(delay_us.min()) * _PER_DECADE)
     last = math.floor(math.log10(delay_us.max()) * _PER_DECADE) + 1
     return 10 ** (np.arange(first, last + 1) / _PER_DECADE)
 
 
 def _shares(count: np.ndarray) -> np.ndarray:
-    """Return each bin's share of its column's packets, in percent."""
+    """Return the share of each bin in the packets of its column, in percent."""
     return 100 * count / np.maximum(count.sum(axis=0), 1)
 
 
 def _add(figure: go.Figure, row: int, edges: tuple, count: np.ndarray, value: np.ndarray) -> None:
     low, high = edges[1][:-1], edges[1][1:]
     shares = _shares(count)
-    told = np.empty((*count.shape, 2), object)
-    told[..., 0] = [
+    texts = np.empty((*count.shape, 2), object)
+    texts[..., 0] = [
         [f"{int(n):,} packets, {digits(s, 2)} % of the slice" for n, s in zip(*line, strict=True)]
         for line in zip(count, shares, strict=True)
     ]
-    told[..., 1] = np.array([f"{digits(a)} to {digits(b)} µs" for a, b in zip(low, high, strict=True)], object)[:, None]
+    texts[..., 1] = np.array([f"{digits(a)} to {digits(b)} µs" for a, b in zip(low, high, strict=True)], object)[
+        :, None
+    ]
     with np.errstate(divide="ignore"):
         z = np.where(value > 0, np.log10(value), np.nan)
     figure.add_heatmap(
@@ -121,7 +123,7 @@ def _add(figure: go.Figure, row: int, edges: tuple, count: np.ndarray, value: np
         y=edges[1],
         z=z,
         coloraxis="coloraxis",
-        customdata=told,
+        customdata=texts,
         row=row,
         col=1,
         hoverongaps=False,

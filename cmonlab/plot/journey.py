@@ -1,4 +1,4 @@
-"""One packet's journey."""
+"""The journey of one packet, as a waterfall."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ COLUMNS = ("journey", "offset_ns", "hop", "segment", "segment_ns")
 
 
 def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Figure:
-    """Draw one journey: its hops from top to bottom, at each the segment that ends there.
+    """Draw one journey, hop by hop.
 
     Parameters
     ----------
     hops_of_one_journey : DataFrame
-        Columns of ``schema.TABLES["hops"]``, rows of one journey.
+        Columns ``journey``, ``offset_ns``, ``hop``, ``segment`` and ``segment_ns`` of ``schema.describe("hops")``; rows
+        of one journey. Times are in ns.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        x in µs since the first hop; every bar ends at its hop's offset.
+        One row per hop, from top to bottom, with the segment that ends there as a bar. x: µs since the first hop.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
     labels = tick_labels(rows["hop"].astype(str))
     figure.update_layout(bargap=0.35, uniformtext={"mode": "show", "minsize": 11})
     figure.update_xaxes(title_text="Time since the first hop (µs)", rangemode="tozero", tickformat=",~r")
-    # Positions, not names: a journey may pass one hop twice.
+    # Positions instead of names: a journey may pass one hop twice.
     figure.update_yaxes(
         title_text="", tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False
     )
@@ -61,7 +62,7 @@ def waterfall(hops_of_one_journey: pd.DataFrame, *, caption: str = "") -> go.Fig
 
 
 def _one(hops: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows in order of time, checked to be of one journey at most."""
+    """Return the rows in order of time; check that they are of one journey at most."""
     need(hops, COLUMNS)
     journeys = hops["journey"].nunique()
     if journeys > 1:
@@ -73,7 +74,7 @@ def _one(hops: pd.DataFrame) -> pd.DataFrame:
 
 
 def _add(figure: go.Figure, row, position: int, total: float) -> None:
-    """Add the segment that ends at a hop, the hop itself as a small line, and the segment's time."""
+    """Add the segment that ends at a hop as a bar, the hop as a short line, and the segment's time as text."""
     start, end = (row.offset_ns - row.segment_ns) / 1e3, row.offset_ns / 1e3
     hover = f"<b>{plain(row.hop)}</b><br>{duration(row.offset_ns)} since the first hop"
     if position:
@@ -90,7 +91,7 @@ def _add(figure: go.Figure, row, position: int, total: float) -> None:
             hoverinfo="text",
             showlegend=False,
         )
-    # A segment may be too short to be seen, its end is not.
+    # This shows a segment whose bar is too short to be seen.
     figure.add_scatter(
         x=[end],
         y=[position],
@@ -111,7 +112,7 @@ def _add(figure: go.Figure, row, position: int, total: float) -> None:
 
 
 def _beside(start: float, end: float, total: float) -> dict:
-    """Place a segment's time: behind its bar, before one that ends far right, inside one that fills the plot."""
+    """Place the text of a segment: right of its bar, left of a bar that ends far right, or inside a very long bar."""
     if end <= 0.7 * total:
         return {"x": end, "xanchor": "left", "xshift": 6, "font": {"size": 12}}
     if start >= 0.12 * total:

@@ -1,4 +1,4 @@
-"""Who talks to whom, and how well: sources down, destinations across."""
+"""Pairs of source and destination as a matrix, coloured by delay, throughput or loss."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = (
     "dropped",
     "one_way_delay_p50_ns",
 )
-#: What a cell's colour means, and the title of the colour bar.
+#: What the colours of cells can mean → title of the colour bar.
 MEANINGS = {
     "delay": "One-way delay, p50 (µs, logarithmic)",
     "throughput": "Throughput (Mbit/s, logarithmic)",
@@ -41,30 +41,30 @@ _SIDE, _MOST_LABELS, _LABEL = 560, 20, 18
 
 
 def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") -> go.Figure:
-    """Draw each pair of source and destination as one cell of a matrix.
+    """Draw each pair of source and destination as a cell of a matrix.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["pairs"]``: one row a window and direction. Counts and throughput of windows are
-        put together; of delays the median window's, weighted by packets, is drawn.
+        Columns of ``schema.describe("pairs")``, one row per window and direction. Counts of windows are added,
+        throughput (bit/s) is averaged, and the delay (ns) is the median of the windows, weighted by their packets.
     by : {"delay", "throughput", "loss"}
-        What colours mean.
+        What the colours of cells mean.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        Grey: no traffic was seen; pale blue: no value is known, of loss: nothing was lost. In the colour of loss:
-        packets were lost; where delay or throughput is drawn, a cross marks pairs that lost some, and a full cell
-        those of whose packets none arrived. A cell's x and y are destination and source, so a click tells them;
-        the axes name as many as have room, the hover text all.
+        One row per source, one column per destination. Grey: no traffic was seen. Pale blue: the value is not known,
+        or nothing was lost. With colours of delay or throughput, a cross marks pairs that lost packets, and a cell in
+        the colour of loss marks pairs of whose packets none arrived. x and y of a cell are the names of destination
+        and source. The axes show as many names as there is room for, the hover text shows all.
 
     Raises
     ------
     UnknownName
-        A column is missing, or colours cannot mean that.
+        A column is missing, or `by` is something else.
     """
     pairs = _checked(table, by)
     if pairs.empty:
@@ -82,34 +82,34 @@ def flow_matrix(table: pd.DataFrame, *, by: str = "delay", caption: str = "") ->
 
 def flow_matrix_update(
     table: pd.DataFrame, *, by: str = "delay", names: list[str] | None = None, texts: bool = True
-) -> dict:
-    """Return what changes in a figure of `flow_matrix`: ``figure.update(flow_matrix_update(…))`` draws it in place.
+) -> dict[str, object]:
+    """Return what changes in a figure of `flow_matrix`; ``figure.update(flow_matrix_update(…))`` draws it in place.
 
     Parameters
     ----------
     table, by
         As for `flow_matrix`.
     names : list of str, optional
-        Rows and columns, in order; by default those of the table, in natural order.
+        Names of the rows and columns, in order; by default those of the table, in natural order.
     texts : bool
-        Whether hover texts change too, which are most of the work.
+        Whether hover texts change too; they are most of the work.
 
     Returns
     -------
     dict
-        ``data``, one entry a trace, and ``layout``.
+        ``data``, one entry per trace, and ``layout``.
 
     Raises
     ------
     UnknownName
-        A column is missing, or colours cannot mean that.
+        A column is missing, or `by` is something else.
     """
     pairs = _checked(table, by)
     return _update(pairs, names or sorted({*pairs["src"], *pairs["dst"]}, key=natural), by, texts)
 
 
 def _blank() -> go.Figure:
-    """Return the traces without their data: what has no value, values, crosses."""
+    """Return a figure with three traces without data: cells without a value, cells with a value, crosses."""
     figure, gap = go.Figure(), {"hoverongaps": False}
     flat = [
         [step / 3, color]
@@ -128,14 +128,14 @@ def _blank() -> go.Figure:
 
 
 def _checked(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return a table's rows, one a pair, if it and what colours mean can be drawn."""
+    """Return one row per pair; check the columns and what the colours mean."""
     if by not in MEANINGS:
         raise UnknownName("meaning of colours", by, MEANINGS)
     need(table, COLUMNS)
     return summed(table)
 
 
-def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) -> dict:
+def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) -> dict[str, object]:
     place = {name: number for number, name in enumerate(names)}
     pairs = pairs[pairs["src"].isin(place) & pairs["dst"].isin(place)]
     at = pairs["src"].map(place).to_numpy(int), pairs["dst"].map(place).to_numpy(int)
@@ -143,21 +143,22 @@ def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) 
     z, ground = np.full((len(names),) * 2, np.nan), np.zeros((len(names),) * 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         z[at] = np.where(value > 0, np.log10(value), np.nan)
-    # No loss is no little loss: it has a colour of its own, as has what never arrived.
+    # "No loss" is not a small loss and has its own colour; so have pairs of whose packets none arrived.
     ground[at] = np.where(lossy & (pairs["arrived"] == 0), 2, 1)
-    # Colours of loss are transparent: nothing may be behind them.
+    # Colours of loss are transparent: no other cell may be behind them.
     ground[np.isfinite(z)] = np.nan
     some = lossy & (pairs["arrived"] > 0).to_numpy() & (by != "loss")
     axis = bar(MEANINGS[by], *span(value)) | {"colorscale": LOSS if by == "loss" else None}
     axis["showscale"] = bool((value > 0).any())
     labels = np.array([plain(name) for name in names], object)
-    # Between very many cells, gaps would be most of what is seen.
+    # With very many cells, gaps between them would take most of the area.
     gap = 0.5 if len(names) <= 64 else 0
-    cells = {"x": labels, "y": labels, "xgap": gap, "ygap": gap}
+    cells: dict[str, object] = {"x": labels, "y": labels, "xgap": gap, "ygap": gap}
     if texts:
-        # Silent pairs, of which there may be very many, have their names alone.
-        cells["text"] = np.full(z.shape, "", object)
-        cells["text"][at] = [_told(row) for row in pairs.itertuples()]
+        # Pairs without traffic, of which there may be very many, show their names only.
+        hover = np.full(z.shape, "", object)
+        hover[at] = [_hover(row) for row in pairs.itertuples()]
+        cells["text"] = hover
     size = float(np.clip(240 / max(len(names), 1), 3, 9))
     return {
         "data": [
@@ -170,13 +171,18 @@ def _update(pairs: pd.DataFrame, names: list[str], by: str, texts: bool = True) 
 
 
 def summed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a pair: what its windows are together.
+    """Return one row per pair, with the numbers of its windows put together.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of ``schema.describe("pairs")``.
 
     Returns
     -------
     DataFrame
-        Columns src, dst, sent, arrived, dropped, lost (packets, NaN where an end is not in sight), delay (µs),
-        throughput (Mbit/s) and loss (%): of what was sent, or of what is known to be gone.
+        Columns src, dst; sent, arrived, dropped, lost (packets; lost is NaN if one end is not traced); delay (µs);
+        throughput (Mbit/s); loss (%), relative to the packets that were sent or are known to be gone.
     """
     table = table.assign(src=table["src"].astype(str), dst=table["dst"].astype(str))
     windows = max(table["start_ns"].nunique(), 1)
@@ -193,7 +199,7 @@ def summed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typical(table: pd.DataFrame) -> pd.Series:
-    """Return of each pair the median delay of the window that half of its packets were in or below."""
+    """Return the median delay of each pair (ns): that of its median window, weighted by packets."""
     delay = table["one_way_delay_p50_ns"]
     rows = table[np.isfinite(delay)].sort_values("one_way_delay_p50_ns", kind="stable")
     weight = rows["packets_arrived"].clip(lower=1)
@@ -202,7 +208,7 @@ def _typical(table: pd.DataFrame) -> pd.Series:
     return rows[half].groupby(["src", "dst"])["one_way_delay_p50_ns"].first()
 
 
-def _told(row) -> str:
+def _hover(row) -> str:
     known = f"lost {count(row.lost)}" if math.isfinite(row.lost) else "lost: not known"
     return (
         f"<br>p50 {duration(1e3 * row.delay)}, "
@@ -211,11 +217,11 @@ def _told(row) -> str:
     )
 
 
-def _axes(names: list[str], labels: np.ndarray) -> dict:
-    # Some forty have room side by side; of more, every fifth or tenth is easier to count from.
+def _axes(names: list[str], labels: np.ndarray) -> dict[str, object]:
+    # There is room for about forty names; of more, every fifth or tenth is shown, which is easy to count from.
     every = 1 if len(labels) <= 2 * _MOST_LABELS else 5 * math.ceil(len(labels) / _MOST_LABELS / 5)
     texts = [plain(short(name, _LABEL)) for name in names[::every]]
-    # Without texts of their own more names may be left out on paper (`plot.physical`).
+    # On paper, names may be left out only if they have no texts (`plot.physical`).
     own = texts if texts != list(labels[::every]) else None
     shown = {"type": "category", "tickvals": labels[::every], "ticktext": own}
     low, high = -0.5, len(labels) - 0.5

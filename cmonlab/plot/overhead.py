@@ -1,4 +1,4 @@
-"""Tracing overhead: what looking on changed, with its interval."""
+"""Tracing overhead: how tracing changed the workload's metrics, with intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .text import fold, plain
 
 TITLE = "Tracing overhead"
 COLUMNS = ("tracer", "metric", "unit", "difference", "low", "high", "ratio", "ratio_low", "ratio_high", "rounds")
-_APART = 0.6  # of a row, for all tracers together
+_APART = 0.6  # part of a row over which all tracers are spread
 
 
 def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
@@ -23,14 +23,14 @@ def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["overhead"]``. Rows without a ratio are not drawn.
+        Columns of ``schema.describe("overhead")``, one row per tracer and metric. Rows without a ratio are not drawn.
     caption : str
-        Drawn below.
+        Text below the plot.
 
     Returns
     -------
     Figure
-        One row a metric: a dot a tracer, at the median of the rounds, with its 95% interval where there is one.
+        One row per metric, in it one dot per tracer: the median of the rounds, with its 95% interval if there is one.
 
     Raises
     ------
@@ -67,19 +67,19 @@ def overhead(table: pd.DataFrame, *, caption: str = "") -> go.Figure:
 
 def _subtitle(table: pd.DataFrame) -> str:
     most = int(table["rounds"].max())
-    text = f"Medians over {counted(most, 'round', 'rounds')} of observed and untraced in turn"
+    text = f"Medians over {counted(most, 'round', 'rounds')} of traced and untraced runs, interleaved"
     return f"{text}, with 95% bootstrap intervals." if np.isfinite(table["ratio_low"]).any() else f"{text}."
 
 
 def _difference(row) -> str:
-    """Return the difference in the metric's own unit."""
+    """Return the difference in the unit of the metric, as text."""
     if row.unit == "ns":
         return f"{'+' if row.difference >= 0 else '−'}{duration(abs(row.difference))}"
     return f"{'+' if row.difference >= 0 else '−'}{digits(abs(row.difference))} {plain(row.unit)}"
 
 
 def _add(figure: go.Figure, rows: pd.DataFrame, index: int, y: list[float]) -> str:
-    """Add a tracer's dots; return its entry in the legend."""
+    """Add the dots of one tracer; return its entry in the legend."""
     change = 100 * (rows[["ratio", "ratio_low", "ratio_high"]].to_numpy(float) - 1)
     middle, low, high = change.T
     entry = fold(rows["tracer"].iloc[0], LEGEND_WIDTH)

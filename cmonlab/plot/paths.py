@@ -1,4 +1,4 @@
-"""Which ways packets took, and where they ended."""
+"""The paths of packets from interface to interface, and where they ended."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _ARROW = " → "
 
 
 def sankey(table: pd.DataFrame, *, caption: str = "", most: int = 12) -> go.Figure:
-    """Draw the interfaces that packets passed, in order; links are as wide as the packets that passed are many.
+    """Draw the interfaces that packets passed, in order (Sankey diagram).
 
     Parameters
     ----------
     table : DataFrame
-        Columns ``direction``, ``path``, ``outcome`` and ``drop_reason`` of ``schema.TABLES["journeys"]``, one row a
-        packet.
+        Columns ``direction``, ``path``, ``outcome`` and ``drop_reason`` of ``schema.describe("journeys")``, one row
+        per packet.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Paths drawn at most, those of the most packets, and as many that end in a drop; the subtitle says what is left
-        out.
+        Paths drawn at most, those of the most packets, and as many paths that end in a drop; the subtitle says how
+        many are left out.
 
     Returns
     -------
     Figure
-        From left to right; links have the colour of their direction. A packet that was dropped ends in a sink of its
-        drop reason, in the colour of warnings; one of which the end was not seen, in a grey one.
+        From left to right. The width of a link is its number of packets, the colour its direction. Dropped packets end
+        in a node for their drop reason, in the colour of warnings; packets whose end was not seen end in a grey node.
 
     Raises
     ------
@@ -97,9 +97,18 @@ def sankey(table: pd.DataFrame, *, caption: str = "", most: int = 12) -> go.Figu
 
 
 def counted_paths(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a path and ending, the most frequent first: direction, path, ending (empty: it went on), packets.
+    """Return the number of packets of each path and ending, the most frequent first.
 
-    A packet that was delivered, arrived, was merged or split has no ending of its own.
+    Parameters
+    ----------
+    table : DataFrame
+        As for `sankey`.
+
+    Returns
+    -------
+    DataFrame
+        Columns direction, path, ending and packets. The ending is ``"dropped: "`` and the reason, ``"end not seen"``,
+        or empty for packets that were delivered, arrived, merged or split.
     """
     keys = [table[name].astype(str) for name in COLUMNS]
     counts = table.groupby(keys, sort=False).size().rename("packets").reset_index()
@@ -110,12 +119,12 @@ def counted_paths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _links(paths: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a step and direction: source and target are (position, name), and packets."""
+    """Return one row per step and direction, with its packets; source and target are (position, name)."""
     rows = []
     for row in paths.itertuples():
         steps = [*enumerate(row.path.split(_ARROW) if row.path else ["unknown"])]
         steps += [(len(steps), row.ending)] if row.ending else []
-        # A packet that was seen at one interface only still has a link to stand for it.
+        # A packet that was seen at one interface only still needs a link.
         steps += [(1, steps[0][1])] if len(steps) == 1 else []
         rows += [(a, b, row.direction, row.packets) for a, b in pairwise(steps)]
     links = pd.DataFrame(rows, columns=["source", "target", "direction", "packets"])

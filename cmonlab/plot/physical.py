@@ -1,4 +1,4 @@
-"""Figures on paper: SVG, PDF and PNG at the width of a column, in type that can be read there."""
+"""Figures for papers: SVG, PDF and PNG with the width of a column and type of at least 7 pt."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .text import fold_lines, lines, longest, paragraph, plain
 WIDTHS_MM = {"column": (612 - 108 - 24 * 72 / 72.27) / 2 / 72 * 25.4, "page": (612 - 108) / 72 * 25.4}
 SUFFIXES = (".svg", ".pdf", ".png")
 # The smallest type of a figure is 11 px. It becomes 7 pt, the least that IEEE and ACM ask for; lines, marks and gaps
-# shrink alike.
+# are scaled by the same factor.
 SMALLEST_PX, SMALLEST_PT = 11, 7.0
 SCALE = SMALLEST_PT / (SMALLEST_PX * 0.75)
 DPI = 300
 _PX_PER_MM = 96 / 25.4
-_CHARACTER, _TICK = 7.0, 15  # mean width of a character in a label, and what a tick needs, in pixels
+_CHARACTER, _TICK = 7.0, 15  # pixels: mean width of a character in a label, room for a tick
 
 
 def export(
@@ -40,30 +40,32 @@ def export(
     height_mm: float | None = None,
     caption: bool = False,
 ) -> Path:
-    """Write a figure as it stands in a paper: exact in width, without its title, type of at least 7 pt.
+    """Write a figure for a paper: with an exact width, type of at least 7 pt and no title.
 
     Parameters
     ----------
     figure : Figure
-        Any figure of this package, in the theme that it has.
+        Any figure of this package; it keeps its theme.
     path : str or Path
-        File to write; its suffix says what: ``.svg``, ``.pdf`` or ``.png`` (300 dots per inch).
+        File to write. Its suffix names the format: ``.svg``, ``.pdf`` or ``.png`` (300 dots per inch).
     width : {"column", "page"} or float
-        84.7 mm and 177.8 mm, those of ACM's two-column papers, or a width in mm.
+        ``"column"`` is 84.7 mm, ``"page"`` 177.8 mm, as in ACM's two-column papers. A number is a width in mm.
     height_mm : float, optional
-        By default what the figure needs.
+        Height in mm; by default as much as the figure needs.
     caption : bool
-        Draw the caption. A paper's own caption should then say it: n, lost events, tracing overhead.
+        Draw the caption. Without it, the caption in the paper should have its content: number of packets, lost events,
+        tracing overhead.
 
     Returns
     -------
     Path
-        The file. An SVG has exactly this width; of a PDF Chromium rounds the page down to 1/75 inch (0.34 mm).
+        The file. An SVG has exactly this width. Chromium rounds the page of a PDF down to a multiple of 1/75 inch
+        (0.34 mm).
 
     Raises
     ------
     ExportError
-        No browser is found, the suffix is another, or the file cannot be written.
+        There is no browser, the suffix is unknown, or the file cannot be written.
     UnknownName
         There is no such width.
     """
@@ -101,25 +103,30 @@ def _width_mm(width: str | float) -> float:
 
 
 def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figure:
-    """Return a copy of a figure laid out for this width: labels folded anew, no title, as high as it needs.
+    """Return a copy of a figure laid out for a width: with labels folded anew, without title, as high as needed.
 
     Parameters
     ----------
     figure : Figure
+        Any figure of this package.
     width_px : float
-        In the pixels of a figure on a page.
+        Width in pixels, before the figure is scaled for paper.
     caption : bool
         Keep the caption.
+
+    Returns
+    -------
+    Figure
     """
-    # Not go.Figure(figure): a widget's would share its data.
+    # go.Figure(figure) would share the data of a widget.
     fitted = go.Figure(figure.to_dict())
     layout = fitted.layout
-    told = _caption(fitted)
+    words = _caption(fitted)
     plot_px = (layout.meta or {}).get("plot_px", 300)
     _thin_ticks(fitted, max(8, int(0.55 * width_px / _TICK)))
     left, rows_px = _fold_ticks(fitted, max(16, int(0.45 * width_px / _CHARACTER)))
     legend = _legend(fitted, width_px, left)
-    text = paragraph(told, max(20, int(CAPTION_WIDTH * width_px / 640))) if caption else ""
+    text = paragraph(words, max(20, int(CAPTION_WIDTH * width_px / 640))) if caption else ""
     fitted.layout.annotations = [note for note in layout.annotations if note.name != "caption"]
     titles = any(note.yref == "paper" and (note.y or 0) >= 0.99 for note in fitted.layout.annotations)
     bottom = AXIS + GAP + LINE * lines(text)
@@ -153,14 +160,14 @@ def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figu
 
 
 def _caption(figure: go.Figure) -> str:
-    """Return the caption's text, in one line."""
+    """Return the text of the caption, in one line."""
     texts = [note.text for note in figure.layout.annotations if note.name == "caption"]
     markup = texts[0] if texts else (figure.layout.legend.title.text or "" if figure.layout.showlegend else "")
     return html.unescape(markup.replace("<br>", " "))
 
 
 def _legend(figure: go.Figure, width_px: float, left: float) -> float:
-    """Fold the legend's entries, and return the height that it takes, 0 without one."""
+    """Fold the entries of the legend; return its height in pixels, 0 without a legend."""
     if not figure.layout.showlegend:
         return 0.0
     entries: list[str] = []
@@ -173,8 +180,8 @@ def _legend(figure: go.Figure, width_px: float, left: float) -> float:
             entries.append(title)
         entries.append(trace.name)
     entries = list(dict.fromkeys(entries))
-    # As plotly places them: all in a row as wide as the plot, else in columns as wide as the widest; groups below
-    # each other.
+    # This is how plotly places entries: all in one row if they fit, else in columns of the width of the widest entry;
+    # groups are below each other.
     widths, room = [44 + 6.6 * longest([entry]) for entry in entries], width_px - left - 14
     columns = len(entries) if sum(widths) < room else max(1, int(room / max(widths, default=1)))
     columns = 1 if any(trace.legendgroup for trace in listed) else columns
@@ -183,7 +190,7 @@ def _legend(figure: go.Figure, width_px: float, left: float) -> float:
 
 
 def _thin_ticks(figure: go.Figure, most: int) -> None:
-    """Leave out names of categories, each so-manyth stays, where there are more than have room."""
+    """Keep every second, third and so on name of categories if there is not room for all."""
 
     def thinned(axis) -> None:
         if axis.type == "category" and axis.ticktext is None and axis.tickvals is not None:
@@ -193,7 +200,7 @@ def _thin_ticks(figure: go.Figure, most: int) -> None:
 
 
 def _fold_ticks(figure: go.Figure, width: int) -> tuple[float, float]:
-    """Fold the labels of vertical axes; return the margin that they need, and the height that the rows do."""
+    """Fold the labels of vertical axes; return (left margin, height of the rows) that they need, in pixels."""
     left, high = 50.0, 0.0
 
     def folded(axis) -> None:
@@ -209,14 +216,14 @@ def _fold_ticks(figure: go.Figure, width: int) -> tuple[float, float]:
 
 
 def _refold(markup: str, width: int) -> str:
-    """Fold each line of a label again, narrower."""
+    """Fold each line of a label again, to a smaller width in characters."""
     parts = html.unescape(markup).split("<br>")
     return "<br>".join(plain(line) for part in parts for line in fold_lines(part, width))
 
 
 def _drawn(figure: go.Figure, suffix: str) -> bytes:
-    """Return what a browser makes of a figure, through kaleido."""
-    # Here, as it takes half a second and only exports need it.
+    """Return the file that a browser makes of a figure, through kaleido."""
+    # Imported here: it takes half a second, and only exports need it.
     import kaleido
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
@@ -228,7 +235,7 @@ def _drawn(figure: go.Figure, suffix: str) -> bytes:
         set_ = os.environ.get("BROWSER_PATH")
         raise ExportError(
             "no browser was found to draw the figure with",
-            why=f"BROWSER_PATH names {set_}, which is none" if set_ else "no Chromium or Chrome is on PATH",
+            why=f"BROWSER_PATH is {set_}, which is no browser" if set_ else "no Chromium or Chrome is on PATH",
             fix="apt install chromium, or set BROWSER_PATH to one",
         ) from error
     except (BrowserFailedError, RuntimeError, TimeoutError, OSError) as error:
@@ -241,14 +248,14 @@ def _drawn(figure: go.Figure, suffix: str) -> bytes:
 
 
 def _in_mm(svg: bytes, width_mm: float, height_mm: float) -> bytes:
-    """Give an SVG its size in mm; what it draws keeps its coordinates."""
+    """Return an SVG with its size in mm; the coordinates inside stay the same."""
     return re.sub(
         rb'width="[^"]*" height="[^"]*"', f'width="{width_mm:.3f}mm" height="{height_mm:.3f}mm"'.encode(), svg, count=1
     )
 
 
 def _with_density(png: bytes) -> bytes:
-    """Put the resolution into a PNG, so that it has a width in mm (chunk pHYs, PNG specification 11.3.4.3)."""
+    """Return a PNG with its resolution, which gives it a width in mm (chunk pHYs, PNG specification 11.3.4.3)."""
     per_metre = math.floor(DPI / 0.0254 + 0.5)
     body = b"pHYs" + struct.pack(">IIB", per_metre, per_metre, 1)
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))

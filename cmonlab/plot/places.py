@@ -1,4 +1,8 @@
-"""Where the nodes of a topology are drawn: the same for the same names, and steady when others come and go."""
+"""Positions of the nodes of a topology.
+
+The same names always get the same positions, and nodes stay where they are when others come and go. Each host is a
+block of rings: containers in a circle around the bridge or device that they are connected to, their hub.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ KINDS = {
     "host": "host",
     "namespace": "host",
 }
-# What a ring with its hub takes, and the row below it; the ring's radius is 1. The ring is open at the bottom, where
-# the hub's name stands and what leads away from it.
+# Width and height of a ring, whose radius is 1, and height of the row below it. A ring is open at the bottom, where the
+# hub has its name and its other edges.
 WIDE, HIGH, BELOW, OPEN = 2.9, 2.4, 0.75, math.radians(60)
 _APART = 0.15
 Places = dict[str, tuple[float, float]]
@@ -39,6 +43,7 @@ class Node(NamedTuple):
     kind : str
         container, bridge, tunnel, host or interface.
     host : str
+        Namespace of the host that it is on.
     """
 
     kind: str
@@ -46,14 +51,16 @@ class Node(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The part of the drawing that belongs to a host.
+    """The area of one host in the drawing.
 
     Attributes
     ----------
     host : str
+        Namespace of the host.
     left, bottom, right, top : float
+        Its bounds, in units of a ring's radius.
     rings : list of (str, float, float, list of str)
-        Hub (empty where containers have none), its place and its containers.
+        Of each ring: the hub (empty if its containers have none), x and y of the centre, the containers.
     """
 
     host: str
@@ -67,13 +74,18 @@ class Block(NamedTuple):
 def nodes(links: pd.DataFrame) -> dict[str, Node]:
     """Return the nodes of a topology by name, in natural order.
 
+    Parameters
+    ----------
+    links : DataFrame
+        Columns of ``schema.describe("topology")``.
+
     Raises
     ------
     UnknownName
-        A column of ``schema.TABLES["topology"]`` is missing.
+        A column is missing.
     """
     need(links, COLUMNS)
-    found = {}
+    found: dict[str, Node] = {}
     for end in ("a", "b"):
         for name, kind, host in zip(*(links[end + rest].astype(str) for rest in ("", "_kind", "_host")), strict=True):
             found.setdefault(name, Node(KINDS.get(kind, "interface"), host))
@@ -81,15 +93,15 @@ def nodes(links: pd.DataFrame) -> dict[str, Node]:
 
 
 def places(links: pd.DataFrame, before: Mapping[str, tuple[float, float]] | None = None) -> Places:
-    """Return where to draw each node of a topology.
+    """Return the position of each node of a topology.
 
     Parameters
     ----------
     links : DataFrame
-        Columns of ``schema.TABLES["topology"]``.
+        Columns of ``schema.describe("topology")``.
     before : mapping of str to (float, float), optional
-        What this function returned for the topology as it was: a container that is still at its bridge keeps its
-        place on the ring, and a new one goes to where there is most room.
+        What this function returned for an earlier state of the topology. A container that is still at its bridge keeps
+        its position; a new one gets the middle of the widest gap.
 
     Returns
     -------
@@ -113,7 +125,20 @@ def places(links: pd.DataFrame, before: Mapping[str, tuple[float, float]] | None
 
 
 def blocks(links: pd.DataFrame, known: Mapping[str, Node]) -> list[Block]:
-    """Return what each host takes of the drawing, in rows from left to right and from top to bottom."""
+    """Return the area of each host, in rows from left to right and from top to bottom.
+
+    Parameters
+    ----------
+    links : DataFrame
+        Columns of ``schema.describe("topology")``.
+    known : mapping of str to Node
+        Its nodes, from `nodes`.
+
+    Returns
+    -------
+    list of Block
+        In natural order of the hosts.
+    """
     rings: dict[str, dict[str, list[str]]] = {
         host: {} for host in sorted({n.host for n in known.values()}, key=natural)
     }
@@ -139,12 +164,12 @@ def blocks(links: pd.DataFrame, known: Mapping[str, Node]) -> list[Block]:
 
 
 def _has_rest(known: Mapping[str, Node], host: str, rings: Mapping[str, list[str]]) -> bool:
-    """Tell whether a host has nodes that are neither containers nor what containers stand around."""
+    """Return whether a host has nodes that are neither containers nor hubs."""
     return any(n.host == host and n.kind != "container" and name not in rings for name, n in known.items())
 
 
 def _hubs(links: pd.DataFrame, known: Mapping[str, Node]) -> dict[str, str]:
-    """Return what each container stands around: the first neighbour on its host that is none, empty without one."""
+    """Return the hub of each container: its first neighbour on the host that is no container; empty without one."""
     beside = defaultdict(set)
     for a, b in zip(links["a"].astype(str), links["b"].astype(str), strict=True):
         beside[a].add(b)
@@ -161,7 +186,7 @@ def _hubs(links: pd.DataFrame, known: Mapping[str, Node]) -> dict[str, str]:
 
 
 def _kept(members: list[str], hub: str, before: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Return the angles of those that stood on a ring around this hub."""
+    """Return the angles of the members that were on a ring around this hub before."""
     x, y = before.get(hub, (math.nan, math.nan))
     return {
         name: math.atan2(before[name][1] - y, before[name][0] - x) % math.tau
@@ -184,6 +209,6 @@ def _angles(members: list[str], kept: Mapping[str, float]) -> dict[str, float]:
 
 
 def _widest(turns: list[float], whole: float) -> float:
-    """Return the middle of the widest gap that these leave between 0 and the whole."""
+    """Return the middle of the widest gap between these angles, 0 and the whole."""
     bounds = [0.0, *turns, whole]
     return max(((b - a, (a + b) / 2) for a, b in pairwise(bounds)), key=lambda gap: gap[0])[1]

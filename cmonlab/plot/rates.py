@@ -22,16 +22,17 @@ def throughput(table: pd.DataFrame, *, caption: str = "", most: int = 6) -> go.F
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["throughput"]``; a window without a row counts as 0 bit/s.
+        Columns of ``schema.describe("throughput")``, one row per window and direction; rates in bit/s. A window without
+        a row counts as 0 bit/s.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Directions drawn at most, those with the most bits in all; the subtitle says what is left out.
+        Directions drawn at most, those with the most bits; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        Each window's rate at the window's start, in bit/s.
+        Two lines per direction: rates in bit/s, drawn at the start of their windows, over seconds.
 
     Raises
     ------
@@ -69,16 +70,16 @@ def throughput(table: pd.DataFrame, *, caption: str = "", most: int = 6) -> go.F
 
 
 def _windows(time_s: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the windows' length (0 when there is only one) and the starts of all, those without a row included."""
+    """Return (length of a window, 0 if there is only one; starts of all windows, also those without a row), in s."""
     starts = np.unique(time_s)
     if starts.size < 2:
         return 0.0, starts
     window_s = float(np.diff(starts).min())
-    # A gap of more than 100,000 windows is not filled: the figure would carry only zeros.
+    # More than 100,000 windows are not filled: the figure would consist of zeros.
     number = np.round((starts - starts[0]) / window_s).astype(np.int64)
     if number[-1] > 100_000:
         return window_s, starts
-    # Decimal rounding: 3 * 0.1 must meet the table's own 0.3.
+    # Rounded, because 3 * 0.1 must equal the 0.3 of the table.
     return round(window_s, 9), np.round(starts[0] + np.arange(number[-1] + 1) * window_s, 9)
 
 

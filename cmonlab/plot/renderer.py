@@ -1,9 +1,9 @@
 """Figures as HTML for notebooks that are exported: no network needed, plotly.js once per notebook.
 
 Plotly puts a figure into a notebook as JSON (``application/vnd.plotly.v1+json``). JupyterLab and VS Code draw the JSON,
-but nbconvert does not know it, so its pages have no figures. With `Html`, an output has HTML next to the JSON. nbconvert
-takes the HTML; editors prefer the JSON and still draw each figure once. The first figure of a notebook carries plotly.js
-(4.8 MB), the others use it.
+but nbconvert does not know it, so its pages have no figures. With `Html`, an output has HTML next to the JSON.
+nbconvert takes the HTML; editors prefer the JSON and still draw each figure once. The first figure of a notebook
+carries plotly.js (4.8 MB), the others use it.
 """
 
 from __future__ import annotations
@@ -51,6 +51,6 @@ class Html(MimetypeRenderer):
 
 def _execution() -> tuple[str, str]:
     """Return the ids of the running cell (empty where the editor does not send it) and of its execution."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    get_parent = getattr(sys.modules["IPython"].get_ipython(), "get_parent", dict)  # only kernels have it
+    request: dict[str, dict[str, str]] = get_parent()
     return str(request.get("metadata", {}).get("cellId", "")), str(request.get("header", {}).get("msg_id", ""))

@@ -1,4 +1,4 @@
-"""The density of each segment's time, row by row."""
+"""Density of the time in each segment, as a ridgeline plot."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import plotly.graph_objects as go
 from cmonlab.schema.format import count, counted, duration
 
 from .distribution import log_axis, times_by_segment
-from .frame import empty, frame, need, tick_labels
+from .frame import empty, frame, kinds_in_legend, need, tick_labels
 from .style import KINDS, clear, kind_fill
 from .text import plain
 
 TITLE = "Density of each segment's time"
 _POINTS = 256
-_HIGH = 1.5  # rows that a peak reaches over
+_HIGH = 1.5  # height of a peak, in rows
 
 
 def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) -> go.Figure:
-    """Draw the density of each segment's time, a row a segment in the order of the path.
+    """Draw the density of the time in each segment.
 
     Parameters
     ----------
     hops_table : DataFrame
-        Columns ``segment``, ``kind`` and ``segment_ns`` of ``schema.TABLES["hops"]``; rows without a segment are
-        left out.
+        Columns ``segment``, ``kind`` and ``segment_ns`` (ns) of ``schema.describe("hops")``. Rows without a segment
+        are ignored.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Segments drawn at most, those with the most time in all; the subtitle says what is left out.
+        Segments drawn at most, those with the largest total time; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        x in µs, logarithmic and shared; a density is of the logarithm, smoothed with a Gaussian of Silverman's width
-        (Density Estimation for Statistics and Data Analysis, 1986), and every row is as high as the others. The mark
-        is the median.
+        One row per segment, in the order of the path; x in µs, logarithmic, common to all rows. The density is that of
+        the logarithm, smoothed with a Gaussian kernel of Silverman's width (Density Estimation for Statistics and Data
+        Analysis, 1986). All rows have the same height. A line marks the median.
 
     Raises
     ------
@@ -55,20 +55,12 @@ def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) ->
     figure, medians = go.Figure(), []
     low = min(max(int(times[name].min()), 1) for name in shown)
     high = max(max(int(times[name].max()), 1) for name in shown)
-    # The upper rows first, so that a peak stands before the row above it.
+    # The upper rows first, so that a peak covers the row above it.
     for row, name in enumerate(shown):
         medians.append(float(np.median(times[name])))
         _add(figure, len(shown) - 1 - row, name, kinds[name], times[name])
     present = [kind for kind in KINDS if kind in {kinds[name] for name in shown}]
-    for kind in present:
-        figure.add_scatter(
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=kind,
-            hoverinfo="skip",
-            marker={**kind_fill(kind), "symbol": "square", "size": 11},
-        )
+    kinds_in_legend(figure, present)
     labels = tick_labels(
         shown, (f"p50 {duration(ns)}, n {count(times[name].size)}" for name, ns in zip(shown, medians, strict=True))
     )
@@ -80,7 +72,7 @@ def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) ->
         showgrid=False,
         range=[-0.25, len(shown) - 1 + _HIGH + 0.1],
     )
-    subtitle = "Every row is as high as the others; the mark is its median. Colours tell what the time is spent on."
+    subtitle = "All rows have the same height; a line marks the median. Colours show what the time is spent on."
     if len(times) > len(shown):
         subtitle += f" Not drawn: {counted(len(times) - len(shown), 'segment', 'segments')} with less time."
     height = int(54 * (len(shown) + _HIGH))
@@ -97,23 +89,23 @@ def ridgeline(hops_table: pd.DataFrame, *, caption: str = "", most: int = 16) ->
 
 
 def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the density of the decimal logarithm of these times.
+    """Return the density of the decimal logarithm of times.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
-        Nanoseconds, at least 1.
+        Times in ns, at least 1.
 
     Returns
     -------
     x : ndarray of float64, shape (256,)
-        Logarithms, three widths of the kernel beyond the least and the greatest.
+        Logarithms, from three kernel widths below the least to three above the greatest.
     y : ndarray of float64, shape (256,)
-        Their density; its integral is 1.
+        Density at `x`; its integral is 1.
     """
     logs = np.log10(values)
     spread = min(float(logs.std()), float(np.subtract(*np.percentile(logs, [75, 25]))) / 1.34 or math.inf)
-    # Equal times have no spread; then the kernel alone is drawn, 2% wide.
+    # Equal times have no spread; then the kernel itself is drawn, 2% wide.
     width = max(0.9 * spread * logs.size**-0.2, 0.01)
     x = np.linspace(logs.min() - 3 * width, logs.max() + 3 * width, _POINTS)
     step = x[1] - x[0]

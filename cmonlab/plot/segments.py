@@ -1,4 +1,4 @@
-"""The latency breakdown: which segment took how much of the one-way delay."""
+"""The latency breakdown: the part of each segment, or kind of time, in the one-way delay."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ COLUMNS = (
 
 
 def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Figure:
-    """Draw each direction as one bar of its segments, in the order of the path, or of their kinds.
+    """Draw the mean one-way delay of each direction as a bar of its segments or kinds of time.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["breakdown"]``, or of ``schema.TABLES["breakdown_by_kind"]``: a kind has
-        the same colour in every direction.
+        Columns of ``schema.describe("breakdown")`` or of ``schema.describe("breakdown_by_kind")``, times in ns. A kind
+        has the same colour in every direction.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Directions drawn at most, those with the most time in all; the subtitle says what is left out.
+        Directions drawn at most, those with the largest total time; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        The segments of a bar add up to the mean one-way delay of its direction, in µs. A segment that only some of
-        the direction's journeys passed counts with their share (``mean_ns * n / largest n``): its own mean would
-        make the bar longer than the delay.
+        One bar per direction, with its segments in the order of the path. They add up to the mean one-way delay of the
+        direction, in µs. A segment that only some journeys passed is weighted by their share (``mean_ns * n /
+        largest n``); otherwise the bar would be longer than the delay.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def breakdown(table: pd.DataFrame, *, caption: str = "", most: int = 8) -> go.Fi
 
 
 def _largest(table: pd.DataFrame, most: int) -> tuple[list[str], int]:
-    """Return the directions with the most time, in the table's order, and how many are left out."""
+    """Return (directions with the largest total time, in the order of the table; number of the others)."""
     total = (table["mean_ns"] * table["n"]).groupby(table["direction"], sort=False).sum()
     keep = set(total.nlargest(most).index)
     return [direction for direction in total.index if direction in keep], len(total) - len(keep)
@@ -98,7 +98,7 @@ def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -
         orientation="h",
         name=entry,
         marker={"color": NEUTRAL} if row.segment == "residual" else marker,
-        # The number leads to the legend; a time has room only in a wide part.
+        # The number is that of the legend; only a wide part has room for its time.
         text=[f"{number} · {duration(row.part_ns)}" if row.part_ns > 0.09 * longest_ns else f"{number}"],
         textposition="inside",
         insidetextanchor="middle",
@@ -112,11 +112,13 @@ def _add(figure: go.Figure, row, number: int, marker: dict, longest_ns: float) -
 
 
 def _between(low_ns: float, high_ns: float) -> str:
-    """Return an interval in brackets, empty where it is as wide as nothing."""
+    """Return an interval in brackets, or nothing if its ends are equal."""
     return "" if low_ns == high_ns else f" (95%: {duration(low_ns)} to {duration(high_ns)})"
 
 
-def _axes(figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: list, caption: str) -> go.Figure:
+def _axes(
+    figure: go.Figure, table: pd.DataFrame, shown: list[str], left_out: int, legend: list, caption: str
+) -> go.Figure:
     rows = table.groupby("direction", sort=False)
     delay, journeys = rows["part_ns"].sum(), rows["n"].max()
     labels = tick_labels(shown, (f"{duration(delay[d])}, n {count(journeys[d])}" for d in shown))

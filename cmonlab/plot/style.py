@@ -1,4 +1,4 @@
-"""How every figure looks: colours, patterns, dashes, and one template for light and for dark."""
+"""The look of all figures: colours, patterns, dashes, and a template for each theme."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from cmonlab.errors import UnknownName
 
 from .scale import colors
 
-# Six colours that stay apart for every kind of colour blindness and on both backgrounds: five of Okabe and Ito's
-# eight (https://jfly.uni-koeln.de/color/, 2008) and Tol's olive in place of yellow and black, which vanish on white
-# and on dark. Beyond six, patterns and dashes tell them apart.
+# Six colours that can be distinguished with every kind of colour blindness and on both backgrounds: five of the eight
+# colours of Okabe and Ito (https://jfly.uni-koeln.de/color/, 2008), and Tol's olive instead of yellow and black, which
+# vanish on white and on dark. Beyond six, patterns and dashes distinguish series.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999933")
 PATTERNS = ("", "/", ".", "x", "-")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-# Okabe and Ito's vermillion means lost events and nothing else.
+# Okabe and Ito's vermillion: lost events, dropped and lost packets; nothing else has it.
 WARNING = "#D55E00"
-# A check that failed; it also has a mark of its own.
+# A check that failed; such checks also have their own symbol.
 FAILED = "#B3123A"
-# What a segment's time is spent on looks the same in every figure.
+# Kinds of time, in the order of their colours, which are the same in every figure.
 KINDS = ("processing", "queueing", "softirq", "scheduling")
 NEUTRAL = "#8A93A3"
 FAINT = "rgba(138,147,163,0.18)"
-# There was traffic, and nothing is the matter with it, or its value is not known.
+# Traffic without loss, or whose value is not known.
 CLEAN = "rgba(0,114,178,0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
 
@@ -40,7 +40,7 @@ def color(index: int) -> str:
 
 
 def fill(index: int) -> dict:
-    """Return the marker of the bar at this index: colour, and beyond the palette a pattern (30 differ)."""
+    """Return the marker of the bar at this index: a colour, and beyond the palette also a pattern (30 differ)."""
     shape = PATTERNS[index // len(PALETTE) % len(PATTERNS)]
     pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.75)", "size": 7, "solidity": 0.25}
     return {"color": color(index), "pattern": pattern} if shape else {"color": color(index)}
@@ -52,18 +52,44 @@ def kind_fill(kind: str) -> dict:
 
 
 def stroke(index: int, width: float = 2.0) -> dict:
-    """Return the line at this index: colour, and beyond the palette a dash (30 differ)."""
+    """Return the line of the series at an index.
+
+    Parameters
+    ----------
+    index : int
+        Number of the series, from 0.
+    width : float
+        Width in pixels.
+
+    Returns
+    -------
+    dict
+        Colour, width, and beyond the palette a dash; 30 lines differ.
+    """
     return {"color": color(index), "dash": DASHES[index // len(PALETTE) % len(DASHES)], "width": width}
 
 
 def clear(color: str, opacity: float) -> str:
-    """Return a colour ``#rrggbb`` made transparent."""
+    """Return a colour with transparency.
+
+    Parameters
+    ----------
+    color : str
+        ``#rrggbb``.
+    opacity : float
+        0 (invisible) to 1.
+
+    Returns
+    -------
+    str
+        ``rgba(…)``.
+    """
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:.3g})"
 
 
 def loss_color(share: float) -> str:
-    """Return the colour of packet loss, from little to much: a warning's, its transparency fits both papers."""
+    """Return the colour of packet loss for a position on its scale, 0 (little) to 1 (much); it fits both themes."""
     return clear(WARNING, 0.25 + 0.75 * share)
 
 
@@ -72,12 +98,16 @@ LOSS = [[share, loss_color(share)] for share in (0.0, 1.0)]
 
 @cache
 def template(theme: str = "light") -> go.layout.Template:
-    """Return the template of a theme.
+    """Return the template of a theme, for ``figure.update_layout(template=…)``.
 
     Parameters
     ----------
     theme : {"light", "dark"}
-        Which one.
+        The theme.
+
+    Returns
+    -------
+    plotly.graph_objects.layout.Template
 
     Raises
     ------
@@ -128,7 +158,7 @@ def template(theme: str = "light") -> go.layout.Template:
 
 
 def _scale(theme: str, hue: dict) -> dict:
-    """Return the colours of values: of the colour axes, and of lines that name their step (``step(i)``)."""
+    """Return the colours of values: those of colour axes, and those of lines by the name of their step."""
     shades = colors(theme)
     scale = [[i / (len(shades) - 1), shade] for i, shade in enumerate(shades)]
     bar = {
@@ -142,13 +172,13 @@ def _scale(theme: str, hue: dict) -> dict:
 
 
 def light(figure: go.Figure) -> go.Figure:
-    """Make a figure light, for paper; return the same figure."""
+    """Make a figure light; return the same figure."""
     return figure.update_layout(template=template("light"))
 
 
 def dark(figure: go.Figure) -> go.Figure:
-    """Make a figure dark: text, grid, colour scales and all; return the same figure.
+    """Make a figure dark, with its text, grid and colour scales; return the same figure.
 
-    It works for any figure of this package, whenever it was made, a ``FigureWidget`` on display too.
+    It works for all figures of this package, also for a ``FigureWidget`` that is on display.
     """
     return figure.update_layout(template=template("dark"))

@@ -1,6 +1,7 @@
-"""Words and numbers as they are drawn.
+"""Text in figures: escaping and folding.
 
-Plotly reads a small HTML in every label; what comes from outside (container, interface names) goes through `plain`.
+Plotly interprets a subset of HTML in all labels. Text from outside (names of containers and interfaces) is therefore
+escaped by `plain`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,44 @@ import textwrap
 
 
 def plain(value: object) -> str:
-    """Return text that plotly draws as it stands, markup included."""
+    """Return text with markup escaped, so that plotly draws it literally."""
     return html.escape(str(value), quote=False)
 
 
 def fold(label: object, width: int) -> str:
-    """Return a label as escaped lines of at most about ``width`` characters, joined by ``<br>``.
+    """Fold a label into lines; nothing is cut off.
 
-    It is folded before an arrow first, then behind the colon between container and interface, then anywhere:
-    a long name is never cut off.
+    It is folded before an arrow if it has one, else after the colon between container and interface, else anywhere.
+
+    Parameters
+    ----------
+    label : object
+        Its plain text.
+    width : int
+        Characters per line, about.
+
+    Returns
+    -------
+    str
+        Escaped lines, joined by ``<br>``.
     """
     return "<br>".join(plain(line) for line in fold_lines(str(label), width))
 
 
 def fold_lines(label: str, width: int) -> list[str]:
-    """Return the unescaped lines of `fold`."""
+    """Return the lines of `fold` without escaping.
+
+    Parameters
+    ----------
+    label : str
+        Plain text.
+    width : int
+        Characters per line, about.
+
+    Returns
+    -------
+    list of str
+    """
     if len(label) <= width:
         return [label]
     head, arrow, tail = label.partition(" → ")
@@ -37,12 +61,25 @@ def fold_lines(label: str, width: int) -> list[str]:
 
 
 def paragraph(text: str, width: int) -> str:
-    """Return running text as escaped lines of at most ``width`` characters, joined by ``<br>``."""
+    """Fold running text into lines.
+
+    Parameters
+    ----------
+    text : str
+        Plain text.
+    width : int
+        Characters per line at most.
+
+    Returns
+    -------
+    str
+        Escaped lines, joined by ``<br>``.
+    """
     return "<br>".join(plain(line) for line in textwrap.wrap(text, width, break_on_hyphens=False))
 
 
 def lines(markup: str) -> int:
-    """Return how many lines a folded text takes, 0 when it is empty."""
+    """Return the number of lines of a folded text, 0 if it is empty."""
     return markup.count("<br>") + 1 if markup else 0
 
 

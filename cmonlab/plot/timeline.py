@@ -1,4 +1,4 @@
-"""What happened when: delay, throughput and drops below each other."""
+"""Delay, throughput, drops and trace gaps over time, in panels below each other."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _HEIGHTS = (3, 3, 1.6, 0.8)
 
 
 def timeline(table: pd.DataFrame, *, caption: str = "", most: int = 4) -> go.Figure:
-    """Draw delay, throughput and drops of each direction over time, on one axis of time.
+    """Draw delay, throughput and drops of each direction over time.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of ``schema.TABLES["timeline"]``.
+        Columns of ``schema.describe("timeline")``, one row per window, rule and direction.
     caption : str
-        Drawn below.
+        Text below the plot.
     most : int
-        Directions drawn at most, those with the most packets; the subtitle says what is left out.
+        Directions drawn at most, those with the most packets; the subtitle says how many are left out.
 
     Returns
     -------
     Figure
-        From top to bottom: p50 and p99 of the one-way delay, with a gap where no journey ended; throughput; dropped
-        packets; for how long tracepoints stayed silent, summed over processors, in which packets may have passed
-        unseen. What a window has is drawn at its middle.
+        Four panels with a common time axis (s). From top to bottom: p50 and p99 of the one-way delay (µs), with a gap
+        where no journey ended; throughput (bit/s); dropped packets; trace gaps (ms, summed over CPUs). Values are drawn
+        at the middle of their window.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def timeline(table: pd.DataFrame, *, caption: str = "", most: int = 4) -> go.Fig
     """
     need(table, COLUMNS)
     if table.empty:
-        return empty(TITLE, "No packet was seen, so nothing happened that could be drawn.", caption)
+        return empty(TITLE, "No packet was seen, so there is nothing to draw.", caption)
     table = table.assign(series=_series(table))
     packets = table.groupby("series", sort=False)[["packets", "dropped"]].sum().sum(axis=1)
     keep = set(packets.nlargest(most).index)
@@ -68,7 +68,7 @@ def timeline(table: pd.DataFrame, *, caption: str = "", most: int = 4) -> go.Fig
     legend = []
     for index, name in enumerate(shown):
         legend += _add(figure, table[table["series"] == name], name, index)
-    _blind(figure, table)
+    _trace_gaps(figure, table)
     _axes(figure, table)
     window_ns = float(np.median(table["end_ns"] - table["start_ns"]))
     subtitle = f"Windows of {duration(window_ns)}; solid p50, dashed p99. {_lost(table)}"
@@ -87,13 +87,13 @@ def timeline(table: pd.DataFrame, *, caption: str = "", most: int = 4) -> go.Fig
 
 
 def _series(table: pd.DataFrame) -> pd.Series:
-    """Return the direction of each row, with the rule where there are several."""
+    """Return the direction of each row, followed by the rule if there are several."""
     direction, rule = table["direction"].astype(str), table["rule"].astype(str)
     return direction if rule.nunique() < 2 else direction + " (" + rule + ")"
 
 
 def _lost(table: pd.DataFrame) -> str:
-    """Say what is known of lost events."""
+    """Return a sentence on lost events."""
     lost = table.drop_duplicates("start_ns")["lost_events"]
     if lost.isna().any():
         return "Events were lost; in which windows is not known."
@@ -101,7 +101,7 @@ def _lost(table: pd.DataFrame) -> str:
 
 
 def _add(figure: go.Figure, rows: pd.DataFrame, name: str, index: int) -> list[str]:
-    """Add a direction to each panel; return its entries in the legend."""
+    """Add one direction to each panel; return its entries in the legend."""
     middle = (rows["time_s"] + (rows["end_ns"] - rows["start_ns"]) / 2e9).to_numpy()
     entry, shade = fold(name, LEGEND_WIDTH), color(index)
     mode = "lines+markers" if len(rows) <= 60 else "lines"
@@ -148,8 +148,8 @@ def _add(figure: go.Figure, rows: pd.DataFrame, name: str, index: int) -> list[s
     return [entry]
 
 
-def _blind(figure: go.Figure, table: pd.DataFrame) -> None:
-    """Add for how long tracepoints stayed silent in each window."""
+def _trace_gaps(figure: go.Figure, table: pd.DataFrame) -> None:
+    """Add the trace gaps of each window."""
     rows = table.drop_duplicates("start_ns")
     middle = (rows["time_s"] + (rows["end_ns"] - rows["start_ns"]) / 2e9).to_numpy()
     figure.add_bar(
@@ -169,7 +169,7 @@ def _axes(figure: go.Figure, table: pd.DataFrame) -> None:
         figure.update_yaxes(title_text=title, rangemode="tozero", row=row, col=1)
     figure.update_yaxes(type="log", exponentformat="none", separatethousands=True, row=1, col=1, dtick=1)
     figure.update_yaxes(tickformat="~s", row=2, col=1)
-    # An axis of nothing but 0 would be drawn from -1 to 1.
+    # Plotly would draw an axis without values above 0 from -1 to 1.
     for row, most in ((3, table["dropped"].max()), (4, table["trace_gap_ns"].max())):
         figure.update_yaxes(nticks=3, row=row, col=1, **({} if most > 0 else {"range": [0, 1]}))
     figure.update_xaxes(title_text="Time since the first event (s)", tickformat=",~r", row=4, col=1)

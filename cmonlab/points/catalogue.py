@@ -1,35 +1,34 @@
-"""The catalogue of points: where a packet can be stamped.
+"""The catalogue of points: places in the kernel where packets are timestamped.
 
-``id`` is what a record's ``point`` holds and what the C code is compiled with.
-docs/points.md shows it, with what each costs.
+Records have the point's ``id``, and the C code is compiled with the ids. ``docs/points.md`` shows the catalogue.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Ids of a researcher's own points (`cmonlab.points.probe.Probe`) begin here; there may be so many at a time.
-FIRST_CUSTOM, MOST_CUSTOM = 64, 16
+#: Ids of custom probes (`cmonlab.points.probe.Probe`) begin here, and so many may be used at a time.
+FIRST_PROBE, MAX_PROBES = 64, 16
 
 #: What a group's points have in common.
 GROUPS = {
-    "default": "what a rule takes when it names no points",
-    "path": "the way of a packet from device to device",
+    "default": "what a rule takes if it names no points",
+    "path": "the path of a packet from device to device",
     "queue": "queueing disciplines",
     "socket": "where applications send and read",
-    "sched": "who waits for a processor: softirqs and the reading task",
+    "sched": "what waits for a CPU: softirqs and the task that reads",
     "tcp": "what TCP knows: retransmissions and round trip times",
-    "drops": "packets freed because something went wrong",
+    "drops": "packets that were dropped",
     "functions": "kernel functions, on hosts that allow their entry to be traced",
 }
 
 
-#: What a point costs, and when.
+#: When a point's program runs, and what it does then.
 COSTS = {
-    "packet": "each packet that passes there: its header is looked at, and recorded where a rule takes it",
-    "socket": "each time a socket passes there: its addresses and ports are looked at, as a packet's would be",
-    "task": "each time a task is woken or switched to on the host, whatever the rules match: a few stores",
-    "softirq": "each softirq: one store when it is the receive softirq",
+    "packet": "for each packet at the point: its headers are read, and a hop is recorded if a rule takes the packet",
+    "socket": "for each event of a socket at the point: its addresses and ports are read, as a packet's are",
+    "task": "each time a task on the host is woken or gets a CPU, whatever the rules match: a few stores",
+    "softirq": "for each softirq: one store if it is the receive softirq",
 }
 
 
@@ -40,34 +39,34 @@ class Point:
     Attributes
     ----------
     id : int
-        Number in the records.
+        Number in the records, 0 to 254.
     name : str
-        The point's name, and its tracepoint's or function's.
+        Name of the point; also of its tracepoint or function, unless `at` is given.
     label : str
-        Short word for tables and figures.
+        Short name for tables and figures.
     stage : str
-        What the engine makes of it: ``"transmit"``, ``"receive"``, ``"function"``
-        (hops of the way), ``"deliver"``, ``"read"``, ``"send"`` (a socket and the
-        application), ``"consume"``, ``"drop"`` (the packet's end), ``"retransmit"``,
-        ``"rtt"``, ``"wake"``, ``"run"``, ``"softirq"``, ``"note"`` (a point of one's own
-        that knows a socket and no packet).
+        What the correlation uses its records for: ``"transmit"``, ``"receive"`` and ``"function"`` are hops of the
+        packet's path; ``"send"``, ``"deliver"`` and ``"read"`` are between a socket and its application;
+        ``"consume"`` and ``"drop"`` are a packet's end; ``"retransmit"`` and ``"rtt"`` come from TCP sockets;
+        ``"wake"``, ``"run"`` and ``"softirq"`` from the scheduler and softirqs; ``"note"`` is a custom probe with a
+        socket and no packet.
     meaning : str
-        What has just happened to a packet stamped here.
+        What has just happened when the point is passed.
     groups : tuple of str
-        Of `GROUPS`.
+        Keys of `GROUPS`.
     since : str
-        The Linux version that the tracepoint came with, where a supported one is older.
+        The Linux version that the tracepoint came with, if it is newer than the oldest supported one.
     at : str
-        The tracepoint's name where it is not the point's.
+        Name of the tracepoint or function, if it is not the point's.
     instead_of : str
-        The point that this one stands in for on kernels without it.
+        Name of the point that this one stands in for on kernels that lack it.
     packet : int
-        Which argument of the tracepoint or function is the packet; -1 where none is, and
-        a program of its own reads what is there.
+        Which argument of the tracepoint or function is the packet, from 0; -1 if none is: then the point has a program
+        of its own.
     is_function : bool
         Whether the point is the entry of a kernel function.
     module : str
-        The module that the function is in, where it may be in one.
+        The module that the function may be in.
     """
 
     id: int
@@ -85,21 +84,21 @@ class Point:
 
     @property
     def tracepoint(self) -> str:
-        """The name of the tracepoint or function that stamps."""
+        """The name of the tracepoint or function."""
         return self.at or self.name
 
     @property
     def program(self) -> str:
         """The C function that is attached there."""
-        if self.id >= FIRST_CUSTOM:
+        if self.id >= FIRST_PROBE:
             return f"probe_{self.name}"
         return "on_packet" if self.packet >= 0 else f"on_{self.name}"
 
     @property
     def cost(self) -> str:
-        """What is paid for, and when: of `COSTS`."""
-        told = {"wake": "task", "run": "task", "softirq": "softirq"}
-        return told.get(self.stage, "packet" if self.packet >= 0 else "socket")
+        """When the program runs: a key of `COSTS`."""
+        kinds = {"wake": "task", "run": "task", "softirq": "softirq"}
+        return kinds.get(self.stage, "packet" if self.packet >= 0 else "socket")
 
 
 def _function(number: int, name: str, label: str, meaning: str, argument: int = 0, module: str = "") -> Point:
@@ -149,13 +148,13 @@ CATALOGUE: tuple[Point, ...] = (
         packet=3,
     ),
     Point(1, "net_dev_start_xmit", "xmit", "transmit", "handed to the device's driver", ("default", "path")),
-    Point(2, "netif_rx", "rx", "receive", "put on a processor's backlog by a virtual device", ("default", "path")),
+    Point(2, "netif_rx", "rx", "receive", "put on a CPU's backlog by a virtual device", ("default", "path")),
     Point(
         17,
         "softirq_entry",
         "softirq",
         "softirq",
-        "the receive softirq begins; told by the packets received in it, has no record of its own",
+        "the receive softirq begins; reported by the packets received in it, without a record of its own",
         ("default", "sched"),
         packet=-1,
     ),
@@ -173,7 +172,7 @@ CATALOGUE: tuple[Point, ...] = (
         "sched_waking",
         "wake",
         "wake",
-        "the task that will read the packet is woken; told by its read",
+        "the task that will read the packet is woken; recorded with its read",
         ("sched",),
         packet=-1,
     ),
@@ -182,7 +181,7 @@ CATALOGUE: tuple[Point, ...] = (
         "sched_switch",
         "run",
         "run",
-        "the task that will read the packet gets a processor; told by its read",
+        "the task that will read the packet gets a CPU; recorded with its read",
         ("sched",),
         packet=-1,
     ),
@@ -222,7 +221,7 @@ CATALOGUE: tuple[Point, ...] = (
         "tcp_retransmit_skb",
         "retransmit",
         "retransmit",
-        "TCP sends a segment once more",
+        "TCP retransmits a segment",
         ("default", "tcp"),
         packet=-1,
     ),
@@ -231,7 +230,7 @@ CATALOGUE: tuple[Point, ...] = (
         "tcp_probe",
         "rtt",
         "rtt",
-        "a connection receives a segment; tells its smoothed round trip time",
+        "a connection receives a segment; records its smoothed round-trip time",
         ("tcp",),
         packet=-1,
     ),
@@ -239,8 +238,8 @@ CATALOGUE: tuple[Point, ...] = (
     _function(33, "ip_forward", "ip_forward", "IPv4 routes a packet on (before netfilter's FORWARD)"),
     _function(34, "ip_local_deliver", "ip_deliver", "IPv4 has a packet for this host (before netfilter's INPUT)"),
     _function(35, "ip_output", "ip_output", "IPv4 sends a packet out (before netfilter's POSTROUTING)", 2),
-    _function(36, "nf_hook_slow", "netfilter", "netfilter's hooks look at a packet"),
-    _function(37, "nf_conntrack_in", "conntrack", "connection tracking looks at a packet", module="nf_conntrack"),
+    _function(36, "nf_hook_slow", "netfilter", "netfilter's hooks process a packet"),
+    _function(37, "nf_conntrack_in", "conntrack", "connection tracking processes a packet", module="nf_conntrack"),
     _function(38, "br_handle_frame_finish", "br_handle", "a bridge decides where a packet goes", 2, module="bridge"),
     _function(39, "br_forward", "br_forward", "a bridge passes a packet on", 1, module="bridge"),
     _function(40, "vxlan_xmit", "vxlan_xmit", "VXLAN wraps a packet", module="vxlan"),
@@ -257,5 +256,5 @@ BY_NAME = {point.name: point for point in CATALOGUE}
 
 
 def groups() -> dict[str, list[str]]:
-    """Return the points' names by group."""
+    """Return the names of the points of each group, by the group's name."""
     return {name: [point.name for point in CATALOGUE if name in point.groups] for name in GROUPS}

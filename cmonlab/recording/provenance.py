@@ -1,4 +1,4 @@
-"""What a session says of itself: the manifest of a tracer's recording."""
+"""The manifest of a recording: what a session says about its host, its rules and itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from cmonlab.system import host as manifest
+from cmonlab.system import host
 
 if TYPE_CHECKING:
     from cmonlab.points.catalogue import Point
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def of_host() -> dict[str, Any]:
-    """Return the entries that depend on this machine and this software alone."""
+    """Return the entries that depend on this machine and this software only.
+
+    Returns
+    -------
+    dict
+        abi, created, host, clock, missing, drop_reasons.
+    """
+    from cmonlab.tracing.kernel import symbols
     from cmonlab.tracing.kernel.btf import vmlinux
     from cmonlab.tracing.kernel.loader import abi
     from cmonlab.tracing.kernel.programs import missing
@@ -24,11 +31,11 @@ def of_host() -> dict[str, Any]:
     btf = vmlinux()
     return {
         "abi": abi(),
-        "created": manifest.now(),
-        "host": manifest.host() | {"btf_sha256": btf.digest},
-        "clock": manifest.clock(),
+        "created": host.now(),
+        "host": host.host() | {"btf_sha256": btf.digest},
+        "clock": host.clock(),
         "missing": [point.name for point in missing() if "default" in point.groups],
-        "drop_reasons": manifest.drop_reasons(btf.enum("skb_drop_reason")),
+        "drop_reasons": symbols.drop_reasons(btf.enum("skb_drop_reason")),
     }
 
 
@@ -40,9 +47,14 @@ def of_rules(active: Iterable[ActiveRule], rules: Mapping[Plan, Rule], epoch: in
     active : iterable of ActiveRule
         The tracer's history.
     rules : mapping of Plan to Rule
-        As they were written, by standard rule.
+        The rule that each plan was compiled from, as the user wrote it.
     epoch : int
-        The last one.
+        The last epoch.
+
+    Returns
+    -------
+    list of dict
+        slot, name, rule, epochs (first and last).
     """
     return [
         {
@@ -59,27 +71,38 @@ def of_recording(
     *,
     points: Sequence[Point],
     ledgers: Iterable[Ledger],
-    tallies: Sequence[Mapping],
+    tallies: Sequence[Mapping[str, Any]],
     trace_gaps: Sequence[tuple[int, int, int]],
     addresses6: Mapping[int, bytes],
     code: Iterable[int],
 ) -> dict[str, Any]:
-    """Return the entries that the tracer tells.
+    """Return the entries with the results of the tracer.
 
     Parameters
     ----------
     points : sequence of Point
-        Of all rules.
+        Points of all rules.
     ledgers : iterable of Ledger
-        Of the epochs of this recording.
-    tallies, trace_gaps, addresses6
+        The ledgers of this recording's epochs.
+    tallies : sequence of mapping
         As in `cmonlab.tracing.tracer.Recording`.
+    trace_gaps : sequence of (int, int, int)
+        CPU, start and end in ns of CLOCK_MONOTONIC.
+    addresses6 : mapping of int to bytes
+        Key in the events → IPv6 address.
     code : iterable of int
-        Low halves of the code addresses in the events.
+        Low 32 bits of the code addresses in the events.
+
+    Returns
+    -------
+    dict
+        points, symbols, addresses6, "blind" (the trace gaps), ledger, tallies.
     """
+    from cmonlab.tracing.kernel import symbols
+
     return {
         "points": [asdict(point) | {"groups": list(point.groups)} for point in points],
-        "symbols": manifest.symbols(code),
+        "symbols": symbols.symbols(code),
         "addresses6": {str(key): raw.hex() for key, raw in addresses6.items()},
         "blind": [{"cpu": cpu, "start_ns": start, "end_ns": end} for cpu, start, end in trace_gaps],
         "ledger": [{"point": name, **row} for name, row in _total(ledgers).items()],

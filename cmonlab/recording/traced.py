@@ -1,4 +1,4 @@
-"""Tracing as a tracer whose overhead is measured: the capture of a recording."""
+"""The capture of a recording as a tracer, to measure its overhead."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cmonlab.points.probe import Probe
     from cmonlab.rules import Rule
+    from cmonlab.tracing.members import Container
 
     from .capture import Capture
 
 
 @dataclass(frozen=True)
 class Traced:
-    """The tracer that cmonlab is: the capture of a recording, with these rules.
+    """A tracer for `cmonlab.recording.overhead.measure`: traces with these rules, as `cmonlab.record` does.
 
     Parameters
     ----------
     rules : sequence of Rule
-        Active for as long as the block lasts.
+        Active while the block runs.
     containers : callable, optional
-        Returns the containers known; rules with selectors need it.
+        Returns the known containers; rules with container selectors need it.
     probes : sequence of Probe, optional
-        Custom points.
+        Custom probes.
     """
 
     rules: Sequence[Rule]
-    containers: Callable[[], Sequence] = tuple
+    containers: Callable[[], Sequence[Container]] = tuple
     probes: Sequence[Probe] = ()
 
     @contextmanager
@@ -47,6 +48,6 @@ class Traced:
 
     @contextmanager
     def time_programs(self) -> Iterator[dict[str, tuple[float, int]]]:
-        """Look on and count how long the programs run; see `cmonlab.tracing.cost.time_programs`."""
+        """Trace and time the programs while a block runs; see `cmonlab.tracing.cost.time_programs`."""
         with self._capture() as capture, capture.time_programs() as programs:
             yield programs

@@ -2,7 +2,7 @@
 
 from .files import load_rules, parse_rules
 from .model import MAX_RULES, ContainerFacts, Containers, Match, Rule, RuleSet
-from .plan import Plan, points_of, resolve_points, selects, compile_rules, threshold
+from .plan import Plan, compile_rules, points_of, resolve_points, selects, threshold
 
 __all__ = [
     "MAX_RULES",
@@ -12,11 +12,11 @@ __all__ = [
     "Plan",
     "Rule",
     "RuleSet",
+    "compile_rules",
     "load_rules",
     "parse_rules",
     "points_of",
     "resolve_points",
     "selects",
-    "compile_rules",
     "threshold",
 ]

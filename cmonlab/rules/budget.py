@@ -1,7 +1,6 @@
-"""What a rule may cost, and how much of it is taken so that it costs no more.
+"""Budgets of rules: how large a sample a rule may take so that tracing costs no more than its budget.
 
-Pure calculation: what is measured comes from ``kernel/meter.py``, what is decided is done
-by ``cmonlab/tracing/budgets.py``.
+Calculation only: ``cmonlab/tracing/budgets.py`` gets the measurements and applies the decisions.
 """
 
 from __future__ import annotations
@@ -11,33 +10,31 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-#: Nanoseconds that a packet costs at a point. Medians of one machine (docs/performance.md);
-#: `make bench` measures them. "unmatched" is what every packet of the host pays, up to
-#: where a rule is done with it; the modes include it.
+#: Cost in ns of one packet at one point, by mode. Medians of one machine (docs/performance.md); `make bench` measures
+#: them. "unmatched" is the cost of a packet that no rule matches; the other values include it.
 COST_NS = {"unmatched": 25, "capture": 120, "aggregate": 140, "count": 55}
-#: The smallest sample of each mode; below it the next mode tells more. A rule with a budget begins there.
+#: Smallest sample of each mode; below it, the next mode gives more information. A rule with a budget starts with it.
 LOWEST = {"capture": 0.01, "aggregate": 0.001, "count": 1.0}
-_MODES = tuple(LOWEST)  # from the one that tells most
+_MODES = tuple(LOWEST)  # the most detailed one first
 
-_AIM = 0.7  # of the budget: what a change leads to
-_ALARM = 0.85  # of the budget: beyond it less is taken
-_RISE = 2.0  # a sample grows at most by this at a time,
-_WORTH = 1.25  # and at least by this
-_MODE_AIM = 0.6  # of the budget: at most that much to return to a mode that tells more
-_REMEMBER_S = 30.0  # how long the heaviest load counts
-_HOLD_S, _LONGEST_HOLD_S = 5.0, 60.0  # after less was taken
-_SOON_S = 20.0
+_TARGET = 0.7  # share of the budget that a new level should cost
+_LIMIT = 0.85  # share of the budget above which the level falls
+_MODE_TARGET = 0.6  # share of the budget that a more detailed mode may cost to return to it
+_MAX_RISE, _MIN_RISE = 2.0, 1.25  # factors by which a sample grows in one step
+_PEAK_S = 30.0  # time for which the heaviest load counts
+_HOLD_S, _LONGEST_HOLD_S = 5.0, 60.0  # time after a fall in which the level does not rise
+_SOON_S = 20.0  # a fall within this time after a rise doubles that time
 _PATTERN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(%|ns)")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that the programs may take.
+    """Largest cost of the tracing programs.
 
     Attributes
     ----------
     most : float
-        Share of the kernel's time (0 to 1), or nanoseconds a packet.
+        Share of the kernel's time (0 to 1), or ns per packet.
     unit : str
         ``"share"`` or ``"ns"``.
     """
@@ -47,21 +44,21 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Return the budget that a text such as ``3%`` or ``800ns`` stands for.
+        """Read a budget from text such as ``3%`` or ``800ns``.
 
         Raises
         ------
         ValueError
-            It stands for none.
+            The text is not a budget.
         """
         found = _PATTERN.fullmatch(text.strip())
         number = float(found[1]) if found else 0.0
         if not found or not 0 < number <= (100 if found[2] == "%" else 1e9):
-            raise ValueError("must be a share of the kernel's time above 0% and at most 100%, or nanoseconds a packet")
+            raise ValueError("must be a share of the kernel's time above 0% and at most 100%, or ns per packet")
         return cls(number / 100, "share") if found[2] == "%" else cls(number, "ns")
 
-    def told(self, amount: float | None = None) -> str:
-        """Return an amount, by default the budget itself, as `parse` takes it."""
+    def text(self, amount: float | None = None) -> str:
+        """Return a cost in the budget's unit as text that `parse` reads; by default the budget itself."""
         scale, unit = (100, "%") if self.unit == "share" else (1, "ns")
         if amount is None:
             return f"{scale * self.most:.6f}".rstrip("0").rstrip(".") + unit
@@ -70,7 +67,15 @@ class Budget:
 
 @dataclass(frozen=True)
 class Level:
-    """How much a rule takes: its mode, and its share of the packets."""
+    """Mode and sample of a rule.
+
+    Attributes
+    ----------
+    mode : str
+        ``"capture"``, ``"aggregate"`` or ``"count"``.
+    sample : float
+        Share of the packets, above 0 and at most 1.
+    """
 
     mode: str
     sample: float
@@ -79,27 +84,35 @@ class Level:
         return f"{self.mode}, sampled {100 * self.sample:.3g}%" if self.sample < 1 else self.mode
 
     def above(self, other: Level) -> bool:
-        """Tell whether this tells more than the other."""
+        """Return whether this level gives more information than the other."""
         return (-_MODES.index(self.mode), self.sample) > (-_MODES.index(other.mode), other.sample)
 
 
-#: What a level would cost (ns a hop of the present packets), by what was measured just now.
+#: Returns the cost of a level (ns per hop of the present packets), estimated from the last measurement.
 Predict = Callable[[Level], float]
 
 
 class Controller:
-    """Decides how much of a rule is taken, from one measurement to the next.
+    """Chooses the level of a rule after each measurement.
 
-    The cost of a hop and the load are looked at apart: a load that was heavy a moment ago
-    counts for a while, so that its return passes no budget.
+    Cost per hop and load are separate inputs: the heaviest load of the last half minute counts, so that the budget
+    still holds if that load returns.
 
     Parameters
     ----------
     budget : Budget
+        Budget of the rule.
     mode : str
-        The rule's.
+        Mode of the rule, the most detailed one that may be chosen.
     sample : float
-        The rule's, which is the most that is taken.
+        Sample of the rule, the largest one that may be chosen.
+
+    Attributes
+    ----------
+    level : Level
+        Present level.
+    fits : bool
+        Whether the budget can be met.
     """
 
     def __init__(self, budget: Budget, mode: str, sample: float):
@@ -112,59 +125,63 @@ class Controller:
         self._hold_s, self._hold_until, self._rose_at = 0.0, 0.0, float("-inf")
 
     def lowest(self, mode: str) -> Level:
-        """Return the least that the rule takes in a mode."""
+        """Return the lowest level of the rule in a mode."""
         return Level(mode, min(self._sample, LOWEST[mode]))
 
     def decide(self, now_s: float, cost_ns: float, load: float, predict: Predict, room: float = 1.0) -> str:
-        """Take in a measurement and set `level`.
+        """Process a measurement: set `level` and `fits`.
 
         Parameters
         ----------
         now_s : float
+            Time of the measurement, seconds of a monotonic clock.
         cost_ns : float
-            What a hop cost, on average.
+            Average cost per hop.
         load : float
-            What `cost_ns` is to be multiplied by to be an amount of the budget.
+            Factor that turns `cost_ns` into the budget's unit; it grows with the number of packets.
         predict : callable
+            Returns the cost of a level in ns per hop.
         room : float
-            Share of what the budget leaves that this rule may rise into, where several have one.
+            Share of the unused budget that this rule may take for a rise, 0 to 1; below 1 if several rules have a
+            budget.
 
         Returns
         -------
         str
-            Why the level, or whether it fits, has changed; empty if neither has.
+            Reason why `level` or `fits` has changed; empty if neither has.
         """
         self._loads.append((now_s, load))
-        while self._loads[0][0] < now_s - _REMEMBER_S:
+        while self._loads[0][0] < now_s - _PEAK_S:
             self._loads.popleft()
         peak, most = max(load for _, load in self._loads), self.budget.most
-        amount, known = cost_ns * peak, self.level
-        here = self._modes.index(known.mode)
-        if amount > _ALARM * most:
-            best = self._best(lambda level: predict(level) * peak, _AIM * most, self._modes[here:])
-            if known.above(best):
-                self._fell(now_s, best)
+        amount, before = cost_ns * peak, self.level
+        at = self._modes.index(before.mode)
+        if amount > _LIMIT * most:
+            best = self._best(lambda level: predict(level) * peak, _TARGET * most, self._modes[at:])
+            if before.above(best):
+                self._fall(now_s, best)
         elif now_s >= self._hold_until:
-            ceiling = amount + room * max(0.0, _AIM * most - amount)
-            modes = [mode for mode in self._modes[:here] if predict(self.lowest(mode)) * peak <= _MODE_AIM * most]
-            best = self._best(lambda level: predict(level) * peak, ceiling, [*modes, known.mode])
-            if best.above(known):
+            ceiling = amount + room * max(0.0, _TARGET * most - amount)
+            modes = [mode for mode in self._modes[:at] if predict(self.lowest(mode)) * peak <= _MODE_TARGET * most]
+            best = self._best(lambda level: predict(level) * peak, ceiling, [*modes, before.mode])
+            if best.above(before):
                 self._rise(now_s, best)
-        return self._why(known, cost_ns * load, amount)
+        return self._reason(before, cost_ns * load, amount)
 
     def _best(self, cost: Callable[[Level], float], most: float, modes: Sequence[str]) -> Level:
-        """Return the level that tells most of those that fit, the last one where none does."""
+        """Return the highest level that costs at most `most`; the lowest one of the last mode if none does."""
         for mode in modes:
             low, high = self.lowest(mode), Level(mode, self._sample)
-            least, all_of_it = cost(low), cost(high)
-            if all_of_it <= most:
+            low_cost, high_cost = cost(low), cost(high)
+            if high_cost <= most:
                 return high
-            if least <= most:  # costs grow with the sample in a straight line
-                return Level(mode, low.sample + (most - least) / (all_of_it - least) * (high.sample - low.sample))
+            if low_cost <= most:  # the cost is linear in the sample
+                share = (most - low_cost) / (high_cost - low_cost)
+                return Level(mode, low.sample + share * (high.sample - low.sample))
         return self.lowest(modes[-1])
 
-    def _fell(self, now_s: float, to: Level) -> None:
-        self.level = to
+    def _fall(self, now_s: float, level: Level) -> None:
+        self.level = level
         again = now_s - self._rose_at < _SOON_S and self._hold_s
         self._hold_s = min(2 * self._hold_s, _LONGEST_HOLD_S) if again else _HOLD_S
         self._hold_until = now_s + self._hold_s
@@ -172,21 +189,22 @@ class Controller:
     def _rise(self, now_s: float, best: Level) -> None:
         if best.mode != self.level.mode:
             self.level = self.lowest(best.mode)
-        elif best.sample >= _WORTH * self.level.sample or best.sample == self._sample:
-            self.level = Level(best.mode, min(best.sample, _RISE * self.level.sample))
+        elif best.sample >= _MIN_RISE * self.level.sample or best.sample == self._sample:
+            self.level = Level(best.mode, min(best.sample, _MAX_RISE * self.level.sample))
         else:
             return
         self._rose_at = now_s
 
-    def _why(self, before: Level, amount: float, expected: float) -> str:
+    def _reason(self, before: Level, amount: float, at_peak: float) -> str:
+        """Set `fits`, and return why it or the level has changed, given the present cost and that under peak load."""
         most = self.budget.most
-        fitted, self.fits = self.fits, amount <= (most if self.fits else _AIM * most) or self.level != before
-        told = self.budget.told
+        fitted, self.fits = self.fits, amount <= (most if self.fits else _TARGET * most) or self.level != before
+        text = self.budget.text
         if self.level.above(before):
-            return f"there is room: {told(amount)}"
+            return f"there is room: {text(amount)}"
         if self.level != before:
-            heavier = f", {told(expected)} under the load of a moment ago" if expected > 1.05 * amount else ""
-            return f"{told(amount)}{heavier}, of {told()}"
+            peak = f", {text(at_peak)} under the load of a moment ago" if at_peak > 1.05 * amount else ""
+            return f"{text(amount)}{peak}, of {text()}"
         if fitted and not self.fits:
-            return f"does not fit: {told(amount)}, and the rule cannot take less"
+            return f"does not fit: {text(amount)}, and the rule cannot take less"
         return "fits again" if self.fits and not fitted else ""

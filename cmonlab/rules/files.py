@@ -1,7 +1,6 @@
-"""Rules out of YAML and JSON.
+"""Reader of files of rules, in YAML and JSON.
 
-A file is data from outside: whatever it holds, it gives valid rules or one RuleError,
-in bounded time and memory.
+A file is untrusted input: any content gives valid rules or one RuleError, in bounded time and memory.
 """
 
 from __future__ import annotations
@@ -21,22 +20,24 @@ from .problems import nearest, short
 MAX_BYTES = 1 << 18
 _MAX_NODES = 8_000  # of a YAML document
 _MAX_DEPTH = 20
-_MAX_DIGITS = 64  # a sexagesimal number can be long enough to take hours
+_MAX_DIGITS = 64  # to convert a long sexagesimal number can take hours
 _TEXT = "tag:yaml.org,2002:str"
 _EXAMPLE = "for instance `rules: [{name: web, match: tcp port 80}]`; docs/rules.md has more"
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML: no aliases (a few bytes can stand for gigabytes), no key twice."""
+    """YAML without aliases (a few bytes could expand to gigabytes), and without duplicate keys."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str) -> None:
         super().__init__(text)
         self._nodes = self._depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not taken: write it out", problem_mark=mark)
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed: write the value out", problem_mark=mark
+            )
         self._nodes += 1
         self._depth += 1
         if self._nodes > _MAX_NODES or self._depth > _MAX_DEPTH:
@@ -51,7 +52,9 @@ class _Loader(yaml.SafeLoader):
             if key.tag != _TEXT:
                 raise yaml.MarkedYAMLError(problem="a key must be text; quote it", problem_mark=key.start_mark)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{short(key.value)} is there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {short(key.value)} occurs twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -61,7 +64,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_scalar(node)
 
 
-# A name or a label may look like a date; YAML would make an object of it.
+# A name or a label may look like a date, which YAML would convert to an object.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -69,24 +72,23 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
-    """Read the rules of a file.
+    """Read a file of rules.
 
     Parameters
     ----------
     path : str or Path
-        YAML, or JSON where it ends in ``.json``; UTF-8, at most 256 KiB. It holds
+        File in JSON if its name ends in ``.json``, else in YAML; UTF-8, at most 256 KiB. It contains
         ``rules: [...]``, a list of rules, or one rule.
 
     Returns
     -------
     tuple of Rule
-        In the order of the file, at least one, no name twice.
+        At least one rule, in the order of the file; no two have the same name.
 
     Raises
     ------
     RuleError
-        The file cannot be read or does not hold valid rules; the message tells which
-        rule and every field.
+        The file cannot be read, or does not contain valid rules; the message names each rule and field.
     """
     try:
         with open(path, "rb") as file:
@@ -98,20 +100,26 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
 
 
 def parse_rules(content: str | bytes, *, source: str = "the text", is_json: bool = False) -> tuple[Rule, ...]:
-    """Read the rules of a text, as `load_rules` does those of a file.
+    """Read rules from text in the format of `load_rules`.
 
     Parameters
     ----------
     content : str or bytes
+        The text; bytes are UTF-8.
     source : str
-        What messages call it.
+        Name of the text in error messages.
     is_json : bool
-        Whether it is JSON, and not YAML.
+        Whether the text is JSON, else it is YAML.
+
+    Returns
+    -------
+    tuple of Rule
+        At least one rule, in the order of the text; no two have the same name.
 
     Raises
     ------
     RuleError
-        It does not hold valid rules.
+        The text does not contain valid rules.
     """
     if len(content) > MAX_BYTES:
         raise RuleError(f"{source} is too large for rules", why=f"it has over {MAX_BYTES} bytes", fix="split it")
@@ -141,37 +149,37 @@ def _data(content: str | bytes, source: str, is_json: bool) -> Any:
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise RuleError(
-            f"{source} is not {kind}", why=f"{at}{_line(error.problem or error.context)}", fix=_EXAMPLE
+            f"{source} is not {kind}", why=f"{at}{_line(error.problem or error.context or '')}", fix=_EXAMPLE
         ) from None
     except Exception as error:
-        # Both libraries let ValueError, KeyError, IndexError and RecursionError through.
+        # Both libraries also raise ValueError, KeyError, IndexError and RecursionError.
         why = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         why += _line(str(error))
         raise RuleError(f"{source} is not {kind}", why=why, fix=_EXAMPLE) from error
 
 
 def _line(text: str) -> str:
-    """Return a library's message as one line that can be printed; it may quote the document at length."""
+    """Return a library's message as one printable line; it may quote a long part of the document."""
     return " ".join(text[:200].encode("ascii", "backslashreplace").decode().split())
 
 
 def _from_json(text: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
         for name, value in pairs:
-            if name in found:
-                raise ValueError(f"{short(name)} is there twice")
-            found[name] = value
-        return found
+            if name in fields:
+                raise ValueError(f"the key {short(name)} occurs twice")
+            fields[name] = value
+        return fields
 
     def refuse(word: str) -> None:
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
 
-    return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    return json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refuse)
 
 
 def _listed(data: Any) -> list[Any]:
-    """Return the list of rules of a file's three forms; what is wrong in it the model tells."""
+    """Return the list of rules from any of a file's three forms; the model checks its content."""
     if not isinstance(data, dict):
         return data if isinstance(data, list) else [data]
     if "rules" not in data:
@@ -180,7 +188,9 @@ def _listed(data: Any) -> list[Any]:
     if others:
         near = nearest(others[0], list(Rule.model_fields))
         fix = f"put {near!r} into a rule of the list" if near else "leave it out"
-        raise RuleError("the set of rules cannot be used", why=f"{short(others[0])} stands beside `rules`", fix=fix)
+        raise RuleError(
+            "the set of rules cannot be used", why=f"there is a field {short(others[0])} next to `rules`", fix=fix
+        )
     if not isinstance(data["rules"], list):
         raise RuleError(
             "the set of rules cannot be used", why=f"`rules` must be a list, not {short(data['rules'])}", fix=_EXAMPLE

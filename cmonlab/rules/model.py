@@ -1,4 +1,4 @@
-"""The one model of a rule, for Python, YAML and JSON alike.
+"""Model of a rule, the same for Python, YAML and JSON.
 
 docs/rules.md explains every field; ``cmonlab rules schema`` prints them as JSON schema.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,7 +17,12 @@ from cmonlab.filters.pcapfilter import MAX_CHARACTERS
 from .budget import Budget
 from .problems import QUOTE, rule_error, short
 
-#: Rules that can be active at a time: the width of hop.rules in bpf/records.h.
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # pydantic exports it under no public name
+
+#: Largest number of rules that are active at a time: the number of bits of hop.rules in bpf/records.h.
 MAX_RULES = 16
 
 _LONGEST_S = 366 * 86400
@@ -29,19 +34,20 @@ _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(s|min|h|)")
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """What a container's selectors look at.
+    """Properties of a container that selectors compare.
 
     Attributes
     ----------
     name : str
-        As the engine, or the topology, calls it.
+        Name in the engine or the topology.
     image : str
-        As it was given when the container was made, for instance ``nginx:1.27``.
+        Image as it was given when the container was created, for instance ``nginx:1.27``.
     labels : mapping of str to str
+        Docker labels.
     networks : tuple of str
-        Names of the networks it is attached to.
+        Names of the networks that the container is attached to.
     interfaces : tuple of str
-        Its interfaces; nothing selects by them.
+        Names of its interfaces; no selector uses them.
     """
 
     name: str
@@ -51,34 +57,36 @@ class ContainerFacts:
     interfaces: tuple[str, ...] = ()
 
 
-class _Clear(type(BaseModel)):
-    """Lets a model that is called raise RuleError; inside of another model pydantic collects."""
+class _RaisesRuleError(ModelMetaclass):
+    """Metaclass of models whose constructor raises RuleError.
 
-    def __call__(cls, /, **fields: Any):
+    A parent model validates its parts without calling their constructors, so pydantic still collects all violations.
+    """
+
+    def __call__(cls, /, **fields: Any) -> Any:
         try:
             return super().__call__(**fields)
         except ValidationError as error:
-            raise rule_error(error, cls, fields) from None
+            raise rule_error(error, cast("type[BaseModel]", cls), fields) from None
 
 
-class _Part(BaseModel, metaclass=_Clear):
+class _Part(BaseModel, metaclass=_RaisesRuleError):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def _several(most: int) -> Callable[[Any], Any]:
-    """Return what makes a tuple of a list and of a single value.
+def _one_or_more(most: int) -> Callable[[Any], Any]:
+    """Return a validator that turns a list or a single value into a tuple of 1 to `most` values.
 
-    It looks at the length first: pydantic counts what is left of the list when the wrong
-    values are gone.
+    It checks the length itself, because pydantic would count only the values that are valid.
     """
 
-    def several(value: Any) -> Any:
-        listed = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not 1 <= len(listed) <= most:
-            raise ValueError(f"must have from 1 to {most} entries, not {len(listed)}")
-        return listed
+    def as_tuple(value: Any) -> Any:
+        values = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not 1 <= len(values) <= most:
+            raise ValueError(f"must have from 1 to {most} entries, not {len(values)}")
+        return values
 
-    return several
+    return as_tuple
 
 
 def _labels(value: Any) -> Any:
@@ -86,9 +94,9 @@ def _labels(value: Any) -> Any:
         return value
     for key, wanted in value.items():
         if not isinstance(key, str) or not isinstance(wanted, str | None):
-            raise ValueError(f"the label {short(key)} must be text, and so must its value", QUOTE)
+            raise ValueError(f"the key and the value of label {short(key)} must be text", QUOTE)
         if "=" in key:
-            raise ValueError(f"the label's key {short(key)} holds an '='", "write {key: value} or key=value")
+            raise ValueError(f"the label's key {short(key)} contains '='", "write {key: value} or key=value")
     return [key if wanted is None else f"{key}={wanted}" for key, wanted in value.items()]
 
 
@@ -102,7 +110,7 @@ def _duration_s(value: Any) -> Any:
         return value
     found = _DURATION.fullmatch(value.strip())
     if not found:
-        raise ValueError("must be seconds, or text such as 30s, 5min, 2h; left out, the rule has no end")
+        raise ValueError("must be seconds, or text such as 30s, 5min, 2h; without it, the rule does not end")
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -110,11 +118,11 @@ def _overhead(value: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ValueError(f"must be text with a unit, as 3% or 800ns, not {short(value)}")
-    return Budget.parse(value).told()
+        raise ValueError(f"must be text with a unit, such as 3% or 800ns, not {short(value)}")
+    return Budget.parse(value).text()
 
 
-def _spelled_out(value: Any) -> Any:
+def _match_fields(value: Any) -> Any:
     return {"packets": value} if isinstance(value, str) else value
 
 
@@ -122,53 +130,53 @@ _Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 _Label = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^=]")]
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$")]
 _Patterns = Annotated[
-    tuple[_Pattern, ...], BeforeValidator(_several(64), json_schema_input_type=_Pattern | list[_Pattern])
+    tuple[_Pattern, ...], BeforeValidator(_one_or_more(64), json_schema_input_type=_Pattern | list[_Pattern])
 ]
 _Labels = Annotated[
     tuple[_Label, ...],
-    BeforeValidator(_several(64)),
+    BeforeValidator(_one_or_more(64)),
     BeforeValidator(_labels, json_schema_input_type=_Label | list[_Label] | dict[str, str | None]),
 ]
-_Words = Annotated[tuple[_Word, ...], BeforeValidator(_several(128), json_schema_input_type=_Word | list[_Word])]
+_Words = Annotated[tuple[_Word, ...], BeforeValidator(_one_or_more(128), json_schema_input_type=_Word | list[_Word])]
 
 
 class Containers(_Part):
-    """Selects containers: every kind that is given must hold, and of a kind any value."""
+    """Selectors of containers: each field that is given must match, by any of its values."""
 
     name: _Patterns | None = Field(
         None, description="Shell patterns (* ? [a-z]) for the container's name.", examples=["web-*"]
     )
     image: _Patterns | None = Field(
         None,
-        description="Shell patterns for the image as it was given when the container was made, tag included.",
+        description="Shell patterns for the image as it was given when the container was created, tag included.",
         examples=["nginx*"],
     )
     label: _Labels | None = Field(
         None, description="Labels: key, key=value, or a mapping of keys to values.", examples=["tier=front"]
     )
     network: _Patterns | None = Field(
-        None, description="Shell patterns for the name of a network it is attached to.", examples=["mynet"]
+        None, description="Shell patterns for the name of a network of the container.", examples=["mynet"]
     )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Containers:
         if all(value is None for _, value in self):
-            raise ValueError("it selects by nothing", "give name, image, label or network, or leave `containers` out")
+            raise ValueError("it has no selector", "give name, image, label or network, or leave `containers` out")
         return self
 
 
 class Match(_Part):
-    """Which packets a rule is about."""
+    """Packets that a rule matches."""
 
     packets: str = Field(
         "",
         max_length=MAX_CHARACTERS,
-        description="Expression of pcap-filter(7), from the IP header on; the empty text matches every IP packet.",
+        description="Expression of pcap-filter(7), from the IP header on; empty text matches every IP packet.",
         examples=["tcp port 80"],
     )
     containers: Containers | None = Field(
         None,
-        description="Only packets from or to the containers that are selected; left out, those of the whole host.",
+        description="Only packets from or to the selected containers; by default, packets of the whole host.",
         examples=[{"name": "web-*"}],
     )
     direction: Literal["in", "out", "both"] = Field(
@@ -178,7 +186,7 @@ class Match(_Part):
     )
 
     @model_validator(mode="after")
-    def _of_someone(self) -> Match:
+    def _direction_needs_containers(self) -> Match:
         if self.direction != "both" and self.containers is None:
             raise ValueError(
                 f"direction {self.direction!r} is as seen from containers", "select some with `containers`"
@@ -189,10 +197,12 @@ class Match(_Part):
 class Rule(_Part):
     """What to trace, where, how, and how often.
 
+    docs/rules.md describes the fields, which are keyword arguments.
+
     Raises
     ------
     RuleError
-        Fields that are unknown, missing or wrong: all of them in one message.
+        Fields are unknown, missing or wrong; the message lists all of them.
 
     Examples
     --------
@@ -202,11 +212,11 @@ class Rule(_Part):
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$",
-        description="Names the rule; once among the active ones. Small letters, digits, and _ . - inside.",
+        description="Name, unique among active rules: small letters, digits, and _ . - inside.",
         examples=["web"],
     )
-    match: Annotated[Match, BeforeValidator(_spelled_out, json_schema_input_type=Match | str)] = Field(
-        description="Which packets; a text stands for its field `packets`.", examples=["tcp port 80"]
+    match: Annotated[Match, BeforeValidator(_match_fields, json_schema_input_type=Match | str)] = Field(
+        description="Which packets; text is short for the field `packets`.", examples=["tcp port 80"]
     )
     points: _Words = Field(
         ("default",),
@@ -219,27 +229,27 @@ class Rule(_Part):
         examples=["aggregate"],
     )
     by: Literal["pair", "flow"] | None = Field(
-        None, description="What mode aggregate tells apart: pairs of addresses (by itself) or flows.", examples=["flow"]
+        None, description="Key of mode aggregate: pairs of addresses (the default) or flows.", examples=["flow"]
     )
     sample: Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str)] = Field(
         1.0,
         gt=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of the packets, the same ones at every point: a number up to 1, or a percentage.",
+        description="Share of the packets, the same packets at every point: a number up to 1, or a percentage.",
         examples=[0.1, "10%"],
     )
     limit: int | None = Field(
         None,
         ge=1,
         le=_MOST_EVENTS,
-        description="Events a second that mode capture records at most; left out, all.",
+        description="Largest number of events per second that mode capture records; by default, no limit.",
         examples=[50000],
     )
     max_overhead: Annotated[str | None, BeforeValidator(_overhead, json_schema_input_type=str | None)] = Field(
         None,
-        description="What the programs may cost: a share of the kernel's time, or nanoseconds a packet; less is taken "
-        "of the packets before they cost more. Left out, it is not watched.",
+        description="Budget for the programs: a share of the kernel's time, or ns per packet. The sample shrinks "
+        "before they cost more. By default, there is no budget.",
         examples=["3%", "800ns"],
     )
     duration: Annotated[float | None, BeforeValidator(_duration_s, json_schema_input_type=float | str | None)] = Field(
@@ -247,21 +257,21 @@ class Rule(_Part):
         gt=0,
         le=_LONGEST_S,
         allow_inf_nan=False,
-        description="Seconds until the rule ends by itself, or text such as 30s, 5min, 2h; left out, until removed.",
+        description="Seconds until the rule ends, or text such as 30s, 5min, 2h; by default, when it is removed.",
         examples=["30s", 90],
     )
 
     @model_validator(mode="after")
     def _fits_its_mode(self) -> Rule:
         if self.by is not None and self.mode != "aggregate":
-            raise ValueError(f"`by` belongs to mode aggregate, and this is mode {self.mode}", "leave it out")
+            raise ValueError(f"`by` belongs to mode aggregate, but this is mode {self.mode}", "leave it out")
         if self.limit is not None and self.mode != "capture":
-            raise ValueError(f"`limit` is about events, and mode {self.mode} records none", "use `sample`")
+            raise ValueError(f"`limit` is about events, but mode {self.mode} records none", "use `sample`")
         return self
 
     @property
     def budget(self) -> Budget | None:
-        """What it may cost, None where that is not watched."""
+        """Budget of the rule, None without one."""
         return None if self.max_overhead is None else Budget.parse(self.max_overhead)
 
     @classmethod
@@ -271,30 +281,40 @@ class Rule(_Part):
         Parameters
         ----------
         expression : str
-            In the language of pcap-filter(7); the empty text matches every IP packet.
+            Expression in the language of pcap-filter(7); the empty text matches every IP packet.
         name : str
-            The rule's name.
+            Name of the rule.
         **fields
-            Of the rule, for instance ``mode="aggregate"``.
+            Other fields of the rule, for instance ``mode="aggregate"``.
+
+        Returns
+        -------
+        Rule
+            The rule.
+
+        Raises
+        ------
+        RuleError
+            A field is unknown or wrong. The expression is compiled later, by `compile_rules`.
         """
         return cls(name=name, match=expression, **fields)
 
 
 class RuleSet(_Part):
-    """The rules of a file, or those that are active together."""
+    """Rules of a file, or rules that are active at the same time."""
 
     rules: Annotated[
         tuple[Rule, ...],
         BeforeValidator(
-            _several(MAX_RULES),
+            _one_or_more(MAX_RULES),
             json_schema_input_type=Annotated[list[Rule], Field(min_length=1, max_length=MAX_RULES)],
         ),
-    ] = Field(description="At least one; no name twice.")
+    ] = Field(description="At least one rule; no two have the same name.")
 
     @model_validator(mode="after")
-    def _named_once(self) -> RuleSet:
+    def _names_are_unique(self) -> RuleSet:
         names = [rule.name for rule in self.rules]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the name {twice[0]!r} stands for more than one rule", "give each its own")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"more than one rule has the name {duplicates[0]!r}", "give each rule its own name")
         return self

@@ -1,4 +1,4 @@
-"""From what users write to standard rules: everything that the kernel side needs, spelled out."""
+"""Compilation of rules to plans, which contain everything that the kernel programs need."""
 
 from __future__ import annotations
 
@@ -14,42 +14,41 @@ from .budget import LOWEST
 from .model import ContainerFacts, Rule, RuleSet
 from .problems import short
 
-#: The hash of a packet has 32 bits.
-_ALL = 2**32 - 1
-#: What `default` means to a mode; others take the group of that name. Histograms need
-#: no deliveries to sockets: they are told apart per packet, and nothing of it is kept.
+#: Groups that `default` means in a mode; in other modes it is the group of that name. Aggregates do not use deliveries
+#: to sockets, which belong to single packets.
 _DEFAULTS = {"aggregate": ("path", "drops", "tcp")}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A standard rule.
+    """A compiled rule.
 
     Attributes
     ----------
     name : str
+        Name of the rule.
     mode : str
         ``"capture"``, ``"aggregate"`` or ``"count"``.
     filter : tuple of Instruction
         Classic BPF for a packet from its IP header on.
     points : tuple of str
-        Points that this kernel has, in the order of the catalogue, custom ones last.
+        Points that this kernel has, in the order of the catalogue, custom probes last.
     sample : int
-        A packet is in the sample if its 32-bit hash is not above; ``2**32 - 1`` takes all.
+        A packet is in the sample if its 32-bit hash is at most this; ``2**32 - 1`` takes all packets.
     begin : int
-        The same for the beginning, where a budget decides how much is taken later.
+        The same for the start of the rule, before a budget changes it.
     budgeted : bool
-        Whether one does.
+        Whether the rule has a budget.
     limit : int
-        Events a second, 0 without limit.
+        Largest number of events per second, 0 without limit.
     by_flow : bool
-        Aggregates by flow and not by pair of addresses.
+        Whether the rule aggregates by flow, and not by pair of addresses.
     selected : bool
-        Only packets of selected containers count; see `selects`.
+        Whether only packets of selected containers match; see `selects`.
     incoming, outgoing : bool
-        Whether packets to the selected containers count, and whether those from them do.
+        Whether packets to the selected containers match, and whether packets from them do.
     duration_s : float or None
-        After which the rule ends; None until it is removed.
+        Seconds after which the rule ends; None if it stays until it is removed.
     """
 
     name: str
@@ -68,28 +67,27 @@ class Plan:
 
 
 def compile_rules(rules: Sequence[Rule], available: Sequence[str]) -> list[Plan]:
-    """Turn rules into standard rules.
+    """Compile rules for the kernel programs.
 
     Parameters
     ----------
     rules : sequence of Rule
-        At most `MAX_RULES`, no name twice.
+        At most `MAX_RULES`, each with its own name.
     available : sequence of str
-        Names of the points that this kernel has, custom ones included.
+        Names of the points that this kernel has, custom probes included.
 
     Returns
     -------
     list of Plan
-        In the order of `rules`.
+        One per rule, in the same order.
 
     Raises
     ------
     RuleError
-        The rules do not go together, an expression does not parse, or a point or group
-        of that name is unknown.
+        There are too many rules, two have the same name, an expression does not parse, or a point or group is
+        unknown.
     NotTraceable
-        This kernel lacks a point that is named, or all points of a group; or libpcap is
-        not installed.
+        This kernel lacks a point that a rule names, or all points of a group; or libpcap is not installed.
     """
     checked = RuleSet(rules=tuple(rules)).rules if rules else ()
     return [_plan(rule, available) for rule in checked]
@@ -115,17 +113,17 @@ def _plan(rule: Rule, available: Sequence[str]) -> Plan:
 
 
 def threshold(share: float) -> int:
-    """Return the greatest hash of a packet that is in a sample."""
+    """Return the largest 32-bit hash that is in a sample with this share of the packets (above 0, at most 1)."""
     return max(0, round(share * 2**32) - 1)
 
 
 def compiled(rule: Rule) -> tuple[Instruction, ...]:
-    """Return the program of a rule's expression.
+    """Return the classic BPF of a rule's expression.
 
     Raises
     ------
     RuleError
-        It does not parse; the message names the rule.
+        The expression does not parse; the message names the rule.
     NotTraceable
         libpcap is not installed.
     """
@@ -137,9 +135,29 @@ def compiled(rule: Rule) -> tuple[Instruction, ...]:
 
 
 def points_of(rule: Rule, available: Sequence[str]) -> tuple[str, ...]:
-    """Return the points of a rule, `default` being that of its mode; see `resolve_points`."""
+    """Return the names of a rule's points; `default` means the groups of its mode.
+
+    Parameters
+    ----------
+    rule : Rule
+        The rule.
+    available : sequence of str
+        Names of the points that this kernel has, custom probes included.
+
+    Returns
+    -------
+    tuple of str
+        As `resolve_points` returns them.
+
+    Raises
+    ------
+    RuleError
+        A point or group is unknown; the message names the rule.
+    NotTraceable
+        This kernel lacks a point that the rule names, or all points of the groups.
+    """
     default = _DEFAULTS.get(rule.mode, ("default",))
-    wanted = [word for given in rule.points for word in (default if given == "default" else (given,))]
+    wanted = [name for given in rule.points for name in (default if given == "default" else (given,))]
     try:
         return resolve_points(wanted, available)
     except UnknownName as error:
@@ -149,26 +167,26 @@ def points_of(rule: Rule, available: Sequence[str]) -> tuple[str, ...]:
 
 
 def resolve_points(wanted: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
-    """Return the points that names and groups stand for.
+    """Return the points that names and groups mean on this kernel.
 
     Parameters
     ----------
     wanted : sequence of str
         Names of points, groups of `cmonlab.points.catalogue`, or ``"all"``.
     available : sequence of str
-        Names of the points that this kernel has, custom ones included.
+        Names of the points that this kernel has, custom probes included.
 
     Returns
     -------
     tuple of str
-        Those that this kernel has, each once, in the order of the catalogue, custom ones last.
+        Points that this kernel has, each once, in the order of the catalogue, custom probes last.
 
     Raises
     ------
     UnknownName
         There is no such point or group.
     NotTraceable
-        This kernel lacks a point that is named, or every point of the groups.
+        This kernel lacks a point that is named, or all points of the groups.
     """
     known = groups() | {"all": [*BY_NAME, *available]}
     chosen: set[str] = set()
@@ -200,10 +218,15 @@ def _lacks(names: Sequence[str], available: Sequence[str]) -> NotTraceable:
 
 
 def selects(rule: Rule, container: ContainerFacts) -> bool:
-    """Tell whether a rule's selectors choose a container.
+    """Return whether a rule selects a container.
 
-    Every kind that is given must hold, and of a kind any value. A rule without
-    selectors chooses every container.
+    Parameters
+    ----------
+    rule : Rule
+        Its selectors (``match.containers``): each field that is given must match, by any of its values. A rule
+        without selectors selects every container.
+    container : ContainerFacts
+        The container.
     """
     wanted = rule.match.containers
     if wanted is None:
@@ -213,12 +236,12 @@ def selects(rule: Rule, container: ContainerFacts) -> bool:
         (wanted.image, [container.image]),
         (wanted.network, container.networks),
     )
-    if any(patterns and not _any_fits(patterns, texts) for patterns, texts in given):
+    if any(patterns and not _any_matches(patterns, texts) for patterns, texts in given):
         return False
     return wanted.label is None or any(_has_label(container, label) for label in wanted.label)
 
 
-def _any_fits(patterns: Sequence[str], texts: Sequence[str]) -> bool:
+def _any_matches(patterns: Sequence[str], texts: Sequence[str]) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""From pydantic's list of violations to one RuleError."""
+"""Conversion of pydantic's list of violations to one RuleError."""
 
 from __future__ import annotations
 
@@ -13,79 +13,90 @@ from pydantic import BaseModel, ValidationError
 
 from cmonlab.errors import RuleError
 
-_TOLD = 8  # violations in one message
-_CHARACTERS = 40  # of a wrong value
-QUOTE = "numbers, dates, yes and no need quotes to be text"
+_MAX_VIOLATIONS = 8  # in one message
+_MAX_CHARACTERS = 40  # of a wrong value
+QUOTE = "put numbers, dates, yes and no in quotes to make them text"
 _SCHEMA = "`cmonlab rules schema` prints every field"
 
 
 def rule_error(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> RuleError:
-    """Return the one error that tells every violation.
+    """Return one error that reports all violations.
 
     Parameters
     ----------
     error : ValidationError
-        What pydantic raised for `data`.
+        Error that pydantic raised for `data`.
     model : type
-        The model that `data` was to become.
+        Model that `data` was validated against.
     data : mapping
-        The fields as they were given.
+        Fields as they were given.
     """
     problems: dict[str, list[str]] = {}
     hints: dict[str, None] = {}
     examples: dict[str, None] = {}
     violations = error.errors(include_url=False)
-    for violation in violations[:_TOLD]:
-        who, at = _whose(violation["loc"], model, data)
-        problems.setdefault(who, []).append(f"{_path(at)}{_problem(violation)}")
+    for violation in violations[:_MAX_VIOLATIONS]:
+        owner, at = _owner(violation["loc"], model, data)
+        problems.setdefault(owner, []).append(f"{_path(at)}{_problem(violation)}")
         hint, example = _fix(violation, model)
         hints |= dict.fromkeys(hint)
         examples |= dict.fromkeys(example)
-    lines = [f"{who}: {line}" if len(problems) > 1 else line for who, lines in problems.items() for line in lines]
-    lines += [f"and {len(violations) - _TOLD} more"] * (len(violations) > _TOLD)
+    lines = [f"{owner}: {line}" if len(problems) > 1 else line for owner, lines in problems.items() for line in lines]
+    lines += [f"and {len(violations) - _MAX_VIOLATIONS} more"] * (len(violations) > _MAX_VIOLATIONS)
     fixes = [*hints, *([f"for instance {', '.join(examples)}"] if examples else []), _SCHEMA]
     return RuleError(f"{' and '.join(problems)} cannot be used", why="; ".join(lines), fix="; ".join(fixes))
 
 
 def short(value: object) -> str:
-    """Return a value as it may stand in a message: escaped, one line, not too long."""
+    """Return a value for a message: escaped, on one line, and cut to a readable length."""
     try:
         text = ascii(value)
-    except (ValueError, RecursionError):  # a whole number of thousands of digits, or a nest
-        return "one too large to show"
-    return text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]} …"
+    except (ValueError, RecursionError):  # an integer with thousands of digits, or deep nesting
+        return "a value too large to show"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]} …"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return the nearest of the known names, empty if none is near."""
-    near = difflib.get_close_matches(name[:_CHARACTERS].lower(), known, n=1, cutoff=0.5)
+    """Return the known name that is most similar to a name; empty if none is similar.
+
+    Parameters
+    ----------
+    name : str
+        Name as the user wrote it.
+    known : sequence of str
+        Valid names.
+    """
+    near = difflib.get_close_matches(name[:_MAX_CHARACTERS].lower(), known, n=1, cutoff=0.5)
     return near[0] if near else ""
 
 
-def _whose(at: tuple, model: type[BaseModel], data: Mapping[str, Any]) -> tuple[str, tuple]:
-    """Return which rule a violation is about, and where in it."""
+def _owner(
+    at: tuple[str | int, ...], model: type[BaseModel], data: Mapping[str, Any]
+) -> tuple[str, tuple[str | int, ...]]:
+    """Return the name of the part (a rule, or the set) that a violation is in, and its location in that part."""
     if "rules" in model.model_fields:
         if len(at) < 2:
             return "the set of rules", at
-        rule = data["rules"][at[1]]
+        number = int(at[1])
+        rule = data["rules"][number]
         name = rule.get("name") if isinstance(rule, Mapping) else None
-        return f"rule {short(name)}" if isinstance(name, str) else f"rule number {at[1] + 1}", at[2:]
+        return f"rule {short(name)}" if isinstance(name, str) else f"rule number {number + 1}", at[2:]
     name = data.get("name")
     kind = model.__name__.lower()
     return f"{kind} {short(name)}" if kind == "rule" and isinstance(name, str) else kind, at
 
 
-def _path(at: tuple) -> str:
+def _path(at: tuple[str | int, ...]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{_cut(part)}" for part in at).lstrip(".")
     return f"{text}: " if text else ""
 
 
 def _cut(part: str) -> str:
-    return part if part.isidentifier() and len(part) <= _CHARACTERS else short(part)
+    return part if part.isidentifier() and len(part) <= _MAX_CHARACTERS else short(part)
 
 
 def _problem(violation: Any) -> str:
-    """Return what is wrong, in our words where pydantic's are those of a programmer."""
+    """Return what is wrong; pydantic's message is replaced where it uses terms of programming."""
     kind, value = violation["type"], violation["input"]
     if kind == "missing":
         return "is missing"
@@ -103,7 +114,7 @@ def _problem(violation: Any) -> str:
 
 
 def _fix(violation: Any, model: type[BaseModel]) -> tuple[list[str], list[str]]:
-    """Return how a violation is mended: a hint, or examples."""
+    """Return how to fix a violation: hints, and examples."""
     kind, value = violation["type"], violation["input"]
     at = [part for part in violation["loc"] if isinstance(part, str)]
     for part in at[:-1]:
@@ -113,7 +124,7 @@ def _fix(violation: Any, model: type[BaseModel]) -> tuple[list[str], list[str]]:
         return [violation["ctx"]["error"].args[1]], []
     if kind == "extra_forbidden":
         near = nearest(at[-1], list(model.model_fields))
-        return [f"did you mean {near!r}?" if near else f"fields there: {', '.join(model.model_fields)}"], []
+        return [f"did you mean {near!r}?" if near else f"known fields: {', '.join(model.model_fields)}"], []
     field = model.model_fields.get(at[-1]) if at else None
     if field is None:
         return [], []

@@ -1,4 +1,4 @@
-"""What documents one column of a table."""
+"""Documentation of one column of a table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Column:
     Attributes
     ----------
     name : str
-        Unit included, for instance ``one_way_delay_ns``.
+        Name with its unit, for instance ``one_way_delay_ns``.
     dtype : str
-        numpy or pandas dtype.
+        Dtype of numpy or pandas.
     unit : str
         ``"ns"``, ``"bytes"``, … or ``""``.
     meaning : str
@@ -34,6 +34,6 @@ def read(text: str) -> tuple[Column, ...]:
 
 
 def unit_of(name: str) -> str:
-    """Return the unit that stands in a column's name: ``"ns"`` of ``one_way_delay_ns``; empty where none does."""
+    """Return the unit in a column's name, ``"ns"`` for ``one_way_delay_ns``; empty if it has none."""
     units = {"_ns": "ns", "_bps": "bit/s", "_bytes": "bytes", "_s": "s"}
     return next((unit for end, unit in units.items() if name.endswith(end)), "")

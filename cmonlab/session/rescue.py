@@ -1,4 +1,4 @@
-"""A recording must not be lost because its directory turns out to be full."""
+"""Save a recording elsewhere when its directory cannot take it, so that it is not lost."""
 
 from __future__ import annotations
 
@@ -12,14 +12,48 @@ from cmonlab.errors import SessionError
 from .session import Session
 
 
+class SavedElsewhere(SessionError):
+    """A session could not be saved where it should be, and was saved to another directory.
+
+    Parameters
+    ----------
+    error : SessionError
+        Why it could not be saved.
+    saved : Path
+        The directory that has it.
+    """
+
+    def __init__(self, error: SessionError, saved: Path):
+        super().__init__(
+            error.what, why=error.why, fix=f"the recording was saved to {saved} instead: move it from there"
+        )
+        self.saved = saved
+
+
 def save_somewhere(session: Session, path: Path) -> Path:
-    """Save a session to `path`, or where there is room when there is none.
+    """Save a session to `path`, or to another directory if that fails.
+
+    The other directories are, in this order: ``$XDG_STATE_HOME`` (``~/.local/state``), the directory for temporary
+    files, ``/var/tmp`` and ``/dev/shm``. Only this user can read what is saved there.
+
+    Parameters
+    ----------
+    session : Session
+        The recording.
+    path : Path
+        A new directory.
+
+    Returns
+    -------
+    Path
+        `path`.
 
     Raises
     ------
+    SavedElsewhere
+        The session could not be saved to `path`; the attribute ``saved`` is the directory that has it.
     SessionError
-        There is no room anywhere; or, with its ``saved`` set to another directory,
-        none at `path`.
+        The session could not be saved anywhere.
     """
     try:
         return session.save(path)
@@ -27,15 +61,11 @@ def save_somewhere(session: Session, path: Path) -> Path:
         rescue = _rescue(session)
         if rescue is None:
             raise
-        moved = SessionError(
-            error.what, why=error.why, fix=f"the recording was saved to {rescue} instead: move it from there"
-        )
-        moved.saved = rescue
-        raise moved from error
+        raise SavedElsewhere(error, rescue) from error
 
 
 def _rescue(session: Session) -> Path | None:
-    """Save a session to the first place that takes it, for this user alone."""
+    """Save a session to the first directory that takes it; return the directory, None if none does."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     for parent in (state, tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
         try:

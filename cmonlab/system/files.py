@@ -1,8 +1,8 @@
 """Files and directories that appear atomically: complete under their name, or not at all.
 
-What is being written lies in a temporary directory next to its place, whose name says which process made it
-(`tempdirs`), and gets its name by one rename. An error, an interrupt or a full disk leaves nothing behind; what a killed
-process left is removed by the next writer there.
+New content is written to a temporary directory next to its final place, and gets its final name by one rename. The name
+of the temporary directory says which process made it (`tempdirs`). After an error, an interrupt or with a full disk,
+nothing is left; the next writer removes what a killed process left.
 """
 
 from __future__ import annotations
@@ -28,18 +28,23 @@ def atomic_file(path: Path, *, replace: bool = True, mode: int = 0o666) -> Itera
     Parameters
     ----------
     path : Path
-        In a directory that exists.
+        Final name, in an existing directory.
     replace : bool
-        Whether a file of that name may be there, and is then replaced.
+        Whether an existing file of that name is replaced.
     mode : int
-        Its permissions, less the umask.
+        Permissions of the file, without the bits of the umask.
+
+    Yields
+    ------
+    BinaryIO
+        File to write to.
 
     Raises
     ------
     FileExistsError
-        Something of that name is there and is not to be replaced.
+        A file of that name exists, and `replace` is False.
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     tempdirs.remove_scratch(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{tempdirs.prefix()}", dir=path.parent) as folder:
@@ -54,31 +59,47 @@ def atomic_file(path: Path, *, replace: bool = True, mode: int = 0o666) -> Itera
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a text file (UTF-8) in place of an older one; see `atomic_file`."""
+    """Write a text file (UTF-8), and replace an existing one, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        Name of the file, in an existing directory.
+    text : str
+        Content.
+    mode : int
+        Permissions of the file, without the bits of the umask.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
     with atomic_file(path, mode=mode) as file:
         file.write(text.encode())
 
 
 @contextmanager
 def atomic_directory(path: Path, mark: str = "") -> Iterator[Path]:
-    """Fill a directory that gets its name when the block has succeeded; missing parents are made.
+    """Fill a directory that gets its name when the block has succeeded; missing parents are created.
 
     Parameters
     ----------
     path : Path
+        Final name.
     mark : str
-        The file by which an older result is recognised. A directory that has it is replaced (`replacing`); any other
-        must be empty or absent.
+        Name of a file that identifies an older result. If `path` is a directory with this file, it is replaced
+        (`replacing`); otherwise, or if `mark` is empty, `path` must be an empty directory or not exist.
 
     Yields
     ------
     Path
-        The directory to write to.
+        Directory to write to.
 
     Raises
     ------
     OSError
-        It cannot be written.
+        The directory cannot be written.
     """
     target, folder = path.resolve(), None
     made = [parent for parent in target.parents if not parent.exists()]
@@ -104,21 +125,26 @@ def atomic_directory(path: Path, mark: str = "") -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path, mark: str) -> Iterator[None]:
-    """Let a block write a directory that may hold an older result, which stays unless the block succeeds.
+    """Let a block write a directory in place of an older result, which is restored unless the block succeeds.
 
     Parameters
     ----------
     path : Path
+        Directory that the block writes.
     mark : str
-        The file by which an older result is known; without it nothing is replaced.
+        Name of a file that identifies an older result. If `path` does not contain it, or `mark` is empty, nothing is
+        replaced.
     """
+    if not mark:  # a directory that is aside may belong to a block around this one
+        yield
+        return
     aside = path.with_name(f".{path.name}.replaced")
-    if aside.exists():  # from a process that was killed in the block
+    if aside.exists():  # left by a process that was killed in the block
         if path.exists():
             shutil.rmtree(aside)
         else:
             aside.rename(path)
-    if not (mark and (path / mark).is_file()):
+    if not (path / mark).is_file():
         yield
         return
     path.rename(aside)
@@ -137,7 +163,7 @@ def export_file(path: Path) -> Iterator[BinaryIO]:
     Raises
     ------
     ExportError
-        A file of that name is there, or the folder cannot be written.
+        A file of that name exists, or the file cannot be written.
     """
     check_absent(path)
     try:
@@ -149,29 +175,29 @@ def export_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         why = error.strerror or str(error)
         raise ExportError(
-            f"{path} cannot be written", why=why, fix="choose a folder that is there and is yours"
+            f"{path} cannot be written", why=why, fix="choose an existing folder that you may write to"
         ) from error
 
 
 def check_absent(path: Path) -> None:
-    """Check that nothing of this name is there.
+    """Check that no file of this name exists.
 
     Raises
     ------
     ExportError
-        Something is.
+        A file of this name exists.
     """
     if is_there(path):
         raise ExportError(f"{path} exists", fix="choose another name, or remove it first")
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is anything of this name, a dangling symbolic link included."""
+    """Return whether a file of any kind has this name, a dangling symbolic link included."""
     return path.exists() or path.is_symlink()
 
 
 def _sync(file: Path) -> None:
-    """Flush a file to the disk: some file systems report only now that they are full."""
+    """Flush a file to the disk; some file systems report only then that they are full."""
     handle = os.open(file, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Provenance: what a session must say about the machine, the software and the run."""
+"""Provenance: description of the machine, the software and the clock, for manifests."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def _cpu_model() -> str | None:
 
 
 def git_revision(directory: Path) -> str | None:
-    """Return the checkout's revision, ``-dirty`` when files differ from it; None outside one."""
+    """Return the git revision of a checkout, with ``-dirty`` if files differ from it; None outside of a checkout."""
     try:
         git = ["git", "-C", str(directory), "-c", f"safe.directory={directory}"]
-        told = subprocess.run(
+        result = subprocess.run(
             [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -42,7 +42,7 @@ def git_revision(directory: Path) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return told.stdout.strip() or None if told.returncode == 0 else None
+    return result.stdout.strip() or None if result.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:
@@ -52,8 +52,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def host() -> dict:
-    """Return what describes this machine and its software; no names, no addresses."""
+def host() -> dict[str, object]:
+    """Return a description of this machine and its software, without host names and addresses."""
     uname = os.uname()
     release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     return {
@@ -71,11 +71,17 @@ def host() -> dict:
     }
 
 
-def clock() -> dict:
-    """Return how the events' clock relates to the wall clock.
+def clock() -> dict[str, str | int]:
+    """Return the offset from the clock of events to the wall clock.
 
-    The offset is taken from the closest of several paired readings; half the width
-    of that pair bounds its error.
+    The wall clock is read between two readings of CLOCK_MONOTONIC, several times; the two closest readings are used.
+    Half of their distance is the largest possible error.
+
+    Returns
+    -------
+    dict
+        ``name`` of the clock, ``realtime_offset_ns`` (CLOCK_REALTIME minus CLOCK_MONOTONIC) and
+        ``realtime_offset_error_ns``.
     """
     pairs = []
     for _ in range(16):
@@ -86,5 +92,5 @@ def clock() -> dict:
 
 
 def now() -> str:
-    """Return the wall clock as ISO 8601 in UTC."""
+    """Return the time of the wall clock in UTC, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

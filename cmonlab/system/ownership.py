@@ -1,6 +1,7 @@
-"""Which process something belongs to, and whether that process still lives.
+"""Owner labels: which process something belongs to, and whether that process still runs.
 
-A pid is reused; together with the start time and the boot it is not.
+A process id alone is reused; with the start time, the boot and the pid namespace it is unique. A label is
+``PID/START/BOOT/NAMESPACE``.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from pathlib import Path
 
 @lru_cache(maxsize=1)
 def _here() -> str:
-    """Return what tells this boot and this pid namespace from others."""
+    """Return the identifiers of this boot and this pid namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 when it is gone."""
+    """Return the start time of a process, in clock ticks since boot; 0 if it does not run."""
     try:
-        # The command name, in parentheses, may hold spaces and parentheses itself.
+        # The command name, in parentheses, may contain spaces and parentheses itself.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
@@ -33,10 +34,9 @@ def me() -> str:
 
 
 def alive(label: str) -> bool:
-    """Tell whether the process that wrote this owner label still runs.
+    """Return whether the process of this owner label still runs.
 
-    An owner in another pid namespace cannot be seen; it counts as alive unless the
-    machine has been booted since.
+    A process in another pid namespace cannot be seen; it counts as running unless the machine has been booted since.
     """
     pid, _, rest = label.partition("/")
     start, _, there = rest.partition("/")

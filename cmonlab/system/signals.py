@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP, put off while something must not be broken off half-way."""
+"""Deferred signals: Ctrl-C, SIGTERM and SIGHUP wait while a block of code must not be interrupted."""
 
 from __future__ import annotations
 
@@ -11,69 +11,71 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Hold:
-    """A handler that keeps signals, or while it is open hands one on."""
+class _Deferral:
+    """Signal handler that stores signals; while it is open, it passes one on to the previous handler."""
 
     def __init__(self) -> None:
         self.pending: list[int] = []
         self.open = False
-        # What is ignored stays ignored, and what ends the process at once still does.
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        # Only handlers in Python are replaced: ignored signals stay ignored, and fatal ones stay fatal.
+        handlers = {int(number): signal.getsignal(number) for number in SIGNALS}
         self.previous = {number: handler for number, handler in handlers.items() if callable(handler)}
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.open:
-            # Shut first: a second Ctrl-C must not break off what the first one starts.
+            # Closed first: a second Ctrl-C must not interrupt the handling of the first one.
             self.open = False
             self.previous[number](number, frame)
         else:
             self.pending.append(number)
 
 
-_holds: list[_Hold] = []
+_deferrals: list[_Deferral] = []
 
 
 @contextmanager
 def defer_signals() -> Iterator[list[int]]:
-    """Put Ctrl-C, and other signals with a handler in Python, off until the block is done.
+    """Defer Ctrl-C, and other signals with a handler in Python, until the block ends.
+
+    In another thread than the main one, which gets no signals, the block simply runs.
 
     Yields
     ------
     list of int
-        Empty until a signal came, so that the block can end early; a block that clears
-        it has dealt with the signal.
+        Numbers of the deferred signals, empty at first. The block may end early if there is one; if it clears the
+        list, the signals count as handled.
     """
     if threading.current_thread() is not threading.main_thread():
         yield []
         return
-    hold = _Hold()
-    _holds.append(hold)
+    deferral = _Deferral()
+    _deferrals.append(deferral)
     try:
-        for number in hold.previous:
-            signal.signal(number, hold)
-        yield hold.pending
+        for number in deferral.previous:
+            signal.signal(number, deferral)
+        yield deferral.pending
     finally:
-        _holds.remove(hold)
-        for number, handler in hold.previous.items():
+        _deferrals.remove(deferral)
+        for number, handler in deferral.previous.items():
             signal.signal(number, handler)
-        if hold.pending:
-            signal.raise_signal(hold.pending[0])
+        if deferral.pending:
+            signal.raise_signal(deferral.pending[0])
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within `defer_signals`, let one signal through for the length of the block.
+    """Let one signal through for the duration of the block, inside of `defer_signals`.
 
-    One that was put off before comes at once; after the first, the rest is put off again.
+    A signal that was deferred before is raised at once; after one signal, others are deferred again.
     """
-    holds = list(_holds) if threading.current_thread() is threading.main_thread() else []
+    deferrals = list(_deferrals) if threading.current_thread() is threading.main_thread() else []
     try:
-        for hold in holds:
-            hold.open = True
-        for hold in holds:
-            if hold.pending:
-                signal.raise_signal(hold.pending.pop(0))
+        for deferral in deferrals:
+            deferral.open = True
+        for deferral in deferrals:
+            if deferral.pending:
+                signal.raise_signal(deferral.pending.pop(0))
         yield
     finally:
-        for hold in holds:
-            hold.open = False
+        for deferral in deferrals:
+            deferral.open = False

@@ -1,8 +1,8 @@
-"""The rules that are active, and the programs that carry them out.
+"""The active rules, and their programs in the kernel.
 
-A change loads and attaches a second set of programs, which stays silent until one
-word in a map names its epoch: from then on it works and the other one is silent.  So
-each packet at each point meets exactly one of the two, and no event is lost.
+A change of rules loads and attaches a second set of programs. Each set has an epoch, and does nothing unless a word in
+a map has its epoch. When the second set is complete, this word is changed, and the first set is removed. So exactly one
+set handles each packet at each point, and no event is lost.
 """
 
 from __future__ import annotations
@@ -10,44 +10,53 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from cmonlab.errors import NotTraceable, RuleError
 from cmonlab.filters.translate import match_program
-from cmonlab.points.catalogue import CATALOGUE, FIRST_CUSTOM, Point
+from cmonlab.points.catalogue import CATALOGUE, FIRST_PROBE, Point
+from cmonlab.rules import Plan
 
+from .constants import map_constants, program_constants
 from .counters import Counters
 from .generation import Generation, Rule, skipped_runs
-from .kernel import bpf, loader, programs, splice
-from .kernel import probes as custom
+from .kernel import bpf, loader, probes, programs
 from .kernel.btf import vmlinux
+from .kernel.defines import defines
+from .kernel.differences import readable_id
+from .kernel.splice import splice
+from .result import Ledger
 
-Ledger = dict[str, dict[str, int]]
-
-_TURNS = {"sched_waking": 1, "sched_switch": 2}
-_ALL = _NO_LIMIT = 2**32 - 1
-_ALWAYS = {"sched_switch"}  # attached for trace gaps, whatever the rules
+_LIMIT_WINDOW_NS = 1 << defines("records.h")["LIMIT_WINDOW_SHIFT"]
+_NO_LIMIT = 2**32 - 1
+_ALWAYS = {"sched_switch"}  # the tracer attaches it for trace gaps, whatever the rules
 
 
 class ActiveRules:
-    """Rules at work, changed as a whole.
+    """The set of active rules, which changes as a whole.
 
     Parameters
     ----------
     module : Module
         The compiled ``points.c``.
-    own : sequence of Point
-        Custom points that it was compiled with.
+    probe_points : sequence of Point
+        Points of the custom probes that it was compiled with.
+
+    Attributes
+    ----------
+    counters : Counters
+        What the programs count.
+    history : list of Rule
+        All rules that are or were active.
     """
 
-    def __init__(self, module: loader.Module, own: Sequence[Point] = ()):
+    def __init__(self, module: loader.Module, probe_points: Sequence[Point] = ()):
         self._module = module
-        self._catalogue = (*CATALOGUE, *own)
+        self._catalogue = (*CATALOGUE, *probe_points)
         self._compiled = {
-            name: module.instructions(name) for name in {p.program for p in (*programs.available(), *own)}
+            name: module.instructions(name) for name in {p.program for p in (*programs.available(), *probe_points)}
         }
         self.counters = Counters(module)
         self._now = Generation()
@@ -55,19 +64,19 @@ class ActiveRules:
         self._side = 0
         self._lock = threading.RLock()
         self._retiring: threading.Thread | None = None
-        self._members: dict[str, frozenset[int]] = {}  # by rule
-        self._written: dict[int, int] = {}  # as the kernel has them: address, mask of slots
+        self._members: dict[str, frozenset[int]] = {}  # address keys by rule
+        self._written: dict[int, int] = {}  # as they are in the kernel: slots (bits) by address key
         self._ledgers: dict[int, Ledger] = {}  # of the epochs that have ended
         self.history: list[Rule] = []
 
     @property
     def epoch(self) -> int:
-        """Of the current rule set, 0 before the first one."""
+        """Number of the current rule set, 0 before the first one."""
         return self._now.epoch
 
     @property
     def programs(self) -> dict[Point, int]:
-        """The current rule set's programs, one a point whatever the number of rules and devices: their fds."""
+        """The fds of the current programs by point: one program per point, for all rules and devices."""
         return dict(self._now.programs)
 
     @property
@@ -75,22 +84,28 @@ class ActiveRules:
         """The active rules."""
         return [rule for rule in self.history if not rule.last]
 
-    def apply(self, plans: Sequence[Any], members: Mapping[str, Sequence[int]] | None = None) -> int:
-        """Make these the active rules, and return their epoch; the table of cells changes with it, as in `flip`.
+    def apply(self, plans: Sequence[Plan], members: Mapping[str, Iterable[int]] | None = None) -> int:
+        """Replace the active rules; the programs then write to the other table of cells, as after `flip`.
 
         Parameters
         ----------
         plans : sequence of Plan
-            Those that are active already, equal in all, go on without a gap.
-        members : mapping of str to sequence of int
-            By rule: the addresses of its containers, as `address_key` makes them.
+            The rules to make active. A rule that is active already and has an equal plan continues without a gap.
+        members : mapping of str to iterable of int
+            By name of the rule: addresses of its containers, from
+            `cmonlab.tracing.kernel.addresses.address_key`.
+
+        Returns
+        -------
+        int
+            The new epoch.
 
         Raises
         ------
         RuleError
-            There are too many.
+            There are too many rules.
         NotTraceable
-            The kernel refuses the programs; the rules before stay active.
+            The kernel refuses a program. The rules that were active stay active.
         """
         with self._lock:
             self._finish()
@@ -98,37 +113,45 @@ class ActiveRules:
             fresh = [Rule(0, plan, self.epoch + 1) for plan in plans if plan.name not in kept]
             self._place(fresh)
             self.counters.clear_epoch(self.epoch + 1)
-            everyone = [*kept.values(), *fresh]
-            self._write_members(everyone, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
-            following = self._load(everyone)
+            rules = [*kept.values(), *fresh]
+            self._write_members(rules, self._members | {k: frozenset(v) for k, v in (members or {}).items()})
+            following = self._load(rules)
             self._before, self._now = self._now, following
             self._side = 1 - self._side
             self._write_state()
             for rule in self.current:
-                if rule not in everyone:
+                if rule not in rules:
                     rule.last = self._before.epoch
             self.history += fresh
             self._retire()
             return following.epoch
 
-    def set_members(self, name: str, addresses: Sequence[int]) -> None:
-        """Change which addresses belong to a rule's containers; at once, in the same epoch."""
+    def set_members(self, name: str, addresses: Iterable[int]) -> None:
+        """Change the addresses of a rule's containers, at once and in the same epoch.
+
+        Parameters
+        ----------
+        name : str
+            Name of the rule.
+        addresses : iterable of int
+            All addresses, from `cmonlab.tracing.kernel.addresses.address_key`.
+        """
         with self._lock:
             self._write_members(self.current, self._members | {name: frozenset(addresses)})
 
     @property
-    def rests(self) -> int:
-        """The table of cells, 0 or 1, that is not written to."""
+    def idle_side(self) -> int:
+        """The table of cells that the programs do not write to, 0 or 1."""
         return 1 - self._side
 
     def flip(self) -> None:
-        """Let the programs write to the other table of cells."""
+        """Make the programs write to the other table of cells."""
         with self._lock:
             self._side = 1 - self._side
             self._write_state()
 
     def _write_state(self, epoch: int | None = None) -> None:
-        # One aligned 64-bit word, so that no program sees half of it.
+        # One aligned 64-bit word: programs see the old or the new one, never a mixture.
         state = struct.pack("<II", self.epoch if epoch is None else epoch, self._side)
         self._module.maps["states"].set(0, state)
 
@@ -138,11 +161,11 @@ class ActiveRules:
         if len(rules) > len(free):
             raise RuleError(
                 f"{len(taken) + len(rules)} rules cannot be active at a time",
-                why=f"there is room for {programs.RULES}, those included that are being replaced",
+                why=f"there is room for {programs.RULES}, including those that are being replaced",
                 fix="remove rules first, or let one rule select more containers",
             )
         used = {rule.slot for rule in self.history}
-        free.sort(key=lambda slot: slot in used)  # a fresh one needs no cleaning
+        free.sort(key=lambda slot: slot in used)  # an unused slot needs no cleaning
         table = self._module.maps["rules"]
         for rule, slot in zip(rules, free, strict=False):
             rule.slot = slot
@@ -150,18 +173,18 @@ class ActiveRules:
                 self._clean(slot)
             row = np.zeros((), table.value)
             row["sample"] = rule.plan.begin
-            row["limit"] = max(1, rule.plan.limit * 2**27 // 10**9) if rule.plan.limit else _NO_LIMIT
+            row["limit"] = max(1, rule.plan.limit * _LIMIT_WINDOW_NS // 10**9) if rule.plan.limit else _NO_LIMIT
             table.set(slot, row.tobytes())
 
     def set_sample(self, name: str, sample: int) -> None:
-        """Change which packets a rule with a budget takes; at once, at every point, in the same epoch.
+        """Change the sample of a rule with a budget, at once, at every point and in the same epoch.
 
         Parameters
         ----------
         name : str
-            Nothing changes where no such rule is active.
+            Name of the rule; nothing changes if no rule of that name is active or it has no budget.
         sample : int
-            As `Plan.sample`.
+            As `Plan.sample`, 0 to 2**32 - 1.
         """
         table = self._module.maps["rules"]
         with self._lock:
@@ -172,15 +195,22 @@ class ActiveRules:
                     table.set(rule.slot, row.tobytes())
 
     def run_times(self) -> tuple[int, dict[str, tuple[int, int]]]:
-        """Return the epoch, and by point for how long its program has run (ns) and how often, as far as was counted.
+        """Return the run times of the current programs, as far as the kernel has counted them.
 
-        See `bpf.enable_run_time_stats`.
+        It counts while `bpf.enable_run_time_stats` is in force.
+
+        Returns
+        -------
+        epoch : int
+            The current epoch.
+        times : dict of str to (int, int)
+            By point: the program's run time in ns, and its number of runs.
         """
         with self._lock:
             return self.epoch, {point.name: bpf.program_stats(fd)[:2] for point, fd in self._now.programs.items()}
 
     def _clean(self, slot: int) -> None:
-        """Forget what a rule left that had this slot before."""
+        """Remove what the rule that had this slot before has left."""
         self.counters.clear_rule(slot)
         readers = self._module.maps["readers"]
         ports, masks = readers.items()
@@ -188,7 +218,7 @@ class ActiveRules:
             readers.set(int(ports[at]), (masks[at] & ~np.uint64(1 << slot)).tobytes())
 
     def _write_members(self, rules: Sequence[Rule], members: Mapping[str, frozenset[int]]) -> None:
-        """Write whose rules each address is; rules that are about to end keep their addresses until they do."""
+        """Write which rules select each address; rules that are about to end keep their addresses until then."""
         wanted: dict[int, int] = {}
         for rule in {rule.slot: rule for rule in (*self.current, *rules)}.values():
             for address in members.get(rule.plan.name, ()):
@@ -203,11 +233,11 @@ class ActiveRules:
         self._members = dict(members)
 
     def _load(self, rules: Sequence[Rule]) -> Generation:
-        """Load and attach the programs of a rule set; they stay silent."""
+        """Load and attach the programs of a rule set, which do nothing yet."""
         made = Generation(self.epoch + 1)
         wanted = {name for rule in rules for name in rule.plan.points} - _ALWAYS
         try:
-            # Points further down first: a journey must not begin before its end can be seen.
+            # Points at the end of the path first: a journey must not begin before its end can be seen.
             for point in reversed([p for p in self._catalogue if p.name in wanted]):
                 made.programs[point] = self._load_one(point, made.epoch, rules)
                 made.links.append(loader.attach(made.programs[point], programs.target(point)))
@@ -218,26 +248,28 @@ class ActiveRules:
         return made
 
     def _load_one(self, point: Point, epoch: int, rules: Sequence[Rule]) -> int:
-        code = _program(self._compiled[point.program], point, epoch, rules, places(self._module))
+        constants = program_constants(point, epoch, rules) | map_constants(self._module)
+        filters = [(rule.slot, rule.plan.filter) for rule in rules if point.name in rule.plan.points]
+        code = splice(self._compiled[point.program], constants, match_program(filters), readable_id(vmlinux()))
         try:
             return self._module.load(code, f"on_{point.name}", programs.target(point))
         except NotTraceable as error:
-            raise custom.refused(point, error) if point.id >= FIRST_CUSTOM else error from error.__cause__
+            raise probes.refusal(point, error) if point.id >= FIRST_PROBE else error from error.__cause__
 
-    def try_load(self, plan: Any) -> None:
-        """Show the kernel the programs of a rule, and attach none of them.
+    def try_load(self, plan: Plan) -> None:
+        """Load the programs of a rule without attaching them, and unload them.
 
         Raises
         ------
         NotTraceable, ProbeError
-            It refuses one.
+            The kernel refuses a program.
         """
         for point in self._catalogue:
             if point.name in plan.points:
                 self._module.unload(self._load_one(point, self.epoch + 1, [Rule(0, plan, self.epoch + 1)]))
 
     def _retire(self) -> None:
-        """Remove programs that are silent already; each takes the kernel a while."""
+        """Remove the programs of the last epoch in a thread: each takes the kernel some time."""
         before = self._before
         before.skipped = {point: n - before.skipped.get(point, 0) for point, n in skipped_runs(before).items()}
         self._retiring = threading.Thread(target=self._take_down, args=(before,), name="cmonlab-retire", daemon=True)
@@ -250,7 +282,7 @@ class ActiveRules:
             self._module.unload(generation.programs.popitem()[1])
 
     def _finish(self) -> None:
-        """Wait until no program of the last epoch runs any more, and keep its ledger."""
+        """Wait until the programs of the last epoch are removed, and store its ledger."""
         if self._retiring is None:
             return
         self._retiring.join()
@@ -258,18 +290,18 @@ class ActiveRules:
         if self._before.epoch:
             self._ledgers[self._before.epoch] = self._counted(self._before.epoch, self._before.skipped)
 
-    def settle(self) -> None:
-        """Return when no program of an earlier epoch runs any more."""
+    def wait_until_retired(self) -> None:
+        """Return when the programs of all earlier epochs are removed."""
         with self._lock:
             self._finish()
 
-    def silence(self) -> None:
-        """Detach every program, and return when none runs any more; may be called twice."""
+    def detach(self) -> None:
+        """Detach all programs and return when none runs any more; idempotent."""
         with self._lock:
             self._finish()
             if not self._now.links:
                 return
-            self._write_state(0)  # all at once, not one by one as they are detached
+            self._write_state(0)  # all at once: they are detached one after the other
             for rule in self.current:
                 rule.last = self.epoch
             self._before, self._now = self._now, Generation(self._now.epoch)
@@ -277,16 +309,21 @@ class ActiveRules:
             self._finish()
 
     def close(self) -> None:
-        """Silence everything, and let go of the kernel's memory; what was counted is kept. May be called twice."""
-        self.silence()
+        """Detach all programs and unmap the counters, whose values are kept; idempotent."""
+        self.detach()
         self.counters.close()
 
     # ---- what was counted ----------------------------------------------------
 
     def ledgers(self) -> dict[int, Ledger]:
-        """Return what became of the packets by epoch, then point, as the programs have counted it.
+        """Return what became of the packets, as the programs have counted it.
 
-        A run that the kernel skipped as recursive was seen, and lost.
+        A run that the kernel skipped because a program interrupted itself counts as seen and as lost.
+
+        Returns
+        -------
+        dict of int to dict of str to dict of str to int
+            Epoch → point → the counts that `Counters.fates` returns.
         """
         with self._lock:
             self._finish()
@@ -305,39 +342,3 @@ class ActiveRules:
             row["lost"] += skipped.get(point, 0)
             rows[point.name] = row
         return rows
-
-
-def places(module: loader.Module) -> dict[int, int]:
-    """Return the constants that say where things are."""
-    maps = module.maps
-    return {splice.STATE: maps["states"].fd, splice.SLOTS: maps["slots"].entries // maps["rings"].entries}
-
-
-def _program(compiled: bytes, point: Point, epoch: int, rules: Sequence[Rule], places: Mapping[int, int]) -> bytes:
-    """Return the program of one point."""
-    here = [rule for rule in rules if point.name in rule.plan.points]
-
-    def mask(which) -> int:
-        return sum(1 << rule.slot for rule in here if which(rule.plan))
-
-    turns = {name for rule in rules if rule.plan.mode == "capture" for name in rule.plan.points}
-    constants = {
-        splice.EPOCH: epoch & 0xFFFFFFFF,
-        splice.RULES_ON: mask(lambda plan: True),
-        splice.RULES_END: max((rule.slot + 1 for rule in here), default=0),
-        splice.CAPTURE: mask(lambda plan: plan.mode == "capture"),
-        splice.AGGREGATE: mask(lambda plan: plan.mode == "aggregate"),
-        splice.SELECTED: mask(lambda plan: plan.selected),
-        splice.OUTGOING: mask(lambda plan: plan.outgoing),
-        splice.INCOMING: mask(lambda plan: plan.incoming),
-        splice.POINT_ID: point.id,
-        splice.PACKET_ARGUMENT: max(point.packet, 0),
-        splice.PACKET_PLACE: int(point.stage == "receive"),
-        splice.TELL_TURNS: sum(bit for name, bit in _TURNS.items() if name in turns),
-        splice.SAMPLED: mask(lambda plan: plan.sample < _ALL or plan.budgeted),
-        splice.LIMITED: mask(lambda plan: plan.limit),
-        splice.BY_FLOW: mask(lambda plan: plan.by_flow),
-        **places,
-    }
-    filters = [(rule.slot, rule.plan.filter) for rule in here]
-    return splice.splice(compiled, constants, match_program(filters), programs.readable_id(vmlinux()))

@@ -1,4 +1,4 @@
-"""Rules with a budget, while they are at work: measured, lowered and raised, and every change written down."""
+"""Control of active rules with a budget: their cost is measured, their level changed, and every change stored."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from functools import partial
 from typing import Any
 
 from cmonlab.errors import CmonlabError
-from cmonlab.points.catalogue import BY_NAME, groups
-from cmonlab.rules import Plan, Rule, points_of, threshold
-from cmonlab.rules.budget import COST_NS, Controller, Level
+from cmonlab.rules import Rule, points_of, threshold
+from cmonlab.rules.budget import Controller, Level
 
 from .cost import Cost, Meter
+from .prediction import in_mode, predicted_ns
 from .tracer import Tracer
 
 _log = logging.getLogger(__name__)
 
-_KEPT = 7200  # measurements, the latest ones: an hour
-_BEGIN = "rules with a budget begin with the lowest sample"
-_COUNTED = ("path", "drops")  # what is left of the points `default` where a rule has fallen back to mode count
-_KNOWN = {*BY_NAME, *groups(), "all"}
+_MOST_MEASURED = 7200  # measurements that are stored, the latest ones: an hour for one rule
+_BEGIN = "rules with a budget start with the lowest sample"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change of how much a rule takes; a row of the table ``budget``.
+    """One change of a rule's level; a row of the table ``budget``.
 
     Attributes
     ----------
     rule : str
+        Name of the rule.
     epoch : int
-        Of the rule set that was active then.
+        Epoch of the rule set that was active then.
     start_ns, end_ns : int
-        Around the change; a packet on its way then may be taken at a part of its points.
-    mode_before, mode, sample_before, sample
-        The same before and after where it is told only that the budget cannot be kept, or can again.
+        CLOCK_MONOTONIC before and after the change. Packets in flight between them may be taken at some points only.
+    mode_before, sample_before : str, float
+        Level before the change.
+    mode, sample : str, float
+        Level after it. It is the same as before if the row only says that the budget cannot be kept, or can be again.
     why : str
+        The reason.
     """
 
     rule: str
@@ -54,8 +56,8 @@ class Change:
     why: str
 
     @property
-    def told(self) -> str:
-        """The change in words."""
+    def text(self) -> str:
+        """The new level and the reason, in words."""
         return f"{Level(self.mode, self.sample)}: {self.why}"
 
 
@@ -68,30 +70,38 @@ class _Measured:
 
 
 @dataclass
-class _Kept:
-    """A rule with a budget: as written, and what becomes of it."""
+class _Controlled:
+    """A rule with a budget, as the user wrote it, and its controller."""
 
     rule: Rule
     controller: Controller
 
 
 class Budgets:
-    """Keeps the budgets of a tracer's rules; a context manager.
+    """Controls the rules with budgets of a tracer, in a thread of its own.
 
     Parameters
     ----------
     tracer : Tracer
+        The tracer.
     reactivate : callable
-        Makes the rules active anew, as `effective` returns them; called when a mode changes.
+        Called when the mode of a rule changes; makes the rules active again, as `effective` returns them.
     available : sequence of str
         Names of this host's points.
+
+    Attributes
+    ----------
+    changes : list of Change
+        All changes so far.
+    error : str
+        Why budgets are no longer controlled, empty if they are.
     """
 
     def __init__(self, tracer: Tracer, reactivate: Callable[[], object], available: Sequence[str]):
         self._tracer, self._reactivate, self._available = tracer, reactivate, available
         self._meter = Meter(tracer)
-        self._kept: dict[str, _Kept] = {}
-        self._measured: deque[_Measured] = deque(maxlen=_KEPT)
+        self._controlled: dict[str, _Controlled] = {}
+        self._measured: deque[_Measured] = deque(maxlen=_MOST_MEASURED)
         self.changes: list[Change] = []
         self.error = ""
         self._stopping = threading.Event()
@@ -99,31 +109,30 @@ class Budgets:
         self._thread = threading.Thread(target=self._work, name="cmonlab-budget", daemon=True)
         self._thread.start()
 
-    # ---- rules come and go --------------------------------------------------------
+    # ---- rules start and end --------------------------------------------------------
 
     def effective(self, rules: Sequence[Rule]) -> list[Rule]:
-        """Return the rules as they are to be active now: those that fell back, in another mode."""
+        """Return the rules as they should be active now: rules that have fallen back are in another mode."""
         return [self._lowered(rule) for rule in rules]
 
     def _lowered(self, rule: Rule) -> Rule:
-        kept = self._kept.get(rule.name)
-        same = kept is not None and kept.rule == rule
-        return in_mode(rule, kept.controller.level.mode) if same else rule
+        one = self._controlled.get(rule.name)
+        return in_mode(rule, one.controller.level.mode) if one is not None and one.rule == rule else rule
 
     def follow(self, rules: Sequence[Rule]) -> None:
-        """Keep the budgets of these rules, as they were written; they are active, as `effective` told."""
-        before, now = self._kept, {}
+        """Set the rules to control, as the user wrote them; they must be active as `effective` returns them."""
+        before, now = self._controlled, {}
         for rule in rules:
             if rule.budget is None:
                 continue
-            kept = before.get(rule.name)
-            if kept is None or kept.rule != rule:
-                kept, start_ns = _Kept(rule, Controller(rule.budget, rule.mode, rule.sample)), time.monotonic_ns()
-                # It may be active already, where nothing but the budget has changed.
-                self._tracer.active.set_sample(rule.name, threshold(kept.controller.level.sample))
-                self._write(rule.name, None, kept.controller.level, _BEGIN, start_ns)
-            now[rule.name] = kept
-        self._kept = now  # all at once: the thread may be looking
+            one = before.get(rule.name)
+            if one is None or one.rule != rule:
+                one, start_ns = _Controlled(rule, Controller(rule.budget, rule.mode, rule.sample)), time.monotonic_ns()
+                # If only the budget has changed, the rule is active already with another sample.
+                self._tracer.active.set_sample(rule.name, threshold(one.controller.level.sample))
+                self._write(rule.name, None, one.controller.level, _BEGIN, start_ns)
+            now[rule.name] = one
+        self._controlled = now  # replaced as a whole: the thread may be reading it
         (self._wanted.set if now else self._wanted.clear)()
 
     # ---- the thread -----------------------------------------------------------------
@@ -137,18 +146,18 @@ class Budgets:
                 cost = self._meter.measure(self._stopping.wait)
                 if cost is not None and not self._stopping.is_set():
                     self._decide(cost)
-        except BaseException as error:  # told by status and session: budgets are not kept any more
+        except BaseException as error:  # status and manifest report it
             self.error = repr(error)
-            _log.error("budgets are not kept any more: %s", error)
+            _log.error("budgets are no longer controlled: %s", error)
 
     def _decide(self, cost: Cost) -> None:
-        kept = list(self._kept.values())
-        for one in kept:
+        controlled = list(self._controlled.values())
+        for one in controlled:
             control = one.controller
             total = cost.share if control.budget.unit == "share" else cost.packet_ns
             before, start_ns = control.level, time.monotonic_ns()
             predict = partial(self._predict, cost, one)
-            why = control.decide(start_ns / 1e9, cost.hop_ns, total / cost.hop_ns, predict, 1 / len(kept))
+            why = control.decide(start_ns / 1e9, cost.hop_ns, total / cost.hop_ns, predict, 1 / len(controlled))
             self._measured.append(
                 _Measured(one.rule.name, self._tracer.active.epoch, total, total > control.budget.most)
             )
@@ -157,15 +166,15 @@ class Budgets:
             if why:
                 self._write(one.rule.name, before, control.level, why, start_ns)
 
-    def _carry_out(self, one: _Kept, before: Level) -> str:
-        """Make a new level that of the rule; return what is to be said where that cannot be."""
+    def _carry_out(self, one: _Controlled, before: Level) -> str:
+        """Change a rule to its controller's new level; return what to add to the reason if that fails."""
         level = one.controller.level
         if level.mode == before.mode:
             self._tracer.active.set_sample(one.rule.name, threshold(level.sample))
             return ""
         try:
             self._reactivate()
-        except CmonlabError as error:  # the rules before are active still
+        except CmonlabError as error:  # the rules stay as they were
             one.controller.level = before
             return f"; it cannot change to mode {level.mode}: {error.what}"
         return ""
@@ -189,10 +198,10 @@ class Budgets:
             logging.WARNING if before is not None and not level.above(before) else logging.INFO,
             "budget of rule %s: %s",
             name,
-            self.changes[-1].told,
+            self.changes[-1].text,
         )
 
-    def _predict(self, cost: Cost, one: _Kept, level: Level) -> float:
+    def _predict(self, cost: Cost, one: _Controlled, level: Level) -> float:
         active = next((rule for rule in self._tracer.active.current if rule.plan.name == one.rule.name), None)
         if active is None:  # it has just ended
             return cost.hop_ns
@@ -200,12 +209,22 @@ class Budgets:
         points = points_of(in_mode(one.rule, level.mode), self._available)
         return predicted_ns(cost, active.plan, active.slot, one.controller.level, level, points, others)
 
-    # ---- what it says -----------------------------------------------------------------
+    # ---- status ------------------------------------------------------------------------
 
-    def told(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
-        """Return what a manifest says of the epochs from `first_epoch` to before `end_epoch`.
+    def summary(self, first_epoch: int = 0, end_epoch: int = 1 << 62) -> dict[str, Any]:
+        """Return the entry ``budget`` of a manifest.
 
-        Of what was before, the last change of each rule: it was in force at the beginning.
+        Parameters
+        ----------
+        first_epoch, end_epoch : int
+            Epochs from `first_epoch` to before `end_epoch` are included.
+
+        Returns
+        -------
+        dict
+            ``error``: as the attribute; ``changes``: those of these epochs, and for each rule the last change before,
+            which was in force at the beginning; ``kept``: per rule, the number of measurements, how many were over the
+            budget, and the highest and mean amount (a share, or ns per packet).
         """
         names = {
             rule.plan.name
@@ -223,22 +242,29 @@ class Budgets:
         }
 
     def of(self, name: str) -> dict[str, Any] | None:
-        """Return how a rule fares that has a budget: its level, and the last measurement."""
-        kept = self._kept.get(name)
-        if kept is None:
+        """Return the status of a rule's budget, None if the rule has none.
+
+        Returns
+        -------
+        dict or None
+            ``max_overhead``: the budget; ``mode`` and ``sample``: the current level; ``fits``: whether the budget can
+            be kept; ``overhead``: the last measurement as text, empty before the first one.
+        """
+        one = self._controlled.get(name)
+        if one is None:
             return None
         last = next((row for row in reversed(list(self._measured)) if row.rule == name), None)
-        control = kept.controller
+        control = one.controller
         return {
-            "max_overhead": kept.rule.max_overhead,
+            "max_overhead": one.rule.max_overhead,
             "mode": control.level.mode,
             "sample": control.level.sample,
             "fits": control.fits,
-            "overhead": control.budget.told(last.amount) if last else "",
+            "overhead": control.budget.text(last.amount) if last else "",
         }
 
     def close(self) -> None:
-        """Leave the rules as they are; may be called twice."""
+        """Stop controlling; the rules stay as they are. Idempotent."""
         self._stopping.set()
         self._wanted.set()
         self._thread.join()
@@ -253,54 +279,3 @@ def _summary(name: str, rows: Sequence[_Measured]) -> dict[str, Any]:
         "highest": max(amounts, default=None),
         "mean": sum(amounts) / len(amounts) if amounts else None,
     }
-
-
-def in_mode(rule: Rule, mode: str) -> Rule:
-    """Return a rule that tells less of the same packets; custom points stay behind with mode capture."""
-    if mode == rule.mode:
-        return rule
-    default = _COUNTED if mode == "count" else ("default",)
-    known = [word for given in rule.points if given in _KNOWN for word in (default if given == "default" else (given,))]
-    return rule.model_copy(
-        update={
-            "mode": mode,
-            "limit": None,
-            "by": rule.by if mode == "aggregate" else None,
-            "points": tuple(known) or default,
-        }
-    )
-
-
-def predicted_ns(
-    cost: Cost, plan: Plan, slot: int, now: Level, then: Level, points: Sequence[str], others: set[str]
-) -> float:
-    """Return what a hop of the present packets would cost if a rule took more or less of them.
-
-    Parameters
-    ----------
-    cost : Cost
-        As it was measured with the rule as it is.
-    plan, slot
-        The rule.
-    now, then : Level
-    points : sequence of str
-        The rule's, then.
-    others : set of str
-        Points that other rules have.
-    """
-    light, before, after = COST_NS["count"], COST_NS[now.mode], COST_NS[then.mode]
-    total, here = 0.0, 0.0
-    for name, run_ns in cost.run_ns.items():
-        if name not in plan.points:
-            total += run_ns
-            continue
-        here += run_ns
-        if name not in points and name not in others:
-            continue
-        model = COST_NS["unmatched"] * cost.unmatched.get(name, 0) + light * cost.light.get(name, 0)
-        model += before * cost.taken.get(name, 0)
-        rest = light + then.sample * (after - light) if name in points else COST_NS["unmatched"]
-        added = cost.matched.get((slot, name), 0) * (rest - light - now.sample * (before - light))
-        total += run_ns * max(0.0, 1 + added / model) if model else run_ns
-    fresh = set(points) - cost.run_ns.keys()
-    return (total + here / max(1, len(plan.points)) * len(fresh)) / cost.hops

@@ -1,8 +1,8 @@
-"""What our own programs cost, measured while they run.
+"""What cmonlab's own programs cost, measured while they run.
 
-The kernel can count the time that programs run, which costs two readings of the clock for
-each run.  So it does for a short while at a time, and the packets, which our own counters
-know at any time, tell how much that is of the whole interval.
+The kernel can count the run time of programs (``bpf_stats``), but this adds two readings of the clock to each run. So
+it counts only during a short window at the end of each interval. cmonlab's own counters always count packets; the
+packets in the window and in the interval give the factor for the whole interval.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import numpy as np
 from cmonlab.points.catalogue import BY_NAME, CATALOGUE
 
 from .kernel import bpf
+from .kernel.maps import names_of
 
 if TYPE_CHECKING:
     from .active_rules import ActiveRules
     from .tracer import Tracer
 
 PERIOD_S, WINDOW_S = 0.5, 0.05
-_FEWEST = 200  # hops: fewer are no load worth telling
-_LEAST = 0.1
+_MIN_HOPS = 200  # with fewer, nothing is reported
+_MIN_SHARE = 0.1  # of the interval, that a CPU counts as having been in the kernel
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIGHT = ("sampled_out", "counted")
-_TURNS = "sched_switch"
+_SWITCH = "sched_switch"
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,20 @@ class Cost:
     Attributes
     ----------
     run_ns : dict of str to float
-        By point: how long its program ran, on all CPUs together.
+        By point: run time of its program in ns, on all CPUs together.
     hops : int
-        Packets seen, at all points together.
+        Packets seen, added up over all points.
     packets : int
-        Those seen at the point of a packet's way that most of them pass.
+        Packets seen at the point of the group ``path`` that most packets pass.
     share : float
-        Of the kernel's time where the packets are: the programs' run time on each CPU by the time
-        that it was in the kernel, the mean over the packets; the latter is taken to be a tenth of
-        the interval at least.
+        The programs' share of the CPU time spent in the kernel, 0 to 1, on the CPUs where the packets are: for each
+        CPU the run time divided by its time in the kernel, at least a tenth of the interval; then the mean over
+        packets.
     unmatched, light, taken : dict of str to int
-        By point: packets that no rule matched, that rules counted or sampled out, and those that
-        rules recorded or aggregated.
+        By point: packets that no rule matched, packets that rules only counted or sampled out, and packets that rules
+        recorded or aggregated.
     matched : dict of (int, str) to int
-        By slot of a rule and point: the packets that it matched.
+        By slot of a rule and point: packets that the rule matched.
     """
 
     run_ns: dict[str, float]
@@ -66,12 +67,12 @@ class Cost:
 
     @property
     def hop_ns(self) -> float:
-        """Nanoseconds that a packet cost at a point, what runs without packets laid upon them."""
+        """CPU time in ns per packet and point; that of programs without packets is distributed over all packets."""
         return sum(self.run_ns.values()) / self.hops
 
     @property
     def packet_ns(self) -> float:
-        """Nanoseconds that a packet cost at all points together."""
+        """CPU time in ns per packet, at all points together."""
         return sum(self.run_ns.values()) / self.packets
 
 
@@ -79,10 +80,10 @@ class Cost:
 class _Reading:
     epoch: int
     ts_ns: int
-    kernel_ns: np.ndarray  # (CPUs,)
+    kernel_ns: np.ndarray  # shape (cpus,)
     run_ns: dict[str, int]
     points: tuple[str, ...]
-    rows: np.ndarray  # (CPUs, points)
+    rows: np.ndarray  # shape (cpus, points)
 
     @property
     def hops(self) -> int:
@@ -90,36 +91,37 @@ class _Reading:
 
 
 class Meter:
-    """Measures the programs of a tracer.
+    """Measures what the programs of a tracer cost.
 
     Parameters
     ----------
     tracer : Tracer
+        A tracer that was started.
     """
 
     def __init__(self, tracer: Tracer):
         self._tracer = tracer
         self._last: _Reading | None = None
-        # Programs of softirqs count nothing.
-        self._ids = {point.name: point.id for point in (*CATALOGUE, *tracer.own) if point.stage != "softirq"}
+        # The program of softirqs counts no packets.
+        self._ids = {point.name: point.id for point in (*CATALOGUE, *tracer.probe_points) if point.stage != "softirq"}
 
     def measure(self, wait: Callable[[float], object]) -> Cost | None:
-        """Return what the programs cost in `PERIOD_S`, which it takes, from the end of the last one on.
+        """Return what the programs cost since the last call, or in `PERIOD_S`; takes `PERIOD_S` seconds.
 
         Parameters
         ----------
         wait : callable
-            Waits so many seconds, or less.
+            Called with a number of seconds; may return earlier.
 
         Returns
         -------
         Cost or None
-            None where the rules changed meanwhile, or hardly a packet came.
+            None if the rules changed meanwhile, or there were too few packets.
 
         Raises
         ------
         OSError
-            The kernel does not count the time of programs.
+            The kernel cannot count the run time of programs.
         """
         last, self._last = self._last, None
         if last is None or last.epoch != self._tracer.active.epoch:
@@ -141,7 +143,7 @@ class Meter:
         active = self._tracer.active
         epoch, times = active.run_times()
         run_ns = {name: ran for name, (ran, _) in times.items()}
-        run_ns[_TURNS] = run_ns.get(_TURNS, 0) + bpf.program_stats(self._tracer.turns_program)[0]
+        run_ns[_SWITCH] = run_ns.get(_SWITCH, 0) + bpf.program_stats(self._tracer.switch_program)[0]
         points = tuple(name for name in run_ns if name in self._ids)
         rows = active.counters.passed(epoch, [self._ids[name] for name in points])
         return _Reading(epoch, time.monotonic_ns(), kernel_ns(len(rows)), run_ns, points, rows)
@@ -149,18 +151,19 @@ class Meter:
 
 @contextmanager
 def time_programs(active: ActiveRules) -> Iterator[dict[str, tuple[float, int]]]:
-    """Count how long the programs of a rule set run while the block does; the counting itself slows them a little.
+    """Measure the run time of the programs of a rule set during a block, which makes them a little slower.
 
     Parameters
     ----------
     active : ActiveRules
+        The rules.
 
     Yields
     ------
     dict of str to (float, int)
-        Filled when the block is done: by point, the mean time of a run (ns), one reading of the clock included, and
-        runs. Without points that did not run; empty where the kernel does not count (before Linux 5.8), or the rules
-        changed meanwhile.
+        Filled when the block ends. By point: the mean run time in ns, including one reading of the clock, and the
+        number of runs. Without points that did not run; empty if the kernel cannot count (see `differences`) or the
+        rules changed meanwhile.
     """
     found: dict[str, tuple[float, int]] = {}
     try:
@@ -176,13 +179,24 @@ def time_programs(active: ActiveRules) -> Iterator[dict[str, tuple[float, int]]]
         os.close(stats)
     if last != epoch:
         return
-    for name, (ran, runs) in reversed(end.items()):  # programs at the end of a packet's way were loaded first
-        if (times := runs - begin[name][1]) > 0:
-            found[name] = ((ran - begin[name][0]) / times, times)
+    for name, (ran, runs) in reversed(end.items()):  # programs at the end of the path were loaded first
+        if (count := runs - begin[name][1]) > 0:
+            found[name] = ((ran - begin[name][0]) / count, count)
 
 
 def kernel_ns(cpus: int) -> np.ndarray:
-    """Return how long each CPU has been in the kernel since boot (ns), interrupts included, shape (cpus,)."""
+    """Return how long each CPU has been in the kernel since boot, including interrupts (proc_stat(5)).
+
+    Parameters
+    ----------
+    cpus : int
+        Highest CPU number + 1.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (cpus,)
+        ns.
+    """
     found = np.zeros(cpus, np.int64)
     with open("/proc/stat") as file:
         for line in file:
@@ -196,33 +210,33 @@ def kernel_ns(cpus: int) -> np.ndarray:
 def _cost(last: _Reading, begin: _Reading, end: _Reading) -> Cost | None:
     seen = (end.rows["seen"] - last.rows["seen"]).astype(np.int64)
     hops, watched = int(seen.sum()), end.hops - begin.hops
-    if hops < _FEWEST or watched < 1:
+    if hops < _MIN_HOPS or watched < 1:
         return None
     run_ns = {name: (end.run_ns[name] - begin.run_ns[name]) * hops / watched for name in end.run_ns}
     path = [BY_NAME[name].groups if name in BY_NAME else () for name in end.points]
     on_path = np.array(["path" in groups for groups in path])
     by_point = seen.sum(axis=0)
     elapsed_ns = end.ts_ns - last.ts_ns
-    in_kernel = np.maximum(end.kernel_ns - last.kernel_ns, _LEAST * elapsed_ns)
+    in_kernel = np.maximum(end.kernel_ns - last.kernel_ns, _MIN_SHARE * elapsed_ns)
     weight = seen.sum(axis=1) / hops
 
-    def told(*fates: str) -> dict[str, int]:
-        sums = sum((end.rows[fate] - last.rows[fate]).sum(axis=0).astype(np.int64) for fate in fates)
-        return dict(zip(end.points, sums.tolist(), strict=True))
+    def counted(*fates: str) -> dict[str, int]:
+        rows = [(end.rows[fate] - last.rows[fate]).sum(axis=0) for fate in fates]
+        return {name: int(sum(row[at] for row in rows)) for at, name in enumerate(end.points)}
 
-    others = [name for name in end.rows.dtype.names if name not in ("seen", "unmatched", "rules", *_LIGHT)]
+    others = [name for name in names_of(end.rows) if name not in ("seen", "unmatched", "rules", *_LIGHT)]
     matched = (end.rows["rules"]["packets"] - last.rows["rules"]["packets"]).sum(axis=0).astype(np.int64)
     return Cost(
         run_ns,
         hops,
         int(by_point[on_path].max() if on_path.any() and by_point[on_path].any() else by_point.max()),
         float((weight**2 * sum(run_ns.values()) / in_kernel).sum()),
-        told("unmatched"),
-        told(*_LIGHT),
-        told(*others),
+        counted("unmatched"),
+        counted(*_LIGHT),
+        counted(*others),
         {
             (slot, name): int(matched[at, slot])
             for at, name in enumerate(end.points)
-            for slot in np.flatnonzero(matched[at])
+            for slot in np.flatnonzero(matched[at]).tolist()
         },
     )

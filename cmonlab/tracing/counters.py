@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from .kernel import loader, programs
+from .kernel.maps import names_of
 
 _RULES = "rules"
-_SILENT = ("zero", "unused")
-_LOOKS = 100
+_NOT_COUNTS = ("zero", "unused")
+_ATTEMPTS = 100
 
 
 class Counters:
-    """The counters, as the programs have them.
+    """The counters, in the memory that the programs write to.
 
     Parameters
     ----------
@@ -24,36 +25,75 @@ class Counters:
         self._rows = module.maps["counters"].memory().reshape(-1, 2, programs.POINTS)
 
     def fates(self, epoch: int, point: int) -> dict[str, int]:
-        """Return what became of the packets at a point, by the programs of an epoch or the next but one."""
+        """Return what became of the packets at a point in an epoch, summed over CPUs.
+
+        Parameters
+        ----------
+        epoch : int
+            The current epoch or the one before; their counters alternate.
+        point : int
+            Id of the point.
+
+        Returns
+        -------
+        dict of str to int
+            seen, unmatched, sampled_out, counted, aggregated, overflowed, recorded, lost.
+        """
         row: dict[str, int] = {}
-        # A program that runs right now has counted a packet as seen and not yet told its fate: look again, between two
-        # packets. What does not balance then never will, and is told as it is.
-        for _ in range(_LOOKS):
+        # A running program may have counted a packet as seen but not its fate yet: then read again. Counts that never
+        # balance are returned as they are.
+        for _ in range(_ATTEMPTS):
             cpus = self._rows[:, epoch & 1, point].copy()
-            row = {name: int(cpus[name].sum()) for name in cpus.dtype.names if name != _RULES}
+            row = {name: int(cpus[name].sum()) for name in names_of(cpus) if name != _RULES}
             if row["seen"] == sum(row.values()) - row["seen"]:
                 break
         return row
 
     def tally(self, slot: int, point: int) -> dict[str, int]:
-        """Return what the rule that holds a slot has made of the packets at a point."""
+        """Return what a rule did with the packets at a point, summed over CPUs and epochs.
+
+        Parameters
+        ----------
+        slot : int
+            The rule's slot.
+        point : int
+            Id of the point.
+
+        Returns
+        -------
+        dict of str to int
+            packets, bytes, sampled_out, limited, overflowed.
+        """
         rows = self._rows[_RULES][:, :, point, slot]
-        return {name: int(rows[name].sum()) for name in rows.dtype.names if name not in _SILENT}
+        return {name: int(rows[name].sum()) for name in names_of(rows) if name not in _NOT_COUNTS}
 
     def passed(self, epoch: int, points: list[int]) -> np.ndarray:
-        """Return the counters of an epoch at some points as they are now, shape (CPUs, points)."""
+        """Return the counters of an epoch at some points as they are now.
+
+        Parameters
+        ----------
+        epoch : int
+            The current epoch or the one before.
+        points : list of int
+            Ids of the points.
+
+        Returns
+        -------
+        numpy.ndarray, shape (cpus, points), dtype of ``struct counters``
+            A copy.
+        """
         return self._rows[:, epoch & 1, points]
 
     def clear_epoch(self, epoch: int) -> None:
-        """Begin to count for an epoch; what rules have made of packets stays."""
-        for name in self._rows.dtype.names:
+        """Set the counts of an epoch to 0; those of single rules stay."""
+        for name in names_of(self._rows):
             if name != _RULES:
                 self._rows[name][:, epoch & 1] = 0
 
     def clear_rule(self, slot: int) -> None:
-        """Forget what a rule left that had this slot."""
+        """Set the counts of the rule in a slot to 0."""
         self._rows[_RULES][..., slot] = 0
 
     def close(self) -> None:
-        """Let go of the kernel's memory, and keep what was counted; may be called twice."""
+        """Unmap the counters and keep their values; idempotent."""
         self._rows = self._rows.copy()

@@ -1,11 +1,11 @@
-"""The programs of one epoch, and a rule that is or was at work."""
+"""The programs of one epoch, and a rule with the epochs that it was active in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from cmonlab.points.catalogue import Point
+from cmonlab.rules import Plan
 
 from .kernel import bpf
 
@@ -17,29 +17,41 @@ class Rule:
     Attributes
     ----------
     slot : int
-        Its bit in the records.
-    plan : object
-        The standard rule (`cmonlab.rules.plan.Plan`).
+        Number of its bit in the records, 0 to 15.
+    plan : Plan
+        The compiled rule.
     first, last : int
-        Epochs that it was in; `last` is 0 while it is active.
+        First and last epoch in which it was active; `last` is 0 while it is active.
     """
 
     slot: int
-    plan: Any
+    plan: Plan
     first: int
     last: int = 0
 
 
 @dataclass
 class Generation:
-    """The programs of one epoch."""
+    """The programs of one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the rule set.
+    programs : dict of Point to int
+        fds of the programs.
+    links : list of int
+        fds of the links that attach them.
+    skipped : dict of Point to int
+        Skipped runs (`skipped_runs`) when the epoch began; when it ends, those during the epoch.
+    """
 
     epoch: int = 0
     programs: dict[Point, int] = field(default_factory=dict)
     links: list[int] = field(default_factory=list)
-    skipped: dict[Point, int] = field(default_factory=dict)  # runs that the kernel had skipped when it began
+    skipped: dict[Point, int] = field(default_factory=dict)
 
 
 def skipped_runs(generation: Generation) -> dict[Point, int]:
-    """Return how often the kernel skipped a point's program as recursive, since it was loaded."""
+    """Return by point how often the kernel has skipped its program because it interrupted itself."""
     return {point: bpf.program_stats(fd)[2] for point, fd in generation.programs.items()}

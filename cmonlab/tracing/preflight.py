@@ -1,4 +1,4 @@
-"""What this host can trace, and what to do where it cannot."""
+"""Checks of what this host can trace, and what to do about each problem."""
 
 from __future__ import annotations
 
@@ -14,29 +14,26 @@ from cmonlab.errors import CmonlabError, NotTraceable
 from cmonlab.points.catalogue import CATALOGUE
 from cmonlab.points.probe import Probe
 
-from .kernel import programs
+from .kernel import differences, programs
 from .kernel.btf import vmlinux
 
-#: Rules with ports read the stack at a variable offset (kernel 01f810ace9ed), ports are remembered with an atomic or
-#: (5ca419f2864a), and the ledger counts skipped runs (9ed9e9ba2337): all of them came with 5.12.
-_OLDEST = (5, 12)
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a host needs or offers.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
-        What was looked at.
+        What was checked.
     ok : bool
-        Whether it is there.
+        Whether there is no problem.
     required : bool
         Whether tracing needs it.
     what, why, fix : str
-        What was found; for a problem its cause and what to do.
+        What was found; for a problem also its cause and what to do.
     """
 
     name: str
@@ -47,23 +44,37 @@ class Check:
     fix: str = ""
 
 
-def attempt(name: str, look: Callable[[], str], required: bool = True) -> Check:
-    """Run one look; a CmonlabError is a problem, what it returns is what was found."""
+def attempt(name: str, check: Callable[[], str], required: bool = True) -> Check:
+    """Run one check.
+
+    Parameters
+    ----------
+    name : str
+        Name of the check.
+    check : callable
+        Returns what was found, or raises a CmonlabError for a problem.
+    required : bool
+        Whether tracing needs it.
+
+    Returns
+    -------
+    Check
+    """
     try:
-        return Check(name, True, required, look())
+        return Check(name, True, required, check())
     except CmonlabError as error:
         return Check(name, False, required, error.what, error.why, error.fix)
 
 
 def checks() -> list[Check]:
-    """Look at everything the kernel side needs, the cheap looks first; load the programs last.
+    """Check everything that tracing needs; programs are loaded last, if all else is there.
 
     Returns
     -------
     list of Check
-        Problems of what is required come with a fix; the rest says what is not offered.
+        In the order of the checks.
     """
-    looks = [
+    steps = [
         ("root", _root),
         ("kernel", _kernel),
         ("BTF", _btf),
@@ -71,7 +82,7 @@ def checks() -> list[Check]:
         ("headers", _headers),
         ("libpcap", _libpcap),
     ]
-    found = [attempt(name, look) for name, look in looks]
+    found = [attempt(name, check) for name, check in steps]
     if all(check.ok for check in found):
         found.append(attempt("points", _points))
         found.append(attempt("functions", _functions, required=False))
@@ -80,15 +91,15 @@ def checks() -> list[Check]:
 
 
 def require() -> None:
-    """Raise the first problem that keeps this host from tracing; loads nothing.
+    """Check everything that tracing needs, without loading programs.
 
     Raises
     ------
     NotTraceable
-        With its fix.
+        The first problem.
     """
-    for look in (_root, _kernel, _btf, _bcc, _headers, _libpcap):
-        look()
+    for check in (_root, _kernel, _btf, _bcc, _headers, _libpcap):
+        check()
 
 
 def _root() -> str:
@@ -102,23 +113,22 @@ def _root() -> str:
 def _kernel() -> str:
     release = platform.release()
     numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
-    if platform.system() != "Linux" or numbers < _OLDEST:
+    if platform.system() != "Linux" or numbers < differences.OLDEST:
         raise NotTraceable(
             f"{platform.system()} {release} cannot trace",
-            why="the programs need what came with Linux 5.12",
-            fix="use a newer kernel; docs/kernels.md lists those that were tried",
+            why="the programs need what came with Linux {}.{}".format(*differences.OLDEST),
+            fix="use a newer kernel; docs/kernels.md lists those that were tested",
         )
     if _LOCKDOWN.exists() and "[confidentiality]" in _LOCKDOWN.read_text():
         raise NotTraceable(
-            f"Linux {release} lets nobody read its memory",
-            why="it is locked down for confidentiality, so eBPF programs may not look at packets",
+            f"Linux {release} does not allow its memory to be read",
+            why="it is locked down for confidentiality, so eBPF programs may not read packets",
             fix="boot with lockdown=integrity, or without lockdown",
         )
     return f"Linux {release}"
 
 
 def _btf() -> str:
-
     return f"type information {vmlinux().digest[:12]}…"
 
 
@@ -142,45 +152,44 @@ def _libpcap() -> str:
 
 
 def _points() -> str:
-    """Load and attach every point for an instant: the only proof that it works."""
-    from .kernel import programs
+    """Load and attach every point for a moment, which is the only proof that it works."""
     from .tracer import Tracer
 
     there = programs.available()
     with Tracer(ring_bytes=4096) as tracer:
         tracer.start([programs.trial(there, "ip proto 255")])
         tracer.stop()
-    told = f"{len(there)} points attach"
-    told += "".join(f"; {point.name} stands in for {point.instead_of}" for point in there if point.instead_of)
+    text = f"{len(there)} points attach"
+    text += "".join(f"; {point.name} stands in for {point.instead_of}" for point in there if point.instead_of)
     lacking = ", ".join(
         f"{point.name} (came with Linux {point.since})" if point.since else point.name
         for point in programs.missing()
         if not point.is_function
     )
-    return told + (f"; this kernel lacks {lacking}" if lacking else "")
+    return text + (f"; this kernel lacks {lacking}" if lacking else "")
 
 
 def _functions() -> str:
-    """Tell which kernel functions are points here, and why the others are not."""
-    from .kernel import programs
-
+    """Find which kernel functions are points here, and why the others are not."""
     functions = [point for point in CATALOGUE if point.is_function]
     why = {point: programs.why_missing(point) for point in functions}
     there = [point.name for point in functions if not why[point]]
     if not there:
         refused = programs.functions_traceable()
         locked = _locked_down() or os.strerror(errno.EPERM) in refused
-        cure = "boot without lockdown" if locked else "use a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+        remedy = (
+            "boot without lockdown" if locked else "use a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+        )
         raise NotTraceable(
             f"no kernel function is a point here: {', '.join(point.name for point in functions)}",
-            why=refused + (", which root is told where the kernel is locked down" if locked else "") + _kprobes(),
-            fix=f"no rule needs them; {cure} to have them",
+            why=refused + ("; a kernel that is locked down refuses it even to root" if locked else "") + _kprobes(),
+            fix=f"no rule needs them; {remedy} to have them",
         )
     reasons: dict[str, list[str]] = {}
     for point in functions:
         reasons.setdefault(why[point], []).append(point.name)
-    told = [f"{len(there)} of {len(functions)} kernel functions are points: {', '.join(there)}"]
-    return "; ".join(told + [f"not {', '.join(names)}: {reason}" for reason, names in reasons.items() if reason])
+    found = [f"{len(there)} of {len(functions)} kernel functions are points: {', '.join(there)}"]
+    return "; ".join(found + [f"not {', '.join(names)}: {reason}" for reason, names in reasons.items() if reason])
 
 
 def _locked_down() -> bool:
@@ -188,9 +197,9 @@ def _locked_down() -> bool:
 
 
 def _kprobes() -> str:
-    """Return a remark where kprobes are there, which could stand in and are not used."""
+    """Return a remark if this host has kprobes, which could replace the functions but are not used."""
     there = not _locked_down() and Path("/sys/bus/event_source/devices/kprobe").exists()
-    return "; kprobes are there, but are not used in their place" if there else ""
+    return "; kprobes are available, but are not used instead" if there else ""
 
 
 def _clocksource() -> str:
@@ -206,16 +215,16 @@ def _clocksource() -> str:
 
 
 def check_probe(probe: Probe) -> None:
-    """Compile a probe and show it to the kernel, without attaching it anywhere.
+    """Compile a probe and load it without attaching it.
 
     Raises
     ------
     ProbeError
-        It does not work on this kernel.
+        The probe does not work on this kernel.
     NotTraceable
-        This host cannot trace, so it cannot be told.
+        This host cannot trace, so the probe cannot be checked.
     """
     from .tracer import Tracer
 
     with Tracer(probes=[probe], ring_bytes=4096) as tracer:
-        tracer.active.try_load(programs.trial(tracer.own))
+        tracer.active.try_load(programs.trial(tracer.probe_points))

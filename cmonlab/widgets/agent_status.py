@@ -1,4 +1,4 @@
-"""What an agent says of itself: the monitor's own losses and cost, never the network's."""
+"""An agent's status: losses and cost of the tracing itself, never of the network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-_STEPS = 5  # readings of the status that a rate is taken over
+_STEPS = 5  # statuses that a rate is computed over
 
 
-class Told:
-    """The agent's latest word on itself, and rates from the ones before.
+class AgentStatus:
+    """The agent's latest status, and rates from the statuses before it.
 
     Attributes
     ----------
@@ -21,28 +21,28 @@ class Told:
     cost : mapping or None
         As `cmonlab.live.agent.client.Client.cost` returns it.
     overflowed : int
-        Packets left out of aggregates for want of room.
-    troubles : dict of str to str
-        ``"status"`` → why the agent does not answer; ``"windows"`` → why none of those come.
+        Packets that aggregates could not count because their table was full.
+    problems : dict of str to str
+        ``"status"`` → why the agent does not answer; ``"windows"`` → why it sends no windows.
     """
 
     def __init__(self) -> None:
         self.status: Mapping[str, Any] = {}
         self.cost: Mapping[str, float] | None = None
         self.overflowed = 0
-        self.troubles: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
         self._steps: deque[Mapping[str, Any]] = deque(maxlen=_STEPS)
 
-    def hear(self, status: Mapping[str, Any]) -> None:
-        """Take a status."""
-        if self._steps and status["seconds"] < self._steps[-1]["seconds"]:  # another agent
+    def update(self, status: Mapping[str, Any]) -> None:
+        """Take the latest status."""
+        if self._steps and status["seconds"] < self._steps[-1]["seconds"]:  # the agent was started again
             self._steps.clear()
         self._steps.append(status)
         self.status = status
-        self.troubles.pop("status", None)
+        self.problems.pop("status", None)
 
-    def account(self, ledger: pd.DataFrame) -> None:
-        """Take a ledger."""
+    def update_ledger(self, ledger: pd.DataFrame) -> None:
+        """Take the latest ledger, columns of ``schema.describe("ledger")``."""
         self.overflowed = int(ledger["overflowed"].sum()) if "overflowed" in ledger else 0
 
     def _rate(self, name: str) -> float:
@@ -53,15 +53,15 @@ class Told:
 
     @property
     def events_per_s(self) -> float:
-        """Events read a second."""
+        """Events read per second."""
         return self._rate("events")
 
     @property
     def cpu_share(self) -> float:
-        """Share of one processor that the agent's process takes; of an agent in this process, with all else in it."""
+        """CPU time of the agent's process, as a share of one CPU; an agent in this process shares it with all else."""
         return self._rate("cpu_s")
 
     @property
     def lost_events(self) -> int:
-        """Lost events since the agent began."""
+        """Lost events since the agent was started."""
         return int(self.status.get("lost_events", 0))

@@ -1,8 +1,9 @@
-"""What became of the edge, container or direction that was clicked on."""
+"""The detail pane: series, breakdown and drops of the selected edge, container or pair."""
 
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import ipywidgets as w
 import numpy as np
@@ -14,16 +15,16 @@ from cmonlab.plot.style import KINDS, color, kind_fill
 from cmonlab.plot.text import fold, plain
 from cmonlab.schema.format import count, digits, duration, percent
 
-from .figures import Pace, Shown
+from .figures import LiveFigure, RateLimit
 from .model import Live
 from .selection import Selection
 
 LINES = 6
 _SPANS = {"1 min": 60.0, "5 min": 300.0}
 _MOST_SEGMENTS = 14
-_MOST_POINTS = 200  # of a line: more cost the browser more than the eye gains
+_MOST_POINTS = 200  # per line; the eye sees no more
 _SERIES_S, _BREAKDOWN_S = 0.7, 1.9
-_ROWS = (
+_ROWS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("throughput_bps", "Throughput<br>(bit/s)", {"tickformat": "~s", "rangemode": "tozero"}),
     ("delay", "Delay, p50 and<br>p99 dotted (µs)", {"type": "log", "tickformat": "~r", "nticks": 3}),
     ("dropped_per_s", "Dropped<br>(packets/s)", {"rangemode": "tozero", "tickformat": "~r"}),
@@ -31,24 +32,34 @@ _ROWS = (
 
 
 class Detail:
-    """The pane below: series, breakdown and drops of a selection.
+    """The pane with series, breakdown and drops of a selection.
 
     Parameters
     ----------
     model : Live
+        What is drawn.
     theme : {"light", "dark"}
+        Colours of the figures.
+
+    Attributes
+    ----------
+    selection : Selection or None
+        What is shown.
+    widget : ipywidgets.VBox
+        The pane.
     """
 
     def __init__(self, model: Live, theme: str):
-        self._model, self.selection = model, None
-        self._series_pace, self._breakdown_pace = Pace(_SERIES_S), Pace(_BREAKDOWN_S)
+        self._model = model
+        self.selection: Selection | None = None
+        self._series_limit, self._breakdown_limit = RateLimit(_SERIES_S), RateLimit(_BREAKDOWN_S)
         self.title = w.HTML()
         self.drops = w.HTML()
         self.span = w.ToggleButtons(options=list(_SPANS), value="1 min")
         self.span.style.button_width = "5em"
         self.span.layout.flex = "0 0 auto"
-        self.series = Shown(_series_figure(), theme)
-        self.segments = Shown(_segments_figure(), theme)
+        self.series = LiveFigure(_series_figure(), theme)
+        self.segments = LiveFigure(_segments_figure(), theme)
         right = w.VBox([self.segments.widget, self.drops])
         left = w.VBox([self.series.widget])
         for box, share in ((left, "58%"), (right, "42%")):
@@ -59,30 +70,30 @@ class Detail:
         self.select(None)
 
     def select(self, selection: Selection | None) -> None:
-        """Show something else."""
+        """Show another selection, or None."""
         self.selection = selection
-        self._series_pace.again()
-        self._breakdown_pace.again(0.1)
+        self._series_limit.make_due()
+        self._breakdown_limit.make_due(0.1)
         if selection is None:
             self.title.value = "<b>Detail</b> – choose an edge, a container or a cell of the matrix"
             self.drops.value = ""
 
     def refresh(self) -> None:
-        """Draw what is new of the selection."""
+        """Draw the latest data of the selection."""
         selection = self.selection
         if selection is None:
             return
-        if self._breakdown_pace.due():
+        if self._breakdown_limit.due():
             segments, drops = self._model.recent(selection)
             self.segments.update(*_segments(segments))
             self.drops.value = _drops(drops)
-        elif self._series_pace.due():
+        elif self._series_limit.due():
             table = self._model.series(selection)
             span_s = _SPANS[self.span.value]
             table = table[table["end_ns"] > self._model.now_ns() - span_s * 1e9]
             self.title.value = _title(selection, table)
             data, layout = _series(_thinned(table), self._model)
-            # Axes that follow the data are laid out twice for each change.
+            # Plotly lays out axes with automatic ranges twice for each change.
             axes = {f"xaxis{number}": {"range": [-span_s, 0.0]} for number in ("", 2, 3)}
             self.series.update(data, layout | axes)
 
@@ -116,14 +127,17 @@ def _series_figure() -> go.Figure:
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
-    """Return at most so many rows a line: neighbouring windows are put together, mean rates and typical delays."""
+    """Return at most `_MOST_POINTS` rows per line: neighbouring windows are joined.
+
+    A joined row has the mean rates, the median of p50 and the maximum of p99.
+    """
     if table.empty:
         return table
     number = table.groupby("line", sort=False).cumcount()
     together = -(-(int(number.max()) + 1) // _MOST_POINTS)
     if together == 1:
         return table
-    # Counted from when the agent began, so that a window stays with its neighbours while it is shown.
+    # Groups are aligned to the agent's clock, so a window stays with its neighbours while it is shown.
     width_ns = together * int((table["end_ns"] - table["start_ns"]).median())
     by = table.groupby(["line", table["end_ns"] // max(1, width_ns)], sort=False)
     return by.agg(
@@ -136,9 +150,9 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(level="line")
 
 
-def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
+def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the traces and the layout of the series."""
-    data = []
+    data: list[dict[str, Any]] = []
     known = list(dict.fromkeys(table["line"].tolist()))[:LINES]
     now_ns = int(table["end_ns"].max()) if len(table) else model.now_ns()
     for number in range(LINES):
@@ -152,6 +166,11 @@ def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
     marks = model.marks
     if len(table):
         marks = marks[marks["ts_ns"] >= int(table["start_ns"].min())]
+    return data, _marks(marks, now_ns)
+
+
+def _marks(marks: pd.DataFrame, now_ns: int) -> dict[str, Any]:
+    """Return the layout with a dashed line and its note for each mark."""
     at = ((marks["ts_ns"].to_numpy() - now_ns) / 1e9).tolist()
     shapes = [
         {
@@ -181,7 +200,7 @@ def _series(table: pd.DataFrame, model: Live) -> tuple[list[dict], dict]:
         }
         for x, note in zip(at, marks["note"], strict=True)
     ]
-    return data, {"shapes": shapes, "annotations": notes}
+    return {"shapes": shapes, "annotations": notes}
 
 
 def _segments_figure() -> go.Figure:
@@ -206,8 +225,8 @@ def _segments_figure() -> go.Figure:
     return figure
 
 
-def _segments(table: pd.DataFrame) -> tuple[list[dict], dict]:
-    """Return the traces and the layout of the breakdown: of many directions together where there are many."""
+def _segments(table: pd.DataFrame) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the traces and the layout of the breakdown; directions are added up."""
     if table.empty:
         note = {
             "text": "No segment was measured in the last 10 s",
@@ -234,13 +253,13 @@ def _segments(table: pd.DataFrame) -> tuple[list[dict], dict]:
     data = []
     for kind in KINDS:
         mine = rows[rows["kind"].astype(str) == kind]
-        told = [
+        texts = [
             f"{plain(row.Index)}<br>{row.kind}, {count(row.n)} packets<br>mean {duration(row.mean_ns)}, "
             f"p50 {duration(row.p50_ns)}, p99 {duration(row.p99_ns)}"
             for row in mine.itertuples()
         ]
         mean_us = (mine["mean_ns"] / 1e3).to_numpy(float)
-        data.append({"x": mean_us, "y": mine["label"].tolist(), "customdata": told, "showlegend": bool(told)})
+        data.append({"x": mean_us, "y": mine["label"].tolist(), "customdata": texts, "showlegend": bool(texts)})
     height = int(min(560, max(220, 90 + 40 * len(rows))))
     return data, {"annotations": [], "height": height, "yaxis": {"categoryarray": rows["label"].tolist()}}
 
@@ -250,9 +269,9 @@ def _title(selection: Selection, table: pd.DataFrame) -> str:
     for line, rows in table.groupby("line", sort=False):
         last = rows.tail(8)
         heavy = last[["delay_p50_ns", "delay_p99_ns"]].median()
-        way = f"{html.escape(str(line))}: " if selection.kind != "pair" else ""
+        name = f"{html.escape(str(line))}: " if selection.kind != "pair" else ""
         parts.append(
-            f"{way}{digits(last['packets_per_s'].mean())} packets/s, "
+            f"{name}{digits(last['packets_per_s'].mean())} packets/s, "
             f"{digits(last['throughput_bps'].mean() / 1e6)} Mbit/s, "
             f"delay p50 {duration(heavy.iloc[0])}, p99 {duration(heavy.iloc[1])}"
         )

@@ -1,4 +1,4 @@
-"""Rules as a form holds them, before they are valid: texts to YAML and back."""
+"""Drafts of rules, as a form holds them before they are valid, and their YAML."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import yaml
 
 from cmonlab.rules import Rule
 
-#: The form's fields, in the order of the file. Those of containers are lists of patterns or labels.
+#: Selectors of containers; each is a list of patterns or labels.
 CONTAINERS = ("name", "image", "label", "network")
+#: Field of the form → its value, in the order of the file.
 Draft = dict[str, Any]
 
 
 def empty(name: str = "packets") -> Draft:
-    """Return the draft of a rule that takes every IP packet."""
+    """Return the draft of a rule that matches every IP packet."""
     selectors = {f"containers_{kind}": "" for kind in CONTAINERS}
     return {
         "name": name,
@@ -34,20 +35,20 @@ def empty(name: str = "packets") -> Draft:
 
 
 def of_rule(rule: Rule) -> Draft:
-    """Return the draft that `written` makes this rule of."""
-    told = rule.model_dump(mode="json")
-    match, selected = told["match"], told["match"]["containers"] or {}
+    """Return the draft that `written` turns into this rule."""
+    values = rule.model_dump(mode="json")
+    match, selected = values["match"], values["match"]["containers"] or {}
     draft = empty(rule.name) | {"packets": match["packets"], "direction": match["direction"]}
     draft |= {f"containers_{kind}": _joined(selected.get(kind) or ()) for kind in CONTAINERS}
-    draft |= {"points": tuple(told["points"]), "mode": told["mode"], "by": told["by"] or ""}
-    draft["sample"] = "100%" if told["sample"] == 1 else repr(told["sample"])
+    draft |= {"points": tuple(values["points"]), "mode": values["mode"], "by": values["by"] or ""}
+    draft["sample"] = "100%" if values["sample"] == 1 else repr(values["sample"])
     for name in ("limit", "max_overhead", "duration"):
-        draft[name] = "" if told[name] is None else str(told[name])
+        draft[name] = "" if values[name] is None else str(values[name])
     return draft
 
 
 def written(draft: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file says of a draft: what is left as it is by itself is left out."""
+    """Return a draft as a file has it, without the fields that have their default."""
     selected = {kind: _listed(draft[f"containers_{kind}"]) for kind in CONTAINERS}
     selected = {kind: values for kind, values in selected.items() if values}
     match: Any = draft["packets"]
@@ -63,20 +64,20 @@ def written(draft: Mapping[str, Any]) -> dict[str, Any]:
         rule["mode"] = draft["mode"]
     if draft["sample"] != "100%":
         rule["sample"] = _number(draft["sample"])
-    # Texts as they are: what is wrong in them the model tells.
+    # Wrong texts are kept: the model of rules reports what is wrong with them.
     texts = {name: draft[name].strip() for name in ("by", "limit", "max_overhead", "duration")}
     return rule | {name: text if name == "by" else _number(text) for name, text in texts.items() if text}
 
 
 def to_yaml(drafts: Sequence[Mapping[str, Any]]) -> str:
-    """Return the file of these drafts."""
+    """Return the YAML file with these drafts."""
     return yaml.safe_dump(
         {"rules": [written(draft) for draft in drafts]}, sort_keys=False, allow_unicode=True, width=100
     )
 
 
 def _number(text: str) -> Any:
-    """Return a number where the text is one; the model takes a whole one for a limit only so."""
+    """Return the number that a text is, or the text; the model of rules needs an int as limit."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -86,11 +87,11 @@ def _number(text: str) -> Any:
 
 
 def _listed(text: str) -> list[str]:
-    """Return the entries of a line: parted by commas, in quotes where they hold one."""
+    """Return the entries of a line: separated by commas; an entry with a comma is quoted."""
     return [entry.strip() for entry in next(csv.reader([text], skipinitialspace=True), []) if entry.strip()]
 
 
 def _joined(entries: Sequence[str]) -> str:
-    """Return the line of some entries; see `_listed`."""
+    """Return entries as one line; the inverse of `_listed`."""
     quoted = ['"' + entry.replace('"', '""') + '"' if set(entry) & set(',"') else entry for entry in entries]
     return ", ".join(quoted)

@@ -1,4 +1,4 @@
-"""A form for rules that writes the same YAML as one would by hand."""
+"""A form for rules that writes the same YAML as a user would write by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MODES = {
     "aggregate – histograms in the kernel": "aggregate",
     "count – counters alone": "count",
 }
-_BY = {"by itself": "", "pair of addresses": "pair", "flow": "flow"}
+_BY = {"nothing": "", "pair of addresses": "pair", "flow": "flow"}
 _TEXTS = {
     "name": ("Name", "small letters, digits, _ . -"),
     "packets": ("Packets", "pcap-filter(7), for instance tcp port 80; empty: every IP packet"),
@@ -31,7 +31,7 @@ _TEXTS = {
     "containers_label": ("· label", "tier=front"),
     "containers_network": ("· network", "mynet"),
     "sample": ("Sample", "10% or 0.1"),
-    "limit": ("Limit", "events a second, of mode capture"),
+    "limit": ("Limit", "events per second, in mode capture"),
     "max_overhead": ("Max overhead", "3% or 800ns"),
     "duration": ("Duration", "30s, 5min; empty: until removed"),
 }
@@ -39,30 +39,31 @@ _LABEL = {"description_width": "7.5em"}
 
 
 class RuleForm:
-    """Fields of a rule beside its YAML; either may be edited.
+    """Fields of a rule next to its YAML; users may edit either.
 
     Parameters
     ----------
     on_apply : callable, optional
-        Takes the valid rules (list of Rule) when Apply is pressed; without it there is no such button.
+        Called with the valid rules (list of Rule) when Apply is pressed; without it there is no such button.
 
     Attributes
     ----------
     widget : ipywidgets.VBox
+        The form.
     error : RuleError or None
-        What is wrong with the rules as they stand.
+        What is wrong with the current rules.
     """
 
     def __init__(self, on_apply: Callable[[list[Rule]], object] | None = None):
         self._on_apply = on_apply
         self._drafts, self._at, self._busy = [drafts.empty()], 0, False
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
         self.error: RuleError | None = None
         self.fields = _fields()
         self.yaml = w.Textarea(continuous_update=False, layout=w.Layout(width="100%", height="16em"))
         self.yaml.add_class("cmonlab-yaml")
         self._which = w.Dropdown(description="Rule", options=[0], style=_LABEL)
-        self._add, self._drop = w.Button(description="Add a rule"), w.Button(description="Take it away")
+        self._add, self._drop = w.Button(description="Add a rule"), w.Button(description="Remove it")
         self._path = w.Text(description="File", value="rules.yaml", style=_LABEL)
         self._save, self._load = w.Button(description="Save"), w.Button(description="Load")
         self._apply = w.Button(description="Apply", button_style="primary")
@@ -70,11 +71,11 @@ class RuleForm:
         self.message.add_class("cmonlab-message")
         self.widget = self._laid_out()
         for name, field in self.fields.items():
-            field.observe(self._by_user(partial(self._edited, name)), "value")
-        self.yaml.observe(self._by_user(self._typed), "value")
-        self._which.observe(self._by_user(self._turned), "value")
-        self._add.on_click(lambda _: self._added())
-        self._drop.on_click(lambda _: self._dropped())
+            field.observe(self._by_user(partial(self._edit_field, name)), "value")
+        self.yaml.observe(self._by_user(self._edit_yaml), "value")
+        self._which.observe(self._by_user(self._choose), "value")
+        self._add.on_click(lambda _: self._add_rule())
+        self._drop.on_click(lambda _: self._remove_rule())
         self._save.on_click(lambda _: self._try(lambda: self.save(self._path.value)))
         self._load.on_click(lambda _: self._try(lambda: self.load(self._path.value)))
         self._apply.on_click(lambda _: self._try(self.apply))
@@ -96,7 +97,7 @@ class RuleForm:
 
     @property
     def rules(self) -> list[Rule]:
-        """The rules as they stand.
+        """The current rules.
 
         Raises
         ------
@@ -106,32 +107,40 @@ class RuleForm:
         return list(parse_rules(self.yaml.value, source="the form"))
 
     def show(self, rules: Rule | Sequence[Rule], chosen: str = "") -> None:
-        """Show rules, the one of this name in the fields."""
+        """Show rules.
+
+        Parameters
+        ----------
+        rules : Rule or sequence of Rule
+            All rules of the form.
+        chosen : str
+            Name of the rule whose fields are shown; by default the first one.
+        """
         rules = [rules] if isinstance(rules, Rule) else list(rules)
         names = [rule.name for rule in rules]
-        with self._turn:
+        with self._lock:
             self._drafts = [drafts.of_rule(rule) for rule in rules]
             self._at = names.index(chosen) if chosen in names else 0
             self._show()
 
     def load(self, path: str | Path) -> str:
-        """Show the rules of a file.
+        """Show the rules of a file; return a message for the user.
 
         Raises
         ------
         RuleError
-            It cannot be read or does not hold valid rules.
+            The file cannot be read or does not hold valid rules.
         """
         self.show(load_rules(path))
         return f"{path} is loaded"
 
     def save(self, path: str | Path) -> str:
-        """Write the rules to a file, if they are valid.
+        """Write the rules to a file; return a message for the user.
 
         Raises
         ------
         RuleError
-            They are not, or the file cannot be written.
+            The rules are not valid, or the file cannot be written.
         """
         _ = self.rules
         try:
@@ -142,12 +151,12 @@ class RuleForm:
         return f"{path} is written"
 
     def apply(self) -> str:
-        """Hand the rules on.
+        """Call `on_apply` with the rules; return a message for the user.
 
         Raises
         ------
         RuleError
-            They are not valid.
+            The rules are not valid.
         """
         rules = self.rules
         if self._on_apply:
@@ -156,25 +165,25 @@ class RuleForm:
 
     # ---- edits ---------------------------------------------------------------------
 
-    def _by_user(self, take: Callable[[Any], None]) -> Callable[[dict], None]:
-        """Return a tracer that takes what a user changed: not what `_show` writes, nor amid that.
+    def _by_user(self, handle: Callable[[Any], None]) -> Callable[[dict[str, Any]], None]:
+        """Return a callback for `observe` that handles changes by the user only, not those that `_show` makes.
 
-        A dashboard's view shows rules from a thread of its own.
+        The lock is needed because a dashboard shows rules from another thread.
         """
 
-        def observe(change: dict) -> None:
-            with self._turn:
+        def observe(change: dict[str, Any]) -> None:
+            with self._lock:
                 if not self._busy:
-                    take(change["new"])
+                    handle(change["new"])
 
         return observe
 
-    def _edited(self, name: str, value: Any) -> None:
+    def _edit_field(self, name: str, value: Any) -> None:
         self._drafts[self._at][name] = value
         self._show()
 
-    def _typed(self, text: str) -> None:
-        """Take over what was typed as YAML; what is wrong stays to be mended."""
+    def _edit_yaml(self, text: str) -> None:
+        """Show the rules of the edited YAML; text that is not valid stays, so that the user can correct it."""
         try:
             rules = parse_rules(text, source="the text")
         except RuleError as error:
@@ -183,34 +192,34 @@ class RuleForm:
         chosen = self._drafts[self._at]["name"]
         self.show(rules, chosen)
 
-    def _turned(self, number: int | None) -> None:
+    def _choose(self, number: int | None) -> None:
         if number is not None:
             self._at = number
             self._show()
 
-    def _added(self) -> None:
-        with self._turn:
+    def _add_rule(self) -> None:
+        with self._lock:
             taken = {draft["name"] for draft in self._drafts}
             self._drafts.append(drafts.empty(next(name for n in range(1, 99) if (name := f"rule{n}") not in taken)))
             self._at = len(self._drafts) - 1
             self._show()
 
-    def _dropped(self) -> None:
-        with self._turn:
+    def _remove_rule(self) -> None:
+        with self._lock:
             if len(self._drafts) > 1:
                 del self._drafts[self._at]
                 self._at = min(self._at, len(self._drafts) - 1)
                 self._show()
 
     def _show(self) -> None:
-        """Bring fields, YAML and message in line with the drafts."""
+        """Update fields, YAML and message from the drafts."""
         draft = self._drafts[self._at]
         self._busy = True
         try:
             self._which.options = [(one["name"] or "(no name)", number) for number, one in enumerate(self._drafts)]
             self._which.value = self._at
             points = self.fields["points"]
-            points.options = tuple(dict.fromkeys([*points.options, *draft["points"]]))  # those of one's own
+            points.options = tuple(dict.fromkeys([*points.options, *draft["points"]]))  # with custom probes
             for name, field in self.fields.items():
                 field.value = draft[name]
             self._drop.disabled = len(self._drafts) == 1
@@ -229,12 +238,11 @@ class RuleForm:
         except CmonlabError as error:
             self._say(error)
 
-    def _say(self, told: str | CmonlabError) -> None:
-        bad = isinstance(told, CmonlabError)
-        self.error = told if isinstance(told, RuleError) else None
-        self._apply.disabled = self._save.disabled = bad and isinstance(told, RuleError)
-        role, style = ("alert", "cmonlab-error") if bad else ("status", "")
-        self.message.value = f"<div role='{role}' class='{style}'><pre>{html.escape(str(told))}</pre></div>"
+    def _say(self, message: str | CmonlabError) -> None:
+        self.error = message if isinstance(message, RuleError) else None
+        self._apply.disabled = self._save.disabled = self.error is not None
+        role, style = ("alert", "cmonlab-error") if isinstance(message, CmonlabError) else ("status", "")
+        self.message.value = f"<div role='{role}' class='{style}'><pre>{html.escape(str(message))}</pre></div>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)
@@ -260,17 +268,17 @@ def _fields() -> dict[str, w.ValueWidget]:
             layout=wide,
         ),
         "mode": w.Dropdown(description="Mode", options=_MODES, style=_LABEL, layout=wide),
-        "by": w.Dropdown(description="Tell apart", options=_BY, style=_LABEL),
+        "by": w.Dropdown(description="Separate by", options=_BY, style=_LABEL),
     }
     return {name: chosen[name] if name in chosen else text(name) for name in drafts.empty()}
 
 
 def rule_form(on_apply: Callable[[list[Rule]], object] | None = None) -> RuleForm:
-    """Return a form for rules that writes the same YAML as one would by hand.
+    """Return a form for rules that writes the same YAML as a user would write by hand.
 
     Parameters
     ----------
     on_apply : callable, optional
-        Takes the rules when Apply is pressed, for instance ``agent.apply``.
+        Called with the rules when Apply is pressed, for instance ``agent.apply``.
     """
     return RuleForm(on_apply)

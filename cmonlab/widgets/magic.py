@@ -1,4 +1,4 @@
-"""``%%point``: a point of one's own, written in a cell of a notebook.
+"""``%%point``: a custom probe, written in a cell of a notebook.
 
 ::
 
@@ -14,24 +14,48 @@ The cell makes a `cmonlab.Probe` of that name, for ``cm.record(..., probes=[cwnd
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from cmonlab.errors import NotTraceable, ProbeError
 from cmonlab.points.probe import Probe
 
-#: The code begins in the cell's second line, and messages name that one.
+#: The code begins in the cell's second line; messages count lines from the first one.
 _FIRST_LINE = 2
 _USAGE = "%%point NAME at=TRACEPOINT|function=FUNCTION packet=N|socket=N [fields=NAME:TYPE,…] [reads=STRUCT.MEMBER,…]"
 _WORDS = ("at", "function", "packet", "socket", "fields", "reads")
 
 
-def register(shell) -> None:
-    """Make ``%%point`` known to an IPython shell."""
+class Shell(Protocol):
+    """What an IPython shell offers to extensions."""
+
+    def push(self, variables: dict[str, Any]) -> None:
+        """Set variables of the user's namespace."""
+
+    def register_magic_function(
+        self, func: Callable[[str, str], None], magic_kind: str = "line", magic_name: str | None = None
+    ) -> None:
+        """Add a magic.
+
+        Parameters
+        ----------
+        func : callable
+            Called with the rest of the line and the cell.
+        magic_kind : {"line", "cell", "line_cell"}
+            Where the magic stands.
+        magic_name : str, optional
+            Its name, by default the function's.
+        """
+
+
+def register(shell: Shell) -> None:
+    """Add ``%%point`` to an IPython shell."""
 
     def point(line: str, cell: str) -> None:
-        made = probe_of(line, cell)
-        told = _checked(made)
-        shell.push({made.name: made})
-        print(f"{made.name}: {told}")
+        probe = probe_of(line, cell)
+        verdict = _checked(probe)
+        shell.push({probe.name: probe})
+        print(f"{probe.name}: {verdict}")
 
     shell.register_magic_function(point, magic_kind="cell", magic_name="point")
 
@@ -42,20 +66,20 @@ def probe_of(line: str, cell: str) -> Probe:
     Parameters
     ----------
     line : str
-        What stands behind ``%%point``.
+        The text after ``%%point``: name and options.
     cell : str
-        The lines below it.
+        The lines below it, in C.
 
     Raises
     ------
     ProbeError
-        The line is not as it should be, or it describes no probe.
+        The line has an unknown option, or does not describe a probe.
     """
     try:
         name, *options = shlex.split(line)
     except ValueError as error:
         raise ProbeError("%%point needs a name", why=str(error), fix=_USAGE) from None
-    given: dict = {}
+    given: dict[str, Any] = {}
     for option in options:
         word, equals, value = option.partition("=")
         if not equals or word not in _WORDS or word in given:
@@ -73,7 +97,7 @@ def probe_of(line: str, cell: str) -> Probe:
 
 def _number(name: str, word: str, text: str) -> int:
     if not text.isdecimal():
-        raise ProbeError(f"point {name!r}: {word}={text} is no argument's number", fix=_USAGE)
+        raise ProbeError(f"point {name!r}: {word}={text} is not the number of an argument", fix=_USAGE)
     return int(text)
 
 
@@ -85,7 +109,7 @@ def _field(name: str, text: str) -> tuple[str, str]:
 
 
 def _checked(probe: Probe) -> str:
-    """Compile a probe and show it to the kernel, where this host can; return what came of it."""
+    """Compile a probe and let the kernel verify it, if this host can trace; return the verdict."""
     from cmonlab.tracing import preflight
 
     try:
@@ -94,4 +118,4 @@ def _checked(probe: Probe) -> str:
         return f"not checked, as this host cannot trace: {error.what}"
 
     preflight.check_probe(probe)
-    return f"compiles, and the kernel takes it; record it with probes=[{probe.name}]"
+    return f"compiles, and the kernel accepts it; record it with probes=[{probe.name}]"

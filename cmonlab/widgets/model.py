@@ -1,6 +1,6 @@
 """The live model: the last minutes of an agent's windows, and the tables that a view draws.
 
-It knows nothing of widgets and may be asked from another thread than the one that feeds it.
+It does not depend on widgets. One thread may fill it while another one reads it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from cmonlab.data.analysis.aggregate import HOP, SEGMENT
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.directory import empty_columns
 from cmonlab.session.session import Session
 
 from . import recent
-from .agent_status import Told
+from .agent_status import AgentStatus
 from .history import History
-from .scope import around, within
 from .selection import Selection
+from .visible import nodes_around, rows_between
 
 EDGE = {
     "packets": np.int64,
@@ -47,7 +47,7 @@ MARKS = ["ts_ns", "time", "note"]
 
 KEEP_S, RECENT_S, _CELL_BYTES = 300.0, 10.0, 48 << 20
 _MARKS_KEPT = 1000
-_STALE_S = 2.0
+_STALE_S = 2.0  # after this time without a window, rates are 0
 
 
 class Live:
@@ -56,18 +56,20 @@ class Live:
     Parameters
     ----------
     keep_s : float
-        For how long series go back.
+        How far series go back, s.
     recent_s : float
-        For how long segments and drops go back: they are made from cells, which need more room.
+        How far segments and drops go back, s. They are computed from cells, which need more memory.
     containers : collection of str, optional
-        Those that it is about, with what connects them; by default all.
+        The containers that are shown, together with what connects them; by default all.
 
     Attributes
     ----------
-    told : Told
-        What the agent says of itself: the monitor's own losses and cost.
+    agent_status : AgentStatus
+        Losses and cost of the tracing itself.
     rule : str
-        Name of the aggregate rule that is shown, empty: the first.
+        Name of the aggregate rule that is shown; empty: the first one.
+    windows : int
+        Number of windows so far.
     """
 
     def __init__(self, keep_s: float = KEEP_S, recent_s: float = RECENT_S, containers: Collection[str] | None = None):
@@ -80,14 +82,14 @@ class Live:
         self._links: Any = None
         self._topology: pd.DataFrame | None = None
         self._last: Session | None = None
-        self._came_s = 0.0
+        self._received_s = 0.0
         self._marks: deque[tuple[int, str]] = deque(maxlen=_MARKS_KEPT)
-        self._ahead_ns: int | None = None
-        self.told = Told()
+        self._clock_offset_ns: int | None = None
+        self.agent_status = AgentStatus()
         self.rule = ""
         self.windows = 0
 
-    # ---- what comes in -----------------------------------------------------------
+    # ---- input -------------------------------------------------------------------
 
     def take(self, window: Session) -> None:
         """Take a window of aggregates."""
@@ -98,17 +100,16 @@ class Live:
         shown = self._of_rule(window, cells)
         edges, pairs = shown.edges(), shown.pairs()
         with self._lock:
-            self._follow(window, end_ns)
+            self._take_manifest(window, end_ns)
             if self._containers is not None:
-                edges = within(edges, ("src", "dst"), {*self._topology["a"], *self._topology["b"]})
+                topology = self.topology()
+                edges = rows_between(edges, ("src", "dst"), {*topology["a"], *topology["b"]})
                 pairs = pairs[pairs["src"].isin(self._containers) | pairs["dst"].isin(self._containers)]
             cells = shown.cells
             self._fill_gap(start_ns)
-            way = zip(edges["src"].astype(str), edges["dst"].astype(str), strict=True)
-            self.edges_kept.add(start_ns, end_ns, list(way), edges)
-            ends = zip(pairs["src"].astype(str), pairs["dst"].astype(str), strict=True)
-            self.pairs_kept.add(start_ns, end_ns, list(ends), pairs)
-            # Of traffic from or to elsewhere only one end is in sight.
+            self.edges_kept.add(start_ns, end_ns, _ends(edges), edges)
+            self.pairs_kept.add(start_ns, end_ns, _ends(pairs), pairs)
+            # Traffic from or to other hosts is seen at one end only.
             packets = np.maximum(pairs["packets_sent"], pairs["packets_arrived"]).sum()
             hops = cells["packets"][np.isin(cells["kind"], (HOP, SEGMENT))].sum()
             sums = {"packets": packets, "hops": hops, "bytes": pairs["bytes"].sum(), "dropped": pairs["dropped"].sum()}
@@ -117,36 +118,37 @@ class Live:
             self.windows += 1
 
     def _of_rule(self, window: Session, cells: Mapping[str, np.ndarray]) -> Session:
-        """Return the window with the cells of one rule: a packet that several rules take is one packet."""
+        """Return the window with the cells of one rule, so that a packet that matches several rules counts once."""
         rules = {entry["slot"]: entry["name"] for entry in window.manifest["rules"]}
         slots = [slot for slot, name in rules.items() if name == self.rule] or np.unique(cells["rule"])[:1]
         rows = np.isin(cells["rule"], slots)
         if rows.all():
             return window
-        return Session(store.empty_columns(), window.manifest, {name: values[rows] for name, values in cells.items()})
+        return Session(empty_columns(), window.manifest, {name: values[rows] for name, values in cells.items()})
 
-    def _follow(self, window: Session, end_ns: int) -> None:
-        """Take over names and clock of a window."""
+    def _take_manifest(self, window: Session, end_ns: int) -> None:
+        """Take names, ledger and clock from a window."""
         if window.manifest["links"] is not self._links:
-            self._links, self._topology = window.manifest["links"], self._about(window.topology())
+            self._links, self._topology = window.manifest["links"], self._visible(window.topology())
         self._last = window
-        self.told.account(window.ledger())
-        ahead_ns = time.time_ns() - end_ns  # the least of them: a window takes a while to come
-        self._ahead_ns = ahead_ns if self._ahead_ns is None else min(self._ahead_ns, ahead_ns)
-        self._came_s = time.monotonic()
+        self.agent_status.update_ledger(window.ledger())
+        # A window arrives some time after its end, so the smallest offset is the best.
+        offset_ns = time.time_ns() - end_ns
+        self._clock_offset_ns = offset_ns if self._clock_offset_ns is None else min(self._clock_offset_ns, offset_ns)
+        self._received_s = time.monotonic()
 
-    def _about(self, topology: pd.DataFrame) -> pd.DataFrame:
-        """Return the part of a topology that the model is about."""
+    def _visible(self, topology: pd.DataFrame) -> pd.DataFrame:
+        """Return the part of a topology that is shown."""
         if self._containers is None:
             return topology
-        return within(topology, ("a", "b"), around(topology, self._containers)).reset_index(drop=True)
+        return rows_between(topology, ("a", "b"), nodes_around(topology, self._containers)).reset_index(drop=True)
 
     def _fill_gap(self, start_ns: int) -> None:
-        """Windows without a packet are not handed out: say that there was none."""
+        """Add a window of zero packets for the time since the last window: agents do not send empty windows."""
         windows = self.sums.windows()
         if len(windows) and start_ns - windows[-1, 1] > 1e6:
             for kept in (self.edges_kept, self.pairs_kept):
-                kept.add(int(windows[-1, 1]), start_ns, [], dict.fromkeys(kept.dtype.names, ()))
+                kept.add(int(windows[-1, 1]), start_ns, [], dict.fromkeys(kept.fields, np.empty(0)))
             none = dict.fromkeys(SUMS, np.zeros(1, np.int64))
             self.sums.add(int(windows[-1, 1]), start_ns, [()], none)
 
@@ -159,7 +161,15 @@ class Live:
             self._cells_bytes -= _nbytes(self._cells.popleft()[2])
 
     def choose(self, rule: str, unless: Collection[str] = ()) -> None:
-        """Show another rule from now on, unless one of these is shown; what was kept of the one before is forgotten."""
+        """Show another rule from now on; what was kept of the previous one is forgotten.
+
+        Parameters
+        ----------
+        rule : str
+            Name of a rule of mode aggregate.
+        unless : collection of str
+            Nothing changes while one of these rules is shown.
+        """
         with self._lock:
             if rule == self.rule or self.rule in unless:
                 return
@@ -169,20 +179,20 @@ class Live:
             self._cells.clear()
             self._cells_bytes = 0
 
-    # ---- what it answers ---------------------------------------------------------
+    # ---- tables ------------------------------------------------------------------
 
     @property
     def idle_s(self) -> float:
-        """Seconds since a packet was seen, infinite before the first."""
-        return time.monotonic() - self._came_s if self._last is not None else float("inf")
+        """Seconds since the last window with a packet, infinite before the first."""
+        return time.monotonic() - self._received_s if self._last is not None else float("inf")
 
     def topology(self) -> pd.DataFrame:
-        """Return the edges of the graph, columns of `cmonlab.Session.topology`; of nothing before the first window."""
+        """Return the edges of the graph, columns of `cmonlab.Session.topology`; empty before the first window."""
         with self._lock:
             return recent.no_topology() if self._topology is None else self._topology
 
     def edges(self, over_s: float = 2.0) -> pd.DataFrame:
-        """Return what crossed each edge in the last seconds, columns of `cmonlab.Session.edges`.
+        """Return what crossed each edge in the last `over_s` seconds, columns of `cmonlab.Session.edges`.
 
         Rates are those of the whole time, delays those of the last window with a packet.
         """
@@ -190,19 +200,22 @@ class Live:
             return recent.edges(self.edges_kept, over_s)
 
     def pairs(self, over_s: float = 5.0) -> pd.DataFrame:
-        """Return who talked to whom in the last seconds: one row a direction, with the columns of `recent.PAIRS`."""
+        """Return who sent packets to whom in the last `over_s` seconds.
+
+        One row per source and destination, columns `recent.PAIRS`.
+        """
         with self._lock:
             return recent.pairs(self.pairs_kept, over_s)
 
     @property
     def pairs_seen(self) -> int:
-        """How many pairs have been seen so far: as long as it is the same, no new one has come."""
+        """Number of different pairs so far; it grows with each new pair."""
         return self.pairs_kept.seen
 
     def series(self, selection: Selection) -> pd.DataFrame:
-        """Return what became of a selection, window by window; columns of `recent.SERIES`.
+        """Return series of a selection: one row per window and line, columns `recent.SERIES`.
 
-        One line a direction; of a node with many edges, those with most packets.
+        There is one line per direction; a node with many edges has lines for those with most packets.
         """
         with self._lock:
             lines = recent.lines(selection, self.edges_kept, self.pairs_kept)
@@ -210,7 +223,7 @@ class Live:
             return recent.series(kept, lines)
 
     def _session(self, selection: Selection) -> Session | None:
-        """Return the last seconds of what a selection is about as one window."""
+        """Return the last seconds of a selection, joined to one window."""
         with self._lock:
             last, windows, topology = self._last, list(self._cells), self.topology()
         if last is None or not windows:
@@ -220,12 +233,17 @@ class Live:
         joined = {name: np.concatenate([cells[name][rows] for cells, rows in parts]) for name in parts[0][0]}
         joined["start_ns"] = np.full(len(joined["start_ns"]), windows[0][0])
         joined["end_ns"] = np.full(len(joined["end_ns"]), windows[-1][1])
-        return Session(store.empty_columns(), last.manifest, joined)
+        return Session(empty_columns(), last.manifest, joined)
 
     def recent(self, selection: Selection) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return where the time went in the last seconds, and what the network dropped.
+        """Return segments and drops of a selection in the last seconds.
 
-        Columns of ``schema.describe("segments")`` and ``schema.describe("drop_counts")``.
+        Returns
+        -------
+        segments : pandas.DataFrame
+            Columns of ``schema.describe("segments")``.
+        drops : pandas.DataFrame
+            Columns of ``schema.describe("drop_counts")``.
         """
         session = self._session(selection)
         if session is None:
@@ -233,7 +251,10 @@ class Live:
         return session.segments(), session.drop_counts()
 
     def rates(self, over_s: float = 1.0) -> dict[str, float]:
-        """Return packets, hops, bytes and dropped packets a second, of the last second; zero when nothing comes."""
+        """Return packets, hops, bytes and dropped packets per second over the last `over_s` seconds.
+
+        All are zero when no window has arrived for two seconds.
+        """
         with self._lock:
             start_ns, end_ns, rows, _ = self.sums.recent(over_s)
             width_s = (end_ns - start_ns) / 1e9
@@ -243,14 +264,16 @@ class Live:
     # ---- time and marks ----------------------------------------------------------
 
     def now_ns(self) -> int:
-        """Return the agent's CLOCK_MONOTONIC, as far as windows tell it."""
-        return time.time_ns() - self._ahead_ns if self._ahead_ns is not None else time.monotonic_ns()
+        """Return the agent's CLOCK_MONOTONIC in ns, estimated from the arrival of windows."""
+        return time.monotonic_ns() if self._clock_offset_ns is None else time.time_ns() - self._clock_offset_ns
 
     def wall(self, ts_ns: Any) -> pd.DatetimeIndex:
-        """Return local times of day for times of the agent's CLOCK_MONOTONIC, for axes: good to some milliseconds."""
-        ahead_ns = self._ahead_ns if self._ahead_ns is not None else time.time_ns() - time.monotonic_ns()
-        east_ns = time.localtime().tm_gmtoff * 10**9
-        return pd.DatetimeIndex(pd.to_datetime(np.asarray(ts_ns, np.int64) + ahead_ns + east_ns))
+        """Return local times for times of the agent's CLOCK_MONOTONIC (ns), accurate to some milliseconds."""
+        offset_ns = self._clock_offset_ns
+        if offset_ns is None:
+            offset_ns = time.time_ns() - time.monotonic_ns()
+        zone_ns = time.localtime().tm_gmtoff * 10**9
+        return pd.DatetimeIndex(pd.to_datetime(np.asarray(ts_ns, np.int64) + offset_ns + zone_ns))
 
     def mark(self, note: str = "") -> None:
         """Mark this moment."""
@@ -259,7 +282,7 @@ class Live:
 
     @property
     def marks(self) -> pd.DataFrame:
-        """Moments that were marked: ``ts_ns`` (the agent's CLOCK_MONOTONIC), ``time`` (local), ``note``."""
+        """Marked moments, one row per mark: ``ts_ns`` (the agent's CLOCK_MONOTONIC), ``time`` (local), ``note``."""
         with self._lock:
             rows = list(self._marks)
         table = pd.DataFrame(rows, columns=["ts_ns", "note"]).astype({"ts_ns": np.int64})
@@ -268,8 +291,12 @@ class Live:
 
     @property
     def nbytes(self) -> int:
-        """Memory of what is kept."""
+        """Memory of everything that is kept."""
         return self._cells_bytes + sum(kept.nbytes for kept in (self.edges_kept, self.pairs_kept, self.sums))
+
+
+def _ends(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(table["src"].astype(str), table["dst"].astype(str), strict=True))
 
 
 def _nbytes(cells: Mapping[str, np.ndarray]) -> int:

@@ -1,4 +1,4 @@
-"""What is sent to a page: arrays as bytes, texts of a sparse table alone, and no number that JSON has not."""
+"""Packs what is sent to a page: arrays as bytes, sparse tables of texts without empty cells, and only valid JSON."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import numpy as np
 
 
 def packed(value: Any, buffers: list[bytes]) -> Any:
-    """Return what JSON can hold; arrays of numbers are put into the buffers.
+    """Return a value as JSON can hold it; arrays of numbers are moved to buffers.
 
     Parameters
     ----------
-    value
-        Mappings, sequences, numpy arrays and scalars, str, bool, None, numbers; NaN and infinities become None.
+    value : mapping, sequence, numpy.ndarray, numpy scalar, str, bool, number or None
+        Arbitrarily nested. NaN and infinities become None.
     buffers : list of bytes
-        Appended to, where an array becomes ``{"packed": its index there, "kind": …, "shape": …}``. Numbers of tables
-        are packed as 32 bits, which is finer than colours are.
+        Each array is appended here, and becomes ``{"packed": index of its buffer, "kind": …, "shape": …}``. Numbers
+        of two-dimensional arrays are packed with 32 bits, because they are shown as colours only.
+
+    Returns
+    -------
+    dict, list, str, bool, int, float or None
+        What ``json.dumps(..., allow_nan=False)`` accepts.
     """
     if isinstance(value, np.ndarray):
         return _array(value, buffers)
@@ -40,9 +45,9 @@ def _array(values: np.ndarray, buffers: list[bytes]) -> Any:
 
 
 def _texts(values: np.ndarray, buffers: list[bytes]) -> dict[str, Any]:
-    """Return the texts of a table of which most are empty, and where they stand."""
+    """Return the texts of a mostly empty table, and their positions in it."""
     flat = values.ravel()
     at = np.flatnonzero(flat != "")
     buffers.append(at.astype("<i4").tobytes())
-    places = {"packed": len(buffers) - 1, "kind": "i4", "shape": at.shape}
-    return {"texts": flat[at].tolist(), "at": places, "shape": values.shape}
+    positions = {"packed": len(buffers) - 1, "kind": "i4", "shape": at.shape}
+    return {"texts": flat[at].tolist(), "at": positions, "shape": values.shape}

@@ -1,7 +1,8 @@
-"""Figures on one page that share one copy of plotly.js, and take what changes as numbers, not as text.
+"""Plotly figures that share one copy of plotly.js on a page and receive changes as binary numbers.
 
-A FigureWidget of plotly's carries plotly.js, 5 MB, checks each property it is given, and its page answers each change
-with all that follows from it.  Here one widget carries the library for all, and a figure takes paths and values.
+Each FigureWidget of plotly carries plotly.js (5 MB), validates every property, and its page answers each change with
+everything that follows from it. Here one widget carries the library for all figures, and a figure receives paths and
+values only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Path = tuple[str | int, ...]
 
 
 class Library(anywidget.AnyWidget):
-    """Brings plotly.js to the page, for every `Figure` there; it shows nothing."""
+    """Carries plotly.js to the page, for all figures there; it shows nothing."""
 
     _esm = script("shared", "library")
     code = traitlets.Unicode().tag(sync=True)
@@ -32,64 +33,67 @@ class Library(anywidget.AnyWidget):
 
 
 class Figure(anywidget.AnyWidget):
-    """A plotly figure on display; a view that opens late begins with the figure as it is by then.
+    """A displayed plotly figure; a page that opens late gets the figure as it is by then.
 
     Parameters
     ----------
     figure : plotly.graph_objects.Figure
-        To begin with.
+        The figure at the beginning.
     on_click : callable, optional
-        Takes the ``customdata`` of what was clicked, a list of str; of a cell ``pair``, row and column.
+        Called with the ``customdata`` of the clicked point, a list of str; for a cell of a heat map with
+        ``pair``, its row and its column.
 
     Attributes
     ----------
     figure : dict
-        What is shown: ``data`` and ``layout``, as plotly's JSON has them.
+        ``data`` and ``layout`` in plotly's JSON format, with arrays.
     """
 
     _esm = script("shared", "listening", "figure")
-    me = traitlets.Unicode().tag(sync=True)
+    own_id = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, figure: go.Figure, on_click: Callable[[list[str]], None] | None = None):
         super().__init__()
-        self.me = self.model_id
+        self.own_id = self.model_id
         self.figure = {
             "data": [trace.to_plotly_json() for trace in figure.data],
             "layout": figure.layout.to_plotly_json(),
         }
         self._on_click, self._changing = on_click, threading.Lock()
-        self.on_msg(lambda _, message, __: self.hear(message))
+        self.on_msg(lambda _, message, __: self.receive(message))
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take a page's word: it wants the whole figure, or something was clicked."""
-        if message.get("want") == "whole":
+    def receive(self, message: Mapping[str, Any]) -> None:
+        """Take a page's message: it requests the figure, or a point was clicked."""
+        if message.get("request") == "figure":
             with self._changing:
-                self._tell({"whole": self.figure})
+                self._publish({"figure": self.figure})
         elif "clicked" in message and self._on_click:
             self._on_click([str(word) for word in message["clicked"]])
 
     def change(self, traces: Mapping[int, Mapping[Path, Any]], layout: Mapping[Path, Any]) -> None:
-        """Set properties.
+        """Set properties of traces and of the layout.
 
         Parameters
         ----------
-        traces : mapping
-            Paths and values by the number of the trace.
+        traces : mapping of int to mapping
+            Number of a trace → its changes: path → value, for instance ``("marker", "size")`` → 3.
         layout : mapping
+            Changes of the layout: path → value.
         """
         with self._changing:
             for number, changes in traces.items():
                 _put(self.figure["data"][number], changes)
             _put(self.figure["layout"], layout)
-            told = [
-                [number, {_written(path): value for path, value in changes.items()}]
-                for number, changes in traces.items()
-            ]
-            self._tell({"traces": told, "layout": {_written(path): value for path, value in layout.items()}})
+            changed = [[number, _by_written_path(changes)] for number, changes in traces.items()]
+            self._publish({"traces": changed, "layout": _by_written_path(layout)})
 
-    def _tell(self, content: Mapping[str, Any]) -> None:
+    def _publish(self, content: Mapping[str, Any]) -> None:
         buffers: list[bytes] = []
         self.send(packed(content, buffers), buffers)
+
+
+def _by_written_path(changes: Mapping[Path, Any]) -> dict[str, Any]:
+    return {_written(path): value for path, value in changes.items()}
 
 
 def _written(path: Path) -> str:

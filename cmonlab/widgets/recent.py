@@ -1,8 +1,9 @@
-"""Tables of what the live model keeps: the last seconds by edge and by direction, and series."""
+"""Tables of what the live model keeps: the last seconds per edge and per pair, and series."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -53,27 +54,40 @@ SERIES = [
     "delay_p99_ns",
     "dropped_per_s",
 ]
-_LINES = 6  # of a series: as many as there are colours
+_LINES = 6  # lines of a series, as many as there are colours
 _DELAYS = {"delay_p50_ns": "one_way_delay_p50_ns", "delay_p99_ns": "one_way_delay_p99_ns"}
 
 
 def no_topology() -> pd.DataFrame:
-    """Return the graph of nothing."""
+    """Return an empty table of the topology, columns `TOPOLOGY`."""
     return pd.DataFrame(columns=TOPOLOGY)
 
 
 def no_segments() -> pd.DataFrame:
-    """Return the segments of nothing."""
+    """Return an empty table; columns of ``schema.describe("segments")``."""
     return pd.DataFrame(columns=schema.columns("segments"))
 
 
 def no_drops() -> pd.DataFrame:
-    """Return the drops of nothing."""
+    """Return an empty table; columns of ``schema.describe("drop_counts")``."""
     return pd.DataFrame(columns=schema.columns("drop_counts"))
 
 
 def edges(kept: History, over_s: float) -> pd.DataFrame:
-    """Return one row a way of an edge, with the columns `EDGES`."""
+    """Return what crossed each edge in the last seconds.
+
+    Parameters
+    ----------
+    kept : History
+        Rows by edge and direction.
+    over_s : float
+        How many seconds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per edge and direction, columns `EDGES`. Delays are those of the last window with a packet.
+    """
     start_ns, end_ns, rows, _ = kept.recent(over_s)
     table, group, last = _grouped(kept, start_ns, end_ns, rows)
     for name in ("packets", "bytes", "dropped"):
@@ -87,10 +101,22 @@ def edges(kept: History, over_s: float) -> pd.DataFrame:
 
 
 def pairs(kept: History, over_s: float) -> pd.DataFrame:
-    """Return one row a direction, with the columns `PAIRS`.
+    """Return who sent packets to whom in the last seconds.
 
-    A packet counts as lost that is still missing at the end of the last window but one: what was
-    sent in the last may be on its way.
+    A packet counts as lost when it was sent before the last window and has not arrived: packets of the last window
+    may be in flight.
+
+    Parameters
+    ----------
+    kept : History
+        Rows by source and destination.
+    over_s : float
+        How many seconds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per source and destination, columns `PAIRS`. Delays are those of the last window with a packet.
     """
     start_ns, end_ns, rows, at = kept.recent(over_s)
     table, group, last = _grouped(kept, start_ns, end_ns, rows)
@@ -108,20 +134,30 @@ def pairs(kept: History, over_s: float) -> pd.DataFrame:
     return table[PAIRS]
 
 
-def _grouped(kept: History, start_ns: int, end_ns: int, rows: np.ndarray):
-    """Return a table with the ends of each key, each row's number in it, and a function for a key's last row.
+def _grouped(
+    kept: History, start_ns: int, end_ns: int, rows: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Group rows by their key.
 
-    That function takes which rows count; where none of a key does, it returns one that does not.
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per key: the time, and both ends of the key.
+    group : numpy.ndarray
+        Index of each row's key in the table, shape ``(rows,)``.
+    last : callable
+        Takes which rows count, bool of shape ``(rows,)``; returns the index of the last row of each key that
+        counts, or of its last row when none counts.
     """
     code, group = np.unique(rows["code"], return_inverse=True)
     known = kept.keys()
-    ends = [known[number] for number in code.tolist()]
+    ends = [cast("tuple[str, str]", known[number]) for number in code.tolist()]
     src, dst = (pd.Series([end[at] for end in ends], dtype=object) for at in (0, 1))
     table = pd.DataFrame({"start_ns": start_ns, "end_ns": end_ns, "src": src, "dst": dst})
 
     def last(counts: np.ndarray) -> np.ndarray:
         found = np.zeros(len(code), np.int64)
-        found[group] = np.arange(len(group))  # of several the last is kept
+        found[group] = np.arange(len(group))  # the last of several assignments wins
         found[group[counts]] = np.flatnonzero(counts)
         return found
 
@@ -129,7 +165,20 @@ def _grouped(kept: History, start_ns: int, end_ns: int, rows: np.ndarray):
 
 
 def lines(selection: Selection, edges_kept: History, pairs_kept: History) -> list[tuple[str, str]]:
-    """Return the directions or ways that a selection's series shows, at most six."""
+    """Return the source and destination of each line in a selection's series.
+
+    Parameters
+    ----------
+    selection : Selection
+        What is shown.
+    edges_kept, pairs_kept : History
+        Rows by edge and direction, and by source and destination.
+
+    Returns
+    -------
+    list of (str, str)
+        At most six; for a node, those of its edges that had most packets in the last minute.
+    """
     if selection.kind == "pair":
         return [(selection.a, selection.b)]
     if selection.kind == "edge":
@@ -141,14 +190,26 @@ def lines(selection: Selection, edges_kept: History, pairs_kept: History) -> lis
 
 
 def series(kept: History, keys: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Return one row a window and line, with the columns `SERIES`; no packet is 0 packets, and no delay."""
+    """Return series of some edges or pairs.
+
+    Parameters
+    ----------
+    kept : History
+        Rows by edge and direction, or by source and destination.
+    keys : sequence of (str, str)
+        Source and destination of each line.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per window and line, columns `SERIES`. A window without packets has rates of 0 and NaN delays.
+    """
     windows = kept.windows()
     width_s = np.maximum(np.diff(windows, axis=1)[:, 0], 1) / 1e9
     parts = []
     for key in keys:
         rows, at = kept.of(key)
-        names = rows.dtype.names
-        pair = "packets_sent" in names
+        pair = "packets_sent" in kept.fields
         packets = np.maximum(rows["packets_sent"], rows["packets_arrived"]) if pair else rows["packets"]
         part = pd.DataFrame({"start_ns": windows[:, 0], "end_ns": windows[:, 1], "line": f"{key[0]} → {key[1]}"})
         sums = {"packets_per_s": packets, "throughput_bps": rows["bytes"] * 8, "dropped_per_s": rows["dropped"]}

@@ -1,11 +1,11 @@
-"""What one looks at in detail, and which cells are about it."""
+"""What a user selected to see in detail, and which cells belong to it."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,22 @@ import pandas as pd
 from cmonlab.data.analysis.aggregate import device
 from cmonlab.data.analysis.names import Names
 
+Kind = Literal["pair", "edge", "node"]
+
 
 @dataclass(frozen=True)
 class Selection:
-    """A direction of traffic, an edge of the graph, or a node of it.
+    """A pair (one direction of traffic), an edge of the graph, or a node of it.
 
     Attributes
     ----------
     kind : {"pair", "edge", "node"}
+        What is selected.
     a, b : str
-        Source and destination of a pair, the ends of an edge; of a node its name and nothing.
+        Source and destination of a pair, both ends of an edge, or the name of a node and an empty string.
     """
 
-    kind: Literal["pair", "edge", "node"]
+    kind: Kind
     a: str
     b: str = ""
 
@@ -33,13 +36,19 @@ class Selection:
         return {"pair": f"{self.a} → {self.b}", "edge": f"{self.a} — {self.b}", "node": self.a}[self.kind]
 
     def chooser(self, names: Names, topology: pd.DataFrame) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-        """Return what marks the cells that are about it: of columns of `cmonlab.data.store.cells` it makes shape (cells,).
+        """Return a function that selects the cells that belong to the selection.
 
         Parameters
         ----------
         names : Names
+            Names of interfaces and addresses.
         topology : pandas.DataFrame
-            As `cmonlab.Session.topology` returns it.
+            Columns of `cmonlab.Session.topology`.
+
+        Returns
+        -------
+        callable
+            Takes the columns of `cmonlab.data.store.cells`; returns a bool array of shape ``(cells,)``.
         """
         if self.kind == "pair":
             src, dst = _addresses(self.a, names), _addresses(self.b, names)
@@ -48,8 +57,22 @@ class Selection:
         return lambda cells: np.isin(device(cells), devices)
 
 
+def selection_of(clicked: Sequence[str]) -> Selection:
+    """Return the selection that a click on a figure reports: kind, a and b.
+
+    Raises
+    ------
+    ValueError
+        There is no such kind.
+    """
+    kind, *ends = clicked
+    if kind not in get_args(Kind):
+        raise ValueError(f"a page reports a click on a {kind!r}")
+    return Selection(cast(Kind, kind), *ends)
+
+
 def _addresses(name: str, names: Names) -> list[int]:
-    """Return the numbers of the addresses that a namespace owns, or of the address that stands for itself."""
+    """Return the numbers of a namespace's addresses; `name` may also be an address that no namespace owns."""
     owned = [number for (_, number), owner in names.owners.items() if owner == name]
     if owned:
         return owned
@@ -63,7 +86,7 @@ def _addresses(name: str, names: Names) -> list[int]:
 
 
 def _devices(selection: Selection, names: Names, topology: pd.DataFrame) -> np.ndarray:
-    """Return ``netns << 32 | ifindex`` of the interfaces at an edge, or of those that belong to a node."""
+    """Return ``netns << 32 | ifindex`` (uint64) of the interfaces at both ends of an edge, or of a node."""
     links = names.links
     place = links["namespace"].astype(str) + ":" + links["name"].astype(str)
     if selection.kind == "edge":

@@ -1,4 +1,4 @@
-"""What the dashboard looks like beside its figures: one sheet of styles for light and dark."""
+"""The stylesheet of the dashboard without its figures, one for light and dark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHEET = """
 .cmonlab-dashboard .widget-html-content, .cmonlab-dashboard .widget-label { color: INK; }
 .cmonlab-dashboard .jupyter-widget-Collapse, .cmonlab-dashboard .lm-Widget.jupyter-widget-Collapse-header,
 .cmonlab-dashboard .jupyter-widget-Collapse-contents { background: PAPER; color: INK; border-color: LINE; }
-.cmonlab-strip { display: flex; flex-wrap: wrap; gap: 6px 22px; align-items: baseline; padding: 4px 0 8px;
+.cmonlab-status-bar { display: flex; flex-wrap: wrap; gap: 6px 22px; align-items: baseline; padding: 4px 0 8px;
   border-bottom: 1px solid LINE; }
 .cmonlab-group { display: flex; flex-wrap: wrap; gap: 2px 16px; align-items: baseline; }
 .cmonlab-group-title { font-weight: 600; color: QUIET; text-transform: uppercase; font-size: 11px;
@@ -45,8 +45,8 @@ _SHEET = """
 """
 
 
-def sheet(theme: str) -> str:
-    """Return the styles of a theme as HTML.
+def stylesheet(theme: str) -> str:
+    """Return the styles of a theme as an HTML element ``<style>``.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def sheet(theme: str) -> str:
         There is no such theme.
     """
     layout = template(theme).layout
-    hues = {
+    colors = {
         "PAPER": layout.paper_bgcolor,
         "INK": layout.font.color,
         "QUIET": layout.xaxis.title.font.color,
@@ -63,6 +63,6 @@ def sheet(theme: str) -> str:
         "WARNING": WARNING,
     }
     text = _SHEET
-    for name, hue in hues.items():
-        text = text.replace(name, hue)
+    for name, color in colors.items():
+        text = text.replace(name, color)
     return f"<style>{text}</style>"

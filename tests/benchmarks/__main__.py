@@ -1,8 +1,7 @@
 """Measure speed, memory and tracing overhead: ``python -m tests.benchmarks [--out DIR] [--quick] [--only PART]``.
 
-Everything is a ratio or a difference within one run, a median over interleaved rounds.  A
-target that is missed is marked in the report and does not fail the run; a part that
-breaks does, and so does a goal that nothing was measured for.
+Every result is a ratio or a difference within one run, and a median over interleaved rounds. A missed target is marked
+in the report and does not fail the run. A part that ends with an error fails it; so does a goal without a measurement.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cmonlab.errors import CmonlabError
-from cmonlab.system import host as manifest
+from cmonlab.system.host import now
 
 from . import machine, report
 from .outcome import Outcome
@@ -30,8 +29,8 @@ def main(words: list[str] | None = None) -> int:
         prog="python -m tests.benchmarks", description="Measure cmonlab's speed, memory and tracing overhead."
     )
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="directory for bench.json and report.html")
-    parser.add_argument("--quick", action="store_true", help="a few minutes: few rounds, for a look, not for a claim")
-    parser.add_argument("--only", choices=PARTS, action="append", help="leave the others out; may be given again")
+    parser.add_argument("--quick", action="store_true", help="a few minutes: few rounds, for a first look only")
+    parser.add_argument("--only", choices=PARTS, action="append", help="run this part only; can be repeated")
     options = parser.parse_args(words)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
@@ -42,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"cmonlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("cmonlab: interrupted; nothing was written, nothing is left behind", file=sys.stderr)
+        print("cmonlab: interrupted; nothing was written, everything was removed", file=sys.stderr)
         return 130
     print(report.text(result, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     print(f"{options.out}/bench.json {options.out}/report.html ({result['seconds']:.0f} s)")
@@ -52,8 +51,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 def measure(names: list[str], quick: bool) -> dict:
-    """Run the named parts and return what bench.json holds."""
-    result = {"created": manifest.now(), **machine.describe(), "quick": quick}
+    """Run the named parts and return the content of bench.json."""
+    result = {"created": now(), **machine.describe(), "quick": quick}
     outcome, seconds = Outcome(), {}
     for name in names:
         print(f"cmonlab: measuring {name} …", file=sys.stderr)

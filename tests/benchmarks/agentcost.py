@@ -1,4 +1,4 @@
-"""What an agent takes: memory and CPU when idle, and how soon the first event is there after ``apply``."""
+"""Cost of an agent: memory, CPU time when idle, and the delay of the first event after ``apply``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _READY_S = 60.0
 
 @contextmanager
 def agent() -> Iterator[tuple[int, Client]]:
-    """Run ``cmonlab agent``; yields its pid and a client."""
+    """Run ``cmonlab agent``; yield its pid and a client."""
     with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
         ready = Path(folder, "ready")
         command = [sys.executable, "-m", "cmonlab", "agent", "--ready-file", str(ready)]
@@ -51,14 +51,14 @@ def _resident_mib(pid: int) -> float:
 
 
 def idle(pid: int, seconds: float) -> float:
-    """Return the share of one core that a process takes in the next seconds."""
+    """Return the share of one core that a process uses in the next seconds."""
     began, used = time.monotonic(), _cpu_s(pid)
     time.sleep(seconds)
     return (_cpu_s(pid) - used) / (time.monotonic() - began)
 
 
 def first_event_s(client: Client, name: str) -> float:
-    """Return the seconds from asking for a rule to holding its first event."""
+    """Return the seconds from the request of a rule to its first event."""
     came: list[float] = []
     subject = protocol.subject(client.host, "events")
     listening = client._transport.subscribe(subject, lambda _: came.append(time.monotonic()))
@@ -74,7 +74,7 @@ def first_event_s(client: Client, name: str) -> float:
 
 
 def change_s(client: Client, number: int) -> float:
-    """Return the seconds that the agent takes to make another rule active beside those that stay."""
+    """Return the seconds that the agent needs to activate another rule in addition to the others."""
     rule = Rule(name="changing", match=f"tcp port {PORT + number + 1}", points=["path", "socket"])
     began = time.monotonic()
     client.apply(rule)
@@ -82,7 +82,7 @@ def change_s(client: Client, number: int) -> float:
 
 
 def run(rounds: int, budget_s: float) -> Outcome:
-    """Measure an agent of its own; one must not be running."""
+    """Start an agent and measure it; no other agent may be running."""
     outcome = Outcome()
     seconds = max(1.0, budget_s / 3 / rounds)
     with agent() as (pid, client):

@@ -1,4 +1,4 @@
-"""bcc's own object for a C file, in this process: its callbacks need one."""
+"""An object of bcc for a C file, in this process: bcc's callbacks need one."""
 
 from __future__ import annotations
 

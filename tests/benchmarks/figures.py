@@ -16,7 +16,7 @@ from cmonlab.plot.style import NEUTRAL, color
 from .outcome import Sample
 
 METRICS = ("throughput", "p50", "p99", "p99.9", "CPU")
-#: In these more is better.
+#: More is better in these.
 _MORE = frozenset({"throughput"})
 _OWN, _PEER = "cmonlab", "others"
 _ROUNDS = "Medians of ratios within a round, with their 95% bootstrap intervals."
@@ -33,7 +33,7 @@ def _bars(found: Sequence[Summary]) -> dict:
 
 
 def side_by_side(samples: Sequence[Sample]) -> dict[str, go.Figure]:
-    """Return a figure for each workload: each metric beside the untraced one, by tracer."""
+    """Return one figure per workload: each metric relative to the untraced one, by tracer."""
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for sample in samples:
         workload, _, metric = sample.measure.rpartition(": ")
@@ -82,8 +82,8 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
     height = rows_px(ways, 30)
     return frame(
         figure,
-        title=f"What observing changes: {workload}",
-        subtitle=f"{_ROUNDS} CPU: the machine's, a piece of work.",
+        title=f"Tracing overhead: {workload}",
+        subtitle=f"{_ROUNDS} CPU: CPU time of the machine per operation.",
         labels=ways,
         legend=[(_OWN, _PEER)],
         plot_px=height,
@@ -94,7 +94,7 @@ def _beside(workload: str, metrics: dict[str, dict[str, list[float]]]) -> go.Fig
 def ticks(low: float, high: float, most: int = 4) -> list[float]:
     """Return a few round numbers around a range, for a logarithmic axis: of 1, 2 and 5 times powers of ten.
 
-    Where the range is narrower than such steps, 1 and the ends, rounded, that are not beside it.
+    If the range is narrower than such steps: 1, and the rounded ends that are not close to 1.
     """
     if high / low < 3:
         digits = 2 if high / low > 1.02 else 4
@@ -107,7 +107,7 @@ def ticks(low: float, high: float, most: int = 4) -> list[float]:
 
 
 def over_scale(samples: Sequence[Sample], part: str, measure: str, title: str, scale: str) -> go.Figure:
-    """Return lines of what was measured over a scale, one a variant, with quartiles."""
+    """Return one line per variant of a measurement over a scale, with intervals."""
     chosen = [s for s in samples if s.part == part and s.measure == measure and s.at is not None]
     cases = list(dict.fromkeys(sample.case for sample in chosen))
     figure = go.Figure()
@@ -132,7 +132,7 @@ def over_scale(samples: Sequence[Sample], part: str, measure: str, title: str, s
 
 
 def dots(samples: Sequence[Sample], title: str, axis: str, line: float | None = None) -> go.Figure:
-    """Return a dot with its interval for each sample, a row each; `line` is drawn for comparison."""
+    """Return one row per sample, a dot with its interval; `line` is drawn for comparison."""
     found, labels = [summarise(sample.values) for sample in samples], [sample.case for sample in samples]
     figure = go.Figure()
     figure.add_scatter(

@@ -1,4 +1,4 @@
-"""Datagrams of many flows between two namespaces, and what the correlator makes of them."""
+"""Datagrams of many flows between two namespaces, and the time to correlate them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from . import manyflows
 from .outcome import Outcome
 from .traffic import running, sent_packets, until
 
-#: Nobody's address, so that nobody answers: its packets go to c0, which drops them.
+#: An address without an owner, so that there are no replies: its packets go to c0, which drops them.
 DESTINATION = "10.77.0.99"
 EVENTS, QUICK_EVENTS = 600_000, 100_000
 
 
 @contextmanager
 def datagrams(lab: Testbed, flows: int) -> Iterator[None]:
-    """Send datagrams of 64 bytes from c1 through the bridge to c0, of so many flows in turn."""
+    """Send datagrams of 64 bytes from c1 through the bridge to c0, one flow after the other."""
     _lead_to_nowhere(lab)
     with running(lab, "c1", sys.executable, "-S", manyflows.__file__, DESTINATION, str(flows)) as sender:
         until(lambda: sent_packets(sender) > 1000, "datagrams to flow", 20.0)
@@ -35,12 +35,12 @@ def _lead_to_nowhere(lab: Testbed) -> None:
     mac = device[device.index("link/ether") + 1]
     words = ("neigh", "replace", DESTINATION, "lladdr", mac, "dev", "eth0", "nud", "permanent")
     ip("-n", lab.namespaces["c1"], *words)
-    # A namespace may begin with the host's setting, and would then send the packets on.
+    # A new namespace may inherit the host's setting, and would then forward the packets.
     lab.call("c0", Path("/proc/sys/net/ipv4/conf/all/forwarding").write_text, "0")
 
 
 def correlator(rounds: int, counts: tuple[int, ...], quick: bool) -> Outcome:
-    """Record so many flows, and take the time from events to journeys."""
+    """Record many flows, and measure the time from events to journeys."""
     outcome, events = Outcome(), QUICK_EVENTS if quick else EVENTS
     with testbed() as lab:
         for count in counts:
@@ -54,7 +54,7 @@ def correlator(rounds: int, counts: tuple[int, ...], quick: bool) -> Outcome:
 
 
 def _correlate_ns(session) -> int:
-    """Return the CPU time that the correlator takes for a session, threads and all."""
+    """Return the CPU time of the correlation of a session, all threads together."""
     session.__dict__.pop("_found", None)
     before_ns = time.process_time_ns()
     _ = session.correlated

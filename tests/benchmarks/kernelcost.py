@@ -1,4 +1,4 @@
-"""What a hop costs in the kernel: nanoseconds a run, beside an empty and a floor program in the same traffic."""
+"""Cost of a hop in the kernel: nanoseconds per run, compared with an empty and a floor program in the same traffic."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .programs import Programs
 from .targets import GOALS
 from .traffic import CLIENT, PORT, SERVER, ping_pong
 
-#: Where the packets of small-message traffic pass, and the protocols that pass there.
+#: Points that the packets of small-message traffic pass, with the protocols there.
 CASES = {
     "udp": ("net_dev_queue", "netif_rx", "netif_receive_skb"),
     "tcp": ("net_dev_queue", "netif_rx", "netif_receive_skb", "sock_recv_length"),
 }
-#: What becomes of a packet: the ledger's column, and what to compare with.
+#: Fate of a packet → the ledger's column, and the program to compare with.
 ENDS = {
     "unmatched": ("unmatched", "empty"),
     "count": ("counted", "empty"),
     "aggregate": ("aggregated", "floor"),
     "capture": ("recorded", "floor"),
 }
-#: The case in which variants of rules are compared, for information.
+#: The case in which variants of rules are compared, without targets.
 VARIED = ("udp", "netif_receive_skb")
-OTHER_PORT = 40009  # nobody uses it
+OTHER_PORT = 40009  # unused
 OTHER_RULE = f"tcp port {OTHER_PORT}"
 RUNS = 2500
 
@@ -42,7 +42,7 @@ def plans_of(rules: Sequence[Rule]) -> list[Plan]:
 
 
 def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
-    """Measure each end of a packet at each point under each traffic, and variants of rules at one."""
+    """Measure each fate of a packet at each point with each traffic, and variants of rules at one point."""
     outcome, share_s = Outcome(), budget_s / (sum(map(len, CASES.values())) + 1)
     runs = RUNS // 4 if quick else RUNS
     with testbed() as lab, Programs() as programs:
@@ -53,12 +53,12 @@ def run(rounds: int, budget_s: float, quick: bool = False) -> Outcome:
                     outcome.merge(_judged(protocol, point, interleave(calls, rounds, share_s, min(rounds, 10))))
                 if protocol == VARIED[0] and not quick:
                     calls = _beside(programs, VARIED[1], runs) | _variants(programs, runs)
-                    outcome.merge(_told(interleave(calls, rounds, share_s, min(rounds, 10))))
+                    outcome.merge(_outcome_of(interleave(calls, rounds, share_s, min(rounds, 10))))
     return outcome
 
 
 def _beside(programs: Programs, point: str, runs: int) -> dict[str, Callable[[], float]]:
-    """Return what others are compared with."""
+    """Return the programs that the others are compared with."""
     functions = {"empty": "empty", "floor": "least_record"}
     return {name: partial(programs.bench, function, point, runs) for name, function in functions.items()}
 
@@ -73,7 +73,7 @@ def _ends(programs: Programs, protocol: str, point: str, runs: int) -> dict[str,
 
 
 def _variants(programs: Programs, runs: int) -> dict[str, Callable[[], float]]:
-    """Return rules that do more than one expression does: several of them, a sample, chosen containers."""
+    """Return more complex rules: several rules, a sample, chosen containers."""
     protocol, point = VARIED
     own = Rule(name="own", match=f"{protocol} port {PORT}", points=[point])
     others = [
@@ -108,7 +108,7 @@ def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome
     return outcome
 
 
-def _told(found: dict[str, list[float]]) -> Outcome:
+def _outcome_of(found: dict[str, list[float]]) -> Outcome:
     where, outcome = "rules, " + " ".join(VARIED), Outcome()
     for name, values in found.items():
         outcome.add("kernel", f"run time of {where}", name, "ns", values)

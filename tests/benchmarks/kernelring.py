@@ -1,4 +1,4 @@
-"""The kernel's own ring buffer, one a CPU: what the floor writes its records to."""
+"""The kernel's own ring buffer, one per CPU, to which the floor program writes its records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cmonlab.tracing.kernel import bpf
 
 
 class KernelRing:
-    """A ring buffer that is emptied without a look at what is in it.
+    """A ring buffer that is emptied without reading its records.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class KernelRing:
         self._written_to = np.frombuffer(mmap.mmap(self.fd, page, prot=mmap.PROT_READ, offset=page), np.uint64, 1)
 
     def empty(self) -> None:
-        """Let go of all records, those that a program is writing too: nobody will look at them."""
+        """Discard all records, including those that a program is writing."""
         self._read_to[0] = self._written_to[0]
 
     def close(self) -> None:
-        """Release it; may be called twice."""
+        """Release the ring buffer (idempotent)."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -30,7 +30,7 @@ _GIB = 1 << 30
 
 
 def recorded(directory: Path, events: int) -> dict[str, float]:
-    """Record datagrams of 64 bytes at the default points until there are so many events, and save them."""
+    """Record datagrams of 64 bytes at the default points until there are enough events, and save them."""
     with testbed() as lab, traffic.iperf(lab, "udp", 64, "10G") as rule:
         with Capture(rules_of(rule, None), lab.links) as capture:
             traffic.until(lambda: capture.events >= _SETTLED_EVENTS, "the first events", _DEADLINE_S)
@@ -45,20 +45,20 @@ def recorded(directory: Path, events: int) -> dict[str, float]:
 
 
 def _small(directory: Path) -> Path:
-    """Return where the first events of a session are kept."""
+    """Return the directory for the first events of a session."""
     return directory.with_name("small")
 
 
 def broken_down(directory: Path) -> dict[str, float]:
-    """Open a session and make its breakdown."""
+    """Open a session and compute its breakdown."""
     cmonlab.open(_small(directory)).breakdown()  # loads every library
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (proc_pid_clear_refs(5))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak (proc_pid_clear_refs(5))
     before, began_s = status_bytes("VmRSS"), time.perf_counter()
     session = cmonlab.open(directory)
     rows = len(session.breakdown())
     took_s, peak = time.perf_counter() - began_s, status_bytes("VmHWM")
-    told = {"events": len(session), "peak": peak, "an_event": (peak - before) / len(session)}
-    return told | {"rows": rows, "seconds": took_s}
+    result = {"events": len(session), "peak": peak, "an_event": (peak - before) / len(session)}
+    return result | {"rows": rows, "seconds": took_s}
 
 
 def _in_fresh_process(what: str, directory: Path, events: int) -> dict[str, float]:
@@ -67,14 +67,14 @@ def _in_fresh_process(what: str, directory: Path, events: int) -> dict[str, floa
 
 
 def run(quick: bool) -> Outcome:
-    """Record, save, open and break down a large session; a quick run a smaller one, and scales."""
+    """Record and save a large session, open it and compute its breakdown; quick: a smaller one, scaled up."""
     outcome, wanted = Outcome(), QUICK_EVENTS if quick else EVENTS
     with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
         directory = Path(folder, "large")
-        told = {what: _in_fresh_process(what, directory, wanted) for what in ("record", "breakdown")}
-    for what, found in told.items():
+        results = {what: _in_fresh_process(what, directory, wanted) for what in ("record", "breakdown")}
+    for what, found in results.items():
         outcome.judge("large", [scaled(found) / _GIB], what)
-    last = told["breakdown"]
+    last = results["breakdown"]
     outcome.notes.append(
         f"a large session: {last['events']:,} events were opened and broken down in {last['seconds']:.1f} s"
         + ("; the memory is scaled to 50 million" if quick else "")
@@ -83,7 +83,7 @@ def run(quick: bool) -> Outcome:
 
 
 def scaled(found: dict[str, float]) -> float:
-    """Return the peak with 50 million events: what is there without any does not grow with them."""
+    """Return the peak with 50 million events; the memory without events does not grow with them."""
     return found["peak"] + found["an_event"] * (EVENTS - found["events"])
 
 

@@ -1,4 +1,4 @@
-"""What it takes to show live what rules of mode aggregate count: one window's tables, with many containers."""
+"""Time of a live refresh: the tables of one window of mode aggregate, with many containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cmonlab.data.analysis.histogram import bounds, bucket_of, middle
 from cmonlab.data.analysis.stats import interleave
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.directory import empty_columns
 from cmonlab.recording.capture import Capture
 from cmonlab.rules import Rule
 from cmonlab.session.session import Session
@@ -22,7 +22,7 @@ from .outcome import Outcome
 from .traffic import until
 
 CONTAINERS = 200
-_WINDOW_S = 3.5  # in which there are two whole windows
+_WINDOW_S = 3.5  # contains two complete windows
 _INTERFACE = {"kind": "veth", "master": 0, "peer": 0}
 
 
@@ -48,7 +48,7 @@ def links(prefix: str, count: int) -> list[dict]:
 
 
 def windows(count: int) -> list[Session]:
-    """Return a session for each whole window of traffic between so many containers, as a live view has it."""
+    """Return one session per complete window of traffic between many containers, as a live view has it."""
     rule = Rule(name="everyone", match="udp", mode="aggregate")
     with many.namespaces(count) as prefix, many.messages(prefix, count):
         rows = links(prefix, count)
@@ -58,14 +58,14 @@ def windows(count: int) -> list[Session]:
             session = capture.session()
     start_ns = session.cells["start_ns"]
     found = []
-    for begin in np.unique(start_ns)[1:-1]:  # the first and the last are not whole
+    for begin in np.unique(start_ns)[1:-1]:  # the first and the last are incomplete
         cells = {name: values[start_ns == begin] for name, values in session.cells.items()}
-        found.append(Session(store.empty_columns(), session.manifest, cells))
+        found.append(Session(empty_columns(), session.manifest, cells))
     return found
 
 
 def _fresh_ms(window: Session, look: Callable[[Session], object]) -> float:
-    session = Session(store.empty_columns(), window.manifest, window.cells)
+    session = Session(empty_columns(), window.manifest, window.cells)
     began_ns = time.perf_counter_ns()
     look(session)
     return (time.perf_counter_ns() - began_ns) / 1e6
@@ -89,7 +89,7 @@ def run(rounds: int, budget_s: float, _quick: bool) -> Outcome:
 
 
 def largest_error() -> float:
-    """Return by what share a time from 1 ns to 100 s is off at most where its bucket's middle stands for it."""
+    """Return the largest relative error of a time from 1 ns to 100 s if its bucket's middle replaces it."""
     buckets = np.arange(1, int(bucket_of(np.array([100 * 10**9]))[0]) + 1)
     lower, upper = bounds(buckets)
     off = np.maximum(middle(buckets) - lower, upper - middle(buckets))

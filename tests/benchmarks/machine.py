@@ -1,4 +1,4 @@
-"""What a result must say about where it was measured, and what the host must have."""
+"""Description of the machine of a result, and requirements of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from cmonlab.errors import CmonlabError, NotTraceable
-from cmonlab.system import host as manifest
+from cmonlab.system.host import host as describe_host
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -18,7 +18,7 @@ PROGRAMS = {
     "tcpdump": "tcpdump",
     "nsenter": "util-linux",
 }
-#: Others that are compared with where they are installed.
+#: Peers, which are compared if they are installed.
 PEERS = {"bpftrace": "bpftrace", "perf": "linux-perf"}
 
 
@@ -49,7 +49,7 @@ def check() -> None:
 
 def describe() -> dict:
     """Return machine, kernel and versions."""
-    host = manifest.host()
+    host = describe_host()
     kernel = {name: host.pop(name) for name in ("kernel", "kernel_build")}
     versions = {"python": host.pop("python"), **host.pop("python_packages"), **_program_versions()}
     versions["cmonlab_git"] = host.pop("git_revision")
@@ -63,8 +63,8 @@ def _program_versions() -> dict[str, str | None]:
     for program, package in (PROGRAMS | PEERS).items():
         query = ["dpkg-query", "-W", "-f", "${Version}", package]
         try:
-            told = subprocess.run(query, capture_output=True, text=True, timeout=10)
-            found[program] = told.stdout.strip() or None
+            run = subprocess.run(query, capture_output=True, text=True, timeout=10)
+            found[program] = run.stdout.strip() or None
         except OSError:
             found[program] = None
     return found

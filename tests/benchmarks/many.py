@@ -14,7 +14,7 @@ from cmonlab.study.testbed.testbed import ip
 from . import manyping
 from .traffic import PORT
 
-_FIRST = 10_000  # numbers of their own among the testbeds, so that `cmonlab clean` finds what a crash leaves
+_FIRST = 10_000  # separate numbers among the testbeds, so that `cmonlab clean` finds them after a crash
 
 
 def batch(lines: list[str], *options: str) -> None:
@@ -32,12 +32,12 @@ def batch(lines: list[str], *options: str) -> None:
 
 @contextmanager
 def namespaces(count: int) -> Iterator[str]:
-    """Make so many namespaces on one bridge, which is in one of its own; yields their names' prefix."""
+    """Create namespaces on one bridge, which has its own namespace; yield the prefix of their names."""
     prefix = f"cmonlab-bed-{os.getpid()}-{_FIRST + count}"
     names = [f"{prefix}-host", *(f"{prefix}-{number}" for number in range(count))]
     try:
         batch([f"netns add {name}" for name in names])
-        # Without addresses of IPv6: their multicasts to hundreds of ports would be most of the packets.
+        # No IPv6 addresses: their multicasts to hundreds of ports would be most of the packets.
         links = ["link add br0 type bridge", "link set br0 addrgenmode none up"]
         for number, name in enumerate(names[1:]):
             links.append(f"link add veth{number} type veth peer name eth0 netns {name}")
@@ -54,7 +54,7 @@ def namespaces(count: int) -> Iterator[str]:
 
 @contextmanager
 def messages(prefix: str, count: int) -> Iterator[None]:
-    """Let each pair of the namespaces exchange messages in turn; begins when each has, and addresses are resolved."""
+    """Make pairs of namespaces exchange messages in turn; the block begins when all addresses are resolved."""
     words = [sys.executable, "-S", manyping.__file__, prefix, str(count // 2), str(PORT)]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:

@@ -12,13 +12,13 @@ FIRST_PORT, PORTS = 10_000, 50_000
 
 
 def ports(flows: int) -> list[range]:
-    """Return the destination's ports for each socket: so many flows in all."""
+    """Return the destination ports of each socket; together they make the given number of flows."""
     full, rest = divmod(flows, PORTS)
     return [range(FIRST_PORT, FIRST_PORT + count) for count in [PORTS] * full + [rest] * (rest > 0)]
 
 
 def main() -> None:
-    """Send a datagram of each flow in turn, until killed."""
+    """Send one datagram per flow, one flow after the other, until killed."""
     address, flows = sys.argv[1], int(sys.argv[2])
     sockets = [(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), numbers) for numbers in ports(flows)]
     while True:

@@ -21,7 +21,7 @@ def address(number: int) -> str:
 
 
 def opened(prefix: str, number: int, port: int) -> socket.socket:
-    """Return a UDP socket in a namespace, which it stays in."""
+    """Return a UDP socket of a namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/run/netns/{prefix}-{number}") as namespace:
         if libc.setns(namespace.fileno(), _CLONE_NEWNET):
@@ -34,7 +34,7 @@ def opened(prefix: str, number: int, port: int) -> socket.socket:
 
 
 def main() -> None:
-    """Let each pair exchange a message in turn, until killed; says so when each has done it twice."""
+    """Exchange a message within each pair, one pair after the other, until killed; print a line after two rounds."""
     prefix, pairs, port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     servers = [opened(prefix, 2 * n, port) for n in range(pairs)]
     clients = [opened(prefix, 2 * n + 1, port) for n in range(pairs)]

@@ -1,4 +1,4 @@
-"""What a part of the benchmarks found."""
+"""The outcome of a part of the benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .targets import Target, judge
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured of one variant, once a round.
+    """The measurements of one variant, one per round.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Sample:
     unit : str
         Empty for ratios.
     values : list of float
-        One a round.
+        One value per round.
     at : float, optional
-        Where the variant stands on the x-axis, for what is measured over a scale.
+        Position of the variant on the x-axis, for measurements over a scale.
     """
 
     part: str
@@ -53,7 +53,7 @@ class Outcome:
     def add(
         self, part: str, measure: str, case: str, unit: str, values: Sequence[float], at: float | None = None
     ) -> None:
-        """Take down a sample; one without values is none."""
+        """Add a sample; a sample without values is ignored."""
         if values:
             self.samples.append(Sample(part, measure, case, unit, [float(value) for value in values], at))
 
@@ -62,7 +62,7 @@ class Outcome:
         self.targets.append(judge(key, values, case, unit))
 
     def merge(self, other: Outcome) -> None:
-        """Take over another part's findings."""
+        """Add the findings of another part."""
         self.samples += other.samples
         self.targets += other.targets
         self.notes += other.notes

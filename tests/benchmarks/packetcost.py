@@ -1,4 +1,4 @@
-"""What all programs together cost a packet on its way from one namespace to another."""
+"""Cost per packet of all programs together, on its path from one namespace to another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .traffic import until
 
 POINTS = ("net_dev_queue", "net_dev_start_xmit", "netif_rx", "netif_receive_skb")
 _QUEUE = "net_dev_queue"
-TRIPS = 24_000  # packets a sample: about a second, after which cells are new in a recording, too
+TRIPS = 24_000  # packets per sample: about a second, after which cells are new, as in a recording
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Cost:
 
 
 def floor_cost(programs: Programs, warm: int, packets: int = TRIPS) -> Cost:
-    """Return what the floor program at `POINTS` costs a packet; see `rule_cost`."""
+    """Return the cost per packet of the floor program at `POINTS`; see `rule_cost`."""
     with programs.attached("least_record", POINTS) as loaded:
         return Cost(_spent_ns(programs, loaded, warm, packets), 0.0, 1.0)
 
 
 def rule_cost(programs: Programs, rule: Rule, warm: int, packets: int = TRIPS) -> Cost:
-    """Return what a rule's programs cost a packet.
+    """Return the cost per packet of a rule's programs.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def attachments() -> int:
     """Return how many programs this process has attached, as the kernel sees it."""
     found = 0
     for link in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # closed meanwhile
+        with suppress(OSError):  # closed in the meantime
             found += os.readlink(link) == "anon_inode:bpf_link"
     return found
 

@@ -1,10 +1,10 @@
-"""What an event takes on disk."""
+"""Size of an event on disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.directory import EVENTS, load, write_events
 
 from .outcome import Outcome
 
@@ -12,7 +12,7 @@ PARTS = 10
 
 
 def run(recordings: dict[str, Path], scratch: Path) -> Outcome:
-    """Write each recording, and tenths of it one by one for the spread.
+    """Write each recording, and each tenth of it for the spread.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def run(recordings: dict[str, Path], scratch: Path) -> Outcome:
     """
     outcome = Outcome()
     for workload, directory in recordings.items():
-        columns, _, *_ = store.load(directory)
+        columns, _, *_ = load(directory)
         events = len(columns["ts_ns"])
-        whole = (directory / store.EVENTS).stat().st_size / events
+        whole = (directory / EVENTS).stat().st_size / events
         parts = []
         for part in range(PARTS):
             cut = slice(events * part // PARTS, events * (part + 1) // PARTS)
             piece = {name: values[cut] for name, values in columns.items()}
-            store.write_events(scratch / "part.parquet", piece)
+            write_events(scratch / "part.parquet", piece)
             parts.append((scratch / "part.parquet").stat().st_size / len(piece["ts_ns"]))
         outcome.add("events", "size of an event in Parquet", workload, "bytes", parts)
         outcome.judge("bytes", parts, workload)

@@ -11,7 +11,7 @@ from .outcome import Outcome
 
 ROUNDS, QUICK_ROUNDS = 12, 2
 RECORDED = {"memcached": (2_100_000, 200_000), "iperf udp": (2_100_000, 100_000), "iperf tcp": (300_000, 50_000)}
-SORTED = ("memcached", "iperf udp")  # iperf over TCP makes few packets: only its bytes on disk count
+SORTED = ("memcached", "iperf udp")  # iperf over TCP makes few packets: only its size on disk is measured
 _PEER_ROUNDS, _SCALE_ROUNDS = 5, 10
 
 
@@ -89,7 +89,7 @@ def _large(quick: bool) -> Outcome:
     return large.run(quick)
 
 
-#: Each takes whether the run is quick.
+#: Name → function that runs the part; its argument is whether the run is quick.
 PARTS: dict[str, Callable[[bool], Outcome]] = {
     "peers": _peers,
     "reading": _reading,

@@ -1,4 +1,4 @@
-"""A message of 64 bytes there and back, one at a time: ``python pingpong.py server|client udp|tcp HOST PORT``.
+"""A ping-pong of messages of 64 bytes, one at a time: ``python pingpong.py server|client udp|tcp HOST PORT``.
 
 sockperf does the same, but takes 10 MB of memory for every second that it is to run.
 Imports nothing but the standard library, so that it starts at once.

@@ -1,4 +1,4 @@
-"""From events to journeys and to the breakdown: time beside one sort of as many keys, and memory."""
+"""From events to journeys and to the breakdown: time compared with one sort of as many keys, and memory."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def _session(columns, manifest):
 
 
 def _load(directory: Path):
-    """Return (columns, manifest), with every module loaded and every cache of the libraries warm."""
-    from cmonlab.data.store import directory as store
+    """Return (columns, manifest), after loading all modules and warming the caches of the libraries."""
+    from cmonlab.data.store.directory import load
 
-    columns, manifest, *_ = store.load(directory)
+    columns, manifest, *_ = load(directory)
     _session({name: values[:2000].copy() for name, values in columns.items()}, manifest).breakdown()
     return columns, manifest
 
 
 def measure_time(directory: Path, rounds: int, budget_s: float) -> dict[str, list[float]]:
-    """Return seconds per round of the correlator, of the breakdown of a fresh session, and of one stable argsort.
+    """Return seconds per round of the correlation, of the breakdown of a fresh session, and of one stable argsort.
 
     Of each the time that has gone, and the CPU time of all threads.
     """
@@ -61,28 +61,28 @@ def measure_time(directory: Path, rounds: int, budget_s: float) -> dict[str, lis
 
 
 def measure_memory(directory: Path) -> dict[str, float]:
-    """Return the peak of memory beyond the loaded events, in bytes, while one breakdown is made."""
+    """Return the peak of memory beyond the loaded events, in bytes, while one breakdown is computed."""
     columns, manifest = _load(directory)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (proc_pid_clear_refs(5))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak (proc_pid_clear_refs(5))
     before = status_bytes("VmRSS")
     table = _session(columns, manifest).breakdown()
     return {"peak_bytes": status_bytes("VmHWM") - before, "events": len(columns["ts_ns"]), "rows": len(table)}
 
 
 def status_bytes(field: str) -> int:
-    """Return a size that the kernel tells of this process (proc_pid_status(5))."""
+    """Return a size of this process that the kernel reports (proc_pid_status(5))."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def in_fresh_process(what: str, directory: Path, *words: str) -> dict:
-    """Run a measurement of this file in a process of its own, on two cores, and return what it found."""
+    """Run a measurement of this file in its own process, on two cores, and return its result."""
     command = [sys.executable, "-m", "tests.benchmarks.pipeline", what, str(directory), *words]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def run(recordings: dict[str, Path], rounds: int, budget_s: float) -> Outcome:
-    """Measure each recording in processes of its own.
+    """Measure each recording in separate processes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Programs of the kernel side, one at a time: loaded anew for each sample, timed by bpf_stats."""
+"""Single eBPF programs, loaded again for each sample and timed by bpf_stats."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cmonlab.points.catalogue import BY_NAME
 from cmonlab.rules.plan import Plan
 from cmonlab.tracing.active_rules import ActiveRules
 from cmonlab.tracing.kernel import bpf, loader
-from cmonlab.tracing.kernel import probes as custom
 from cmonlab.tracing.kernel import programs as kernel
 from cmonlab.tracing.kernel.loader import Module
 from cmonlab.tracing.kernel.maps import possible_cpus
+from cmonlab.tracing.kernel.probes import compile_points
 from cmonlab.tracing.ring import SLOT_BYTES, per_cpu
 from cmonlab.tracing.tracer import CELLS_S, RING_BYTES
 
@@ -43,7 +43,7 @@ class Programs:
         cpus = possible_cpus()
         self._stats = bpf.enable_run_time_stats()
         self._bench = compile_bench()
-        self._points = custom.compiled((), (), cpus, RING_BYTES // SLOT_BYTES)
+        self._points = compile_points((), (), cpus, RING_BYTES // SLOT_BYTES)
         self._rings = per_cpu(self._points.maps["rings"], self._points.maps["slots"])
         self._kernel_rings = [KernelRing(RING_BYTES) for _ in range(cpus)]
         for cpu, ring in enumerate(self._kernel_rings):
@@ -62,13 +62,13 @@ class Programs:
         os.close(self._stats)
 
     def bench(self, function: str, point: str, runs: int) -> float:
-        """Return nanoseconds a run of a function of ``bench.c`` at a point."""
+        """Return nanoseconds per run of a function of ``bench.c`` at a point."""
         with self.attached(function, [point]) as program:
             return _cost_ns(program[point], runs)
 
     @contextmanager
     def attached(self, function: str, points: Sequence[str]) -> Iterator[dict[str, int]]:
-        """Have a function of ``bench.c`` at points for as long as the block lasts; yields the programs' fds."""
+        """Attach a function of ``bench.c`` to points for the duration of the block; yield the programs' descriptors."""
         with ExitStack() as stack:
             stack.callback(self._empty)
             made = {}
@@ -83,7 +83,7 @@ class Programs:
     def active(
         self, plans: Sequence[Plan], members: Mapping[str, Sequence[int]] = MappingProxyType({})
     ) -> Iterator[ActiveRules]:
-        """Make rules active for as long as the block lasts."""
+        """Activate rules for the duration of the block."""
         active = ActiveRules(self._points)
         try:
             active.apply(plans, members)
@@ -95,7 +95,7 @@ class Programs:
     def rules(
         self, plans: Sequence[Plan], members: Mapping[str, Sequence[int]], point: str, runs: int, fate: str
     ) -> float:
-        """Return nanoseconds a run of cmonlab's program at a point, made as it is for real rules.
+        """Return nanoseconds per run of cmonlab's program at a point, generated as for real rules.
 
         Parameters
         ----------
@@ -117,14 +117,14 @@ class Programs:
         raise RuntimeError(f"at {point} only {row[fate]} of {row['seen']} packets were {fate}: other traffic disturbs")
 
     def drain(self) -> None:
-        """Take what was recorded."""
+        """Read the recorded events."""
         for ring in self._rings:
             ring.read()
         for ring in self._kernel_rings:
             ring.empty()
 
     def _empty(self) -> None:
-        """Take what was recorded and, as often as the tracer does, what was aggregated."""
+        """Read the recorded events and, as often as the tracer does, the aggregates."""
         self.drain()
         if time.monotonic() - self._emptied_s > CELLS_S:
             self._emptied_s = time.monotonic()
@@ -134,7 +134,7 @@ class Programs:
 
 
 def _cost_ns(program: int, runs: int) -> float:
-    """Wait for so many runs of an attached program; return nanoseconds a run."""
+    """Wait for a number of runs of an attached program; return nanoseconds per run."""
     until(lambda: bpf.program_stats(program)[1] >= runs, "packets at the point", 20.0)
     time_ns, count, _ = bpf.program_stats(program)
     return time_ns / count

@@ -1,4 +1,4 @@
-"""What reading an event costs: the tracer's own drain loop beside bcc's callback."""
+"""Cost of reading an event: the tracer's own drain loop compared with bcc's callback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .bccobject import compiled
 from .outcome import Outcome
 from .programs import EVENTS_PAGES
 
-BATCH = 10_000  # events a poll at a million events a second
+BATCH = 10_000  # events per poll at a million events per second
 BATCHES = 12
 
 
@@ -45,14 +45,14 @@ class Batches:
         self._slots = maps["slots"].memory()[: maps["slots"].entries // maps["rings"].entries]
 
     def _fill(self) -> None:
-        turns = self._ring["taken"] + np.arange(1, BATCH + 1, dtype=np.uint64)
-        at = (turns - np.uint64(1)) % np.uint64(len(self._slots))
-        self._slots["hop"]["ts_ns"][at] = turns
-        self._slots["turn"][at] = turns
-        self._ring["taken"] = turns[-1]
+        sequences = self._ring["taken"] + np.arange(1, BATCH + 1, dtype=np.uint64)
+        at = (sequences - np.uint64(1)) % np.uint64(len(self._slots))
+        self._slots["hop"]["ts_ns"][at] = sequences
+        self._slots["sequence"][at] = sequences
+        self._ring["taken"] = sequences[-1]
 
     def sample(self) -> float:
-        """Return nanoseconds of CPU an event; all of them are kept, as in a recording."""
+        """Return nanoseconds of CPU time per event; all events are stored, as in a recording."""
         tracer, spent = self._tracer, 0
         tracer.events = 0
         for _ in range(BATCHES):
@@ -78,7 +78,7 @@ class Callbacks:
         self.events += 1
 
     def sample(self) -> float:
-        """Return nanoseconds of CPU an event; nothing is kept of it."""
+        """Return nanoseconds of CPU time per event; nothing is stored."""
         self.events, spent = 0, 0
         for _ in range(BATCHES):
             repeat(self._program, BATCH)

@@ -1,4 +1,4 @@
-"""Real recordings of traffic between two namespaces, for what is measured on events."""
+"""Real recordings of traffic between two namespaces, for measurements on events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_S = 40.0
 
 
 def record(workload: str, events: int) -> Session:
-    """Record a workload at every point until there are so many events.
+    """Record a workload at every point until there are enough events.
 
     Raises
     ------

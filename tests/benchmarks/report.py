@@ -1,4 +1,4 @@
-"""The result as text, as JSON and as a page."""
+"""The result of the benchmarks as text, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import figures
 from .outcome import Sample
 
 GREEN, RED, PLAIN = "\033[32m", "\033[31m", "\033[0m"
-#: What the side-by-side table shows of each workload.
+#: Metrics of the side-by-side table of each workload.
 COLUMNS = (*figures.METRICS, "tracer CPU", "lost", "offline")
 _SCALES = {
     "Containers": (
@@ -28,7 +28,7 @@ _SCALES = {
     "Flows without room": (
         "flows",
         "hops without room in the aggregate, flows",
-        "Hops that found no room in the aggregate",
+        "Hops not aggregated because the table is full",
         "flows",
     ),
     "Correlator": ("flows", "events to journeys, an event, flows", "Events to journeys: CPU an event", "flows"),
@@ -42,7 +42,7 @@ _DOTS = {
 
 
 def write(directory: Path, result: dict) -> None:
-    """Write bench.json and report.html, each whole or not at all.
+    """Write bench.json and report.html, each atomically.
 
     Raises
     ------
@@ -73,21 +73,21 @@ def section(result: dict) -> RunReport:
         ("machine", _machine(result["machine"])),
         ("versions", ", ".join(f"{key} {value}" for key, value in result["versions"].items())),
     ]
-    notes = ["A quick run: for a look, not for a claim."] if result["quick"] else []
+    notes = ["A quick run: for a first look only."] if result["quick"] else []
     notes += [f"MISSED: {target['name']}" for target in missed]
     tables = {"targets": targets_table(result), **side_tables(samples), "samples": samples_table(samples)}
     return RunReport("benchmarks", summary, drawn(samples), tables, notes + result["notes"])
 
 
-def _machine(told: dict) -> str:
-    load = ", ".join(f"{one:.1f}" for one in told["load"])
-    others = [str(told[name]) for name in ("cpu", "distribution", "clocksource") if told.get(name)]
-    memory = f"{told['memory_bytes'] / 2**30:.0f} GiB"
-    return f"{', '.join(others)}, {told['cpus']} CPUs, {memory}; load before {load}"
+def _machine(machine: dict) -> str:
+    load = ", ".join(f"{one:.1f}" for one in machine["load"])
+    others = [str(machine[name]) for name in ("cpu", "distribution", "clocksource") if machine.get(name)]
+    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
+    return f"{', '.join(others)}, {machine['cpus']} CPUs, {memory}; load before {load}"
 
 
 def drawn(samples: Sequence[Sample]) -> dict[str, go.Figure]:
-    """Return the figures of what was measured."""
+    """Return the figures of the samples."""
     found = figures.side_by_side(samples)
     for name, (part, measure, title, scale) in _SCALES.items():
         if any(sample.part == part and sample.measure == measure for sample in samples):
@@ -102,7 +102,7 @@ def drawn(samples: Sequence[Sample]) -> dict[str, go.Figure]:
 
 
 def targets_table(result: dict) -> pd.DataFrame:
-    """Return a row a target; missed ones are marked by ``pass``."""
+    """Return one row per target; missed ones are marked by ``pass``."""
     rows = [
         {
             "target": target["name"],
@@ -126,7 +126,7 @@ def verdict(target: dict) -> str:
 
 
 def samples_table(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Return a row a sample."""
+    """Return one row per sample."""
     rows = []
     for sample in samples:
         found = sample.described()["summary"]
@@ -146,7 +146,7 @@ def samples_table(samples: Sequence[Sample]) -> pd.DataFrame:
 
 
 def side_tables(samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
-    """Return workload → a row a tracer: the medians of `COLUMNS`, with their units in the headings."""
+    """Return workload → table with one row per tracer: medians of `COLUMNS`, with units in the headings."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for sample in samples:
         workload, _, metric = sample.measure.rpartition(": ")
@@ -167,7 +167,7 @@ def _span(ends: Sequence[float]) -> str:
 
 
 def text(result: dict, colour: bool = False) -> str:
-    """Return side by side, targets and samples as aligned text; a missed target is red."""
+    """Return the side-by-side tables, targets and samples as aligned text; missed targets are red."""
     samples, lines = samples_of(result), []
     for title, table in side_tables(samples).items():
         lines += [title, *_aligned(table), ""]

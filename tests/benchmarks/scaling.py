@@ -1,4 +1,4 @@
-"""What a packet costs as a host grows: with containers, with flows, and with points."""
+"""Cost of a packet by number of containers, flows and points."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ MODES = ("floor", "capture", "aggregate")
 
 
 class Costs:
-    """Costs by variant, and what else the samples told."""
+    """Costs by variant, with all data of the samples."""
 
     def __init__(self):
-        self.told: dict[str, list[Cost]] = {}
+        self.samples: dict[str, list[Cost]] = {}
 
     def call(self, name: str, measure: Callable[[], Cost]) -> Callable[[], float]:
-        """Return what measures the run time of a variant, in nanoseconds a packet."""
+        """Return a function that measures the run time of a variant, in nanoseconds per packet."""
 
         def measured() -> float:
             cost = measure()
-            self.told.setdefault(name, []).append(cost)
+            self.samples.setdefault(name, []).append(cost)
             return cost.ns
 
         return measured
@@ -65,11 +65,11 @@ def containers(rounds: int, budget_s: float, quick: bool) -> Outcome:
         outcome.add("containers", "run time a packet, namespaces", mode, "ns", found[name], count)
     for mode in MODES:
         compared = ratios(found[f"{mode}, {MANY}"], found[f"{mode}, {FEW}"])
-        if mode == "floor":  # what of it is caches that are colder for every program
+        if mode == "floor":  # shows the share of colder caches, which affect every program
             outcome.add("containers", f"run time a packet, {MANY} namespaces / {FEW}", mode, "", compared)
         else:
             outcome.judge("containers", compared, mode)
-            outcome.judge("programs", [cost.programs for cost in costs.told[f"{mode}, {MANY}"]], mode)
+            outcome.judge("programs", [cost.programs for cost in costs.samples[f"{mode}, {MANY}"]], mode)
     return outcome
 
 
@@ -92,7 +92,7 @@ def flows(rounds: int, budget_s: float, quick: bool) -> Outcome:
     for name, (mode, count) in names.items():
         outcome.add("flows", "run time a packet, flows", mode, "ns", found[name], count)
         if mode == "aggregate":
-            overflowed = [100 * cost.overflowed for cost in costs.told[name]]
+            overflowed = [100 * cost.overflowed for cost in costs.samples[name]]
             outcome.add("flows", "hops without room in the aggregate, flows", mode, "%", overflowed, count)
     return outcome
 

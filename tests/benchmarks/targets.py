@@ -1,4 +1,4 @@
-"""Every goal that is set for speed, memory and tracing overhead, and whether what was measured meets it."""
+"""The goals for speed, memory and tracing overhead, and whether the measurements meet them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MEETS = {"at least": operator.ge, "at most": operator.le}
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal, which may be judged in several cases.
+    """A goal, which can be judged in several cases.
 
     Attributes
     ----------
     key : str
-        What the code calls it.
+        Its name in the code.
     part : str
         The part of the benchmarks that judges it.
     name : str
@@ -65,14 +65,14 @@ GOALS = {
 
 @dataclass(frozen=True)
 class Target:
-    """A goal and what was measured in one case.
+    """A goal and the measurement of one case.
 
     Attributes
     ----------
     key : str
         Of `GOALS`.
     name : str
-        The goal's, and the case's.
+        Names of the goal and of the case.
     sense : {"at least", "at most"}
     goal : float
     unit : str
@@ -86,7 +86,7 @@ class Target:
     met : bool
         Whether the median meets the goal.
     sure : bool
-        Whether the whole interval lies on the same side of the goal as the median.
+        Whether the whole interval is on the same side of the goal as the median.
     """
 
     key: str
@@ -110,11 +110,11 @@ def judge(key: str, samples: Sequence[float], case: str = "", unit: str = "") ->
     key : str
         Of `GOALS`.
     samples : sequence of float
-        One a round.
+        One value per round.
     case : str
-        What tells this judgement from others of the same goal.
+        Name of the case, which distinguishes it from others of the same goal.
     unit : str
-        Of this case, where the goal's cases have several.
+        Unit of this case, if the cases of the goal have several units.
 
     Raises
     ------
@@ -145,6 +145,6 @@ def judge(key: str, samples: Sequence[float], case: str = "", unit: str = "") ->
 
 
 def unjudged(targets: Sequence[Target], parts: Sequence[str]) -> list[Goal]:
-    """Return the goals of these parts that nothing was measured for."""
+    """Return the goals of these parts that have no measurement."""
     judged = {target.key for target in targets}
     return [goal for goal in GOALS.values() if goal.part in parts and goal.key not in judged]

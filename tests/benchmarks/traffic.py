@@ -33,7 +33,7 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = 10.0, 
 
 @contextmanager
 def running(lab, container: str, *words: str) -> Iterator[subprocess.Popen]:
-    """Run a program in a namespace; it ends with the block."""
+    """Run a program in a namespace for the duration of the block."""
     process = subprocess.Popen(
         lab.argv(container, *words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -56,7 +56,7 @@ def is_bound(process: subprocess.Popen, protocol: str, port: int) -> bool:
 
 
 def sent_packets(process: subprocess.Popen) -> int:
-    """Return how many packets have left the process' namespace by eth0."""
+    """Return how many packets have left the namespace of a process through eth0."""
     lines = Path(f"/proc/{process.pid}/net/dev").read_text().splitlines()
     return next((int(line.split()[10]) for line in lines if line.lstrip().startswith("eth0:")), 0)
 
@@ -71,7 +71,7 @@ def server(lab, protocol: str, port: int, *words: str) -> Iterator[None]:
 
 @contextmanager
 def ping_pong(lab, protocol: str) -> Iterator[None]:
-    """One message of 64 bytes there and back at a time, for as long as the block lasts."""
+    """Exchange messages of 64 bytes, one at a time, for the duration of the block."""
     ours = [
         [sys.executable, "-S", pingpong.__file__, role, protocol, SERVER, str(PORT)] for role in ("server", "client")
     ]
@@ -82,7 +82,7 @@ def ping_pong(lab, protocol: str) -> Iterator[None]:
 
 @contextmanager
 def memcached(lab) -> Iterator[str]:
-    """Small requests over many connections; yields the rule that matches them."""
+    """Send small requests over many connections; yield the rule that matches them."""
     load = ["memcaslap", "-s", f"{SERVER}:{PORT}", "-T", "2", "-c", "64", "-t", "600s", "-X", "100"]
     with (
         server(lab, "tcp", PORT, "memcached", "-u", "nobody", "-U", "0", "-t", "2", "-l", SERVER, "-p", str(PORT)),
@@ -93,7 +93,7 @@ def memcached(lab) -> Iterator[str]:
 
 @contextmanager
 def iperf(lab, protocol: str, length_bytes: int = 1400, rate: str = "1G") -> Iterator[str]:
-    """A bulk transfer, UDP in datagrams of a length and at a rate; yields the rule that matches it."""
+    """Run a bulk transfer, for UDP with a datagram size and a rate; yield the rule that matches it."""
     load = ["iperf3", "-c", SERVER, "-p", str(PORT), "-t", "600"]
     load += ["-u", "-b", rate, "-l", str(length_bytes)] if protocol == "udp" else []
     with server(lab, "tcp", PORT, "iperf3", "-s", "-B", SERVER, "-p", str(PORT)), running(lab, "c1", *load):

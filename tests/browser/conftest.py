@@ -1,4 +1,4 @@
-"""A browser, and the servers it looks at, each started once."""
+"""A browser and the servers that it visits, each started once."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from .servers import JupyterLab
 from .watch import chromium, open_pages, picture
 
 
-# Not for the session: while Playwright runs, nothing else can run an event loop in this thread.
+# Not with the scope of the session: while Playwright runs, nothing else can run an event loop in this thread.
 @pytest.fixture(scope="package")
 def browser():
     """The host's Chromium."""
@@ -23,7 +23,7 @@ def jupyterlab(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def engine():
-    """A client of the Docker engine; it runs until the last test of this tier."""
+    """A client of the Docker engine, which runs until the last test of this tier."""
     from cmonlab.lab.docker.engine import docker_engine
 
     with docker_engine() as client:
@@ -38,8 +38,8 @@ def pytest_runtest_makereport(item, call):
         try:
             files = picture(f"{item.name}-{report.when}")
             report.sections.append(("pictures", "\n".join(map(str, files))))
-        except Exception as error:  # of the browser, which may be why the test failed
+        except Exception as error:  # the browser may have crashed, which is why the test failed
             report.sections.append(("pictures", f"none: {error}"))
-        told = [line for page in open_pages for line in page.told[-30:]]
-        report.sections.append(("consoles", "\n".join(told)))
+        lines = [line for page in open_pages for line in page.log[-30:]]
+        report.sections.append(("consoles", "\n".join(lines)))
     return report

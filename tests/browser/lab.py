@@ -1,11 +1,11 @@
-"""JupyterLab as a user drives it."""
+"""Drives JupyterLab like a user."""
 
 from __future__ import annotations
 
 import re
 
 IDLE = re.compile(r"Python 3 \(ipykernel\) \| Idle")
-#: What a plotly figure shows, as its library has understood it.
+#: What a plotly figure shows, read from plotly.js.
 _FIGURES = """() => [...document.querySelectorAll('.js-plotly-plot')].map(figure => ({
     width: figure.getBoundingClientRect().width,
     height: figure.getBoundingClientRect().height,
@@ -23,7 +23,7 @@ def run_all(page, timeout_s: float = 120.0) -> None:
     from playwright.sync_api import expect
 
     idle = page.locator(".jp-StatusBar-TextItem", has_text=IDLE)
-    # The toolbar says idle before the kernel is connected, and what is run then is lost.
+    # The toolbar says idle before the kernel is connected, but cells that run then are lost.
     expect(idle).to_be_visible(timeout=timeout_s * 1000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
@@ -32,7 +32,7 @@ def run_all(page, timeout_s: float = 120.0) -> None:
 
 
 def waiting(page):
-    """Return the code cells that have not been run to their end: no number yet, or a star."""
+    """Return the code cells that have not finished: their prompt has no number yet, or a star."""
     return page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text=re.compile(r"\[[ *\u00a0]?\]:"))
 
 

@@ -1,4 +1,4 @@
-"""Servers that the browser looks at, as processes of their own."""
+"""Servers that the browser visits, in separate processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import nbformat
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-u", "-m", "cmonlab")
-#: Else it asks whether it may fetch news, over the notebook, and takes cells that are out of sight from the page.
+#: By default JupyterLab covers the notebook with a question about news, and removes invisible cells from the page.
 _SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
@@ -26,9 +26,9 @@ _START_S, _STOP_S = 60.0, 30.0
 
 def write_notebook(file: Path, code: str) -> Path:
     """Write a notebook of one cell; return its path."""
-    whole = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    whole.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(whole, file)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, file)
     return file
 
 
@@ -59,7 +59,7 @@ class Server:
             )
 
     def wait_for(self, condition, what: str, seconds: float = _START_S):
-        """Wait until a condition is true, while the process runs."""
+        """Wait until a condition is true; fail if the process ends before."""
 
         def runs():
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.log.read_text()}"
@@ -86,14 +86,14 @@ class Server:
 
 
 class JupyterLab(Server):
-    """JupyterLab with directories of its own, so that no configuration of the user's is read or changed.
+    """JupyterLab with separate directories, so that it neither reads nor changes the user's configuration.
 
     Attributes
     ----------
     directory : Path
         What its file browser shows.
     url : str
-        With the token.
+        Address of a notebook, with the token and a place for its name.
     """
 
     def __init__(self, path: Path):
@@ -111,11 +111,11 @@ class JupyterLab(Server):
         argv = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root"]
         super().__init__(argv, path / "lab.log", self.directory, env)
         file = path / "runtime" / f"jpserver-{self.process.pid}.json"
-        told = self.wait_for(lambda: _json(file), "JupyterLab")
-        self.url = f"http://127.0.0.1:{told['port']}/lab/tree/{{}}?token={token}&reset"
+        server = self.wait_for(lambda: _json(file), "JupyterLab")
+        self.url = f"http://127.0.0.1:{server['port']}/lab/tree/{{}}?token={token}&reset"
 
     def notebook(self, name: str) -> str:
-        """Return the address at which a notebook is opened, and nothing that was open before."""
+        """Return the address that opens this notebook and nothing else."""
         return self.url.format(name)
 
 
@@ -127,12 +127,12 @@ def _json(file: Path):
 
 
 class Dashboard(Server):
-    """``cmonlab dashboard``, as from a terminal.
+    """``cmonlab dashboard``, as started in a terminal.
 
     Attributes
     ----------
     url : str
-        What it printed.
+        The address that it printed.
     """
 
     def __init__(self, path: Path, *options: str, start_s: float = _START_S, **env: str):

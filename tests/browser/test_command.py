@@ -1,4 +1,4 @@
-"""``cmonlab dashboard``: what it starts, tells, and leaves."""
+"""``cmonlab dashboard``: what it starts and prints, and that it leaves nothing behind."""
 
 import http.client
 import os
@@ -15,7 +15,7 @@ from .servers import COMMAND, Dashboard, Server, wait_until
 pytestmark = pytest.mark.docker
 
 
-def family(pid: int) -> dict[int, str]:
+def descendants(pid: int) -> dict[int, str]:
     """Return the descendants of a process and their arguments."""
     found, parents = {}, {pid}
     while parents:
@@ -28,8 +28,8 @@ def family(pid: int) -> dict[int, str]:
     return found
 
 
-def made(client) -> set[str]:
-    """Return the names of containers and networks that cmonlab made."""
+def created(client) -> set[str]:
+    """Return the names of containers and networks that cmonlab created."""
     label = {"label": RUN_LABEL}
     containers = {name for one in client.api.containers(all=True, filters=label) for name in one["Names"]}
     return containers | {one["Name"] for one in client.api.networks(filters=label)}
@@ -46,13 +46,13 @@ def ask(url: str) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_whole(engine, tmp_path, number):
-    before = made(engine)
+def test_the_command_ends_and_leaves_nothing(engine, tmp_path, number):
+    before = created(engine)
     dashboard = Dashboard(tmp_path, "--template", "bridge", "--containers", "2", TMPDIR=str(tmp_path))
     with dashboard:
-        assert made(engine) > before
+        assert created(engine) > before
         assert ask(dashboard.url) == 200  # a visit: its kernel has run the page
-        children = family(dashboard.process.pid)
+        children = descendants(dashboard.process.pid)
         assert sum("ipykernel" in argv for argv in children.values()) == 1
         assert sum("nats-server" in argv for argv in children.values()) == 1
         token = urlsplit(dashboard.url).path.strip("/")
@@ -61,14 +61,14 @@ def test_it_ends_whole(engine, tmp_path, number):
         assert dashboard.log.read_text().count(token) == 1
         assert dashboard.end(number) == 0
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 10, "its processes end")
-    assert made(engine) == before
+    assert created(engine) == before
     assert [path.name for path in tmp_path.iterdir()] == ["dashboard.log"]
 
 
-def test_kernels_end_with_a_command_that_is_killed(engine, tmp_path):
+def test_kernels_end_when_the_command_is_killed(engine, tmp_path):
     with Dashboard(tmp_path, "--template", "bridge", "--containers", "2", TMPDIR=str(tmp_path)) as dashboard:
         assert ask(dashboard.url) == 200
-        children = family(dashboard.process.pid)
+        children = descendants(dashboard.process.pid)
         dashboard.end(signal.SIGKILL)
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 20, "its processes end")
     with Server([*COMMAND, "clean"], tmp_path / "clean.log", tmp_path, {"TMPDIR": str(tmp_path)}) as clean:

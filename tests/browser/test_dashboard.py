@@ -1,17 +1,17 @@
-"""The dashboard under live traffic, in a page of its own."""
+"""The dashboard as a web page, with live traffic."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from .board import click, detail, frame, lines, reading, ready
+from .dashboard_page import click, detail, frame, lines, ready, status_item
 from .servers import Dashboard, wait_until
 from .watch import complaints, visited
 
 pytestmark = pytest.mark.docker
 
-#: What iperf3 sends by default over UDP, with the IP and UDP headers of its 1,448 bytes.
+#: The default UDP rate of iperf3, with the IP and UDP headers of its datagrams of 1,448 bytes.
 SENT_MBPS = 200 * (1448 + 28) / 1448
 
 
@@ -28,30 +28,31 @@ def page(dashboard, browser):
         yield ready(page)
 
 
-def test_it_says_what_passes(page):
+def test_the_status_bar_shows_the_traffic(page):
     wait_until(
-        lambda: abs(reading(page, "throughput") - SENT_MBPS) < 0.2 * SENT_MBPS, 60, f"about {SENT_MBPS:.0f} Mbit/s"
+        lambda: abs(status_item(page, "throughput") - SENT_MBPS) < 0.2 * SENT_MBPS, 60, f"about {SENT_MBPS:.0f} Mbit/s"
     )
-    # A datagram is a packet of 1,476 bytes.
-    mbps, each = reading(page, "throughput"), reading(page, "packets/s")
+    # Each datagram is a packet of 1,476 bytes.
+    mbps, each = status_item(page, "throughput"), status_item(page, "packets/s")
     assert each * 1476 * 8 / 1e6 == pytest.approx(mbps, rel=0.25)
-    assert reading(page, "events/s") == 0  # of mode aggregate
-    assert reading(page, "lost events") == 0
-    assert 0 < reading(page, "tracing overhead") < 100
-    assert 20 < reading(page, "memory") < 4000
+    assert status_item(page, "events/s") == 0  # in mode aggregate
+    assert status_item(page, "lost events") == 0
+    assert 0 < status_item(page, "tracing overhead") < 100
+    assert 20 < status_item(page, "memory") < 4000
 
 
-def test_it_goes_on(page):
+def test_frames_are_drawn_continuously(page):
     before, began = frame(page), time.monotonic()
     wait_until(lambda: time.monotonic() > began + 5 and frame(page) >= before + 5, 60, "frames are drawn")
     assert complaints(page) == []
 
 
-def test_a_click_on_an_edge_drills_down(page):
+def test_a_click_on_an_edge_shows_its_details(page):
     click(page, "topology", "edge", "c0", "host:br-")
     wait_until(lambda: "c0 — host:br-" in detail(page), 20, "the pane is about the edge")
     series, _ = wait_until(lambda: (found := lines(page))[0] and len(found[0][0]["y"]) > 3 and found, 30, "its series")
-    into = max(series, key=lambda line: max(filter(None, line["y"]), default=0))  # bits a second of the busy way
+    # The busy direction, in bit/s.
+    into = max(series, key=lambda line: max(filter(None, line["y"]), default=0))
     assert "c0" in into["name"]
     last = sorted(value for value in into["y"][-8:] if value)
     assert last[len(last) // 2] / 1e6 == pytest.approx(SENT_MBPS, rel=0.25)
@@ -60,13 +61,13 @@ def test_a_click_on_an_edge_drills_down(page):
     assert all(value > 0 for value in segments[0]["x"])
 
 
-def test_a_click_on_a_pair_drills_down(page):
+def test_a_click_on_a_pair_shows_its_details(page):
     click(page, "matrix", "pair", "c1", "c0")
     wait_until(lambda: "c1 → c0" in detail(page), 20, "the pane is about the pair")
     wait_until(lambda: lines(page)[0], 20, "its series")
 
 
-def test_pause_and_marks(page):
+def test_the_view_can_be_paused_and_marked(page):
     page.get_by_placeholder("note").fill("now")
     page.get_by_role("button", name="Mark").click()
     page.get_by_text("marked: now").wait_for()

@@ -1,4 +1,4 @@
-"""A topology in a browser: what is clicked can be told, and an update keeps what is on display."""
+"""A topology in a browser: a click reports an edge or a node, and a new template changes the colours."""
 
 import json
 from functools import partial
@@ -18,7 +18,7 @@ window.clicked = [];
 const graph = document.getElementById("graph");
 graph.on("plotly_click", event => window.clicked.push(event.points[0].customdata));
 """
-#: Where the middle of an edge, or a node, is on the screen.
+#: Position of a point on the screen: the middle of an edge, or a node.
 PLACE = """([trace, point]) => {
   const graph = document.getElementById("graph"), box = graph.getBoundingClientRect();
   const { xaxis, yaxis } = graph._fullLayout, { x, y } = graph._fullData[trace];
@@ -46,11 +46,11 @@ def graph(browser, address):
         yield page
 
 
-# A page each: two clicks in a row are a double click, which resets the axes.
+# Each click has a new page: two clicks in a row are a double click, which resets the axes.
 @pytest.mark.parametrize(
     ("trace", "point", "what"), [(0, 17, ["edge", "c17", "host:br-1a2b"]), (3, 100, ["node", "c100", ""])]
 )
-def test_a_click_tells_the_edge_or_the_node(graph, trace, point, what):
+def test_a_click_reports_the_edge_or_the_node(graph, trace, point, what):
     graph.mouse.move(*graph.evaluate(PLACE, [trace, point]))
     graph.wait_for_function("name => document.querySelector('.hoverlayer').textContent.includes(name)", arg=what[1])
     graph.mouse.down()
@@ -59,12 +59,12 @@ def test_a_click_tells_the_edge_or_the_node(graph, trace, point, what):
     assert graph.evaluate("window.clicked") == [what]
 
 
-def test_colours_follow_the_theme_by_the_template_alone(graph):
+def test_colours_change_with_the_template_alone(graph):
     lines = "[...document.querySelectorAll('.shapelayer path')].map(path => path.style.stroke)"
     light = set(graph.evaluate(lines))
     dark = plot.template("dark").to_plotly_json()
     graph.evaluate("template => Plotly.relayout('graph', { template })", json.loads(json.dumps(dark, default=list)))
     changed = set(graph.evaluate(lines))
     shades = {shape.line.color.replace(",", ", ").replace(",  ", ", ") for shape in plot.template("dark").layout.shapes}
-    assert len(light) > 8 and len(changed & light) <= 1  # grey is that of no traffic in both
+    assert len(light) > 8 and len(changed & light) <= 1  # both themes have the same grey for no traffic
     assert len(changed & shades) > 8

@@ -1,8 +1,8 @@
-"""The dashboard at the end of a notebook's cell: it goes on, can be clicked into, and the cell can be run again."""
+"""The dashboard in a notebook: it is updated, reacts to clicks, and its cell can run again."""
 
 import pytest
 
-from .board import click, detail, frame, ready
+from .dashboard_page import click, detail, frame, ready
 from .lab import errors, run_all
 from .servers import wait_until, write_notebook
 from .watch import complaints, visited
@@ -23,28 +23,28 @@ def page(jupyterlab, browser):
         yield ready(page)
 
 
-def _goes_on(page) -> None:
+def _draws_frames(page) -> None:
     before = frame(page)
     wait_until(lambda: frame(page) >= before + 5, 30, "frames are drawn")
 
 
-def test_it_goes_on_below_its_cell(page):
+def test_the_dashboard_is_updated_below_its_cell(page):
     assert errors(page) == []
-    _goes_on(page)
+    _draws_frames(page)
     assert complaints(page) == []
 
 
-def test_a_click_drills_down(page):
+def test_a_click_shows_details(page):
     click(page, "topology", "edge", "c3", "host:br-")
     wait_until(lambda: "c3 — host:br-" in detail(page), 20, "the pane is about the edge")
 
 
-def test_the_cell_runs_again_and_one_dashboard_is_left(page):
+def test_running_the_cell_again_replaces_the_dashboard(page):
     run_all(page)
     untouched = page.locator(".cmonlab-detail", has_text="choose an edge")
-    wait_until(lambda: untouched.count() == 1, 60, "another one than that which was clicked into")
+    wait_until(lambda: untouched.count() == 1, 60, "a new dashboard without a selection")
     ready(page)
     assert errors(page) == []
     assert page.locator(".cmonlab-dashboard").count() == 1
-    _goes_on(page)
+    _draws_frames(page)
     assert complaints(page) == []

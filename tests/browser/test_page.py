@@ -1,4 +1,4 @@
-"""The stand-alone page: who gets in, and what lives as long as a visit."""
+"""The stand-alone page: the token check, and kernels that end with their page."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from cmonlab.page.server import PageServer
 from .servers import wait_until, write_notebook
 from .watch import visited
 
-#: Counts up by itself, and at each click.
+#: A notebook that counts up continuously, and at each click.
 COUNTER = """\
 import os, threading, time
 import ipywidgets as widgets
@@ -46,7 +46,7 @@ def server(notebook):
 
 
 def kernels(server) -> list[int]:
-    """Return the processes of a server's kernels."""
+    """Return the process numbers of a server's kernels."""
 
     def argv(pid: str) -> bytes:
         try:
@@ -61,15 +61,15 @@ def ticks(page) -> int:
     return int(page.locator(".widget-label").first.inner_text())
 
 
-def has_ticked(page) -> None:
+def wait_for_tick(page) -> None:
     page.locator(".js-plotly-plot .point path").first.wait_for(timeout=60_000)
     before = ticks(page)
     wait_until(lambda: ticks(page) > before, 10, "the page counts up")
 
 
-def test_a_page_lives_and_its_kernel_goes_with_it(server, browser):
+def test_a_page_is_live_and_its_kernel_ends_with_it(server, browser):
     with visited(browser, server.url) as page:
-        has_ticked(page)
+        wait_for_tick(page)
         page.get_by_role("button", name="clicks: 0").click()
         page.get_by_role("button", name="clicks: 1").wait_for()
         assert page.locator(".widget-label").nth(1).inner_text() == os.getcwd()
@@ -78,14 +78,14 @@ def test_a_page_lives_and_its_kernel_goes_with_it(server, browser):
         wait_until(lambda: not kernels(server), 20, "the kernel ends when its page is closed")
 
 
-def test_kernels_end_when_a_browser_goes_without_a_word(server, browser):
+def test_kernels_end_when_a_browser_disappears(server, browser):
     with visited(browser, server.url) as page:
-        has_ticked(page)
+        wait_for_tick(page)
         page.context.close()
-        wait_until(lambda: not kernels(server), 20, "the kernel ends when nobody looks")
+        wait_until(lambda: not kernels(server), 20, "the kernel ends when no page is connected")
 
 
-def test_the_page_says_what_to_do_without_the_token(server, browser):
+def test_without_the_token_the_page_says_what_to_do(server, browser):
     refused = browser.new_page()
     for address in (server.url.rsplit("/", 2)[0] + "/", server.url[:-2] + "/", server.url + "../"):
         assert refused.goto(address).status == 403
@@ -97,7 +97,7 @@ def test_the_page_says_what_to_do_without_the_token(server, browser):
 
 
 def test_a_foreign_page_cannot_open_the_websocket(server, browser):
-    """Not even with the token; and without it, not even the page that a user has open on another port."""
+    """It is refused with the token and without it."""
     page = browser.new_page()
     page.goto("data:text/html,<title>elsewhere</title>")
     for url in (server.url, server.url.rsplit("/", 2)[0] + "/wrong/"):

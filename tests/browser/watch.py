@@ -1,4 +1,4 @@
-"""Pages in Chromium that tell what went wrong in them."""
+"""Pages in Chromium that report what went wrong in them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tests.conftest import BROWSERS
 
-#: Errors on the console that are none, each with its reason.
+#: Harmless errors on the console, each with its reason.
 HARMLESS = {
-    # It waits for two seconds, which a busy machine exceeds; ours begin later all the same (widgets/js/listening.js).
-    r"\[anywidget\] Failed to initialize model": "a widget that is slow to begin",
+    # anywidget gives up after two seconds, but our widgets start even later than that (widgets/js/listening.js).
+    r"\[anywidget\] Failed to initialize model": "a widget that starts slowly",
 }
 SCREENSHOTS = Path(os.environ.get("CI_ARTIFACTS") or "runs/browser")
 #: Pages that are open, for a picture of them when a test fails.
@@ -27,8 +27,8 @@ def chromium() -> Iterator:
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, BROWSERS)))
-    # Chromium's sandbox does not run as root; only pages of our own are opened. The others keep it from asking its
-    # makers for updates and experiments.
+    # Chromium's sandbox does not work as root; only our own pages are opened. The other switches keep Chromium from
+    # requesting updates and experiments.
     switches = ["--no-sandbox"] if os.geteuid() == 0 else []
     switches += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     with sync_playwright() as playwright:
@@ -41,24 +41,26 @@ def chromium() -> Iterator:
 
 @contextmanager
 def visited(browser, url: str, **context) -> Iterator:
-    """Yield a page that is at an address; afterwards, nothing may have gone wrong in it, or been asked elsewhere.
+    """Yield a page at an address; afterwards, check that it had no error and requested nothing from other hosts.
 
     Parameters
     ----------
-    browser
+    browser : playwright.sync_api.Browser
+        Opens the page.
     url : str
+        The address.
     **context
-        As Playwright's ``new_context`` has it, for instance ``color_scheme="dark"``.
+        Options of Playwright's ``new_context``, for instance ``color_scheme="dark"``.
     """
-    told: list[str] = []
+    log: list[str] = []
     origin = re.match(r"\w+://[^/]+", url)[0]
     visit = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | context)
     page = visit.new_page()
-    page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: told.append(f"error: not caught: {error}"))
-    page.on("request", lambda request: told.extend(_elsewhere(request.url, origin)))
+    page.on("console", lambda message: log.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: log.append(f"error: not caught: {error}"))
+    page.on("request", lambda request: log.extend(_elsewhere(request.url, origin)))
     open_pages.append(page)
-    page.told = told
+    page.log = log
     try:
         page.goto(url, wait_until="commit")
         yield page
@@ -70,12 +72,12 @@ def visited(browser, url: str, **context) -> Iterator:
 
 def complaints(page) -> list[str]:
     """Return the errors on a page's console that are not known to be harmless."""
-    errors = [line for line in page.told if line.startswith("error: ")]
+    errors = [line for line in page.log if line.startswith("error: ")]
     return [line for line in errors if not any(re.search(known, line) for known in HARMLESS)]
 
 
 def _elsewhere(url: str, origin: str) -> list[str]:
-    return [] if url.startswith((f"{origin}/", "blob:", "data:")) else [f"error: asks elsewhere: {url}"]
+    return [] if url.startswith((f"{origin}/", "blob:", "data:")) else [f"error: requests another host: {url}"]
 
 
 def picture(name: str) -> list[Path]:

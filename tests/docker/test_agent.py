@@ -67,7 +67,7 @@ def gather(agent, crowd, want, seconds=60):
     return pd.concat(tables, ignore_index=True)
 
 
-def test_live_pairs_of_a_changing_set_of_containers(crowd, agent):
+def test_pairs_follow_a_changing_set_of_containers(crowd, agent):
     names = list(crowd.containers)
     pairs = list(zip(names[::2], names[1::2], strict=True))
     pings = [crowd.start(a, ["ping", "-i", "0.2", "-q", crowd.address(b)]) for a, b in pairs]
@@ -98,7 +98,7 @@ def test_live_pairs_of_a_changing_set_of_containers(crowd, agent):
     print({key: status[key] for key in ("resident_bytes", "cpu_s", "seconds", "containers")})
 
 
-def test_a_selector_follows_containers_to_come(crowd, agent):
+def test_selector_matches_containers_that_start_later(crowd, agent):
     """The first packet of a container that did not exist when the rule was applied is taken, and no other's is."""
     name = f"late-{crowd.run_id}-select"
     made = []

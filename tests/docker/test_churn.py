@@ -1,4 +1,4 @@
-"""Containers that come and go as fast as the engine lets them: none is missed, none is misnamed, nothing leaks.
+"""Containers that start and end as fast as the engine allows: none is missed or misnamed, and nothing leaks.
 
 A container's start costs about half a second of CPU, so 60 of them are tried; ``CMONLAB_FULL=1`` tries 300.
 """
@@ -19,12 +19,12 @@ from .conftest import wait_for
 pytestmark = pytest.mark.docker
 
 MANY = 300 if os.environ.get("CMONLAB_FULL") == "1" else 60
-# What a container knows of itself: when it began, its namespace, its interface; the first line but one is a packet.
+# A container prints when it began, its namespace and its interface; the ping makes a packet.
 TELL = "cat /proc/uptime; ping -c 1 {gateway} >/dev/null; ls -l /proc/self/ns/net; cat /sys/class/net/eth0/ifindex"
 
 
 class Churn:
-    """Starts containers from several threads and asks each who it is."""
+    """Starts containers from several threads and reads what each prints about itself."""
 
     def __init__(self, client, lab):
         self.api, self.image, self.run_id = client.api, lab.image.tag, lab.run_id
@@ -34,30 +34,30 @@ class Churn:
         self.gateway = one["NetworkSettings"]["Networks"][self.network]["Gateway"]
 
     def one(self, number: int) -> dict:
-        """Run one container; of those that stay, and those that end by themselves, every other."""
-        tell = TELL.format(gateway=self.gateway)
-        command = ["sh", "-c", f"{tell}; echo told" + ("; exec sleep 600" if number % 2 else "")]
+        """Run one container: every other one ends by itself."""
+        commands = TELL.format(gateway=self.gateway)
+        command = ["sh", "-c", f"{commands}; echo done" + ("; exec sleep 600" if number % 2 else "")]
         name = f"cmonlab-{self.run_id}-churn-{time.monotonic_ns():x}"
         host = self.api.create_host_config(network_mode=self.network)
         made = self.api.create_container(self.image, command, name=name, labels=self.labels, host_config=host)["Id"]
         try:
             self.api.start(made)
-            told, stream = b"", self.api.logs(made, stream=True, follow=True)
+            output, stream = b"", self.api.logs(made, stream=True, follow=True)
             for part in stream:
-                told += part
-                if b"told" in told:
+                output += part
+                if b"done" in output:
                     break
             stream.close()
-            # What is followed may end before the last line of a program that ended.
-            told = self.api.logs(made)
+            # A followed log may end before the last line of a program that has ended.
+            output = self.api.logs(made)
         finally:
             self.api.remove_container(made, force=True)
-        uptime, link, ifindex, _ = told.decode().splitlines()
+        uptime, link, ifindex, _ = output.decode().splitlines()
         netns = int(link.rpartition("[")[2].rstrip("]"))
         return {"id": made, "name": name, "began_s": float(uptime.split()[0]), "netns": netns, "ifindex": int(ifindex)}
 
     def run(self, count: int) -> list[dict]:
-        """Run so many, six at a time."""
+        """Run some containers, six at a time."""
         with ThreadPoolExecutor(6) as pool:
             return list(pool.map(self.one, range(count)))
 
@@ -68,7 +68,7 @@ def churn(client, lab):
 
 
 def files() -> int:
-    """Count what we hold of namespaces and netlink; other files are connections to the engine, kept for later."""
+    """Count our open files of namespaces and netlink; other files are connections to the engine."""
     return sum(map(_ours, os.listdir("/proc/self/fd")))
 
 
@@ -88,23 +88,23 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_every_container_is_named_rightly(client, lab, churn):
-    churn.run(6)  # connections and caches are there from now on
+def test_every_container_has_its_name_and_namespace(client, lab, churn):
+    churn.run(6)  # connections and caches exist from now on
     addresses: dict[str, tuple[float, tuple[str, ...]]] = {}
 
-    def told(changed):
+    def on_change(changed):
         for container in changed:
             if container.addresses:
                 addresses.setdefault(container.id, (time.clock_gettime(time.CLOCK_BOOTTIME), container.addresses))
 
     before, threads, resident = files(), threading.active_count(), resident_bytes()
     with Inventory.of(lab) as inventory:
-        inventory.on_change(told)
+        inventory.on_change(on_change)
         ran = churn.run(MANY)
         assert wait_for(lambda: not any(one.running for one in inventory.containers() if "churn" in one.name))
         rows, known = inventory.links(), {container.id: container for container in inventory.containers()}
         assert not [name for name in inventory.missed if churn.run_id in name] and inventory.error == ""
-        # One file descriptor a namespace (the host's, the lab's two, others' if someone uses the engine), two to wait.
+        # One file descriptor per namespace (host, two of the lab, others if someone uses the engine), two to wait.
         assert MANY + 5 <= files() - before < MANY + 20 and threading.active_count() == threads + 3
     assert len(ran) == MANY == len({one["netns"] for one in ran}), "an inode number was used twice"
     names = {row["netns"]: row["namespace"] for row in rows}
@@ -118,14 +118,14 @@ def test_every_container_is_named_rightly(client, lab, churn):
         assert when_s <= one["began_s"] + 0.01 and set(own) <= set(link["addresses"])
         assert link["from_ns"] / 1e9 <= one["began_s"] + 0.01
         assert (container.networks, container.image) == ((churn.network,), churn.image)
-    # The host's ends, on the bridge, are there as they were.
+    # The ends in the host's namespace are listed with their bridge.
     ends = {row["peer"] for row in rows if row["namespace"] == "host" and row["kind"] == "veth" and row["master"]}
     assert {one["ifindex"] for one in ran} <= ends
     assert (files(), threading.active_count()) == (before, threads)
     assert resident_bytes() - resident < (20 << 20) + MANY * (100 << 10)
 
 
-def test_what_has_gone_is_let_go(client, lab, churn):
+def test_release_gone_forgets_ended_containers(client, lab, churn):
     with Inventory.of(lab) as inventory:
         for _ in range(3):
             ran = churn.run(8)
@@ -138,7 +138,7 @@ def test_what_has_gone_is_let_go(client, lab, churn):
             inventory.release_gone(cut_ns)
             assert not ids & {one.id for one in inventory.containers()}
             rows = inventory.links()
-            # Inode numbers are free for others now; only what is there is left.
+            # Other namespaces may get these inode numbers now; only existing interfaces are listed.
             assert not [row for row in rows if row["to_ns"] and row["to_ns"] < cut_ns]
             assert not [row for row in rows if "churn" in row["namespace"]]
         assert {"c0", "c1", "host"} <= {row["namespace"] for row in rows} and inventory.error == ""

@@ -24,11 +24,11 @@ def traffic(lab):
     ping.stop()
 
 
-def test_it_shows_what_passes(lab, traffic):
+def test_dashboard_shows_the_traffic(lab, traffic):
     threads = ours()
     with cm.dashboard(lab, hz=5) as dashboard:
         model = dashboard.model
-        assert wait_for(lambda: model.rates()["packets"] > 50, 30), model.told.troubles
+        assert wait_for(lambda: model.rates()["packets"] > 50, 30), model.agent_status.problems
         assert dashboard.own_rules == {"dashboard"}
         assert dashboard.client.status()["window_s"] == 0.2
         pair = Selection("pair", "c1", "c0")
@@ -40,9 +40,9 @@ def test_it_shows_what_passes(lab, traffic):
         assert dashboard.marks["note"].tolist() == ["here"]
         # The delay of the edges is of the size of those that the session tells.
         assert dashboard.session is session
-        told = session.pairs().query("src == 'c1' and dst == 'c0'")["one_way_delay_p50_ns"].median()
+        expected = session.pairs().query("src == 'c1' and dst == 'c0'")["one_way_delay_p50_ns"].median()
         shown = model.series(pair)["delay_p50_ns"].median()
-        assert told / 3 < shown < told * 3
+        assert expected / 3 < shown < expected * 3
         ends = {tuple(row) for row in model.topology()[["a_kind", "b_kind"]].itertuples(index=False)}
         assert ("container", "bridge") in ends or ("bridge", "container") in ends
         edges = model.edges()
@@ -54,7 +54,7 @@ def test_it_shows_what_passes(lab, traffic):
     assert wait_for(lambda: ours() <= threads, 10), ours() - threads
 
 
-def test_a_cell_run_twice_has_one_dashboard(lab, traffic):
+def test_cell_that_runs_twice_has_one_dashboard(lab, traffic):
     before = ours()
     first = cm.dashboard(lab)
     with closing(cm.dashboard(lab)) as second:
@@ -64,7 +64,7 @@ def test_a_cell_run_twice_has_one_dashboard(lab, traffic):
     first.close()
 
 
-def test_of_an_agent_it_leaves_what_was_there(lab, traffic):
+def test_dashboard_of_an_agent_leaves_its_rules_unchanged(lab, traffic):
     with cm.agent.start(lab) as agent:
         agent.apply(cm.Rule(name="theirs", match="icmp", mode="aggregate"))
         with cm.dashboard(agent, rule="udp") as dashboard:
@@ -77,12 +77,12 @@ def test_of_an_agent_it_leaves_what_was_there(lab, traffic):
         assert [(rule.name, rule.sample) for rule in agent.written_rules()] == [("theirs", 0.5)]
 
 
-def test_an_agent_that_goes_is_told_and_nothing_hangs(lab, traffic):
+def test_agent_that_ends_is_reported_and_nothing_hangs(lab, traffic):
     agent = cm.agent.start(lab)
     agent.apply(cm.Rule(name="theirs", match="", mode="aggregate"))
     with cm.dashboard(agent) as dashboard:
         assert wait_for(lambda: dashboard.model.windows > 2, 30)
         agent.close()
-        assert wait_for(lambda: dashboard.model.told.troubles, 10)
+        assert wait_for(lambda: dashboard.model.agent_status.problems, 10)
         began = time.monotonic()
     assert time.monotonic() - began < 10

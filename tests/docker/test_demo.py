@@ -12,7 +12,7 @@ from .test_record import cmonlab
 pytestmark = pytest.mark.docker
 
 
-def test_the_demo_runs_again_into_the_same_directory(client, tmp_path):
+def test_demo_runs_again_into_the_same_directory(client, tmp_path):
     out, seen = tmp_path / "demo", []
     for _ in range(2):
         done = cmonlab("demo", "--duration", "1", "--out", out)

@@ -1,4 +1,4 @@
-"""Real containers: what a lab makes, runs, says about itself, and removes."""
+"""Real containers: what a lab makes, runs, describes and removes."""
 
 import contextlib
 import json
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.docker
 
 HOLD = """
 from cmonlab.lab.topology.templates import bridge
-with bridge({count}).deploy(notify=lambda text: print("tell", text)) as lab:
+with bridge({count}).deploy(notify=lambda text: print("progress", text)) as lab:
     print("run", lab.run_id)
     input()
 """
 
 
-def test_containers_run_in_namespaces_of_their_own_and_reach_each_other(lab):
+def test_containers_have_their_own_namespaces_and_reach_each_other(lab):
     assert list(lab.containers) == ["c0", "c1"]
     namespaces = {container.netns for container in lab.containers.values()}
     assert len(namespaces | {os.stat("/proc/self/ns/net").st_ino}) == 3
@@ -41,7 +41,7 @@ def test_containers_run_in_namespaces_of_their_own_and_reach_each_other(lab):
     assert code == 0 and "3 packets received" in output
 
 
-def test_exec_hands_back_code_and_output_and_user(lab):
+def test_exec_returns_code_and_output_and_sets_the_user(lab):
     assert lab.exec("c0", ["sh", "-c", "echo out; echo err >&2; exit 7"]) == (7, "out\n")
     assert lab.exec("c0", ["id", "-un"], user="nobody") == (0, "nobody\n")
     assert lab.exec("c0", ["id", "-u"]) == (0, "0\n")
@@ -64,32 +64,34 @@ def test_processes_run_in_the_background_and_stop(lab):
     assert stubborn.exit_code == 128 + signal.SIGKILL
 
 
-def test_a_second_process_of_a_service_replaces_the_first(lab):
+def test_second_process_of_a_service_replaces_the_first(lab):
     first = lab.start("c1", ["sleep", "600"], service="s")
     second = lab.start("c1", ["sleep", "600"], service="s")
     assert not first.running and second.running
     second.stop()
 
 
-def test_description_is_json_and_says_what_runs(lab):
+def test_description_is_json_and_lists_containers_and_networks(lab):
     described = json.loads(json.dumps(lab.describe()))
     assert described["run_id"] == lab.run_id
     assert described["engine"]["version"] and "containerd" in described["engine"]["components"]
-    assert set(recipe.recipe().packages) <= set(described["image"]["packages"])
+    assert set(recipe.read_recipe().packages) <= set(described["image"]["packages"])
     assert [container["name"] for container in described["containers"]] == ["c0", "c1"]
     (network,) = described["networks"]
     assert network["name"] == "net0" and len(network["subnets"]) == 1
     assert os.path.exists(f"/sys/class/net/{network['bridge']}/bridge")
 
 
-def test_the_image_is_built_once(client, lab):
-    told = []
-    again = image.ensure_image(client, told.append)
-    assert (again, told) == (lab.image, [])
-    assert again.packages == recipe.owners([*recipe.recipe().programs, *recipe.libraries(recipe.recipe().programs)])
+def test_image_is_built_once(client, lab):
+    messages = []
+    again = image.ensure_image(client, messages.append)
+    assert (again, messages) == (lab.image, [])
+    assert again.packages == recipe.owners(
+        [*recipe.read_recipe().programs, *recipe.libraries(recipe.read_recipe().programs)]
+    )
 
 
-def test_closing_removes_everything_and_may_happen_twice(left):
+def test_close_removes_everything_and_is_idempotent(left):
     lab = bridge(2).deploy()
     run_id, pid = lab.run_id, lab.containers["c0"].pid
     assert len(left(run_id)) == 3
@@ -98,7 +100,7 @@ def test_closing_removes_everything_and_may_happen_twice(left):
     assert left(run_id) == [] and not os.path.exists(f"/proc/{pid}")
 
 
-def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch):
+def test_failed_deployment_leaves_nothing(client, monkeypatch):
     made = []
     monkeypatch.setattr("cmonlab.lab.topology.maker.inspect", lambda name, *_: made.append(name) or 1 / 0)
     before = client.api.networks(), client.api.containers(all=True)
@@ -108,12 +110,12 @@ def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch):
     assert len(before[0]) == len(client.api.networks()) and len(before[1]) == len(client.api.containers(all=True))
 
 
-def test_an_image_the_engine_lacks_is_refused_in_words(client):
+def test_unknown_image_is_an_error_that_names_it(client):
     with pytest.raises(DockerError, match="no image 'cmonlab/none:1'"):
         bridge(2, image="cmonlab/none:1").deploy()
 
 
-def test_a_container_on_two_networks_and_on_none():
+def test_container_may_be_on_two_networks_or_on_none():
     topology = Topology(
         "custom", (Container("a", ("n", "m")), Container("b", ("m",)), Container("c")), (Network("n"), Network("m"))
     )
@@ -124,13 +126,13 @@ def test_a_container_on_two_networks_and_on_none():
             lab.address("c")
 
 
-@pytest.mark.parametrize("at", ["tell deploying", "run"])
+@pytest.mark.parametrize("at", ["progress deploying", "run"])
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.1, 0.4])
 def test_ctrl_c_leaves_nothing(child, client, at, after_s):
     before = len(client.api.networks())
     process = child(HOLD.format(count=4))
     process.read(at)
-    # Not a wait for something: the interrupt shall come at various moments.
+    # The interrupt comes at various moments, so this waits for nothing in particular.
     time.sleep(after_s)
     process.signal(signal.SIGINT)
     code, output = process.wait()
@@ -138,7 +140,7 @@ def test_ctrl_c_leaves_nothing(child, client, at, after_s):
     assert len(client.api.networks()) == before
 
 
-def test_clean_removes_what_a_killed_process_left_and_nothing_else(child, client, lab, left):
+def test_clean_removes_only_what_a_killed_process_left(child, client, lab, left):
     live, killed = child(HOLD.format(count=2)), child(HOLD.format(count=2))
     live_run, killed_run = live.read("run"), killed.read("run")
     killed.signal(signal.SIGKILL)
@@ -154,7 +156,7 @@ def test_clean_removes_what_a_killed_process_left_and_nothing_else(child, client
     assert clean(client) == []
 
 
-def test_inventory_names_what_comes_and_keeps_what_goes(client, lab):
+def test_inventory_names_new_containers_and_keeps_ended_ones(client, lab):
     api = client.api
     with Inventory.of(lab) as inventory:
         host = api.create_host_config(network_mode=f"cmonlab-{lab.run_id}-net0")
@@ -183,7 +185,7 @@ def test_inventory_names_what_comes_and_keeps_what_goes(client, lab):
         assert (port["ifindex"], port["master"]) == (eth0[name]["peer"], bridge_index)
 
 
-def test_reading_links_leaves_us_in_our_namespace_without_children(lab):
+def test_links_leaves_the_process_in_its_namespace_without_children(lab):
     def threads():
         found = set()
         for task in os.listdir("/proc/self/task"):

@@ -59,7 +59,7 @@ def _alone(child, code: str) -> str:
     return output
 
 
-def test_the_last_user_stops_it_and_nothing_remains(child, folder):
+def test_last_user_stops_the_engine_and_nothing_remains(child, folder):
     code = (
         SETUP.format(folder=folder)
         + f"""
@@ -89,7 +89,7 @@ assert engine.clean_host(place=place) == []
     assert _processes(folder) == [] and _mounts(folder) == []
 
 
-def test_clean_stops_what_a_killed_user_left(child, folder):
+def test_clean_stops_the_engine_of_a_killed_user(child, folder):
     user = child(USE.format(folder=folder), "unshare", "--net")
     pid = int(user.read("up"))
     namespace = f"--net=/proc/{pid}/ns/net"
@@ -102,13 +102,13 @@ def test_clean_stops_what_a_killed_user_left(child, folder):
     assert _processes(folder) == [] and _mounts(folder) == []
 
 
-def test_clean_removes_the_networks_of_an_engine_that_was_killed(child, folder):
+def test_clean_removes_the_networks_of_a_killed_engine(child, folder):
     code = (
         SETUP.format(folder=folder)
         + """
 import subprocess
-from cmonlab.lab.docker import labels as owner
-gone = owner.me().replace(f"{os.getpid()}/", "999999999/", 1)
+from cmonlab.system.ownership import me
+gone = me().replace(f"{os.getpid()}/", "999999999/", 1)
 links = lambda: [l for l in os.popen("ip -br link").read().splitlines() if l.startswith("br-")]
 with engine.own_engine(place=place) as client:
     client.api.create_network("cmonlab-x-net0", labels={"cmonlab": "x", "cmonlab.owner": gone})
@@ -124,7 +124,7 @@ assert not links() and not dockerd.left_behind(place)
     assert _processes(folder) == [] and _mounts(folder) == []
 
 
-def test_an_engine_that_ends_early_is_quoted(child, folder):
+def test_log_of_an_engine_that_ends_early_is_quoted(child, folder):
     code = (
         SETUP.format(folder=folder)
         + """
@@ -142,7 +142,7 @@ except DockerError as error:
     assert _processes(folder) == []
 
 
-def test_users_who_may_not_start_one_are_told_so(child, folder):
+def test_user_who_may_not_start_an_engine_gets_an_error(child, folder):
     code = (
         SETUP.format(folder=folder)
         + """

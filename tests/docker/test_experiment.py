@@ -18,7 +18,7 @@ CODE = """
 import cmonlab as cm
 grid = {{"workload": ["sockperf-udp", "iperf-udp"]}}
 experiment = cm.Experiment({path!r}, grid, repetitions=2, duration_s=1, warm_up_s=1, deploy={deploy!r})
-experiment.run(progress=lambda phrase, fraction: print("tell", phrase, flush=True))
+experiment.run(progress=lambda phrase, fraction: print("progress", phrase, flush=True))
 print("finished", flush=True)
 """
 GRID = {"workload": ["sockperf-udp", "iperf-udp"]}
@@ -28,12 +28,12 @@ def experiment(path, **changes):
     return cm.Experiment(path, GRID, **{"repetitions": 2, "duration_s": 1, "warm_up_s": 1, **changes})
 
 
-def test_killed_in_the_middle_it_goes_on_with_what_is_missing(client, child, tmp_path):
+def test_killed_experiment_continues_with_the_missing_runs(client, child, tmp_path):
     path = tmp_path / "e"
     process = child(CODE.format(path=str(path), deploy="run"))
-    while not process.read("tell run 2 of 4"):
+    while not process.read("progress run 2 of 4"):
         pass
-    while "events" not in process.read("tell run 2 of 4"):
+    while "events" not in process.read("progress run 2 of 4"):
         pass
     process.signal(signal.SIGKILL)
     process.wait()
@@ -61,10 +61,10 @@ def test_killed_in_the_middle_it_goes_on_with_what_is_missing(client, child, tmp
     assert set(rows["runs"]) == {2} and (rows["value"] > 0).all()
 
 
-def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(client, child, tmp_path):
+def test_interrupted_experiment_leaves_nothing_and_continues(client, child, tmp_path):
     path = tmp_path / "e"
     process = child(CODE.format(path=str(path), deploy="topology"))
-    while "events" not in process.read("tell run 1 of 4"):
+    while "events" not in process.read("progress run 1 of 4"):
         pass
     process.signal(signal.SIGINT)
     code, output = process.wait()
@@ -73,7 +73,7 @@ def test_ctrl_c_leaves_nothing_and_the_next_run_goes_on(client, child, tmp_path)
     assert [file.name for file in path.iterdir()] == ["plan.json"]
 
 
-def test_a_run_that_fails_is_told_and_tried_again(client, tmp_path, monkeypatch):
+def test_failed_run_is_reported_and_repeated(client, tmp_path, monkeypatch):
     found = cm.Experiment(
         tmp_path / "e", {"workload": "sockperf-udp"}, repetitions=2, duration_s=1, warm_up_s=0, deploy="topology"
     )

@@ -1,4 +1,4 @@
-"""What goes wrong while containers run: nothing is left behind, and what was recorded is kept."""
+"""Failures while containers run: nothing is left behind, and recorded data is kept."""
 
 import os
 import signal
@@ -20,13 +20,13 @@ from .conftest import wait_for
 
 pytestmark = pytest.mark.docker
 
-# The command, telling line by line what its progress bar would show.
-TOLD = """
+# The command; it prints what its progress bar would show, one line per call.
+COMMAND = """
 import contextlib, sys
 from cmonlab import progress
 @contextlib.contextmanager
-def shown(told=None, title=""):
-    yield told or (lambda phrase, fraction: print("tell", phrase, flush=True))
+def shown(report=None, title=""):
+    yield report or (lambda phrase, fraction: print("progress", phrase, flush=True))
 progress.shown = shown
 from cmonlab.cli import main
 sys.argv = ["cmonlab", *{arguments!r}]
@@ -41,7 +41,7 @@ def command(child, client, tmp_path):
 
     def start(*more: str):
         arguments = ["record", "--out", str(tmp_path / "deep" / "run"), "--duration", "2", *more]
-        return child(TOLD.format(arguments=arguments))
+        return child(COMMAND.format(arguments=arguments))
 
     yield start
 
@@ -58,24 +58,26 @@ def _scratch(pid: int) -> list[Path]:
 
 
 def _read_events(process) -> None:
-    while not int(process.read("tell").removesuffix(" events").replace(",", "")):
+    while not int(process.read("progress").removesuffix(" events").replace(",", "")):
         pass
 
 
 @pytest.mark.parametrize("phase", ["compiling the eBPF programs", "starting the workload's"])
-def test_ctrl_c_before_there_is_anything_to_save(command, client, tmp_path, phase):
+def test_ctrl_c_before_the_workload_saves_nothing(command, client, tmp_path, phase):
     process = command()
-    process.read(f"tell {phase}")
+    process.read(f"progress {phase}")
     process.signal(signal.SIGINT)
     code, output = process.wait()
-    assert code == 130 and output.splitlines()[-1] == "interrupted; what was made has been removed", output
+    assert (
+        code == 130 and output.splitlines()[-1] == "interrupted; everything that cmonlab had created has been removed"
+    ), output
     assert list(tmp_path.iterdir()) == [] and _made(client, process.pid) == [] and _scratch(process.pid) == []
 
 
 @pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 5), (signal.SIGTERM, 1)])
-def test_a_signal_in_the_middle_keeps_the_session_up_to_then(command, client, tmp_path, number, times):
+def test_signal_during_the_workload_keeps_the_session_until_then(command, client, tmp_path, number, times):
     process = command()
-    process.read("tell starting the workload's servers")
+    process.read("progress starting the workload's servers")
     _read_events(process)
     for _ in range(times):
         process.signal(number)
@@ -89,9 +91,9 @@ def test_a_signal_in_the_middle_keeps_the_session_up_to_then(command, client, tm
     assert _made(client, process.pid) == [] and _scratch(process.pid) == []
 
 
-def test_a_signal_while_saving_leaves_a_whole_session(command, client, tmp_path):
+def test_signal_while_saving_leaves_a_complete_session(command, client, tmp_path):
     process = command()
-    process.read("tell saving")
+    process.read("progress saving")
     process.signal(signal.SIGINT)
     code, output = process.wait()
     assert code == 130 and "Traceback" not in output, output
@@ -100,9 +102,9 @@ def test_a_signal_while_saving_leaves_a_whole_session(command, client, tmp_path)
     assert _made(client, process.pid) == []
 
 
-def test_what_a_killed_command_left_is_cleaned(command, client, tmp_path):
+def test_clean_removes_what_a_killed_command_left(command, client, tmp_path):
     process = command()
-    process.read("tell starting the workload's servers")
+    process.read("progress starting the workload's servers")
     _read_events(process)
     left = Path(f"/tmp/cmonlab-{process.pid}-x")  # as if killed while compiling
     left.mkdir()
@@ -133,7 +135,7 @@ class Once:
             self._act()
 
 
-def test_a_server_that_is_killed_ends_the_run_with_what_was_recorded(lab, client):
+def test_killed_server_ends_the_run_and_keeps_the_session(lab, client):
     def kill() -> None:
         top = client.api.top(lab.containers["c0"].id, "-eo pid,comm")["Processes"]
         os.kill(next(int(pid) for pid, name in top if name == "memcached"), signal.SIGKILL)
@@ -146,7 +148,7 @@ def test_a_server_that_is_killed_ends_the_run_with_what_was_recorded(lab, client
     _balances(session)
 
 
-def test_names_stay_when_a_container_goes_and_come_with_a_new_one(client):
+def test_names_of_removed_and_new_containers_are_known(client):
     with cm.templates.bridge(2).deploy() as lab:
         network, late = f"cmonlab-{lab.run_id}-net0", f"late-{lab.run_id}"
 
@@ -168,7 +170,7 @@ def test_names_stay_when_a_container_goes_and_come_with_a_new_one(client):
     assert (pings["dst"] == "c1").all() and session.links()["namespace"].isin([late]).any()
 
 
-def test_a_full_memory_ends_recording_and_counts_the_rest(lab, monkeypatch):
+def test_full_memory_ends_recording_and_counts_the_rest_as_lost(lab, monkeypatch):
     monkeypatch.setattr(tracer, "MOST_BYTES", 1 << 20)
     session = record(lab, cm.Memcached(), duration_s=1)
     assert session.manifest["recording"]["ended"] == "memory limit reached" and session.lost_events > 0
@@ -176,7 +178,7 @@ def test_a_full_memory_ends_recording_and_counts_the_rest(lab, monkeypatch):
     _balances(session)
 
 
-def test_a_reader_that_fails_is_told_and_its_session_kept(lab, monkeypatch):
+def test_failed_reader_is_an_error_that_keeps_the_session(lab, monkeypatch):
     read, reads = tracer.Ring.read, []
 
     def breaks(ring):
@@ -191,7 +193,7 @@ def test_a_reader_that_fails_is_told_and_its_session_kept(lab, monkeypatch):
     _balances(caught.value.session)
 
 
-def test_ctrl_c_while_the_session_is_put_together_loses_nothing(lab, monkeypatch):
+def test_ctrl_c_while_the_session_is_made_loses_nothing(lab, monkeypatch):
     stop = tracer.Tracer.stop
 
     def interrupted(self):
@@ -203,7 +205,7 @@ def test_ctrl_c_while_the_session_is_put_together_loses_nothing(lab, monkeypatch
     assert session.manifest["recording"]["ended"] == "interrupted" and session.journeys()["complete"].any()
 
 
-def test_ctrl_c_while_the_servers_start_gets_through(lab, monkeypatch):
+def test_ctrl_c_while_the_servers_start_interrupts(lab, monkeypatch):
     monkeypatch.setattr(cm.Memcached, "prepare", lambda *_: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         record(lab, cm.Memcached(), duration_s=1)
@@ -230,7 +232,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_loses_nothing(command, client, small_disk, tmp_path, monkeypatch):
+def test_full_disk_loses_no_session(command, client, small_disk, tmp_path, monkeypatch):
     state = tmp_path / "state"
     state.mkdir()
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
@@ -248,13 +250,13 @@ def test_a_full_disk_loses_nothing(command, client, small_disk, tmp_path, monkey
     assert len(cm.open(caught.value.saved)) == len(session)
     report = "import sys; from cmonlab.cli import main; sys.argv = ['cmonlab', 'report', *sys.argv[1:]]; main()"
     arguments = [sys.executable, "-c", report, str(rescued), "--out", str(small_disk / "report.html")]
-    told = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
-    assert told.returncode == 1 and "No space left on device" in told.stderr and "Traceback" not in told.stderr
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "No space left on device" in done.stderr and "Traceback" not in done.stderr
     assert list(small_disk.iterdir()) == []
 
 
-def test_an_engine_that_vanishes_is_told(lab, monkeypatch):
-    # Any request of the workload fails as it does when the engine is gone.
+def test_engine_that_ends_is_an_error_that_keeps_the_session(lab, monkeypatch):
+    # Every request of the workload fails, as if the engine had ended.
     def gone(*_, **__):
         raise ConnectionError("engine gone on purpose")
 

@@ -34,7 +34,7 @@ def session(client):
         yield record(lab)
 
 
-def test_the_overlay_is_drawn_as_it_is(session):
+def test_graph_has_the_interfaces_of_the_overlay(session):
     table = session.topology()
     found = {frozenset((row.a, row.b)): row.kind for row in table.itertuples()}
     kinds = [found[frozenset(pair)] for pair in pairwise(WAY)]
@@ -44,7 +44,7 @@ def test_the_overlay_is_drawn_as_it_is(session):
     assert (hosts["c0"], hosts["c1"]) == ("h0", "h1")
 
 
-def test_events_and_aggregates_say_the_same_of_its_edges(session):
+def test_events_and_aggregates_agree_on_the_edges(session):
     ways = [*pairwise(WAY), *pairwise(WAY[::-1])]
     counted = session.edges().set_index(["src", "dst"]).loc[ways]
     seen = Session(session.columns, session.manifest).edges().set_index(["src", "dst"]).loc[ways]
@@ -57,7 +57,7 @@ def test_events_and_aggregates_say_the_same_of_its_edges(session):
     assert counted.loc[timed, "delay_p50_ns"].to_numpy() == pytest.approx(seen.loc[timed, "delay_p50_ns"], rel=0.2)
 
 
-def test_the_tail_adds_up(session):
+def test_tail_adds_up(session):
     delays = session.one_way_delay().set_index("direction")
     tails = session.where_is_the_tail().groupby("direction", observed=True)["difference_ns"].sum()
     assert tails.to_dict() == pytest.approx((delays["p99_ns"] - delays["p50_ns"]).to_dict())

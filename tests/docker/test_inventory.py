@@ -86,7 +86,7 @@ def test_programs_that_end_at_once_are_not_missed(inventory, run):
     assert not [name for name in inventory.missed if "moment" in name]
 
 
-def test_a_restart_is_another_namespace_of_the_same_name(client, inventory, run):
+def test_restarted_container_has_another_namespace_of_the_same_name(client, inventory, run):
     with run("again") as container:
         assert wait_for(lambda: (one := get(inventory, container)) and one.pid)
         first = get(inventory, container)
@@ -97,7 +97,7 @@ def test_a_restart_is_another_namespace_of_the_same_name(client, inventory, run)
     assert {row["namespace"] for netns in (first.netns, second.netns) for row in of(inventory, netns)} == {first.name}
 
 
-def test_a_renamed_container_and_a_short_name(client, lab, inventory, run):
+def test_renamed_container_has_its_new_name_but_short_names_stay(client, lab, inventory, run):
     with run("old") as container:
         assert wait_for(lambda: (one := get(inventory, container)) and one.netns)
         client.api.rename(container, f"cmonlab-{lab.run_id}-new")
@@ -112,7 +112,7 @@ def test_a_renamed_container_and_a_short_name(client, lab, inventory, run):
         client.api.rename(lab.containers["c1"].id, f"cmonlab-{lab.run_id}-c1")
 
 
-def test_interfaces_that_come_and_are_renamed_inside(client, inventory, run):
+def test_interfaces_made_and_renamed_inside_a_container_are_followed(client, inventory, run):
     with run("inside") as container:
         assert wait_for(lambda: (one := get(inventory, container)) and one.pid)
         one = get(inventory, container)
@@ -133,16 +133,16 @@ def test_interfaces_that_come_and_are_renamed_inside(client, inventory, run):
         assert wait_for(lambda: "10.9.8.7" not in get(inventory, container).addresses)
 
 
-def test_networks_that_are_joined_and_left(client, lab, inventory, run):
+def test_joined_and_left_networks_are_followed(client, lab, inventory, run):
     name = f"cmonlab-{lab.run_id}-more"
     one = client.api.inspect_container(lab.containers["c0"].id)["Config"]["Labels"]
     labels = {key: value for key, value in one.items() if key.startswith("cmonlab")}
     network = client.api.create_network(name, driver="bridge", labels=labels)["Id"]
-    told = []
+    changes = []
     try:
         with run("joins") as container:
             assert wait_for(lambda: (one := get(inventory, container)) and one.pid)
-            inventory.on_change(told.extend)
+            inventory.on_change(changes.extend)
             first = get(inventory, container)
             client.api.connect_container_to_network(container, network)
             assert wait_for(lambda: len((one := get(inventory, container)).addresses) == len(one.networks) == 2)
@@ -152,14 +152,14 @@ def test_networks_that_are_joined_and_left(client, lab, inventory, run):
             assert set(eth1["addresses"]) == set(joined.addresses) - set(first.addresses)
             client.api.disconnect_container_from_network(container, network)
             assert wait_for(lambda: get(inventory, container) == first)
-            assert joined in told and told[-1] == first
+            assert joined in changes and changes[-1] == first
             (eth1,) = of(inventory, first.netns, "eth1")
             assert eth1["addresses"] and eth1["to_ns"]
     finally:
         client.api.remove_network(network)
 
 
-def test_shared_namespaces(client, lab, inventory, run):
+def test_shared_namespaces_have_the_first_name_and_own_addresses(client, lab, inventory, run):
     c0 = lab.containers["c0"]
     with (
         run("hosts", network_mode="host") as hosts,
@@ -180,11 +180,11 @@ def test_shared_namespaces(client, lab, inventory, run):
     assert of(inventory, c0.netns, "eth0") and get(inventory, joined) is None
 
 
-def test_what_started_while_the_events_were_broken_is_found(client, inventory, run):
+def test_container_that_started_while_the_events_were_broken_is_found(client, inventory, run):
     with run("before") as before:
         assert wait_for(lambda: (one := get(inventory, before)) and one.pid)
         # As when the engine goes away: the stream ends under the reader.
-        inventory._events._stream.close()
+        inventory._docker.events._stream.close()
         with run("meanwhile") as container:
             assert wait_for(lambda: (one := get(inventory, container)) and one.pid)
             one = get(inventory, container)
@@ -193,7 +193,7 @@ def test_what_started_while_the_events_were_broken_is_found(client, inventory, r
         assert get(inventory, before).running and wait_for(lambda: inventory.error == "")
 
 
-def test_a_container_that_cannot_start_leaves_nothing(client, inventory, run):
+def test_container_that_cannot_start_leaves_nothing(client, inventory, run):
     with pytest.raises(Exception, match="no-such-program"), run("never", ["no-such-program"]):
         pass
     assert wait_for(lambda: not [one for one in inventory.containers() if "never" in one.name and one.running])

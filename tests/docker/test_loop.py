@@ -8,7 +8,7 @@ from cmonlab.lab.topology.templates.registry import template
 
 
 @pytest.mark.parametrize("name", ["bridge", "host", "macvlan", "vxlan"])
-def test_a_lab_is_made_and_removed(client, left, name):
+def test_lab_is_deployed_and_removed_in_an_event_loop(client, left, name):
     async def cell() -> str:
         with template(name).deploy() as lab:
             assert len(lab.containers) == 2 and left(lab.run_id)

@@ -25,7 +25,7 @@ PATHS = {
 }
 #: Not everybody's, as rules match whatever else goes on on this host.
 PORT = 20_000 + os.getpid() % 10_000
-#: Rates at which no event is lost. Only iperf3's UDP and sockperf can be told which address to send from.
+#: Rates at which no event is lost. Only iperf3's UDP and sockperf let us choose the address to send from.
 WORKLOADS = {
     "iperf-udp": cm.Iperf(protocol="udp", bitrate_bps=5_000_000, length_bytes=1000, port=PORT),
     "iperf-tcp": cm.Iperf(protocol="tcp", bitrate_bps=50_000_000, port=PORT),
@@ -34,7 +34,7 @@ WORKLOADS = {
 ATTEMPTS = 4
 HOLD = """
 from cmonlab.lab.topology.templates import template
-with template({name!r}).deploy(notify=lambda text: print("tell", text)) as lab:
+with template({name!r}).deploy(notify=lambda text: print("progress", text)) as lab:
     print("run", lab.run_id)
     input()
 """
@@ -83,13 +83,13 @@ def test_journeys_are_complete_and_add_up(deployed, load):
     assert not wrong, (session, session.journeys()[["direction", "path", "outcome"]].value_counts())
 
 
-def test_datagrams_without_a_connection_have_names_on_loopback():
+def test_unconnected_datagrams_have_container_names_on_loopback():
     with template("host").deploy() as lab:
         journeys = cm.record(lab, cm.Sockperf(protocol="udp", port=PORT), duration_s=1).journeys()
     assert set(journeys["direction"]) == {"c1 → c0", "c0 → c1"}
 
 
-def test_aggregates_know_both_ends(deployed):
+def test_aggregates_have_both_ends(deployed):
     _, lab = deployed
     load = WORKLOADS["iperf-udp"]
     rule = cm.Rule(name="all", match=load.default_rule, mode="aggregate")
@@ -100,7 +100,7 @@ def test_aggregates_know_both_ends(deployed):
     assert (data["one_way_delay_p50_ns"] > 0).all()
 
 
-def test_names_are_found_and_the_manifest_says_it_all(deployed):
+def test_containers_resolve_names_and_the_manifest_has_the_networks(deployed):
     name, lab = deployed
     assert lab.exec("c1", ["ping", "-c", "1", "c0"])[0] == 0
     (network,) = lab.describe()["networks"]
@@ -110,7 +110,7 @@ def test_names_are_found_and_the_manifest_says_it_all(deployed):
     assert [host["name"] for host in lab.describe()["hosts"]] == topology["hosts"]
 
 
-def test_two_at_once_do_not_meet(deployed):
+def test_two_labs_at_once_have_different_addresses(deployed):
     name, lab = deployed
     with template(name).deploy() as other:
         mine, others = ({one.address(c) for c in ("c0", "c1")} for one in (lab, other))
@@ -137,7 +137,7 @@ def made_by(client, pid):
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_clean_finds_what_a_killed_process_left(child, client, left, name):
+def test_clean_removes_what_a_killed_process_left(child, client, left, name):
     killed = child(HOLD.format(name=name))
     run = killed.read("run")
     killed.signal(signal.SIGKILL)
@@ -153,7 +153,7 @@ def test_clean_finds_what_a_killed_process_left(child, client, left, name):
 @pytest.mark.parametrize("name", PATHS)
 def test_ctrl_c_leaves_nothing(child, client, name):
     process = child(HOLD.format(name=name))
-    process.read("tell deploying")
+    process.read("progress deploying")
     process.signal(signal.SIGINT)
     code, output = process.wait()
     assert code != 0 and "KeyboardInterrupt" in output
@@ -168,7 +168,7 @@ def test_ctrl_c_leaves_nothing(child, client, name):
         ("host", "cmonlab.lab.topology.deploy.bind_connections"),
     ],
 )
-def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, name, place):
+def test_failed_deployment_leaves_nothing(client, monkeypatch, name, place):
     made = []
     monkeypatch.setattr(place, lambda *_: made.append(1) or 1 / 0)
 
@@ -178,7 +178,7 @@ def test_a_deployment_that_fails_half_way_leaves_nothing(client, monkeypatch, na
     assert made and made_by(client, os.getpid()) == before
 
 
-def test_a_container_that_was_started_again_is_refused(client):
+def test_restarted_container_without_its_interfaces_is_refused(client):
     with template("vxlan").deploy() as lab:
         client.api.restart(lab.containers["c1"].id, timeout=1)
         with pytest.raises(DockerError, match="c1 has lost its interfaces"):
@@ -189,7 +189,7 @@ def test_a_container_that_was_started_again_is_refused(client):
             lab.address("c0")
 
 
-def test_one_port_on_every_address_of_the_host_is_refused():
+def test_port_that_is_taken_on_all_addresses_is_refused():
     with template("host").deploy() as lab, socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
@@ -198,7 +198,7 @@ def test_one_port_on_every_address_of_the_host_is_refused():
             cm.Sockperf(server="c1", client="c0", port=port).prepare(lab)
 
 
-def test_networks_of_ones_own_go_together():
+def test_custom_topology_joins_several_networks():
     """Two overlays that share a host, a bridge and a container of the host in one topology."""
     topology = Topology(
         "custom",

@@ -79,7 +79,7 @@ def programs(pid):
     return held
 
 
-def test_an_interrupted_cell_leaves_nothing_and_runs_again(kernel, client):
+def test_interrupted_cell_leaves_nothing_and_runs_again(kernel, client):
     def left():
         return owned(client, pid)
 

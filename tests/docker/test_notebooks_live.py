@@ -6,5 +6,5 @@ from tests.notebooks.running import FOLDER, run
 
 
 @pytest.mark.parametrize("name", ["01_first_session", "02_where_does_a_packet_spend_its_time"])
-def test_it_runs_live(client, name):
+def test_notebook_runs_live(client, name):
     run(FOLDER / f"{name}.ipynb", live=True)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.docker
 ALL = ["throughput", "p50", "p99", "p99.9", "CPU", "tracer CPU"]
 
 
-def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
+def test_recording_contains_its_tracing_overhead(lab, tmp_path):
     session = cm.record(lab, cm.Sockperf(protocol="udp"), duration_s=1, overhead=2)
     table = session.overhead()
     assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == ALL
@@ -36,12 +36,12 @@ def test_a_recording_carries_its_observer_overhead(lab, tmp_path):
     again = cm.open(session.save(tmp_path / "run"))
     assert again.program_times().equals(times)
     assert again.overhead().equals(table) and "tracing overhead: throughput" in repr(again)
-    # The session is of the recording alone: its servers were started anew, and its events are those of one run.
+    # The session is of the recording only: its servers were restarted, and its events are those of one run.
     sent = session.manifest["workload"]["metrics"]["messages_per_s"]
     assert 0 < session.journeys()["complete"].sum() < 2 * sent * 2
 
 
-def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
+def test_cpu_time_of_a_process_that_a_tracer_names_is_the_tracers(lab):
     shares = []
 
     @contextmanager
@@ -59,11 +59,11 @@ def test_the_cpu_of_a_process_that_an_observer_names_is_the_observers(lab):
     found = measure(lab, load, {"traced": Traced(rules_of("udp")), "burning": burning}, rounds=1, warmup=0)
     cpu = {name: metrics["tracer CPU"][0] for name, metrics in found.samples.items()}
     assert sorted(found.order[0]) == ["burning", "traced", "untraced"] and min(cpu.values()) > 0
-    # On top of it comes this process.
+    # The CPU time of this process is added.
     assert 0.95 * shares[0] < cpu["burning"] < shares[0] + 0.5
 
 
-def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
+def test_record_measures_overhead_on_request(client, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     monkeypatch.setattr("cmonlab.recording.overhead.ROUNDS", 1)
     app(
@@ -71,21 +71,21 @@ def test_record_measures_it_when_asked(client, tmp_path, monkeypatch, capsys):
         standalone_mode=False,
     )
     assert json.loads(capsys.readouterr().out)["out"] == str(out)
-    told = cm.open(out).overhead()
-    assert told["metric"].tolist() == ["throughput", "CPU", "tracer CPU"] and set(told["rounds"]) == {1}
+    table = cm.open(out).overhead()
+    assert table["metric"].tolist() == ["throughput", "CPU", "tracer CPU"] and set(table["rounds"]) == {1}
     assert "tracer CPU" in cmonlab("show", out, "--table", "overhead").stdout
 
 
-def test_the_command_prints_and_writes_what_it_measured(client, tmp_path):
+def test_overhead_command_prints_and_writes_its_results(client, tmp_path):
     out = tmp_path / "overhead"
     done = cmonlab(
         "overhead", "--workload", "sockperf-tcp", "--points", "path", "--rounds", "1", "--out", out, "--json"
     )
     assert done.returncode == 0, done
-    told = json.loads(done.stdout)
-    assert told == json.loads((out / "overhead.json").read_text())
-    assert told["rules"][0]["points"] == ["path"] and told["host"]["kernel"] and told["order"]
-    table = Overhead.read(told).table()
-    assert table["metric"].tolist() == ALL == [row["metric"] for row in told["table"]]
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((out / "overhead.json").read_text())
+    assert printed["rules"][0]["points"] == ["path"] and printed["host"]["kernel"] and printed["order"]
+    table = Overhead.read(printed).table()
+    assert table["metric"].tolist() == ALL == [row["metric"] for row in printed["table"]]
     page = (out / "report.html").read_text()
     assert "Tracing overhead" in page and "sockperf-tcp" in page

@@ -6,7 +6,7 @@ import cmonlab as cm
 from cmonlab.errors import UnknownName
 
 
-def test_a_custom_point_is_recorded_joined_and_saved(lab, tmp_path):
+def test_custom_probe_is_recorded_joined_and_saved(lab, tmp_path):
     cwnd = cm.Probe(
         "cwnd",
         at="tcp_probe",

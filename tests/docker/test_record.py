@@ -35,21 +35,21 @@ def recorded(client):
 
 def test_json_is_one_object_that_agrees_with_the_session(recorded):
     done, out = recorded
-    told = json.loads(done.stdout)
-    assert list(told) == ["packets", "journeys", "complete_journeys", "events", "lost_events", "seconds", "out"]
+    printed = json.loads(done.stdout)
+    assert list(printed) == ["packets", "journeys", "complete_journeys", "events", "lost_events", "seconds", "out"]
     session = cm.open(out)
     journeys = session.journeys()
-    assert told["events"] == len(session) == session.ledger()["recorded"].sum() > 0
-    assert (told["packets"], told["journeys"]) == (journeys["gso_segs"].sum(), len(journeys))
-    assert told["complete_journeys"] == journeys["complete"].sum() > 0
-    assert told["lost_events"] == session.lost_events and told["out"] == str(out)
+    assert printed["events"] == len(session) == session.ledger()["recorded"].sum() > 0
+    assert (printed["packets"], printed["journeys"]) == (journeys["gso_segs"].sum(), len(journeys))
+    assert printed["complete_journeys"] == journeys["complete"].sum() > 0
+    assert printed["lost_events"] == session.lost_events and printed["out"] == str(out)
     # The workload's own account: each operation is a request and its answer at least.
     assert (
-        told["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"]
+        printed["packets"] >= 2 * session.manifest["workload"]["metrics"]["ops"]
         or session.trace_gap_ns
         or session.lost_events
     )
-    assert session.manifest["workload"]["metrics"]["load_s"] <= told["seconds"] < 60
+    assert session.manifest["workload"]["metrics"]["load_s"] <= printed["seconds"] < 60
 
 
 def test_piped_output_has_no_control_characters(recorded):
@@ -57,7 +57,7 @@ def test_piped_output_has_no_control_characters(recorded):
     assert done.stdout.count("\n") == 1 and not [c for c in done.stdout + done.stderr if ord(c) < 32 and c != "\n"]
 
 
-def test_a_table_of_a_real_session_as_json_and_as_text(recorded):
+def test_show_prints_a_table_as_json_and_as_text(recorded):
     _, out = recorded
     journeys = cm.open(out).journeys()
     rows = json.loads(cmonlab("show", out, "--table", "journeys", "--format", "json").stdout)
@@ -66,7 +66,7 @@ def test_a_table_of_a_real_session_as_json_and_as_text(recorded):
     assert len(shown.stdout.splitlines()) == 4 and "--rows N shows more" in shown.stderr
 
 
-def test_a_reader_that_goes_early_is_no_error(recorded):
+def test_closed_pipe_is_no_error(recorded):
     _, out = recorded
     for form in ("table", "csv"):
         shell = '"$0" -c "$1" show "$2" --table hops --rows 2000 --format "$3" | head -c 100 >/dev/null'
@@ -74,7 +74,7 @@ def test_a_reader_that_goes_early_is_no_error(recorded):
         assert done.returncode == 0 and "Traceback" not in done.stderr and "Broken" not in done.stderr, done
 
 
-def test_users_without_rights_can_look_at_it(recorded):
+def test_user_without_rights_can_show_a_session(recorded):
     _, out = recorded
     if subprocess.run([*NOBODY, sys.executable, "-c", "import cmonlab"], cwd="/", capture_output=True).returncode:
         pytest.skip("optional: other users cannot read this interpreter or checkout")
@@ -95,15 +95,15 @@ def test_users_without_rights_can_look_at_it(recorded):
     assert "Traceback" not in clean.stderr and not Path("/tmp/cmonlab-test-none").exists()
 
 
-def test_the_doctor_finds_nothing_wrong():
+def test_doctor_finds_no_problem():
     done = cmonlab("doctor", "--json")
-    told = json.loads(done.stdout)
-    assert done.returncode == 0 and told["ready"] is True
-    assert {check["name"] for check in told["checks"]} >= {"root", "BTF", "bcc", "points", "Docker", "workloads"}
-    assert all(check["ok"] for check in told["checks"] if check["required"])
+    printed = json.loads(done.stdout)
+    assert done.returncode == 0 and printed["ready"] is True
+    assert {check["name"] for check in printed["checks"]} >= {"root", "BTF", "bcc", "points", "Docker", "workloads"}
+    assert all(check["ok"] for check in printed["checks"] if check["required"])
 
 
-def test_cleaning_twice_finds_nothing_the_second_time():
+def test_second_clean_finds_nothing():
     cmonlab("clean")
     again = cmonlab("clean", "--json")
     assert again.returncode == 0 and json.loads(again.stdout) == {"removed": []}

@@ -1,4 +1,4 @@
-"""The workloads, for a second each, in real containers."""
+"""Every workload for one second, in real containers."""
 
 import time
 
@@ -27,7 +27,7 @@ def test_workload_reports_its_work(lab, name):
     assert done.metrics[load.work[0]] > 0
 
 
-def test_udp_keeps_its_rate_and_its_datagram_size(lab):
+def test_udp_keeps_its_rate_and_datagram_size(lab):
     load = Iperf(protocol="udp", bitrate_bps=8_000_000, length_bytes=1000)
     load.prepare(lab)
     metrics = load.run(lab, 1).metrics
@@ -41,12 +41,12 @@ def test_latencies_are_in_order_and_half_of_a_round_trip_is_less(lab):
     metrics = load.run(lab, 1).metrics
     quantiles = [metrics[f"latency_p{name}_ns"] for name in ("50", "90", "99", "999")]
     assert quantiles == sorted(quantiles) and 1_000 < quantiles[0] < 1e8
-    # Each connection has one operation under way: the mean is known, and the median of such a distribution below it.
+    # Each connection has one operation under way, so the mean is known; the median of such a distribution is below it.
     assert quantiles[0] < 2 * 1e9 * load.connections / metrics["ops_per_s"]
     Sockperf(protocol="udp").prepare(lab)
     whole, half = (Sockperf(protocol="udp", full_rtt=full).run(lab, 1).metrics for full in (True, False))
     assert whole["latency_p50_ns"] < whole["latency_p999_ns"] and whole["dropped_messages"] == 0
-    # One message is under way at a time: what is timed is the round trip, or half of it.
+    # One message is under way at a time, so its latency is the round trip, or half of it.
     assert whole["latency_p50_ns"] <= 1.1e9 * 2 / whole["messages_per_s"]
     assert half["latency_p50_ns"] <= 1.1e9 / half["messages_per_s"]
 
@@ -85,7 +85,7 @@ def test_output_of_a_server_that_ends_is_quoted(lab):
 
 
 class _WithAddress:
-    """A lab that gives every container an address it does not have."""
+    """A lab that reports an address for every container that the container does not have."""
 
     def __init__(self, lab, address):
         self._lab, self.address = lab, lambda name: address

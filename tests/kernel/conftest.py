@@ -16,7 +16,7 @@ def lab():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Try again where tracepoints were silent while a failing test recorded: packets passed unseen."""
+    """Run a failing test again if it recorded trace gaps: packets passed unseen."""
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     for attempt in range(ATTEMPTS):
         traffic.trace_gap_ns.clear()

@@ -1,4 +1,4 @@
-"""The agent: rules from elsewhere, data that comes home whole."""
+"""The agent: clients change its rules, and get complete recordings and windows."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def wait_until(condition, seconds=20.0):
         time.sleep(0.02)
 
 
-def test_a_recording_comes_home_whole(lab, agent):
+def test_a_recording_is_complete(lab, agent):
     client, _service = agent
     port = free_port()
     client.apply(
@@ -79,7 +79,7 @@ def test_a_recording_comes_home_whole(lab, agent):
     assert (ledger["seen"] == ledger.drop(columns="seen").sum(axis=1)).all()
     assert ledger["lost"].sum() == 0
     assert ledger["recorded"].sum() == len(session)
-    # The aggregate took the very packets that the capture recorded, hop by hop.
+    # At each hop, the aggregate counts exactly the packets that the capture records.
     cells = session.cells
     for name in ("net_dev_queue", "netif_rx", "netif_receive_skb"):
         point = next(p["id"] for p in session.manifest["points"] if p["name"] == name)
@@ -87,14 +87,14 @@ def test_a_recording_comes_home_whole(lab, agent):
         assert cells["packets"][mine].sum() == ledger.loc[name, "recorded"] == 2 * COUNT
     assert set(session.events["epoch"]) <= set(range(2, 4))
     inside = session.manifest["recording"]
-    assert (session.trace_gaps()["end_ns"] >= inside["started_ns"] - 5e9).all()  # those of before are not of it
+    assert (session.trace_gaps()["end_ns"] >= inside["started_ns"] - 5e9).all()  # no earlier trace gaps
     status = client.status()
     assert status["dropped_cells"] == 0
     assert status["balanced"] and status["lost_events"] == 0
 
 
-def test_what_an_agent_has_seen_in_hours_stands_in_nobodys_way(lab, agent):
-    """On a busy machine trace gaps come by the hundred a second."""
+def test_a_recording_contains_only_recent_trace_gaps(lab, agent):
+    """A busy machine has hundreds of trace gaps per second, so an agent may know very many."""
     client, service = agent
     port = free_port()
     client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))
@@ -110,9 +110,9 @@ def test_what_an_agent_has_seen_in_hours_stands_in_nobodys_way(lab, agent):
     assert len(entries["blind"]) >= MOST_TRACE_GAPS and len(protocol.pack(entries)) < MAX_BYTES
 
 
-def test_windows_tell_pairs_second_by_second(lab, agent):
+def test_windows_show_pairs_every_second(lab, agent):
     client, service = agent
-    service.agent.inventory.links = lab.links  # namespaces of no container are named by nobody
+    service.agent.inventory.links = lab.links  # the inventory does not name namespaces without a container
     port = free_port()
     client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate", by="flow"))
     sent = 0
@@ -130,21 +130,21 @@ def test_windows_tell_pairs_second_by_second(lab, agent):
     assert next(row for row in tallies if row["point"] == "net_dev_queue")["packets"] == 2 * COUNT
 
 
-def test_rules_come_go_and_expire(agent):
+def test_rules_are_added_changed_and_removed_and_expire(agent):
     client, _service = agent
     first = client.apply([Rule(name="a", match="udp"), Rule(name="b", match="tcp", duration=0.6)])
     assert client.rules()["name"].tolist() == ["a", "b"]
     second = client.apply(Rule(name="a", match="udp port 9"))
     assert second == first + 1
     assert client.rules().set_index("name").loc["a", "expression"] == "udp port 9"
-    wait_until(lambda: client.rules()["name"].tolist() == ["a"])
+    wait_until(lambda: client.rules()["name"].tolist() == ["a"], seconds=5.0)
     client.apply(Rule(name="c", match="icmp"), replace=True)
     assert client.rules()["name"].tolist() == ["c"]
     client.remove("c")
     assert client.rules().empty
 
 
-def test_mistakes_travel_back_and_change_nothing(agent):
+def test_errors_reach_the_client_and_change_no_rule(agent):
     client, _service = agent
     client.apply(Rule(name="a", match="udp"))
     with pytest.raises(UnknownName, match="active rule"):
@@ -158,7 +158,7 @@ def test_mistakes_travel_back_and_change_nothing(agent):
     assert client.rules()["name"].tolist() == ["a"]
 
 
-def test_nobody_answers():
+def test_a_client_without_an_agent_raises():
     with pytest.raises(TransportError, match="no agent answers"):
         Client(LocalTransport())
 
@@ -184,7 +184,7 @@ def agent_process(home):
         process.stderr.close()
 
 
-def test_from_another_shell(lab, tmp_path):
+def test_commands_control_an_agent_in_another_process(lab, tmp_path):
     port = free_port()
     (tmp_path / "rules.yaml").write_text(
         f"rules:\n- {{name: sum, match: udp port {port}, mode: aggregate}}\n- {{name: each, match: udp port {port}}}\n"
@@ -227,7 +227,7 @@ def test_from_another_shell(lab, tmp_path):
     assert gone.returncode == 1 and "cmonlab agent" in gone.stderr
 
 
-def test_what_a_killed_agent_leaves_is_found(tmp_path):
+def test_clean_removes_what_a_killed_agent_leaves(tmp_path):
     with agent_process(tmp_path) as process:
         process.kill()
         process.wait()
@@ -235,7 +235,7 @@ def test_what_a_killed_agent_leaves_is_found(tmp_path):
     assert any("agent.json" in name for name in removed)
 
 
-def test_windows_are_as_short_as_the_one_asks_who_wants_the_shortest(lab, agent):
+def test_the_shortest_requested_window_length_counts(lab, agent):
     client, service = agent
     port = free_port()
     client.apply(Rule(name="sum", match=f"udp port {port}", mode="aggregate"))

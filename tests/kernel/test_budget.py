@@ -19,7 +19,7 @@ DEADLINE_S = 40
 
 @contextmanager
 def flood(lab, port):
-    """Send datagrams from c1 to c0, which reads none, as fast as one processor can, while the block runs."""
+    """Send datagrams from c1 to c0, which reads none, as fast as one CPU can, while the block runs."""
     done = threading.Event()
 
     def send(sock):
@@ -48,7 +48,7 @@ def balances(session):
 
 
 def cost_of(lab, **fields):
-    """Return what a packet of a flood costs on this machine now (ns), by the meter itself."""
+    """Return what a packet of a flood costs on this machine now (ns), measured by `Meter`."""
     port = free_port()
     rule = Rule(name="web", match=f"udp port {port}", max_overhead="1000000ns", **fields)
     with recording(lab, rule) as done, flood(lab, port):
@@ -56,7 +56,7 @@ def cost_of(lab, **fields):
     return done.session.manifest["budget"]["kept"][0]["mean"]
 
 
-def test_where_there_is_room_all_is_taken_in_the_end(lab):
+def test_large_budget_ends_with_all_packets_taken(lab):
     port = free_port()
     rule = Rule(name="web", match=f"udp port {port}", points="path", max_overhead="1000000ns")
     with recording(lab, rule) as done, flood(lab, port):
@@ -70,8 +70,8 @@ def test_where_there_is_room_all_is_taken_in_the_end(lab):
     assert "over it in 0 of" in repr(session)
 
 
-def test_a_budget_that_fits_a_part_is_kept_by_a_sample(lab):
-    """Between what it costs to leave packets out and what it costs to take them all, as measured just before."""
+def test_middle_budget_is_kept_by_a_sample(lab):
+    """The budget is between the measured costs of leaving packets out and of taking them all."""
     port = free_port()
     least, most = cost_of(lab, points="path", sample=0.01), cost_of(lab, points="path", mode="capture", sample=1.0)
     budget = 1.3 * max(least, 0.6 * most)
@@ -85,7 +85,7 @@ def test_a_budget_that_fits_a_part_is_kept_by_a_sample(lab):
     assert session.rules()["mode"].iloc[0] == "capture" and len(session.journeys()) > 0 and balances(session)
 
 
-def test_what_does_not_fit_falls_back_says_so_and_loses_no_count(lab, tmp_path):
+def test_small_budget_falls_back_and_loses_no_count(lab, tmp_path):
     port = free_port()
     rule = Rule(name="web", match=f"udp port {port}", max_overhead="1ns")
     with recording(lab, rule) as done, flood(lab, port):
@@ -102,8 +102,8 @@ def test_what_does_not_fit_falls_back_says_so_and_loses_no_count(lab, tmp_path):
     assert again.budget().equals(session.budget()) and again.sampled == session.sampled
 
 
-def test_journeys_within_one_level_are_whole(lab):
-    """The sample is the same at every point: what a change of it cuts is told, everything else has all its hops."""
+def test_journeys_within_one_level_are_complete(lab):
+    """The sample is the same at every point: journeys cut by a change are reported, all others have all their hops."""
     port = free_port()
     rule = Rule(name="web", match=f"udp port {port}", points="path", max_overhead="1000000ns")
     with recording(lab, rule) as done, flood(lab, port):
@@ -131,7 +131,7 @@ def agent():
         yield client, service
 
 
-def test_an_agent_keeps_budgets_and_says_so(lab, agent):
+def test_agent_keeps_budgets_and_reports_them(lab, agent):
     client, service = agent
     port, other = free_port(), free_port()
     client.apply(

@@ -1,4 +1,4 @@
-"""n packets in, n journeys out: every kind of way, and that the checks can fail."""
+"""Counts: n packets in, n journeys out over every kind of packet path, and the checks can fail."""
 
 from functools import partial
 from pathlib import Path
@@ -43,42 +43,42 @@ def all_pass(make):
 
 @pytest.mark.parametrize("share", [0.1, 1.0])
 @pytest.mark.parametrize("kind", flows.KINDS)
-def test_messages(lab, rate, kind, share):
+def test_messages_pass_over_every_kind_of_path(lab, rate, kind, share):
     checks = all_pass(partial(messages.checked, lab, kind, partial(flows.KINDS[kind], lab, COUNT), rate, share))
     assert checks["messages read in order"].truth >= COUNT
     assert checks["journeys"].truth > 0
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-def test_frames(lab, rate, made, repeated):
+def test_frames_pass_in_order_and_repeated(lab, rate, made, repeated):
     port, frames = made
     checks = all_pass(partial(messages.checked, lab, "made", partial(flows.made, lab, frames, port, repeated), rate, 1))
     assert checks["journeys"].truth == COUNT + repeated * round(0.2 * COUNT)
 
 
 @pytest.mark.parametrize("kind", segments.KINDS)
-def test_segments(lab, kind):
+def test_segments_pass_over_every_kind_of_path(lab, kind):
     checks = all_pass(partial(segments.checked, lab, kind, kind, 400, RATE if "GSO" not in kind else None))
     if "retransmission" in kind:
         assert checks["segments dropped"].truth > 3
-        assert checks["segments sent once more"].truth > 3
+        assert checks["retransmitted segments"].truth > 3
 
 
 @pytest.mark.parametrize("share", tallies.SAMPLES)
-def test_samples(lab, made, share):
+def test_samples_pass(lab, made, share):
     port, frames = made
     checks = all_pass(partial(tallies.sampled, lab, "sample", frames, port, share, RATE))
     assert checks["journeys"].truth < COUNT
 
 
 @pytest.mark.parametrize("make", [tallies.counted, tallies.aggregated])
-def test_modes(lab, make):
+def test_modes_count_and_aggregate_pass(lab, make):
     checks = all_pass(partial(make, lab, "mode", COUNT, RATE))
     assert checks["packets at netif_rx"].truth == 2 * COUNT
 
 
-def test_what_is_wrong_does_not_pass(lab):
-    """Half of the packets recorded, and a log of which every entry is another message's."""
+def test_checks_fail_with_half_of_the_packets_or_a_wrong_log(lab):
+    """Half of the packets are recorded; in the log every entry belongs to another message."""
     with flows.plain(lab, COUNT) as flow:
         with recording(lab, Rule(name="half", match=flow.rule, sample=0.5)) as done:
             reading = lab.start("c0", read_messages, flow.receiver, COUNT)
@@ -93,16 +93,16 @@ def test_what_is_wrong_does_not_pass(lab):
         delivered = int((done.session.journeys()["outcome"] == "delivered").sum())
         assert delivered > 0
         shifted = Reads(reads.before_ns[1:], reads.after_ns[1:], reads.number[:-1])
-        assert wrong_datagram_reads(done.session, reads, "c1 → c0", flow.look_of) == 0
-        assert wrong_datagram_reads(done.session, shifted, "c1 → c0", flow.look_of) > delivered / 2
+        assert wrong_datagram_reads(done.session, reads, "c1 → c0", flow.seq_of) == 0
+        assert wrong_datagram_reads(done.session, shifted, "c1 → c0", flow.seq_of) > delivered / 2
 
 
-def test_reads_of_a_stream_are_held_against_the_log(lab):
+def test_wrong_stream_reads_finds_a_shifted_log(lab):
     port = free_port()
     with recording(lab, f"tcp port {port}") as done, Sniffer(lab, "eth0") as sniffer:
-        went = transfer(lab, ADDRESS[4]["c0"], port, ADDRESS[4]["c0"], 400_000, 20e6)
+        sent = transfer(lab, ADDRESS[4]["c0"], port, ADDRESS[4]["c0"], 400_000, 20e6)
     assert sniffer.packets and not sniffer.missed
-    reads = went.reads
+    reads = sent.reads
     assert len(reads) > 3
     assert wrong_stream_reads(done.session, reads, "c1 → c0") == 0
     later = Reads(reads.before_ns[1:], reads.after_ns[1:], reads.number[:-1])
@@ -119,7 +119,7 @@ def test_lost_events_are_accounted_for(lab, rate, kind):
 
 
 def state(lab):
-    """Return what ways add to a testbed, as the kernel's own tools print it."""
+    """Return everything that paths add to a testbed, as the kernel's own tools print it."""
     links = [(link["namespace"], link["name"], sorted(link["addresses"])) for link in lab.links()]
     routes = [ip("-n", namespace, "route") for namespace in lab.namespaces.values()]
     rules = [
@@ -136,27 +136,27 @@ def state(lab):
 
 
 @pytest.mark.parametrize("kind", [*flows.KINDS, *segments.KINDS])
-def test_what_is_added_is_removed_also_on_errors(lab, kind):
+def test_paths_are_removed_after_errors(lab, kind):
     def make():
         if kind in flows.KINDS:
             return flows.KINDS[kind](lab, 10)
         return segments.KINDS[kind][0](lab, segments.KINDS[kind][1])
 
     with make():
-        pass  # what netfilter makes of its tables is made the first time
+        pass  # netfilter creates its tables at first use
     before = state(lab)
     with pytest.raises(ZeroDivisionError), make():
         raise ZeroDivisionError
     assert state(lab) == before
 
 
-def test_a_rule_that_netfilter_refuses(lab):
+def test_netfilter_reports_a_refused_rule(lab):
     with pytest.raises(NotTraceable, match="iptables"), paths.netfilter(lab, "c0", "nat", "NOWHERE", "-j", "DROP"):
         raise AssertionError("nothing was refused")
 
 
-def test_the_group():
-    """Every scenario, shortened."""
+def test_group_passes_every_scenario():
+    """Every scenario, in the quick form."""
     with testbed() as bed:
         found = [check for checks in run(bed, quick=True) for check in checks]
     assert [check.describe() for check in found if not check.passed] == []

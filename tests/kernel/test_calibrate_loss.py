@@ -1,4 +1,4 @@
-"""Known losses are told exactly, and by checks that can fail."""
+"""Known losses are reported exactly, and the checks can fail."""
 
 import json
 
@@ -15,7 +15,7 @@ NAMES = list(loss.scenarios(None, True))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_loss_is_told_exactly(lab, name):
+def test_known_loss_is_reported_exactly(lab, name):
     checks = loss.scenarios(lab, quick=True)[name]()
     assert checks
     assert not [check.describe() for check in checks if not check.passed]
@@ -23,25 +23,25 @@ def test_loss_is_told_exactly(lab, name):
     assert {check.tolerance for check in checks} == {0}
 
 
-def test_checks_fail_where_another_packet_was_lost(lab):
-    """The same recording, judged as if another place, reason and number were true."""
+def test_checks_fail_with_another_place_reason_and_number(lab):
+    """The same recording is checked against a wrong place, reason and number."""
     wrong = []
 
     def record(scenario, reason, session, *truth):
-        wrong[:] = captured(loss_udp.SITUATIONS[1], "TC_EGRESS", session, truth[0], truth[1] + 1, *truth[2:])
+        wrong[:] = captured(loss_udp.SCENARIOS[1], "TC_EGRESS", session, truth[0], truth[1] + 1, *truth[2:])
         return captured(scenario, reason, session, *truth)
 
     captured = loss_udp._captured
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss_udp, "_captured", record)
-        loss.scenarios(lab, quick=True)["tc program on the way in"]()
+        loss.scenarios(lab, quick=True)["tc program at ingress"]()
     failed = {name for name, truth, measured in wrong if truth != measured}
-    assert failed >= {"dropped", "dropped at host:veth0", "dropped for TC_EGRESS", "anything else called lost"}
+    assert failed >= {"dropped", "dropped at host:veth0", "dropped for TC_EGRESS", "anything else reported as lost"}
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("kind", ["program", "rule"])
-def test_droppers_drop_and_count_what_they_say(lab, kind, version):
+def test_droppers_drop_and_count_every_nth_packet(lab, kind, version):
     port, other, count, every = free_port(), free_port(), 100, 7
     if kind == "program":
         dropping = dropper.classifier(lab, ("host", "veth1", "ingress"), port, every, version)
@@ -57,10 +57,10 @@ def test_droppers_drop_and_count_what_they_say(lab, kind, version):
             assert sorted(set(range(count)) - read) == list(range(every - 1, count, every))
             assert len(loss_udp.read_rest(spared, count, lambda: 0)) == count
         lab.call("c1", send_udp, sender, (ADDRESS[version]["c0"], port), 40, count)
-        assert len(loss_udp.read_rest(receiver, count, lambda: 0)) == count  # it is gone
+        assert len(loss_udp.read_rest(receiver, count, lambda: 0)) == count  # the dropper is removed
 
 
-def test_what_a_kernel_lacks_is_told(lab):
+def test_queue_reports_what_the_kernel_lacks(lab):
     with pytest.raises(NotTraceable, match="tc"), dropper.queue(lab, "host", "veth0", "root cmonlabnosuch"):
         pass
     with pytest.raises(NotTraceable), dropper.queue(lab, "host", "veth0", "root handle 1: htb", "parent 1: nosuch"):
@@ -69,7 +69,7 @@ def test_what_a_kernel_lacks_is_told(lab):
     assert found[0]["qdisc"] == "noqueue"
 
 
-def test_run_yields_the_checks_of_each_scenario_or_why_there_are_none(lab, monkeypatch):
+def test_run_yields_checks_or_why_a_scenario_is_unavailable(lab, monkeypatch):
     def refuse():
         raise NotTraceable("it cannot be made", why="no reason")
 

@@ -1,4 +1,4 @@
-"""Throughput and round trips are those that iperf3, sockperf, ss and the interfaces tell."""
+"""Throughput and round-trip times agree with iperf3, sockperf, ss and interface counters."""
 
 import shutil
 from functools import partial
@@ -12,7 +12,7 @@ from cmonlab.study.calibrate.groups.transfers import LOADS, connection, transfer
 
 
 def passed(make):
-    """Make a scenario and return its checks by name, all of which passed."""
+    """Run a scenario whose checks must all pass, and return them by name."""
     checks = repeat_over_trace_gaps(make)
     assert checks
     assert not [check for check in checks if not check.passed]
@@ -20,35 +20,35 @@ def passed(make):
 
 
 @pytest.mark.parametrize("load", LOADS, ids=lambda load: load.name)
-def test_throughput_is_iperf3s_and_the_interfaces(lab, load):
+def test_throughput_agrees_with_iperf3_and_the_interface(lab, load):
     checks = passed(partial(transfer, lab, load, 2))
     assert all(check.truth > 1_000_000 or check.unit == "datagrams" for check in checks.values())
     assert {name.rsplit(", ", 1)[1] for name in checks} >= {"journeys", "pairs()"}
 
 
-def test_bytes_of_a_connection_are_those_of_its_sockets(lab):
+def test_bytes_of_a_connection_agree_with_its_sockets(lab):
     checks = passed(partial(connection, lab, 1_000_003))
     assert sorted(check.measured for check in checks.values()) == [1001, 1001, 1_000_003, 1_000_003]
 
 
-def test_srtt_at_rest_is_what_ss_tells(lab):
+def test_srtt_of_an_idle_connection_agrees_with_ss(lab):
     (check,) = passed(partial(quiet, lab, 10)).values()
     assert check.tolerance == 0 and check.truth > 0
 
 
-def test_srtt_under_load_is_what_the_socket_tells(lab):
+def test_srtt_under_load_agrees_with_the_socket(lab):
     (check,) = passed(partial(loaded, lab, 1)).values()
     assert check.truth > 0
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
-def test_round_trips_are_sockperfs(lab, protocol):
+def test_round_trips_agree_with_sockperf(lab, protocol):
     (check,) = passed(partial(ping_pong, lab, protocol, 1)).values()
-    assert check.measured < check.truth  # sockperf's hold the way into the kernel and back as well
+    assert check.measured < check.truth  # those of sockperf also contain the time into the kernel and back
 
 
-def test_what_is_not_installed_is_told(lab, monkeypatch):
-    """And the connection's bytes are made all the same."""
+def test_run_reports_programs_that_are_not_installed(lab, monkeypatch):
+    """The other scenarios still run."""
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/ss" if name == "ss" else None)
     monkeypatch.setattr(rates, "loaded", lambda bed, seconds: [])
     found = list(rates.run(lab, quick=True))

@@ -1,11 +1,11 @@
-"""What a sample tells of all packets holds as often as it says."""
+"""Confidence intervals of a sample contain the true values as often as stated."""
 
 import re
 
 from cmonlab.study.calibrate.groups import sampling
 
 
-def test_samples_tell_what_all_packets_were(lab):
+def test_intervals_of_samples_have_the_stated_coverage(lab):
     checks = [check for found in sampling.run(lab, quick=True) for check in found]
     assert not [check for check in checks if not check.passed]
     assert {check.group for check in checks} == {"sampling"}
@@ -13,5 +13,5 @@ def test_samples_tell_what_all_packets_were(lab):
     assert len(shares) == 2 and all(0 < check.tolerance < 0.01 for check in shares)
     covered = [check for check in checks if "coverage" in check.name]
     assert len(covered) == 7
-    ends = [int(re.search(r"(\d+)% of which have two ends", check.note)[1]) for check in covered]
+    ends = [int(re.search(r"(\d+)% have two ends", check.note)[1]) for check in covered]
     assert sorted(ends)[1] > 80 and min(ends) > 30  # p99 of small shares has no upper end

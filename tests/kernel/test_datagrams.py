@@ -1,4 +1,4 @@
-"""1,009 datagrams are 1,009 journeys, whatever else goes on."""
+"""1,009 datagrams are 1,009 journeys, whatever else happens."""
 
 import socket
 import struct
@@ -40,7 +40,7 @@ def check(journeys, payload_bytes):
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("size", [40, 1400])
-def test_exactly_the_datagrams_sent(lab, version, size):
+def test_datagrams_sent_are_exactly_the_journeys(lab, version, size):
     port = free_port()
     with recording(lab, f"udp port {port}") as done:
         read = exchange_udp(lab, port, size, version)
@@ -53,7 +53,7 @@ def test_exactly_the_datagrams_sent(lab, version, size):
 
 
 @pytest.mark.parametrize(("version", "alone"), [(4, True), (4, False), (6, False)])
-def test_exactly_the_datagrams_sent_beside_other_traffic(lab, version, alone):
+def test_datagrams_next_to_other_traffic_are_exactly_the_journeys(lab, version, alone):
     """With a rule for these datagrams alone, and with one that matches everything."""
     port, others = free_port(), (free_port(), free_port())
     with recording(lab, f"udp port {port}" if alone else "") as done:
@@ -75,8 +75,8 @@ def test_exactly_the_datagrams_sent_beside_other_traffic(lab, version, alone):
         assert new_bytes(segments) == (4 << 20, True)
 
 
-def test_datagrams_that_look_the_same(lab):
-    """The same payload and an IP identification of 0 each time: only the hops tell them apart."""
+def test_identical_datagrams_are_distinguished(lab):
+    """The same payload and an IP identification of 0 each time: only the hops distinguish them."""
     port = free_port()
     receiver = udp_socket(lab, "c0", port)
     links = {(link["namespace"], link["name"]): link for link in lab.links()}
@@ -104,7 +104,7 @@ def test_datagrams_that_look_the_same(lab):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_answers_with_the_same_payload(lab, version):
+def test_answers_with_the_same_payload_are_journeys_of_their_own(lab, version):
     """An answer often gets the buffer of what it answers; that is no journey there and back."""
     port, count = free_port(), 200
     server, client = udp_socket(lab, "c0", port, version), udp_socket(lab, "c1", 0, version)
@@ -130,7 +130,7 @@ def test_answers_with_the_same_payload(lab, version):
     assert (journeys["hops"] == 9).all()
 
 
-def test_fragments(lab):
+def test_fragments_are_journeys_up_to_their_arrival(lab):
     """Fragments are journeys of their own, up to their arrival: what was read is none of them.
 
     Ports are in the first one only, so that a rule on ports alone leaves the others out.

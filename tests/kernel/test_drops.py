@@ -1,4 +1,4 @@
-"""Packets that the network drops are counted exactly, with reason, place and code; they are no lost events."""
+"""Packets that the network drops are counted exactly, with reason, place and code; they do not count as lost events."""
 
 import socket
 
@@ -8,7 +8,7 @@ from cmonlab.study.testbed.traffic import ADDRESS, FAMILY, free_port, payload, r
 
 
 def drain(sock):
-    """Read all that waits."""
+    """Read everything that is queued."""
     sock.setblocking(False)
     read = []
     try:
@@ -18,7 +18,7 @@ def drain(sock):
         return read
 
 
-def test_full_socket_buffer(lab):
+def test_drops_at_a_full_socket_buffer_are_counted(lab):
     """What was sent is what was delivered plus what was dropped."""
     port, sent = free_port(), 500
     receiver, sender = udp_socket(lab, "c0", port, buffer_bytes=20_000), udp_socket(lab, "c1")
@@ -44,7 +44,7 @@ def test_full_socket_buffer(lab):
     assert (dropped["drop_reason"] == "SOCKET_RCVBUFF").all()
     assert dropped["journey"].tolist() == sorted(drops["journey"])
     assert not dropped["complete"].any()
-    # Which ones came through: the payload tells.
+    # The payload shows which ones arrived.
     from cmonlab.study.testbed.traffic import hash_of
 
     delivered = journeys[journeys["outcome"] == "delivered"]
@@ -59,7 +59,7 @@ def receiver_once(sock):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_closed_port(lab, version):
+def test_drops_at_a_closed_port_are_counted(lab, version):
     port, sent = free_port(), 100
     with (
         lab.call("c1", lambda: socket.socket(FAMILY[version], socket.SOCK_DGRAM)) as sender,

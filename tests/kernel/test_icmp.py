@@ -31,7 +31,7 @@ def ping(version):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_echo(lab, version):
+def test_echo_requests_and_replies_are_journeys(lab, version):
     """Each request and each reply is one journey."""
     _, request, reply = ECHO[version]
     with recording(lab, "icmp" if version == 4 else "icmp6") as done:
@@ -45,11 +45,11 @@ def test_echo(lab, version):
     dealt_with = (echo["drop_reason"] == "NOT_SPECIFIED") & (version == 6 and release < (6, 12))
     assert (echo["complete"] | dealt_with).all()
     answered = "dropped" if dealt_with.any() else "arrived"
-    # Reads of such sockets tell no packet. Before there were any (6.3) copies do, but for clones (net/ipv4/ping.c).
-    untold = not (echo["outcome"] == "delivered").any()
+    # Reads of such sockets do not identify a packet. Before 6.3 copies do, except for clones (net/ipv4/ping.c).
+    unread = not (echo["outcome"] == "delivered").any()
     for kind, direction, outcome in (
         (request, "c1 → c0", answered),
-        (reply, "c0 → c1", "arrived" if untold else "delivered"),
+        (reply, "c0 → c1", "arrived" if unread else "delivered"),
     ):
         half = echo[echo["dport"] == kind << 8]
         assert half["seq"].tolist() == list(range(REQUESTS))

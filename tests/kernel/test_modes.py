@@ -19,7 +19,7 @@ def of_point(session, name, kinds=(0, 1)):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_an_aggregate_counts_every_packet_at_every_point(lab, version):
+def test_aggregate_counts_every_packet_at_every_point(lab, version):
     port = free_port()
     with recording(lab, Rule(name="all", match=f"udp port {port}", mode="aggregate")) as done:
         exchange_udp(lab, port, 100, version)
@@ -39,7 +39,7 @@ def test_an_aggregate_counts_every_packet_at_every_point(lab, version):
     assert (ledger["seen"] == ledger.drop(columns="seen").sum(axis=1)).all()
 
 
-def test_an_aggregate_tells_the_delays_that_a_capture_records(lab):
+def test_aggregate_has_the_delays_that_a_capture_records(lab):
     """Of the same packets: the histogram's quantiles lie within its bound, the mean is that of the events."""
     port = free_port()
     rules = [
@@ -56,10 +56,10 @@ def test_an_aggregate_tells_the_delays_that_a_capture_records(lab):
     cells = of_point(session, "net_dev_start_xmit", kinds=[1])
     assert cells["packets"].sum() == 2 * COUNT
     assert cells["sum_ns"].sum() == took.sum()
-    told = quantiles(
+    found = quantiles(
         np.zeros(len(cells), np.int64), cells["bucket"].to_numpy(), cells["packets"].to_numpy(), 1, (0.5, 0.99)
     )
-    for quantile, value in zip((0.5, 0.99), np.ravel(told), strict=True):
+    for quantile, value in zip((0.5, 0.99), np.ravel(found), strict=True):
         low, high = np.quantile(took, quantile, method="lower"), np.quantile(took, quantile, method="higher")
         assert low * (1 - 1 / 32) <= value <= high * (1 + 1 / 32)
     flows = session.flows()
@@ -75,7 +75,7 @@ def test_retransmissions_and_round_trip_times_are_aggregated(lab):
     assert pairs["retransmissions"].sum() == of_point(done.session, "tcp_retransmit_skb", [4])["packets"].sum()
 
 
-def test_count_only_counts(lab):
+def test_mode_count_only_counts(lab):
     port = free_port()
     with recording(lab, Rule(name="n", match=f"udp port {port}", mode="count")) as done:
         exchange_udp(lab, port, 100)
@@ -90,7 +90,7 @@ def test_count_only_counts(lab):
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_sample_takes_whole_journeys(lab, version):
+def test_sample_takes_complete_journeys(lab, version):
     port, share = free_port(), 0.25
     with recording(lab, Rule(name="some", match=f"udp port {port}", sample=share, points="path")) as done:
         exchange_udp(lab, port, 40, version)
@@ -106,7 +106,7 @@ def test_a_sample_takes_whole_journeys(lab, version):
         assert ledger.loc[name, "sampled_out"] == times * (COUNT - len(journeys))
 
 
-def test_a_sample_of_segments_has_the_reads_that_deliver_them(lab):
+def test_sample_of_segments_has_their_reads(lab):
     port = free_port()
     with recording(lab, Rule(name="some", match=f"tcp port {port}", sample="30%")) as done:
         for _ in range(20):
@@ -118,7 +118,7 @@ def test_a_sample_of_segments_has_the_reads_that_deliver_them(lab):
     assert done.session.ledger()["sampled_out"].sum() > 0
 
 
-def test_two_rules_draw_the_same_sample(lab):
+def test_two_rules_take_the_same_sample(lab):
     port = free_port()
     rules = [
         Rule(name="tenth", match=f"udp port {port}", sample="10%", points="net_dev_queue"),
@@ -132,7 +132,7 @@ def test_two_rules_draw_the_same_sample(lab):
     assert tenth and tenth < half
 
 
-def test_a_rate_limit_holds_and_is_accounted_for(lab):
+def test_rate_limit_holds_and_is_counted(lab):
     port, limit = free_port(), 1000
     with recording(lab, Rule(name="few", match=f"udp port {port}", limit=limit, points="net_dev_queue")) as done:
         exchange_udp(lab, port, 40)

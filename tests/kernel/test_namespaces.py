@@ -34,7 +34,7 @@ def _ip(pid, *words):
     subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", *words], check=True, timeout=10)
 
 
-def test_links_say_which_namespace_the_other_end_is_in(spaces):
+def test_links_have_the_namespace_of_the_other_end(spaces):
     for host, container in (("h0", "c0"), ("h1", "c1")):
         _ip(
             spaces[host],
@@ -65,7 +65,7 @@ def test_links_say_which_namespace_the_other_end_is_in(spaces):
         assert (rows[host, "lo"]["link_netns"], rows[host, "lo"]["peer"]) == (0, 0)
 
 
-def test_a_namespace_that_is_not_followed_is_not_known(spaces):
+def test_namespace_that_is_not_followed_is_unknown(spaces):
     _ip(spaces["h0"], "link", "add", "veth0", "type", "veth", "peer", "name", "eth0", "netns", str(spaces["c0"]))
     rows = {row["name"]: row for row in links({"h0": spaces["h0"], "h1": spaces["h1"]})}
     assert rows["veth0"]["peer"] > 0 and rows["veth0"]["link_netns"] == 0

@@ -17,7 +17,7 @@ from cmonlab.study.testbed.traffic import (
 
 
 @pytest.mark.parametrize("ring_bytes", [8192, 65536])
-def test_the_ledger_balances(lab, ring_bytes):
+def test_ledger_balances_under_overload(lab, ring_bytes):
     """Of UDP and TCP together; `cmonlab.study.calibrate.groups.overload` has the exact numbers."""
     port, other = free_port(), free_port()
     receiver, sender = udp_socket(lab, "c0", port), udp_socket(lab, "c1")
@@ -42,7 +42,7 @@ def test_the_ledger_balances(lab, ring_bytes):
     assert len(session.drops()) == 0 or (session.drops()["reason"] != "").all()  # lost events are no drops
 
 
-def test_a_reader_that_keeps_up_loses_nothing(lab):
+def test_reader_that_keeps_up_loses_nothing(lab):
     port = free_port()
     with recording(lab, f"udp port {port}") as done:
         exchange_udp(lab, port, 40, count=200)

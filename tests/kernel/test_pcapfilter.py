@@ -50,14 +50,12 @@ def tracer():
 
 
 def plan(rule, *points):
-    plan = programs.trial([BY_NAME[name] for name in points or ("net_dev_queue", "tcp_probe")])
-    plan.filter = tuple(compile_expression(rule))
-    return plan
+    return programs.trial([BY_NAME[name] for name in points or ("net_dev_queue", "tcp_probe")], rule)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_verifier_accepts(tracer, rule):
-    """In both forms: on a packet in the kernel, and on a header made up for a socket."""
+    """In both forms: on a packet in the kernel, and on a header made for a socket."""
     tracer.active.try_load(plan(rule))
 
 

@@ -40,10 +40,10 @@ def test_a_tracepoint_that_passes_something_else_is_no_point():
 def test_doctor_tells_what_stands_in_and_which_functions_there_are():
     found = {check.name: check for check in checks()}
     there = programs.available()
-    told = found["points"].what
-    assert told.startswith(f"{len(there)} points attach")
+    text = found["points"].what
+    assert text.startswith(f"{len(there)} points attach")
     for point in there:
-        assert not point.instead_of or f"{point.name} stands in for {point.instead_of}" in told
+        assert not point.instead_of or f"{point.name} stands in for {point.instead_of}" in text
     functions, said = found["functions"], " ".join(vars(found["functions"])[word] for word in ("what", "why"))
     names = [point.name for point in CATALOGUE if point.is_function]
     assert all(name in said for name in names) and not functions.required

@@ -1,4 +1,4 @@
-"""Points of one's own: what they take down is on the right journeys, and what is wrong is told by its own lines."""
+"""Custom probes: their values belong to the right journeys, and mistakes are reported with their own lines."""
 
 from contextlib import contextmanager
 
@@ -10,16 +10,16 @@ from cmonlab.data.analysis.names import Names
 from cmonlab.data.analysis.probes import table
 from cmonlab.data.correlation.correlate import Stages, correlate
 from cmonlab.data.store import directory as store
-from cmonlab.data.store import probe_values as extras
+from cmonlab.data.store import probe_values
 from cmonlab.errors import NotTraceable, ProbeError
 from cmonlab.points.probe import Probe
 from cmonlab.rules import Rule
 from cmonlab.rules.plan import compile_rules
 from cmonlab.schema import columns
-from cmonlab.study.testbed.traffic import COUNT, trace_gap_ns, exchange_udp, free_port, send_tcp
+from cmonlab.study.testbed.traffic import COUNT, exchange_udp, free_port, send_tcp, trace_gap_ns
 from cmonlab.tracing import preflight
 from cmonlab.tracing.kernel import build, loader, programs
-from cmonlab.tracing.kernel import probes as custom
+from cmonlab.tracing.kernel.probes import described, probe_points
 from cmonlab.tracing.tracer import Tracer
 
 CWND = Probe(
@@ -52,21 +52,21 @@ LENGTH = Probe(
 
 
 class Traced:
-    """What a tracer with probes brought home, as tables."""
+    """The result of a tracer with probes, as tables."""
 
     def __init__(self, lab, tracer, recording):
         self.ledger = next(iter(recording.ledgers.values()))
         self.events = store.columns_of(recording.chunks)
-        self.extras = extras.columns_of(recording.notes)
+        self.values = probe_values.columns_of(recording.probe_values)
         points = [vars(point) for point in tracer.points]
         stages = Stages.of_points(points)
         self.found = correlate(self.events, stages)
         links = pd.DataFrame([{"from_ns": 0, "to_ns": 0} | row for row in lab.links()], columns=columns("links"))
         self.names = Names(links, recording.addresses6, {point["id"]: point["label"] for point in points})
-        self._probes = {entry["name"]: entry for entry in custom.described(tracer.probes, tracer.own)}
+        self._probes = {entry["name"]: entry for entry in described(tracer.probes, tracer.probe_points)}
 
     def probe(self, name):
-        return table(self.events, self.found, self.names, self.extras, self._probes[name])
+        return table(self.events, self.found, self.names, self.values, self._probes[name])
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def balances(ledger):
     return all(row["seen"] == sum(row.values()) - row["seen"] for row in ledger.values())
 
 
-def test_a_packet_probe_is_a_hop_of_the_packets_journey(lab):
+def test_packet_probe_is_a_hop_of_the_packets_journey(lab):
     port, size = free_port(), 100
     with traced(lab, [LENGTH], f"udp port {port}") as done:
         exchange_udp(lab, port, size)
@@ -108,7 +108,7 @@ def test_a_packet_probe_is_a_hop_of_the_packets_journey(lab):
         assert (np.diff(events["ts_ns"][found.event[found.start[journey] : found.start[journey + 1]]]) >= 0).all()
 
 
-def test_a_socket_probe_tells_what_the_kernel_holds(lab):
+def test_socket_probe_reads_what_the_kernel_has(lab):
     port = free_port()
     with traced(lab, [CWND], f"tcp port {port}", ["default", "tcp_probe"]) as done:
         send_tcp(lab, port, 300_000)
@@ -124,7 +124,7 @@ def test_a_socket_probe_tells_what_the_kernel_holds(lab):
     assert set(rows["state"]) <= set(range(1, 13)) and 1 in set(rows["state"])
 
 
-def test_two_probes_are_not_mixed_up(lab):
+def test_two_probes_have_separate_values(lab):
     port = free_port()
     other = Probe("other", at="net_dev_queue", packet=0, fields={"length": "u32"}, body="out->length = 7;")
     with traced(lab, [LENGTH, CWND, other], f"udp port {port}", ["path"]) as done:
@@ -135,7 +135,7 @@ def test_two_probes_are_not_mixed_up(lab):
     assert len(done[0].probe("cwnd")) == 0 and done[0].ledger["cwnd"]["recorded"] == 0
 
 
-def test_only_rules_that_name_it_record_it(lab):
+def test_probe_is_recorded_only_for_rules_that_name_it(lab):
     port = free_port()
     with Tracer(probes=[LENGTH]) as tracer:
         names = [point.name for point in programs.available()] + ["arrival"]
@@ -147,10 +147,10 @@ def test_only_rules_that_name_it_record_it(lab):
     first, second = recording.ledgers.values()
     assert first.get("arrival", {"seen": 0})["seen"] == 0
     assert second["arrival"]["counted"] == 60 and second["arrival"]["recorded"] == 0
-    assert recording.notes == []
+    assert recording.probe_values == []
 
 
-def test_lost_extras_are_lost_hops_and_counted(lab):
+def test_lost_probe_values_are_lost_hops_and_counted(lab):
     port = free_port()
     with traced(lab, [LENGTH], f"udp port {port}", ["net_dev_queue"], ring_bytes=4096) as done:
         exchange_udp(lab, port, 40, count=3000)
@@ -161,17 +161,17 @@ def test_lost_extras_are_lost_hops_and_counted(lab):
     assert set(rows["length"]) == {68}
 
 
-def test_extras_survive_a_file(lab, tmp_path):
+def test_probe_values_are_read_back_from_a_file(lab, tmp_path):
     port = free_port()
     with traced(lab, [LENGTH], f"udp port {port}", ["path"]) as done:
         exchange_udp(lab, port, 40, count=50)
-    extras.save_extras(tmp_path / extras.EXTRAS, done[0].extras)
-    loaded = extras.load_extras(tmp_path / extras.EXTRAS)
-    assert loaded.keys() == done[0].extras.keys() and len(loaded["ts_ns"]) == 100
+    probe_values.save_probe_values(tmp_path / probe_values.PROBE_VALUES, done[0].values)
+    loaded = probe_values.load_probe_values(tmp_path / probe_values.PROBE_VALUES)
+    assert loaded.keys() == done[0].values.keys() and len(loaded["ts_ns"]) == 100
     for name, values in loaded.items():
-        assert values.dtype == done[0].extras[name].dtype and (values == done[0].extras[name]).all()
+        assert values.dtype == done[0].values[name].dtype and (values == done[0].values[name]).all()
     with pytest.raises(FileNotFoundError):
-        extras.load_extras(tmp_path / "none.parquet")
+        probe_values.load_probe_values(tmp_path / "none.parquet")
 
 
 def _refused(capfd=None, **changes):
@@ -184,20 +184,20 @@ def _refused(capfd=None, **changes):
     return str(caught.value)
 
 
-def test_the_compilers_errors_carry_the_users_lines(capfd):
-    told = _refused(capfd, body="\n\n    out->a = 1;\n    out->b = nonsense;\n")
-    assert "probe mine:4:10: error: no member named 'b'" in told
-    assert "probe mine:4:14: error: use of undeclared identifier 'nonsense'" in told
-    assert "    out->b = nonsense;\n             ^" in told
-    assert "points.c" not in told and "custom.h" not in told and "virtual" not in told
+def test_errors_of_the_compiler_have_the_probes_lines(capfd):
+    message = _refused(capfd, body="\n\n    out->a = 1;\n    out->b = nonsense;\n")
+    assert "probe mine:4:10: error: no member named 'b'" in message
+    assert "probe mine:4:14: error: use of undeclared identifier 'nonsense'" in message
+    assert "    out->b = nonsense;\n             ^" in message
+    assert "points.c" not in message and "probes.h" not in message and "virtual" not in message
     assert "probe mine:12:1: error" in _refused(capfd, body="oops;", first_line=12)
-    told = _refused(capfd, body="out->a = READ(((struct tcp_sock *)sk)->snd_cwn);", reads=["tcp_sock.snd_cwnd"])
-    assert told.count("error:") == 1 and "did you mean 'snd_cwnd'" in told
+    message = _refused(capfd, body="out->a = READ(((struct tcp_sock *)sk)->snd_cwn);", reads=["tcp_sock.snd_cwnd"])
+    assert message.count("error:") == 1 and "did you mean 'snd_cwnd'" in message
     assert "reads=" in _refused(capfd, body="out->a = READ(((struct tcp_sock *)sk)->snd_cwnd);")
     assert "implicit declaration of function 'nothing'" in _refused(capfd, body="nothing(1);")
 
 
-def test_the_second_of_two_is_told_apart(capfd):
+def test_error_names_the_second_of_two_probes(capfd):
     good = Probe("good", at="tcp_probe", socket=0, body="int unused = 1; (void)unused;")
     bad = Probe("bad", at="tcp_probe", socket=0, body="\noops;")
     with pytest.raises(ProbeError, match=r"the code of probe bad does not compile") as caught:
@@ -205,9 +205,9 @@ def test_the_second_of_two_is_told_apart(capfd):
     assert "probe bad:2:1: error" in str(caught.value) and "probe good" not in str(caught.value)
 
 
-def test_what_the_verifier_refuses_is_told_with_its_last_lines(capfd):
-    told = _refused(capfd, body="out->a = *(u32 *)((char *)sk + 99999);")
-    assert "the kernel refuses the code of point 'mine'" in told and "access beyond struct sock" in told
+def test_refusal_of_the_verifier_has_its_last_lines(capfd):
+    message = _refused(capfd, body="out->a = *(u32 *)((char *)sk + 99999);")
+    assert "the kernel refuses the code of point 'mine'" in message and "access beyond struct sock" in message
     assert "infinite loop" in _refused(body="for (;;) { if (READ(*(u32 *)sk) == 1) break; }")
 
 
@@ -218,38 +218,38 @@ def test_what_the_verifier_refuses_is_told_with_its_last_lines(capfd):
         ({"at": "", "function": "tcp_v4_rcvv"}, ["no function 'tcp_v4_rcvv'", "tcp_v4_rcv"]),
         ({"reads": ["tcp_sock.snd_cwn"]}, ["no member 'snd_cwn'", "did you mean snd_cwnd"]),
         ({"reads": ["tcp_sok.snd_cwnd"]}, ["no struct 'tcp_sok'", "tcp_sock"]),
-        ({"reads": ["tcp_sock.inet_conn"]}, ["no number and no pointer", "icsk_"]),
+        ({"reads": ["tcp_sock.inet_conn"]}, ["not a number or pointer", "icsk_"]),
         ({"reads": ["sk_buff.pkt_type"]}, ["no member 'pkt_type'", "bit field"]),
-        ({"socket": 1}, ["argument 1 of tcp_probe is no socket", "give socket=0"]),
-        ({"socket": 9}, ["argument 9 of tcp_probe is no socket"]),
-        ({"socket": None, "packet": 0}, ["is no packet", "give packet=1"]),
+        ({"socket": 1}, ["argument 1 of tcp_probe is not a socket", "use socket=0"]),
+        ({"socket": 9}, ["argument 9 of tcp_probe is not a socket"]),
+        ({"socket": None, "packet": 0}, ["is not a packet", "use packet=1"]),
         ({"name": "tcp_probe"}, ["already"]),
         ({"name": "path"}, ["already"]),
     ],
 )
-def test_what_this_kernel_has_not_is_told_before_compiling(monkeypatch, changes, words):
+def test_missing_places_and_members_are_reported_before_compiling(monkeypatch, changes, words):
     monkeypatch.setattr(loader, "build", lambda *_: pytest.fail("it was compiled"))
     if changes.get("function") and programs.functions_traceable():
         words = words[:1]
-    told = _refused(**changes)
-    assert all(word in told for word in words), told
+    message = _refused(**changes)
+    assert all(word in message for word in words), message
 
 
-def test_too_many_and_twice():
+def test_too_many_or_equal_probes_are_refused():
     probe = Probe("mine", at="tcp_probe", socket=0)
     with pytest.raises(ProbeError, match="already"):
-        custom.points([probe, probe])
+        probe_points([probe, probe])
     with pytest.raises(ProbeError, match="at most 16"):
-        custom.points([Probe(f"p{n}", at="tcp_probe", socket=0) for n in range(17)])
+        probe_points([Probe(f"p{n}", at="tcp_probe", socket=0) for n in range(17)])
 
 
-def test_warnings_are_shown_and_errors_are_not(monkeypatch, tmp_path, capfd):
+def test_warnings_of_the_compiler_are_shown(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(build, "_cache", lambda: tmp_path)
-    preflight.check_probe(Probe("mine", at="tcp_probe", socket=0, first_line=5, body="#warning look"))
-    assert "probe mine:5:2: warning: look" in capfd.readouterr().err
+    preflight.check_probe(Probe("mine", at="tcp_probe", socket=0, first_line=5, body="#warning careful"))
+    assert "probe mine:5:2: warning: careful" in capfd.readouterr().err
 
 
-def test_a_function_where_the_host_allows_it(lab):
+def test_probe_at_a_function_is_a_hop(lab):
     if why := programs.functions_traceable():
         pytest.skip(f"optional: functions cannot be traced: {why}")
     port = free_port()
@@ -260,7 +260,7 @@ def test_a_function_where_the_host_allows_it(lab):
     assert len(rows) == 100 and set(rows["journey"]) == set(range(100)) and set(rows["length"]) == {68}
 
 
-def test_a_host_that_cannot_trace_says_so(monkeypatch):
+def test_check_of_a_probe_reports_a_host_that_cannot_trace(monkeypatch):
     def none(*_):
         raise NotTraceable("bcc cannot be imported", fix="install it")
 

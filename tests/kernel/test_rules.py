@@ -1,4 +1,4 @@
-"""Rules that come and go while packets flow."""
+"""Rules that start and end while packets flow."""
 
 import itertools
 import struct
@@ -51,7 +51,7 @@ class Stream:
 
 
 def hash_of_number(number):
-    """Return what the events' ``seq`` is for a datagram of `Stream`."""
+    """Return the ``seq`` of events for a datagram of `Stream`."""
     low, high = struct.unpack("<II", number.to_bytes(8, "big"))
     return mix(low, high)
 
@@ -63,7 +63,7 @@ def wait_for(stream, more):
         time.sleep(0.001)
 
 
-def test_a_change_loses_no_event_of_rules_that_stay(lab):
+def test_change_of_rules_loses_no_event_of_unchanged_rules(lab):
     port = free_port()
     stays = Rule(name="stays", match=f"udp port {port}", points="path")
     comes = Rule(name="comes", match=f"udp port {port}", points=["net_dev_queue", "netif_rx"])
@@ -91,7 +91,7 @@ def test_a_change_loses_no_event_of_rules_that_stay(lab):
     numbers = [hash_of_number(number) for number in range(stream.sent)]
     seen = [number in hops for number in numbers]
     assert all(seen[seen.index(True) : len(seen) - seen[::-1].index(True)])  # none is missing in between
-    assert whole[2:] == [8] * (len(whole) - 2)  # but for those on their way at begin and end
+    assert whole[2:] == [8] * (len(whole) - 2)  # except for packets in flight at the beginning and the end
     assert set(np.unique(events["epoch"])) == {1, 2, 3, 4, 5, 6}
     comers = events[events["rules"] >> slot["comes"] & 1 == 1]
     epochs = {rule.plan.name: (rule.first, rule.last) for rule in recording.rules}
@@ -104,7 +104,7 @@ def test_a_change_loses_no_event_of_rules_that_stay(lab):
     print("seconds for a change:", [round(seconds, 3) for seconds in took])
 
 
-def test_the_ledger_of_each_epoch_balances_with_its_events(lab):
+def test_ledger_of_each_epoch_balances_with_its_events(lab):
     port = free_port()
     one, two = (Rule(name=name, match=f"udp port {port}", points="path") for name in ("one", "two"))
     with Tracer() as tracer, Stream(lab, port) as stream:
@@ -123,7 +123,7 @@ def test_the_ledger_of_each_epoch_balances_with_its_events(lab):
                 assert ledger[point.name]["recorded"] == held
 
 
-def test_sixteen_rules_and_no_more(lab):
+def test_at_most_sixteen_rules_are_active(lab):
     port = free_port()
     rules = [Rule(name=f"r{n}", match=f"udp port {port} or tcp port {n + 1}", points="path") for n in range(MAX_RULES)]
     with Tracer() as tracer:
@@ -151,7 +151,7 @@ def containers():
 @pytest.mark.parametrize(
     ("direction", "taken"), [("in", {"c1 → c0"}), ("out", {"c0 → c1"}), ("both", {"c0 → c1", "c1 → c0"})]
 )
-def test_selected_containers_and_directions(lab, version, direction, taken):
+def test_rule_takes_packets_of_selected_containers_and_directions(lab, version, direction, taken):
     port = free_port()
     match = {"packets": f"udp port {port}", "containers": {"name": "c0"}, "direction": direction}
     with recording(lab, Rule(name="sel", match=match, points="path"), containers) as done:
@@ -167,7 +167,7 @@ def test_selected_containers_and_directions(lab, version, direction, taken):
     assert len(journeys) == 50 * len(taken)
 
 
-def test_members_are_followed(lab):
+def test_rule_follows_the_addresses_of_its_containers(lab):
     """A rule takes a container's packets from when its address is known, and no longer when it is not."""
     port, known = free_port(), []
     match = {"packets": f"udp port {port}", "containers": {"name": "c0"}}
@@ -182,17 +182,17 @@ def test_members_are_followed(lab):
     assert len(done.session.journeys()) == 30
 
 
-def test_address_keys_are_those_of_the_programs(lab):
+def test_address_keys_agree_with_the_programs(lab):
     port = free_port()
     with recording(lab, f"udp port {port}", points=["net_dev_queue"]) as done:
         exchange_udp(lab, port, 40, 6, count=3)
         exchange_udp(lab, port, 40, 4, count=3)
-    told = set(done.session.events["saddr"].tolist())
-    assert told == {address_key(ADDRESS[version]["c1"]) for version in (4, 6)}
+    keys = set(done.session.events["saddr"].tolist())
+    assert keys == {address_key(ADDRESS[version]["c1"]) for version in (4, 6)}
 
 
-def test_members_tell_only_what_changed():
-    told, all_of_them = [], containers()
+def test_members_update_only_changed_rules():
+    updates, all_of_them = [], containers()
     members = Members(lambda: all_of_them)
     rules = [
         Rule(name="a", match={"packets": "", "containers": {"name": "c0"}}),
@@ -203,12 +203,12 @@ def test_members_tell_only_what_changed():
     assert set(begun) == {"a", "b"}
     assert {len(addresses) for addresses in begun.values()} == {2, 4}
     all_of_them.pop()  # c1
-    members.follow(lambda name, addresses: told.append((name, len(addresses))))
-    assert told == [("b", 2)]
+    members.follow(lambda name, addresses: updates.append((name, len(addresses))))
+    assert updates == [("b", 2)]
 
 
-def test_a_read_is_matched_by_its_connection(lab):
-    """Reads of TCP have no packet: the rule looks at the header that the flow's segments have."""
+def test_read_is_matched_by_its_connection(lab):
+    """Reads of TCP have no packet: the rule is matched with a header like those of the flow's segments."""
     port, other = free_port(), free_port()
     with recording(lab, f"tcp and src host {ADDRESS[4]['c1']} and dst port {port}") as done:
         traffic.send_tcp(lab, port, 100_000)
@@ -218,7 +218,7 @@ def test_a_read_is_matched_by_its_connection(lab):
     assert reads["aux"].sum() == 100_000
 
 
-def test_a_connection_is_told_from_send_to_read(lab):
+def test_connection_is_recorded_from_send_to_read(lab):
     port = free_port()
     with recording(lab, f"tcp port {port}", points=["all"]) as done:
         traffic.send_tcp(lab, port, 50_000)

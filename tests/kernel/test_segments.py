@@ -57,7 +57,7 @@ class Tcpdump:
 
 
 @pytest.mark.parametrize(("version", "large"), [(4, True), (6, True), (4, False)])
-def test_the_segments_that_tcpdump_saw(lab, tmp_path, version, large):
+def test_segments_are_those_that_tcpdump_saw(lab, tmp_path, version, large):
     """The same segments, none more and none less, and every byte sent was delivered."""
     port, path = free_port(), tmp_path / "sender.pcap"
     for name in ("c0", "c1"):
@@ -144,7 +144,7 @@ def test_gro_merges_segments(lab, software_gso):
     assert (segments["complete"] | (segments["outcome"] == "dropped")).all()
 
 
-def test_a_sniffers_copies_are_no_deliveries(lab):
+def test_copies_for_a_sniffer_are_no_deliveries(lab):
     """A capture tool that reads packets one by one copies them at the point that deliveries pass."""
     port, size = free_port(), 200_000
 

@@ -51,7 +51,7 @@ def test_segments_add_up_to_the_one_way_delay(session):
     assert ((ends.max() - ends.min()) == complete["one_way_delay_ns"]).all()
 
 
-def test_the_breakdown_is_that_of_the_hops(session):
+def test_breakdown_agrees_with_the_hops(session):
     journeys, hops = session.journeys().set_index("journey"), session.hops()
     segments = hops[hops["segment"] != ""]
     direction = journeys["direction"].loc[segments["journey"]].astype(str).to_numpy()
@@ -69,7 +69,7 @@ def test_the_breakdown_is_that_of_the_hops(session):
         assert row.share == pytest.approx(times.sum() / delays.sum(), rel=1e-12)
 
 
-def test_saved_and_opened_again_it_is_the_same(session, tmp_path):
+def test_saved_session_is_the_same_when_opened(session, tmp_path):
     again = cmonlab.open(session.save(tmp_path / "run"))
     assert again.manifest == {"format": 2, **session.manifest}
     assert again.events.equals(session.events)
@@ -97,7 +97,7 @@ print("figures", len(plots))
 """
 
 
-def test_anybody_can_open_and_plot_it(session):
+def test_session_opens_and_plots_without_root_and_bcc(session):
     """No root, no bcc, no docker, no netlink."""
     import hashlib
 

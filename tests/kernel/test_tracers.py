@@ -1,4 +1,4 @@
-"""Tracers beside each other, and nothing left behind."""
+"""Several tracers at a time, and nothing that they leave behind."""
 
 import os
 import struct
@@ -54,7 +54,7 @@ def balances(row):
     return row["seen"] == sum(row.values()) - row["seen"]
 
 
-def test_two_at_the_same_time(lab):
+def test_two_tracers_run_at_the_same_time(lab):
     one, two, three, count = free_port(), free_port(), free_port(), 100
     with recording(lab, f"udp port {one} or udp port {three}") as first:
         exchange_udp(lab, one, 40, count=count)
@@ -72,7 +72,7 @@ def test_two_at_the_same_time(lab):
         assert all(balances(row) for row in ledger.drop(columns="point").to_dict("records"))
 
 
-def test_closing_leaves_nothing(lab):
+def test_closed_tracer_leaves_nothing(lab):
     port = free_port()
     exchange_udp(lab, port, 40, count=1)  # its threads hold a namespace each
     fds = len(os.listdir("/proc/self/fd"))
@@ -91,7 +91,7 @@ def test_closing_leaves_nothing(lab):
     assert len(os.listdir("/proc/self/fd")) == fds
 
 
-def test_a_change_of_rules_leaves_nothing_of_those_before(lab):
+def test_change_of_rules_leaves_no_old_programs(lab):
     port = free_port()
     with Tracer() as tracer:
         tracer.start(plans(f"udp port {port}"))
@@ -101,11 +101,11 @@ def test_a_change_of_rules_leaves_nothing_of_those_before(lab):
         fds = len(os.listdir("/proc/self/fd"))
         for _ in range(20):
             tracer.apply(plans(f"udp port {port}", ["path"]))
-        tracer.active.settle()
+        tracer.active.wait_until_retired()
         assert len(os.listdir("/proc/self/fd")) == fds
 
 
-def test_stopped_and_then_closed(lab):
+def test_stopped_tracer_records_nothing_more(lab):
     port = free_port()
     with Tracer() as tracer:
         tracer.start(plans(f"udp port {port}", ["netif_receive_skb"]))
@@ -118,7 +118,7 @@ def test_stopped_and_then_closed(lab):
     assert balances(ledger["netif_receive_skb"])
 
 
-def test_a_rule_that_the_kernel_has_no_room_for_leaves_the_others_alone(lab):
+def test_rule_too_many_leaves_the_others_active(lab):
     port = free_port()
     names = [point.name for point in programs.available()]
     many = [Rule(name=f"r{n}", match=f"udp port {port}", points=["netif_receive_skb"]) for n in range(16)]
@@ -133,21 +133,21 @@ def test_a_rule_that_the_kernel_has_no_room_for_leaves_the_others_alone(lab):
     assert all(row["packets"] == 20 for row in recording.tallies)
 
 
-def test_closed_without_a_start():
+def test_tracer_that_was_not_started_closes():
     tracer = Tracer()
     tracer.close()
     tracer.close()
 
 
-def test_a_switch_that_does_not_fit_is_a_blind_interval():
-    """As if a task that is kept from view had run since time 1: the switch that follows gives it away."""
+def test_switch_from_an_unexpected_task_is_a_trace_gap():
+    """As if a hidden task had run since time 1: the next switch shows it."""
     with Tracer() as tracer:
         tracer.start(plans("udp port 9"))
-        turns = tracer._module.maps["turns"]
-        told = np.zeros(possible_cpus(), turns.value)
-        told["since_ns"], told["task"] = 1, 1
+        slices = tracer._module.maps["time_slices"]
+        values = np.zeros(possible_cpus(), slices.value)
+        values["since_ns"], values["task"] = 1, 1
         before = time.monotonic_ns()
-        turns.set(0, told.tobytes())
+        slices.set(0, values.tobytes())
         deadline = time.monotonic() + 5
         while not any(start == 1 for _, start, _ in tracer.recording.trace_gaps):
             assert time.monotonic() < deadline

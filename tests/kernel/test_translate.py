@@ -67,7 +67,7 @@ def caller(map_fd: int) -> bytes:
 
 
 def load(code: bytes) -> int:
-    """Load a program; where the verifier refuses it, say why."""
+    """Load a program; if the verifier refuses it, say why."""
     text, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
 
     def attempt(log) -> int:
@@ -85,7 +85,7 @@ def load(code: bytes) -> int:
 
 
 class Kernel:
-    """Programs with translated rules, and the packet that they look at."""
+    """Programs with translated rules, and the packet that they read."""
 
     def __init__(self):
         self._map = bpf.call(bpf.MAP_CREATE, struct.pack("<5I", MAP_TYPE_ARRAY, 4, ROOM_BYTES, 1, MMAPABLE))
@@ -184,7 +184,7 @@ def test_listed_expressions_agree_with_libpcap(kernel):
     assert assert_expressions_agree(kernel, EXPRESSIONS, whole) == {False, True}
 
 
-def test_what_is_not_linear_is_not_there(kernel):
+def test_bytes_that_are_not_linear_do_not_match(kernel):
     rng = random.Random(3)
     cut = [(packet[: rng.randrange(20, len(packet) + 1)], len(packet)) for packet in whole_packets()]
     assert assert_expressions_agree(kernel, EXPRESSIONS, cut) == {False, True}
@@ -206,7 +206,7 @@ def test_every_opcode_agrees_with_libpcap(kernel, rules):
     assert_agree(kernel, rules, [as_program(rule) for rule in rules], [(p, len(p)) for p in whole_packets()[::5]])
 
 
-def test_every_offset_of_the_window(kernel):
+def test_every_offset_of_the_window_agrees_with_libpcap(kernel):
     """The bytes around the edges of the window, of the linear part and of 64 KiB, in every size."""
     packet = random.Random(5).randbytes(70_000)
     indexed = {4: 0x40, 2: 0x48, 1: 0x50}
@@ -255,7 +255,7 @@ def test_failed_reads_reject_that_rule_only(kernel):
     assert kernel.mask(fd) == 0b11010
 
 
-def test_a_call_keeps_both_registers(kernel):
+def test_call_keeps_both_registers(kernel):
     """A length of a header beyond the window goes to X while A, an earlier X and what is linear are still of use."""
     msh, add_x, txa, tax = (Instruction(code, 0, 0, k) for code, k in ((0xB1, 90), (0x0C, 0), (0x87, 0), (0x07, 0)))
     far = Instruction(0x50, 0, 0, 80)
@@ -285,7 +285,7 @@ def longest(term: str) -> list[Instruction]:
 
 
 def walked(fd: int) -> int:
-    """How many instructions the verifier looked at (struct bpf_prog_info)."""
+    """How many instructions the verifier checked (struct bpf_prog_info)."""
     info = ctypes.create_string_buffer(232)
     bpf.call(bpf.OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", fd, len(info), ctypes.addressof(info)))
     return struct.unpack_from("<I", info, 216)[0]
@@ -302,14 +302,14 @@ def walked(fd: int) -> int:
         "ip[{0}:4] / ip[2:2] = {1}",
     ],
 )
-def test_verifier_takes_sixteen_of_the_longest_rules(kernel, term):
+def test_verifier_accepts_sixteen_of_the_longest_rules(kernel, term):
     """And its work grows with their length only, not with the number of paths."""
     rules = [longest(term)] * SLOTS
     length = len(match_program(list(enumerate(rules)))) // 8
     assert length < walked(kernel.load(rules)) < 3 * length
 
 
-def test_a_plain_packet_makes_no_call(kernel):
+def test_packet_without_options_needs_no_call(kernel):
     """Where the kernel's memory cannot be read, ports behind a header without options still can."""
     fd = kernel.load([compile_expression("tcp dst port 80"), compile_expression("udp[8] = 7")])
     plain = bytes.fromhex("4500003200000000401100000a0000010a00000214510050")
@@ -324,7 +324,7 @@ def test_a_plain_packet_makes_no_call(kernel):
         assert kernel.mask(fd) == 0
 
 
-def test_rules_keep_to_their_slots(kernel):
+def test_rules_set_the_bits_of_their_slots(kernel):
     packet = bytes.fromhex("4500002800000000401100000a0000010a000002") + bytes(20)
     rules = [[TAKE], compile_expression("tcp"), compile_expression("udp"), *map(compile_expression, HOSTED)]
     kernel.show(packet)

@@ -39,7 +39,7 @@ def tunnel():
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_one_journey_through_the_tunnel(tunnel, version):
+def test_packet_in_a_tunnel_is_one_journey(tunnel, version):
     """The rule names the inner port, and matches on the outer hops too."""
     import socket
 

@@ -11,11 +11,11 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def run(notebook: Path, *, live: bool) -> None:
     """Run a notebook with nbval (lax: a cell fails by an error, not by another output)."""
-    told = {name: value for name, value in os.environ.items() if name != "CMONLAB_LIVE"}
+    environment = {name: value for name, value in os.environ.items() if name != "CMONLAB_LIVE"}
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", "-p", "no:cacheprovider", "-q"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(notebook)],
-        env=told | ({"CMONLAB_LIVE": "1"} if live else {}),
+        env=environment | ({"CMONLAB_LIVE": "1"} if live else {}),
         cwd=FOLDER.parent,
         capture_output=True,
         text=True,

@@ -6,5 +6,5 @@ from .running import NOTEBOOKS, run
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_on_its_dataset(notebook):
+def test_notebook_runs_on_its_dataset(notebook):
     run(notebook, live=False)

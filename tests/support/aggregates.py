@@ -1,4 +1,4 @@
-"""What the kernel's aggregate makes of events: the same arithmetic, event by event."""
+"""Aggregates of events, computed as in the kernel but event by event."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections import defaultdict
 import numpy as np
 
 from cmonlab.data.store import cells
+from cmonlab.points.records import SHAPE_IPV6
 from tests.support.events import DROP, RECEIVE, STAGES
 
 HOP, SEGMENT, TOTAL, DROPPED, RETRANSMIT, RTT = range(6)
 FIELDS = list(cells.DTYPES)
 KEY, SUMS = FIELDS[2:-3], FIELDS[-3:]
 DTYPE = np.dtype([(name, cells.DTYPES[name]) for name in FIELDS[2:]])
-#: Ports of bridges pass a packet on: there its way is not over.
+#: Ports of bridges forward a packet, so its path does not end there.
 PORTS = (3, 4)
 
 
@@ -26,17 +27,17 @@ def bucket_of(time_ns: int) -> int:
 
 
 def aggregate(events, *, window_ns: int, by_flow: bool = False, rule: int = 0) -> list[tuple[int, int, np.ndarray]]:
-    """Return the windows of cells that a rule which takes all of these events hands out."""
+    """Return the windows of cells of a rule that aggregates all of these events."""
     windows: dict[int, dict] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     passages: dict[int, tuple] = {}
     origin = int(events["ts_ns"][0])
-    way = STAGES.transmit | STAGES.receive | STAGES.drop
-    for at in np.flatnonzero(np.isin(events["point"], list(way))):
+    stages = STAGES.transmit | STAGES.receive | STAGES.drop
+    for at in np.flatnonzero(np.isin(events["point"], list(stages))):
         event = {name: int(values[at]) for name, values in events.items()}
         now, point = event["ts_ns"], event["point"]
         into = windows[(now - origin) // window_ns]
         base = {name: event[name] for name in ("saddr", "daddr", "netns", "ifindex", "proto", "point")}
-        base |= {"rule": rule, "shape": event["shape"] & 1}
+        base |= {"rule": rule, "shape": event["shape"] & SHAPE_IPV6}
         base |= {name: event[name] if by_flow else 0 for name in ("sport", "dport")}
 
         def add(took, into=into, base=base, size=event["len_bytes"], **changes):
@@ -61,6 +62,6 @@ def aggregate(events, *, window_ns: int, by_flow: bool = False, rule: int = 0) -
 
 
 def window(start_ns: int, window_ns: int, into: dict) -> tuple[int, int, np.ndarray]:
-    """Return one window as a tracer hands it out."""
+    """Return one window in the form in which a tracer returns it."""
     rows = np.array([(*key, *sums) for key, sums in into.items()], DTYPE)
     return start_ns, start_ns + window_ns, rows

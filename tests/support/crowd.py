@@ -1,6 +1,7 @@
-"""Made windows of many containers on a bridge, and a stand-in for an agent's client that hands them out.
+"""Synthetic windows of many containers on a bridge, and a fake client of an agent that sends them.
 
-For what needs neither root nor traffic: how the dashboard's model, view and browser bear two hundred containers.
+Tests use them without root and traffic, to see how the dashboard's model, view and browser cope with two hundred
+containers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from cmonlab.data.analysis.histogram import bucket_of
-from cmonlab.data.store import cells as _cells
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.cells import columns_of
+from cmonlab.data.store.directory import empty_columns
 from cmonlab.errors import TransportError, UnknownName
 from cmonlab.rules import Rule
 from cmonlab.session.session import Session
@@ -25,16 +26,17 @@ RULE = Rule(name="crowd", match="", mode="aggregate")
 
 
 def address(number: int) -> str:
-    """Return the address of a container."""
+    """Return the IPv4 address of a container."""
     return f"10.78.{(number + 10) >> 8}.{(number + 10) & 255}"
 
 
-def _word(number: int) -> int:
+def _address_number(number: int) -> int:
+    """Return a container's address as the kernel stores it, in a little-endian integer."""
     return int.from_bytes(bytes(map(int, address(number).split("."))), "little")
 
 
 def links(count: int) -> list[dict]:
-    """Return the rows of the links table: a veth a container, its other end a port of one bridge."""
+    """Return the rows of the links table: each container has a veth, whose other end is a port of one bridge."""
     base = {"mtu": 1500, "mac": "", "from_ns": 0, "to_ns": 0, "master": 0, "peer": 0}
     rows = [
         base
@@ -76,8 +78,8 @@ def links(count: int) -> list[dict]:
     return rows
 
 
-def told(count: int, rule: Rule = RULE) -> dict:
-    """Return the manifest of such a host."""
+def manifest_of(count: int, rule: Rule = RULE) -> dict:
+    """Return the manifest of a host with `count` containers and one rule."""
     entries = manifest()
     entries["links"] = links(count)
     entries["rules"] = [{"slot": 0, "name": rule.name, "rule": rule.model_dump(mode="json"), "epochs": [1, 1]}]
@@ -85,20 +87,31 @@ def told(count: int, rule: Rule = RULE) -> dict:
 
 
 def window(count: int, start_ns: int, end_ns: int, packets: int = 20, seed: int = 0, dropped: int = 0) -> np.ndarray:
-    """Return the cells of a window in which neighbours, and everyone and c0, exchange packets.
+    """Return the cells of a window in which neighbours exchange packets, and each container exchanges some with c0.
 
     Parameters
     ----------
+    count : int
+        Number of containers.
+    start_ns, end_ns : int
+        The window, ns.
     packets : int
-        Of each direction; each takes from 2 to 40 µs a segment.
+        Packets per direction; each segment takes from 2 to 40 µs.
+    seed : int
+        Of the random times.
     dropped : int
-        Packets from c1 to c0 that are dropped at the bridge, besides.
+        Further packets from c1 to c0, which the bridge drops.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of dtype `tests.support.aggregates.DTYPE`, shape ``(cells,)``.
     """
     rng = np.random.default_rng(seed)
     pairs = {(a, b) for n in range(0, count - 1, 2) for a, b in ((n, n + 1), (n + 1, n))}
     pairs |= {(a, b) for n in range(1, count) for a, b in ((0, n), (n, 0))}
     src, dst = np.array(sorted(pairs)).T
-    words = np.array([_word(n) for n in range(count)], np.uint32)
+    words = np.array([_address_number(n) for n in range(count)], np.uint32)
     parts = []
 
     def add(netns, ifindex, kind, point, before, took_ns, each):
@@ -133,21 +146,21 @@ def window(count: int, start_ns: int, end_ns: int, packets: int = 20, seed: int 
     return np.concatenate(parts)
 
 
-def session(count: int, start_ns: int = 10**9, length_ns: int = 250_000_000, **made) -> Session:
-    """Return one window as an agent's client hands it out."""
+def session(count: int, start_ns: int = 10**9, length_ns: int = 250_000_000, **options) -> Session:
+    """Return one window as an agent's client returns it; `options` are those of `window`."""
     end_ns = start_ns + length_ns
-    found = window(count, start_ns, end_ns, **made)
-    return Session(store.empty_columns(), told(count), _cells.columns_of([(start_ns, end_ns, found)]))
+    found = window(count, start_ns, end_ns, **options)
+    return Session(empty_columns(), manifest_of(count), columns_of([(start_ns, end_ns, found)]))
 
 
 class _Windows:
-    """As `cmonlab.live.agent.windows.Windows`, of made windows: one every so many seconds."""
+    """Like `cmonlab.live.agent.windows.Windows`, with synthetic windows of `every_s` seconds."""
 
     missed = 0
 
     def __init__(self, client: CrowdClient, every_s: float):
         self._client, self._every_s = client, every_s
-        self._entries = told(client.count)
+        self._entries = manifest_of(client.count)
         self._due_s, self._closed = time.monotonic(), threading.Event()
 
     def joined(self, least_s: float, timeout_s: float) -> Session | None:
@@ -155,11 +168,11 @@ class _Windows:
         begin_s, self._due_s = self._due_s, max(self._due_s + self._every_s, time.monotonic())
         if self._closed.wait(self._due_s - time.monotonic()) or self._client.silent:
             return None
-        seed = self._client.handed = self._client.handed + 1
+        seed = self._client.sent = self._client.sent + 1
         start_ns, end_ns = int(begin_s * 1e9), int(self._due_s * 1e9)
         packets = 10 + 5 * (seed // 8 % 4)
         found = window(self._client.count, start_ns, end_ns, packets, seed, dropped=self._client.dropped)
-        return Session(store.empty_columns(), dict(self._entries), _cells.columns_of([(start_ns, end_ns, found)]))
+        return Session(empty_columns(), dict(self._entries), columns_of([(start_ns, end_ns, found)]))
 
     def close(self) -> None:
         self._closed.set()
@@ -172,27 +185,35 @@ class _Windows:
 
 
 class CrowdClient:
-    """As `cmonlab.live.agent.client.Client`, of a host that is made up.
+    """Like `cmonlab.live.agent.client.Client`, of a simulated host.
+
+    Parameters
+    ----------
+    count : int
+        Number of containers.
 
     Attributes
     ----------
     silent : bool
-        No packet passes.
+        Whether there are no packets.
     gone : bool
-        It does not answer.
+        Whether the agent does not answer.
     broken : bool
-        It answers, but its windows cannot be had.
+        Whether the agent answers but sends no windows.
     dropped : int
         Packets from c1 to c0 that are dropped in each window.
+    sent : int
+        Number of windows so far.
     """
 
     def __init__(self, count: int = 200):
-        self.count, self.host, self.handed = count, "crowd", 0
+        self.count, self.host, self.sent = count, "crowd", 0
         self.silent = self.gone = self.broken = False
         self.dropped = 0
         self._rules, self._began_s = {RULE.name: RULE}, time.monotonic()
 
     def check(self) -> None:
+        """Raise an error if the agent is gone."""
         if self.gone:
             raise TransportError("no agent answers", fix="start it")
 

@@ -1,11 +1,11 @@
-"""Made events of packets whose journeys are known."""
+"""Synthetic events of packets with known journeys."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from cmonlab.data.correlation.correlate import Stages
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 
 QUEUE, XMIT, RX, RECEIVE, GRO, DELIVER, CONSUME, DROP, READ = range(9)
 SEND, ENQUEUE, DEQUEUE, RETRANSMIT, RTT, WAKE, RUN, FUNCTION, NOTE = 10, 11, 12, 13, 14, 15, 16, 32, 64
@@ -25,11 +25,11 @@ STAGES = Stages(
 )
 TCP, UDP = 6, 17
 C0, C1, HOST = 4026532001, 4026532002, 4026532003
-A0, A1 = 0x0A004D0A, 0x0B004D0A  # 10.77.0.10 and .11 as the kernel holds them
+A0, A1 = 0x0A004D0A, 0x0B004D0A  # 10.77.0.10 and .11 as in the kernel's memory
 BASE = 0x04000000  # of the packet buffers: their addresses / 64
 SOCKET = BASE - 64
 
-#: (namespace, interface, point) from c1 to c0 over a bridge, and what most packets meet at its end.
+#: (namespace, interface, point) of the hops from c1 to c0 over a bridge.
 PATH = (
     (C1, 2, QUEUE),
     (C1, 2, XMIT),
@@ -43,9 +43,9 @@ PATH = (
 
 
 def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    """Complete and order columns; what is missing is 0."""
+    """Return all stored columns in order of time; missing ones are 0."""
     order = np.argsort(rows["ts_ns"], kind="stable")
-    empty = store.empty_columns()
+    empty = directory.empty_columns()
     return {
         name: np.asarray(rows.get(name, np.zeros(count, np.int64)))[order].astype(of.dtype)
         for name, of in empty.items()
@@ -53,7 +53,7 @@ def columns(rows: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
 
 
 def manifest(lost: int = 0, trace_gap_ns: int = 0) -> dict:
-    """Return what a session needs to know besides the events of `PATH`."""
+    """Return the manifest of a session with events of `PATH`."""
     from dataclasses import asdict
 
     from cmonlab.points.catalogue import CATALOGUE
@@ -121,15 +121,15 @@ def manifest(lost: int = 0, trace_gap_ns: int = 0) -> dict:
 
 
 def _one_after_the_other(times: np.ndarray) -> np.ndarray:
-    """Put off what would be before, or at the time of, the one in front of it."""
+    """Return times that are strictly ascending: each is delayed until after the one before it."""
     number = np.arange(len(times))
     return np.maximum.accumulate(times - number) + number
 
 
 def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -> dict[str, np.ndarray]:
-    """Return events of many packets, UDP and TCP, about ten a packet, several packets on their way at a time.
+    """Return events of many packets, UDP and TCP, with several in flight at a time; about ten events per packet.
 
-    Each packet is read; half of the frees are seen.
+    Each packet is read; half of the frees are recorded.
     """
     rng = np.random.default_rng(seed)
     hops = len(PATH)
@@ -162,12 +162,12 @@ def bulk(packets: int, seed: int = 1, tcp_share: float = 0.5, pool: int = 512) -
         "epoch": np.ones(packets),
         "rules": np.ones(packets),
     }
-    way = np.repeat(number, hops)
+    packet = np.repeat(number, hops)
     rows = [
-        {name: values[way] for name, values in fields.items()}
+        {name: values[packet] for name, values in fields.items()}
         | {
             "ts_ns": hop_ts.ravel(),
-            "cpu": rng.integers(0, 2, len(way)),
+            "cpu": rng.integers(0, 2, len(packet)),
             **dict(zip(("netns", "ifindex", "point"), np.tile(np.array(PATH).T, packets), strict=True)),
         }
     ]

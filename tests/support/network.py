@@ -1,8 +1,7 @@
-"""A made network of two containers whose every packet is known: events, and the journeys they are.
+"""A simulated network of two containers: events, and the true journey of each packet.
 
-Buffers are few and used again and again, packets of several buffers pass at the same
-time, sockets are read when it pleases, TCP merges and repeats, frees are not always seen.
-Sockets may have the numbers of buffers.
+There are few buffers, which are reused. Several packets are in flight at the same time, sockets are read at random
+times, TCP merges and repeats segments, and some frees are not recorded. Sockets may have the numbers of buffers.
 """
 
 from __future__ import annotations
@@ -42,21 +41,21 @@ OLD_DATA = 3
 
 
 class Network:
-    """Run packets from c1 to c0.
+    """Simulates packets from c1 to c0.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Decides everything.
+        Source of all random decisions.
     buffers : int
-        How many buffer addresses there are.
+        Number of buffer addresses.
     alike : bool
-        Datagrams of a flow all look the same.
+        Whether all datagrams of a flow look alike.
     gro : bool
-        c0 merges TCP segments.
+        Whether c0 merges TCP segments.
     sockets : bool
-        Sends, retransmissions, TCP reads, and the turns of the tasks that read are seen;
-        otherwise what is copied out of TCP's buffers is.
+        Whether sends, retransmissions, TCP reads, and wake-ups and runs of the reading tasks are recorded; otherwise
+        copies out of TCP's buffers are.
     segment : int
         Payload bytes of the largest segment.
     """
@@ -96,10 +95,10 @@ class Network:
         self.said: dict[int, int] = {}  # retransmit event → packet
 
     def run(self, packets: int) -> None:
-        """Let so many packets be sent, and wait until all have ended."""
+        """Send this number of packets, and continue until all have ended."""
         left = packets
         while left or self.busy or self.unsent:
-            if not self.free and self.unsent:  # the repetition that others wait for
+            if not self.free and self.unsent:  # for the retransmission that others wait for
                 self.free.append(BASE + 2**14 + 4 * len(self.packets))
             actions = [self._move] * 6 + [self._read, self._copy] + [self._turn] * self.sockets
             if self.free and ((left and self.sent - self.taken < self.window) or self.unsent):
@@ -121,7 +120,7 @@ class Network:
         return len(self.rows) - 1
 
     def columns(self, keep: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Return the events, all or those marked."""
+        """Return the events, all or those marked in `keep`."""
         rows = self.rows
         ts = 10**12 + np.cumsum(self.rng.integers(1, 1000, len(rows)))  # no two at the same time
         names = {name for row in rows for name in row}
@@ -134,11 +133,11 @@ class Network:
         return columns(table, len(table["ts_ns"]))
 
     def journeys(self) -> set[tuple[int, ...]]:
-        """Return the events of every journey: send, hops, the reader's turns, delivery."""
+        """Return the events of each journey: send, hops, wake-up and run of the reader, delivery."""
         return {(*self._sent(p), *p.hops, *self._read_of(p)) for p in self.packets}
 
     def original(self, packet: Packet) -> Packet:
-        """Return the packet that first brought these bytes on their way."""
+        """Return the packet that first carried these bytes."""
         same = [p for p in self.packets if (p.fields["proto"], p.position) == (packet.fields["proto"], packet.position)]
         return min(same, key=lambda p: p.hops[0])
 
@@ -156,12 +155,12 @@ class Network:
         wake, run = turns.get(WAKE, -1), turns.get(RUN, -1)
         return [*([wake] if before < wake < run else []), *([run] if before < run else []), read]
 
-    # ---- what can happen -----------------------------------------------------
+    # ---- actions -------------------------------------------------------------
 
     def _send(self) -> None:
         rng = self.rng
         skb = self.free.pop(rng.integers(len(self.free)))
-        nat = self.nat if self.sockets else bool(rng.random() < 0.3)  # a socket's stream takes one way
+        nat = self.nat if self.sockets else bool(rng.random() < 0.3)  # all segments of a socket take one path
         fields = {
             "skb": skb,
             "saddr": A1,
@@ -201,23 +200,23 @@ class Network:
         packet = Packet(len(self.packets), fields, payload, nat, bool(rng.random() < self.loss))
         packet.position, packet.once = position, not again
         end = [(C0, 2, GRO)] if self.gro and fields["proto"] == TCP else [(C0, 2, RX)]
-        packet.way = [*IN, *OUT, *end, (C0, 2, RECEIVE)]
+        packet.path = [*IN, *OUT, *end, (C0, 2, RECEIVE)]
         if fields["proto"] == TCP and not packet.lost and rng.random() < self.repeat:
-            self.unsent.append((position, payload))  # it is only late
+            self.unsent.append((position, payload))  # it is late, not lost
             packet.once = False
         self.packets.append(packet)
         self.busy.append(packet)
 
     def _move(self) -> None:
-        moving = [packet for packet in self.busy if packet.way]
+        moving = [packet for packet in self.busy if packet.path]
         if not moving:
             return
         packet = moving[self.rng.integers(len(moving))]
-        netns, ifindex, point = packet.way.pop(0)
+        netns, ifindex, point = packet.path.pop(0)
         if packet.nat and (netns, point) == (HOST, QUEUE):
             packet.fields = packet.fields | {"daddr": A0, "dport": 80 if packet.fields["proto"] == TCP else 53}
         if packet.lost and (netns, point) == (HOST, XMIT):
-            packet.way = []
+            packet.path = []
             self._event(packet, HOST, 3, DROP, detail=2)
             if packet.fields["proto"] == TCP:
                 self.unsent.append((packet.position, packet.payload))
@@ -236,12 +235,12 @@ class Network:
             if (
                 head.once
                 and head is not packet
-                and head.way == [(C0, 2, RECEIVE)]
+                and head.path == [(C0, 2, RECEIVE)]
                 and ends == packet.position
                 and head.fields["proto"] == TCP
             ):
                 head.holds.append(packet)
-                packet.way = []
+                packet.path = []
                 return self._end(packet, seen=False)
 
     def _arrive(self, packet: Packet) -> None:
@@ -258,7 +257,7 @@ class Network:
             ready = self.early.pop(self.expected)
             size = sum(p.payload for p in ready.bytes)
             self.expected += size
-            if self.stream and self.rng.random() < 0.4:  # the queue's last buffer takes the bytes over
+            if self.stream and self.rng.random() < 0.4:  # the last buffer of the queue takes the bytes
                 self.stream[-1].bytes += ready.bytes
                 self._end(ready, seen=False)
             else:
@@ -272,7 +271,7 @@ class Network:
         return {"saddr": A1, "daddr": GATEWAY if self.nat else A0, "sport": 40000, "dport": 8080 if self.nat else 80}
 
     def _write(self) -> None:
-        """Let the application hand over what is to be sent; a call may take less than it was given."""
+        """Let the application write the bytes to send; a call may accept fewer bytes than it was given."""
         while self.sockets and self.written < self.sent:
             total = int(self.rng.integers(1, 4 * self.segment))
             taken = total if self.rng.random() < 0.7 else int(self.rng.integers(0, total + 1))
@@ -328,7 +327,7 @@ class Network:
                 self._end(self.stream.pop(0), seen=bool(self.rng.random() < 0.5))
 
     def _tap(self) -> None:
-        """A capture tool gets a clone, perhaps copies it out, and frees it."""
+        """Let a capture tool receive a clone, perhaps copy it, and free it."""
         packet = self.busy[self.rng.integers(len(self.busy))]
         clone = Packet(-1, packet.fields | {"skb": self.free[self.rng.integers(len(self.free))]}, 0)
         if self.rng.random() < 0.5:

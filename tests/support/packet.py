@@ -1,4 +1,4 @@
-"""A packet of a made network."""
+"""A packet of a simulated network."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Packet:
-    """One packet: its fields, what is left of its way, and its events so far."""
+    """One packet: its fields, the rest of its path, and its events so far."""
 
     number: int
     fields: dict
     payload: int
     nat: bool = False
     lost: bool = False  # dropped by the network
-    way: list = field(default_factory=list)
+    path: list = field(default_factory=list)
     hops: list = field(default_factory=list)
-    holds: list = field(default_factory=list)  # TCP: segments whose bytes its buffer holds
+    holds: list = field(default_factory=list)  # TCP: segments merged into its buffer
     taken: int = 0
     position: int = 0
-    once: bool = True  # is sent only once, and so may be merged
+    once: bool = True  # sent only once, so it may be merged

@@ -1,4 +1,4 @@
-"""Made tables of `cmonlab.schema`, consistent with each other: a bridge between containers, seen hop by hop."""
+"""Synthetic tables of `cmonlab.schema` that are consistent with each other: containers on a bridge, hop by hop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def path(src: str, dst: str) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: int = 1) -> pd.DataFrame:
-    """Return the hops of so many complete journeys, whose directions take turns."""
+    """Return the hops of complete journeys, with alternating directions."""
     rng = np.random.default_rng(seed)
     names, segments, medians = zip(*(path(*pair) for pair in pairs), strict=True)
     names, segments = (list(dict.fromkeys(chain(*lists))) for lists in (names, segments))
@@ -62,7 +62,7 @@ def make_hops(journeys: int = 500, *, pairs=(("c1", "c0"), ("c0", "c1")), seed: 
 
 
 def make_breakdown(hops: pd.DataFrame, pairs=(("c1", "c0"), ("c0", "c1"))) -> pd.DataFrame:
-    """Return the breakdown of these hops; every journey is complete."""
+    """Return the breakdown of these hops; all journeys are complete."""
     turn = hops["journey"].to_numpy() % len(pairs)
     rows = []
     for number, (src, dst) in enumerate(pairs):
@@ -135,7 +135,7 @@ def make_throughput(windows: int = 40, *, window_s: float = 0.25, directions=("c
 
 
 def make_ledger(lost: int = 0) -> pd.DataFrame:
-    """Return the ledger of eight points; each but the last two lost so many events."""
+    """Return the ledger of eight points; busy points lost `lost` events each."""
     rows = []
     for point, seen in (
         ("net_dev_queue", 1_204_118),
@@ -185,7 +185,7 @@ def conform(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def make_overhead(tracers=("traced",), rounds: int = 8) -> pd.DataFrame:
-    """Return an tracing overhead of 1% a place in the list: less throughput, more of the rest."""
+    """Return a tracing overhead that grows by 1% with each tracer: lower throughput, higher other metrics."""
     from cmonlab.data.analysis.overhead import UNTRACED, table
 
     draw = np.random.default_rng(2)
@@ -203,7 +203,7 @@ def make_overhead(tracers=("traced",), rounds: int = 8) -> pd.DataFrame:
 
 
 def make_topology(containers: int = 3, *, hosts: int = 1) -> pd.DataFrame:
-    """Return containers on one bridge a host; several hosts are joined by VXLAN devices and their uplinks."""
+    """Return containers on one bridge per host; several hosts are connected by VXLAN devices and their uplinks."""
     rows = []
     for host in ["host"] if hosts == 1 else [f"h{i}" for i in range(hosts)]:
         for i in range(containers):
@@ -222,7 +222,7 @@ def make_topology(containers: int = 3, *, hosts: int = 1) -> pd.DataFrame:
 
 
 def make_edges(links: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame:
-    """Return both ways of each edge of a topology, all with traffic and without drops."""
+    """Return both directions of each edge of a topology, all with traffic and without drops."""
     rng = np.random.default_rng(seed)
     src, dst = (pd.concat([links[a], links[b]], ignore_index=True) for a, b in ("ab", "ba"))
     packets = rng.integers(10, 9_000, len(src))
@@ -245,7 +245,7 @@ def make_edges(links: pd.DataFrame, *, seed: int = 3) -> pd.DataFrame:
 
 
 def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd.DataFrame:
-    """Return one window of pairs of containers, this share of all, none with loss."""
+    """Return one window with a share of all pairs of containers, without loss."""
     rng = np.random.default_rng(seed)
     src, dst = np.nonzero(rng.random((containers, containers)) < share * (1 - np.eye(containers)))
     packets = rng.integers(10, 9_000, len(src))
@@ -274,7 +274,7 @@ def make_pairs(containers: int = 12, *, share: float = 0.7, seed: int = 4) -> pd
 
 
 def make_one_way_delay(journeys: pd.DataFrame) -> pd.DataFrame:
-    """Return the quantiles of these journeys' delays, with intervals of 5%."""
+    """Return the quantiles of the delays of these journeys, with intervals of ±5%."""
     each = journeys.groupby("direction", observed=True)["one_way_delay_ns"]
     names = ("p50_ns", 0.5), ("p90_ns", 0.9), ("p99_ns", 0.99), ("p999_ns", 0.999)
     table = pd.DataFrame({name: each.quantile(q) for name, q in names})
@@ -285,7 +285,7 @@ def make_one_way_delay(journeys: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_tail() -> pd.DataFrame:
-    """Return what makes the tail of two directions: seven segments and a residual each."""
+    """Return the tail of two directions, with seven segments and a residual per direction."""
     rows = []
     for number, pair in enumerate((("c1", "c0"), ("c0", "c1"))):
         _, segments, medians = path(*pair)
@@ -301,7 +301,7 @@ def make_tail() -> pd.DataFrame:
 
 
 def make_timeline(windows: int = 30, *, directions=("c1 → c0", "c0 → c1")) -> pd.DataFrame:
-    """Return windows of 100 ms of each direction, in some of which packets were dropped."""
+    """Return windows of 100 ms per direction; in some of them packets were dropped."""
     rng = np.random.default_rng(5)
     number = np.arange(windows)
     parts = []

@@ -38,7 +38,7 @@ def _is_command(function: ast.FunctionDef) -> bool:
 
 def _documented(doc: str) -> set[str]:
     """Return the names in the section Parameters of a docstring (numpydoc)."""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S.*\n-+\n|\Z)", doc, re.MULTILINE | re.DOTALL)
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", doc, re.MULTILINE | re.DOTALL)
     if not section:
         return set()
     entries = re.findall(r"^(\*{0,2}\w[\w, *]*?)(?: : .*)?$", section[1], re.MULTILINE)

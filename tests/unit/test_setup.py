@@ -1,4 +1,4 @@
-"""The distribution's packages: tools/packages with stand-ins for apt-get and its kin."""
+"""Installation of the distribution's packages: tools/packages with fake system tools."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ ALL = [
 TOOLS = {
     "id": "echo ${FAKE_UID:-0}",
     "dpkg-query": 'sed "s/$/ installed/" "$FAKE/installed"',
-    # Installs what it is asked for, unless the lists are out of date; notes the policy at that time.
+    # Installs the requested packages unless the lists are out of date, and copies the policy at that time.
     "apt-get": """
 echo "$*" >>"$FAKE/calls"
 case "$*" in
@@ -38,7 +38,7 @@ esac; echo "$word"; done >>"$FAKE/installed"
 
 
 class Host:
-    """A pretended Debian in a directory."""
+    """A fake Debian host in a directory."""
 
     def __init__(self, path: Path, installed: list[str]):
         self.path, self.root = path, path / "root"
@@ -78,7 +78,7 @@ def fresh(tmp_path):
     return Host(tmp_path, [name for name in ALL if name not in ("memcached", "tcpdump")])
 
 
-def test_installs_what_is_missing_and_nothing_twice(fresh):
+def test_missing_packages_are_installed_once(fresh):
     first = fresh.run()
     assert first.returncode == 0, first.stderr
     assert "memcached tcpdump" in first.stderr
@@ -90,14 +90,14 @@ def test_installs_what_is_missing_and_nothing_twice(fresh):
 
 
 @pytest.mark.parametrize("name", ["libpcap0.8", "busybox-static"])
-def test_equal_package_under_another_name_will_do(tmp_path, name):
+def test_equal_package_with_another_name_is_enough(tmp_path, name):
     other = {"libpcap0.8": "libpcap0.8t64", "busybox-static": "busybox"}
     host = Host(tmp_path, [other.get(package, package) if package == name else package for package in ALL])
     assert host.run().returncode == 0
     assert host.read("calls") == ""
 
 
-def test_lists_are_fetched_only_when_the_install_fails(fresh):
+def test_package_lists_are_fetched_only_after_a_failed_install(fresh):
     fresh.write("stale")
     assert fresh.run().returncode == 0
     first, update, second = fresh.read("calls").splitlines()
@@ -105,7 +105,7 @@ def test_lists_are_fetched_only_when_the_install_fails(fresh):
     assert first == second
 
 
-def test_no_service_starts_and_the_policy_is_taken_back(fresh):
+def test_no_service_starts_and_the_policy_is_removed(fresh):
     assert fresh.run().returncode == 0
     policy = fresh.path / "policy"
     assert subprocess.run(["sh", policy, "memcached.service", "start"]).returncode == 101
@@ -115,13 +115,13 @@ def test_no_service_starts_and_the_policy_is_taken_back(fresh):
     assert fresh.read("systemctl").splitlines() == ["--quiet disable memcached.service"]
 
 
-def test_unit_that_was_there_before_stays_as_it_is(fresh):
+def test_existing_service_is_not_disabled(fresh):
     (fresh.root / "lib/systemd/system/memcached.service").touch()
     assert fresh.run().returncode == 0
     assert fresh.read("systemctl") == ""
 
 
-def test_failure_shows_the_reason_and_takes_the_policy_back(fresh):
+def test_failure_shows_the_reason_and_removes_the_policy(fresh):
     fresh.write("broken")
     run = fresh.run()
     assert run.returncode != 0
@@ -130,38 +130,38 @@ def test_failure_shows_the_reason_and_takes_the_policy_back(fresh):
     assert not fresh.policy.exists()
 
 
-def test_policy_of_the_host_is_left_alone(fresh):
+def test_policy_of_the_host_is_not_changed(fresh):
     fresh.policy.write_text("#!/bin/sh\nexit 101\n")
     assert fresh.run().returncode == 0
     assert fresh.policy.read_text() == "#!/bin/sh\nexit 101\n"
 
 
-def test_policy_that_a_crash_left_is_removed(fresh):
+def test_policy_left_by_a_crash_is_removed(fresh):
     fresh.policy.write_text(f"#!/bin/sh\n{MARK}\nexit 101\n")
     assert fresh.run().returncode == 0
     assert not fresh.policy.exists()
 
 
-def test_another_engine_is_enough(tmp_path):
+def test_docker_is_not_installed_next_to_another_engine(tmp_path):
     host = Host(tmp_path, [name for name in ALL if name != "docker.io"])
     host.tool("dockerd", "exit 0")
     assert host.run().returncode == 0
     assert host.read("calls") == ""
 
 
-def test_docker_is_installed_where_no_engine_is(tmp_path):
+def test_docker_is_installed_without_an_engine(tmp_path):
     host = Host(tmp_path, [name for name in ALL if name != "docker.io"])
     assert host.run().returncode == 0
     assert host.read("calls").endswith("--no-remove docker.io\n")
 
 
-def test_user_goes_through_sudo_once(fresh):
+def test_user_calls_sudo_once(fresh):
     assert fresh.run(FAKE_UID="1000").returncode == 0
     assert fresh.read("sudo").splitlines() == [f"-- {ROOT}/tools/packages"]
     assert fresh.read("calls") == ""
 
 
-def test_user_without_sudo_is_told_what_to_do(fresh):
+def test_user_without_sudo_gets_the_command_for_root(fresh):
     (fresh.path / "bin/sudo").unlink()
     if shutil.which("sudo", path="/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"):
         pytest.skip("optional: a host without sudo")
@@ -172,7 +172,7 @@ def test_user_without_sudo_is_told_what_to_do(fresh):
 
 @pytest.fixture
 def lacking(tmp_path):
-    """Return a host that has everything but what benchmarks compare with, and tests in a browser need."""
+    """Return a host without the packages that only benchmarks and browser tests need."""
     host = Host(tmp_path, ALL)
     known = "bpftrace | linux-tools-generic | chromium | fonts-dejavu-core | tshark"
     host.tool("apt-cache", f'case "$2" in {known}) exit 0 ;; esac; exit 100')
@@ -181,17 +181,17 @@ def lacking(tmp_path):
     return host
 
 
-def test_what_benchmarks_compare_with_is_installed_for_them_alone(lacking):
+def test_packages_for_benchmarks_are_installed_for_benchmarks_only(lacking):
     assert lacking.run().returncode == 0
     assert lacking.read("calls") == ""
-    # Only these directories, so that this machine's own bpftrace and perf are not found.
+    # Only this directory, so that bpftrace and perf of this machine are not found.
     run = lacking.run("bench", PATH=f"{lacking.path}/bin")
     assert run.returncode == 0, run.stderr
     installed = [call.rpartition(" ")[2] for call in lacking.read("calls").splitlines()]
     assert installed == ["bpftrace", "linux-tools-generic"]
 
 
-def test_what_tests_in_a_browser_need_is_installed_for_them_alone(lacking):
+def test_packages_for_browser_tests_are_installed_for_them_only(lacking):
     run = lacking.run("browser", PATH=f"{lacking.path}/bin")
     assert run.returncode == 0, run.stderr
     installed = [call.rpartition(" ")[2] for call in lacking.read("calls").splitlines()]
@@ -204,14 +204,14 @@ def test_what_tests_in_a_browser_need_is_installed_for_them_alone(lacking):
     assert len(lacking.read("calls").splitlines()) == 3
 
 
-def test_tests_in_a_browser_are_skipped_where_it_is_not_to_be_had(lacking):
+def test_browser_that_cannot_be_installed_is_reported_without_failure(lacking):
     lacking.write("broken")
     run = lacking.run("browser", PATH=f"{lacking.path}/bin")
     assert run.returncode == 0
     assert "chromium is not to be had: tests that need it are skipped" in run.stderr
 
 
-def test_user_without_sudo_is_told_and_tests_nevertheless(lacking):
+def test_user_without_sudo_gets_the_command_and_no_failure(lacking):
     run = lacking.run("browser", PATH=f"{lacking.path}/bin", FAKE_UID="1000")
     if (lacking.path / "bin/sudo").exists():
         assert lacking.read("sudo").splitlines()[0] == f"-- {ROOT}/tools/packages browser"
@@ -221,7 +221,7 @@ def test_user_without_sudo_is_told_and_tests_nevertheless(lacking):
     assert "As root: apt-get install --no-install-recommends chromium" in run.stderr
 
 
-def test_benchmarks_do_without_what_the_distribution_lacks(lacking):
+def test_package_for_benchmarks_that_cannot_be_installed_is_no_failure(lacking):
     lacking.write("broken")
     run = lacking.run("bench", PATH=f"{lacking.path}/bin")
     assert run.returncode == 0

@@ -1,4 +1,4 @@
-"""The tiers' own rules, tried on small projects made on the spot."""
+"""Rules of the test tiers, tested with small generated projects."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PASSES = "def test_it(): assert 1 + 1 == 2\n"
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Return a function that runs tests, given by path, on a host of some capability."""
+    """Return a function that runs tests (text by path) on a host with the given capabilities."""
 
     def run(tests: dict[str, str], host: str, require: str = "", *args: str):
         monkeypatch.setenv("CMONLAB_REQUIRE", require)
@@ -31,7 +31,7 @@ def run(pytester, monkeypatch):
     return run
 
 
-def test_host_that_lacks_the_capability_skips_with_its_name(run):
+def test_missing_capability_skips_and_names_the_reason(run):
     result = run({"kernel/test_a.py": PASSES, "unit/test_b.py": PASSES}, NO_BTF)
     result.assert_outcomes(skipped=1, passed=1)
     assert result.ret == pytest.ExitCode.OK
@@ -51,7 +51,7 @@ def test_required_tier_without_tests_fails(run, require):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_required_tier_fails_when_nothing_at_all_is_collected(run):
+def test_required_tier_fails_if_no_test_is_collected(run):
     assert run({}, CAPABLE, "kernel").ret == pytest.ExitCode.TESTS_FAILED
 
 
@@ -91,7 +91,7 @@ def test_optional_capability_may_be_skipped(run):
     assert result.ret == pytest.ExitCode.OK
 
 
-def test_expected_failure_is_no_skip(run):
+def test_expected_failure_does_not_count_as_a_skip(run):
     xfail = "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_it(): assert 1 == 2\n"
     result = run({"kernel/test_a.py": xfail}, CAPABLE, "kernel")
     result.assert_outcomes(xfailed=1)
@@ -104,7 +104,7 @@ def test_marker_puts_a_test_into_its_tier(run):
     result.assert_outcomes(skipped=1)
 
 
-def test_test_of_two_tiers_needs_what_both_do_and_counts_for_the_last(run):
+def test_test_of_two_tiers_needs_both_and_counts_for_the_last(run):
     tests = {"browser/test_a.py": "import pytest\n@pytest.mark.kernel\n" + PASSES}
     run(tests, NO_BTF + "LACKS.update(browser=lambda: '')\n").assert_outcomes(skipped=1)
     result = run(tests, CAPABLE + "LACKS.update(browser=lambda: '')\n", "browser")

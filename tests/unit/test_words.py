@@ -50,7 +50,7 @@ PAGES = sorted(
 )
 #: History is not rewritten, and the contribution guide lists the words themselves.
 NOT_READ = {"CHANGELOG.md", "CONTRIBUTING.md"}
-_NAMES = re.compile(r"""["'](?:blind|blind_from_ns|observer CPU|observers)["']|`observers`|dataset observers""")
+_NAMES = re.compile(r"""["'](?:blind|blind_from_ns|observer CPU|observers)\\?["']|`observers`|dataset observers""")
 
 
 def prose(path: Path) -> list[tuple[int, str]]:

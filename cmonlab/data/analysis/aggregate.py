@@ -1,4 +1,4 @@
-"""Aggregates: segments and drops from what the kernel counted, without a record a packet."""
+"""Segments and drops from aggregates: numbers that the kernel counted, without one record per packet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cmonlab.points.records import SHAPE_IPV6
 from cmonlab.schema import columns
 
 from ..correlation.correlate import Stages
@@ -23,23 +24,23 @@ Cells = Mapping[str, np.ndarray]
 #: ``CELL_…`` of ``bpf/records.h``: what a cell counts.
 HOP, SEGMENT, TOTAL, DROP, RETRANSMIT, RTT = range(6)
 
-_IPV6 = np.uint8(1)
-
 
 @dataclass(frozen=True)
 class Context:
-    """What the numbers of a recording's cells mean.
+    """Names and meanings of the numbers in a recording's cells.
 
     Attributes
     ----------
     names : Names
+        Names of containers, interfaces and addresses.
     stages : Stages
-        What each point means.
+        The stage of each point.
     kinds : Kinds
+        What the time of a segment is spent on.
     points : mapping of str to int
-        Ids of the points that were traced, by their names; in the order of a packet's path.
+        Name → id of the points that were traced, in the order of a packet's path.
     rules : mapping of int to str
-        Names of the rules by their slots.
+        Slot → name of the rules.
     """
 
     names: Names
@@ -50,14 +51,39 @@ class Context:
 
 
 def take(cells: Cells, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return some of the cells."""
+    """Return some of the cells.
+
+    Parameters
+    ----------
+    cells : mapping of str to numpy.ndarray
+        Columns of `cmonlab.data.store.cells`, shape (cells,).
+    rows : numpy.ndarray of bool, shape (cells,), or of int
+        Mask or positions of the cells wanted.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The same columns.
+    """
     return {name: values[rows] for name, values in cells.items()}
 
 
 def endpoints(cells: Cells, names: Names) -> tuple[pd.Categorical, pd.Categorical, pd.Categorical]:
-    """Return source, destination and direction of each cell; an address has its last owner in the window."""
+    """Return source, destination and direction of each cell.
 
-    ipv6, ts_ns = cells["shape"] & _IPV6, cells["end_ns"]
+    Parameters
+    ----------
+    cells : mapping of str to numpy.ndarray
+        Columns of `cmonlab.data.store.cells`, shape (cells,).
+    names : Names
+        Names of the recording.
+
+    Returns
+    -------
+    src, dst, direction : pandas.Categorical, length cells
+        Names of the namespaces that own the addresses. If the owner changed during a window, the last one counts.
+    """
+    ipv6, ts_ns = cells["shape"] & SHAPE_IPV6, cells["end_ns"]
     src, dst = (names.endpoints(cells[address], ipv6, ts_ns) for address in ("saddr", "daddr"))
     return src, dst, directions(src, dst)
 
@@ -68,12 +94,14 @@ def number(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     *keys : numpy.ndarray of integers, shape (n,)
+        The keys, at least one.
 
     Returns
     -------
     code : numpy.ndarray of int64, shape (n,)
+        Number of each item's combination, from 0.
     first : numpy.ndarray of int64, shape (combinations,)
-        Where each appears first.
+        Position at which each combination appears first.
     """
     code = np.zeros(len(keys[0]), np.int64)
     for key in keys:
@@ -84,7 +112,22 @@ def number(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def total(code: np.ndarray, values: np.ndarray, groups: int) -> np.ndarray:
-    """Return the sum of each group, int64 (exact below 2**53)."""
+    """Return the sum of each group.
+
+    Parameters
+    ----------
+    code : numpy.ndarray of int64, shape (n,)
+        Group of each value, from 0.
+    values : numpy.ndarray, shape (n,)
+        What to add up.
+    groups : int
+        Number of groups.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (groups,)
+        Exact below 2**53.
+    """
     return np.bincount(code, values, groups).astype(np.int64)
 
 
@@ -94,20 +137,26 @@ def device(cells: Cells) -> np.ndarray:
 
 
 def segments(cells: Cells, context: Context, windows: bool = False) -> pd.DataFrame:
-    """Return the time of each segment; columns of ``schema.TABLES["segments"]``.
+    """Return the time that packets took for each segment.
 
     Parameters
     ----------
     cells : mapping of str to numpy.ndarray
         Columns of `cmonlab.data.store.cells`.
     context : Context
+        Names and meanings of the numbers.
     windows : bool
-        One row a window, otherwise one over all.
+        One row per segment, direction and window; otherwise one per segment and direction.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("segments")``; times in ns.
 
     Notes
     -----
-    Quantiles are off by less than 1/64 (`histogram`), means are exact.  Of the hop before, the
-    kernel keeps the point only, not the place.
+    Means are exact; quantiles are off by less than 1/64 (see `histogram`). Of the hop before, the kernel keeps the
+    point only, not the interface.
     """
     if not windows and len(cells["start_ns"]):
         cells = {
@@ -145,33 +194,42 @@ def _labels(cells: Cells, context: Context) -> tuple[pd.Categorical, pd.Categori
     code, first = number(cells["from"], device(cells), cells["point"])
     ends = list(zip(*(cells[name][first].tolist() for name in ("from", "netns", "ifindex", "point")), strict=True))
     names = [f"{points.get(before, before)} → {context.names.hop(*hop)}" for before, *hop in ends]
-    # Where the two points can be on one device at all, they are.
+    # Two points that can be on one device are taken to be on one: the kernel does not keep the interface.
     whys = [kinds.of(kinds.word(before), kinds.word(after), True) for before, *_, after in ends]
     return relabelled(code, names), relabelled(code, whys)
 
 
 def _along_the_path(cells: Cells, context: Context) -> np.ndarray:
-    """Return numbers by which segments sort as packets pass them.
+    """Return numbers that sort segments in the order in which packets usually pass them.
 
-    From the source's namespace over the others to the destination's, in each from receiving to
-    transmitting: the kernel keeps no path, but paths are like that.
+    That is from the source's namespace through others to the destination's, and within each from receiving to
+    transmitting. The kernel does not keep the path itself.
     """
     netns = cells["netns"].astype(np.uint64) << np.uint64(32)
     here, there = (np.isin(netns | cells[address], context.names.local) for address in ("saddr", "daddr"))
     side = np.where(there, 2, np.where(here, 0, 1))
-    turn = np.select([context.stages.of(stage, cells["point"]) for stage in ("receive", "function")], [0, 1], 2)
+    step = np.select([context.stages.of(stage, cells["point"]) for stage in ("receive", "function")], [0, 1], 2)
     order = np.zeros(256, np.int64)
     order[list(context.points.values())] = np.arange(len(context.points))
-    return (side * 3 + turn) * 256 + order[cells["point"]]
+    return (side * 3 + step) * 256 + order[cells["point"]]
 
 
 def drops(cells: Cells, context: Context, reasons: Mapping[int, str]) -> pd.DataFrame:
-    """Return dropped packets by window, place and reason; columns of ``schema.TABLES["drop_counts"]``.
+    """Return the number of dropped packets per window, direction, place and reason.
 
     Parameters
     ----------
+    cells : mapping of str to numpy.ndarray
+        Columns of `cmonlab.data.store.cells`.
+    context : Context
+        Names and meanings of the numbers.
     reasons : mapping of int to str
-        Drop reasons by their number in the records.
+        Number in the records → drop reason.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("drop_counts")``.
     """
     cells = take(cells, cells["kind"] == DROP)
     direction = endpoints(cells, context.names)[2]
@@ -190,5 +248,18 @@ def drops(cells: Cells, context: Context, reasons: Mapping[int, str]) -> pd.Data
 
 
 def rule_names(slot: np.ndarray, rules: Mapping[int, str]) -> pd.Categorical:
-    """Return the names of rules by their slots."""
+    """Return the names of rules.
+
+    Parameters
+    ----------
+    slot : numpy.ndarray of integers, shape (n,)
+        Slots of rules.
+    rules : mapping of int to str
+        Slot → name.
+
+    Returns
+    -------
+    pandas.Categorical, length n
+        ``rule N`` for slots without a name.
+    """
     return labelled(slot, lambda slot: rules.get(slot, f"rule {slot}"))

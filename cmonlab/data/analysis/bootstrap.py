@@ -1,6 +1,6 @@
-"""Intervals of what is compared: runs drawn anew where there are several, stretches of time where there is one.
+"""Bootstrap intervals for comparisons: resampling of runs, or of blocks of time if there is only one run.
 
-Packets of a run depend on each other, by queues above all, so single packets are never drawn.
+Packets of a run depend on each other, mainly through queues, so single packets are never resampled.
 
 Sources
 -------
@@ -9,7 +9,7 @@ Künsch, H. R. (1989). The jackknife and the bootstrap for general stationary ob
 Politis, D. N. and Romano, J. P. (1992). A circular block-resampling procedure for stationary data.
 Politis, D. N. and White, H. (2004). Automatic block-length selection for the dependent bootstrap, Econometric Reviews
 23(1), with Patton's correction (2009), ibid. 28(4).
-Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 3.8: of data in groups, whole groups.
+Davison, A. C. and Hinkley, D. V. (1997). Bootstrap Methods and their Application, 3.8: resampling of whole groups.
 Hesterberg, T. C. (2015). What teachers should know about the bootstrap. The American Statistician 69(4).
 """
 
@@ -22,27 +22,28 @@ from functools import cached_property
 
 import numpy as np
 
+#: Number of resamples.
 DRAWS = 2000
-#: A single run is cut into so many stretches of packets at most; blocks are made of these.
+#: A single run is cut into at most this many stretches of packets; blocks consist of stretches.
 _CELLS = 400
-#: Values of which a drawn distribution is made: so many at even shares, and as many towards the tail.
+#: A resampled distribution is kept at this many evenly spaced ranks, and at as many towards the tail.
 _POINTS = 1024
 _NORMAL = 1.959964
-# Two-sided 95% points of Student's t, by 1 / degrees of freedom; straight lines between them.
+# Two-sided 95% points of Student's t by degrees of freedom; interpolated linearly in 1 / degrees of freedom.
 _FREEDOM = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 60, 120)
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.306, 2.228, 2.131, 2.086, 2.042, 2.000, 1.980)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One side's statistics, drawn anew.
+    """Resampled statistics of one side.
 
     Attributes
     ----------
     deviation : numpy.ndarray of float64, shape (draws, statistics)
-        Drawn less estimated; scaled where few runs would make it too small.
+        Resampled statistic less its estimate, scaled by `Side.scale`.
     freedom : float
-        Degrees of freedom behind it.
+        Degrees of freedom.
     """
 
     deviation: np.ndarray
@@ -50,25 +51,25 @@ class Drawn:
 
 
 class Side:
-    """The runs of one side.
+    """The runs of one side of a comparison.
 
     Parameters
     ----------
     runs : sequence of numpy.ndarray, shape (values,)
-        One array a run, at least one value each, in order of time.
+        One array per run with at least one value, in order of time.
     seed : int
-        Of the draws; two sides need different ones.
+        Seed of the resamples; two sides need different ones.
     draws : int
-        How often it is drawn.
+        Number of resamples.
 
     Notes
     -----
-    Where there are several runs, whole runs are drawn: what is drawn within them again would count the
-    scatter within a run twice. Each run counts the same. Deviations are multiplied by
-    √(runs / (runs − 1)), by which a drawn mean scatters too little.
+    With several runs, whole runs are resampled. Resampling within runs as well would count the scatter within a run
+    twice. Each run has the same weight. Deviations are multiplied by √(runs / (runs − 1)), because resampled means
+    scatter too little by this factor.
 
-    Where there is one run, blocks of consecutive values are drawn, of a length that follows from how
-    far the values, their ranks and the slowest hundredth of them depend on their forerunners.
+    With one run, blocks of consecutive values are resampled. The length of the blocks follows from how long values,
+    their ranks and the slowest 1% of them are correlated (`block_length`).
     """
 
     def __init__(self, runs: Sequence[np.ndarray], seed: int = 0, draws: int = DRAWS):
@@ -77,28 +78,28 @@ class Side:
 
     @property
     def n(self) -> int:
-        """Values of all runs."""
+        """Number of values of all runs."""
         return sum(len(run) for run in self.runs)
 
     @property
     def bounded(self) -> bool:
-        """Whether it has more than one value, so that something can be said of its scatter."""
+        """Whether there is more than one value, so that the scatter can be estimated."""
         return len(self.runs) > 1 or len(self.runs[0]) > 1
 
     @cached_property
     def ordered(self) -> list[np.ndarray]:
-        """Each run's values, ascending."""
+        """The values of each run, ascending."""
         return [np.sort(run) for run in self.runs]
 
     @cached_property
     def _cell(self) -> np.ndarray:
-        """The stretch that each value of the only run is in."""
+        """Number of the stretch of each value of the only run."""
         n = len(self.runs[0])
         return np.arange(n) * min(n, _CELLS) // n
 
     @cached_property
     def block(self) -> int:
-        """Stretches in a block of the only run."""
+        """Length of a block of the only run, in stretches."""
         n, cells = len(self.runs[0]), int(self._cell[-1]) + 1
         count, values = np.bincount(self._cell), self.runs[0].astype(float)
         rank = np.searchsorted(self.ordered[0], values) / n
@@ -109,7 +110,7 @@ class Side:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How often each run, or each stretch of the only run, is drawn; shape (draws, units)."""
+        """How often each run, or each stretch of the only run, is drawn; shape (draws, runs or stretches)."""
         rng, runs = np.random.default_rng([self._seed, 90210]), len(self.runs)
         if runs > 1:
             return rng.multinomial(runs, np.full(runs, 1 / runs), self._draws) / runs
@@ -117,28 +118,38 @@ class Side:
         starts = rng.integers(0, cells, (self._draws, math.ceil(cells / self.block)))
         begun = np.zeros((self._draws, cells))
         np.add.at(begun, (np.arange(self._draws)[:, None], starts), 1)
-        # A block goes on behind the end with the beginning, so that every stretch is drawn as often.
+        # A block that reaches the end continues at the beginning, so that every stretch is drawn equally often.
         around = np.cumsum(np.concatenate([begun[:, cells - self.block :], begun], axis=1), axis=1)
         return around[:, self.block :] - around[:, :cells]
 
     @cached_property
     def freedom(self) -> float:
-        """Degrees of freedom: independent parts less one."""
+        """Degrees of freedom: number of independent parts less one."""
         if len(self.runs) > 1:
             return len(self.runs) - 1
         return max(1.0, (int(self._cell[-1]) + 1) / self.block - 1)
 
     @property
     def scale(self) -> float:
-        """What deviations of a statistic are multiplied by."""
+        """Factor by which deviations of a statistic are multiplied."""
         return math.sqrt((self.freedom + 1) / self.freedom)
 
     def estimate(self, quantiles: Sequence[float]) -> np.ndarray:
-        """Return the mean, then quantiles; of several runs the mean of each run's."""
+        """Return the mean and quantiles; of several runs, the average over the runs.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            From 0 to 1.
+
+        Returns
+        -------
+        numpy.ndarray of float64, shape (1 + quantiles,)
+        """
         return np.mean([[run.mean(dtype=float), *np.quantile(run, quantiles)] for run in self.ordered], axis=0)
 
     def drawn(self, quantiles: Sequence[float]) -> Drawn:
-        """Return what `estimate` returns, drawn."""
+        """Return resamples of what `estimate` returns for these quantiles."""
         if len(self.runs) > 1:
             each = np.array([[run.mean(dtype=float), *np.quantile(run, quantiles)] for run in self.ordered])
             return Drawn((self.weights @ each - each.mean(axis=0)) * self.scale, self.freedom)
@@ -152,12 +163,19 @@ class Side:
         return Drawn(found * self.scale, self.freedom)
 
     def masses(self, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the share of the values at each of the grid's, shape (draws, grid), and estimated, shape (grid,).
+        """Return distributions on a grid: the share of the values at each value of the grid.
 
         Parameters
         ----------
-        grid : numpy.ndarray
-            Ascending, up to the greatest value; a value counts at the next one that is not below it.
+        grid : numpy.ndarray, shape (grid,)
+            Ascending, up to the greatest value. A value counts at the next grid value that is not below it.
+
+        Returns
+        -------
+        drawn : numpy.ndarray of float64, shape (draws, grid)
+            Shares in each resample.
+        whole : numpy.ndarray of float64, shape (grid,)
+            Estimated shares.
         """
         size = len(grid)
         if len(self.runs) > 1:
@@ -172,9 +190,17 @@ class Side:
 
 
 def grid_of(ordered: Sequence[np.ndarray]) -> np.ndarray:
-    """Return exact values of ascending samples, denser towards the tail; all of them where they are few.
+    """Return a common grid for several samples: values of the samples, denser towards the tail.
 
-    Between two of them lies 1 value in 1,024 of a sample at most.
+    Parameters
+    ----------
+    ordered : sequence of numpy.ndarray
+        Samples, each ascending.
+
+    Returns
+    -------
+    numpy.ndarray, ascending
+        All values of small samples. Of larger ones, at most 1 value in 1,024 lies between two values of the grid.
     """
     picked = []
     for values in ordered:
@@ -201,7 +227,21 @@ def _inverse(mass: np.ndarray, grid: np.ndarray, quantiles: Sequence[float]) -> 
 
 
 def midpoints(mass: np.ndarray, grid: np.ndarray, parts: int) -> np.ndarray:
-    """Return the value in the middle of each of so many equal shares of distributions, shape (distributions, parts)."""
+    """Return the value in the middle of each of several equal parts of distributions.
+
+    Parameters
+    ----------
+    mass : numpy.ndarray of float64, shape (distributions, grid)
+        Share at each value of the grid.
+    grid : numpy.ndarray, shape (grid,)
+        Ascending values.
+    parts : int
+        Number of parts.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (distributions, parts)
+    """
     reached = np.cumsum(mass, axis=1)
     middle = (np.arange(parts) + 0.5) / parts
     at = np.array([np.searchsorted(row, middle) for row in reached])
@@ -209,11 +249,17 @@ def midpoints(mass: np.ndarray, grid: np.ndarray, parts: int) -> np.ndarray:
 
 
 def block_length(series: np.ndarray) -> int:
-    """Return how long blocks must be for a series (Politis and White 2004, Patton 2009; circular blocks).
+    """Return the length of blocks for a series, by Politis and White (2004) and Patton (2009) for circular blocks.
 
     Parameters
     ----------
     series : numpy.ndarray of float64, shape (n,)
+        Values in order of time.
+
+    Returns
+    -------
+    int
+        Number of values in a block, at least 1.
     """
     n = len(series)
     centred = series - series.mean()
@@ -229,7 +275,7 @@ def block_length(series: np.ndarray) -> int:
     quiet = np.convolve(small, np.ones(run), "valid") == run if len(small) >= run else np.zeros(0, bool)
     first = int(np.argmax(quiet)) if quiet.any() else len(small) - run
     lags = np.arange(1, min(max(2 * first, 1), longest) + 1)
-    taper = np.clip(2 * (1 - lags / max(lags[-1], 1)), 0, 1)  # flat top, then straight down
+    taper = np.clip(2 * (1 - lags / max(lags[-1], 1)), 0, 1)  # trapezoidal: 1 up to the middle, then linear to 0
     spread = variance + 2 * float(taper @ covariance[lags])
     slope = 2 * float(taper @ (lags * covariance[lags]))
     if spread <= 0:
@@ -241,25 +287,26 @@ def block_length(series: np.ndarray) -> int:
 def interval(
     estimate: np.ndarray, parts: Sequence[Drawn], low: float = -math.inf, high: float = math.inf
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return 95% intervals of statistics to which several sides, drawn apart, contribute.
+    """Return 95% intervals of statistics that depend on several independently resampled sides.
 
     Parameters
     ----------
     estimate : numpy.ndarray, shape (statistics,)
+        Estimated statistics.
     parts : sequence of Drawn
-        What each side's draws do to the statistics, the other side as it was estimated.
+        Deviations of the statistics when one side is resampled and the others are as estimated.
     low, high : float
-        What the statistics cannot pass.
+        Bounds of the statistics.
 
     Returns
     -------
     (numpy.ndarray, numpy.ndarray)
-        Lower and upper ends.
+        Lower and upper ends, each of shape (statistics,).
 
     Notes
     -----
-    Percentile intervals, widened as Student's t is wider than the normal distribution (Hesterberg 2015): a handful of
-    runs knows their scatter badly. The sides' degrees of freedom are put together by Satterthwaite's approximation.
+    Percentile intervals, widened by the ratio of Student's t to the normal distribution (Hesterberg 2015), because a
+    few runs estimate their scatter badly. Degrees of freedom are combined by Satterthwaite's approximation.
     """
     variance = np.array([part.deviation.var(axis=0) for part in parts])
     own = np.array([part.freedom for part in parts])[:, None]

@@ -1,4 +1,4 @@
-"""Categories from integer codes: label each distinct number once, not each row."""
+"""Categories from integer codes: each distinct number is labelled once, not each row."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def labelled(keys: np.ndarray, label: Callable[[int], str]) -> pd.Categorical:
     Parameters
     ----------
     keys : numpy.ndarray of integers, shape (n,)
+        One key per row.
     label : callable
-        Called once for each distinct key; equal labels share a category.
+        Returns the label of a key; called once for each distinct key. Equal labels share a category.
 
     Returns
     -------
@@ -27,6 +28,18 @@ def labelled(keys: np.ndarray, label: Callable[[int], str]) -> pd.Categorical:
 
 
 def relabelled(codes: np.ndarray, labels: list[str]) -> pd.Categorical:
-    """Build a categorical from codes into `labels`, which may repeat."""
+    """Build a categorical from codes.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray of int64, shape (n,)
+        Position of each row's label in `labels`.
+    labels : list of str
+        Labels; they may repeat, and equal labels share a category.
+
+    Returns
+    -------
+    pandas.Categorical, length n
+    """
     merged, names = pd.factorize(np.array(labels, dtype=object))
     return pd.Categorical.from_codes(merged[codes] if len(labels) else codes, pd.Index(names, dtype="str"))

@@ -1,4 +1,4 @@
-"""Which edge of the graph a packet crosses when a device receives or sends it."""
+"""Map devices to edges: which edge of the graph a packet crosses when a device receives or sends it."""
 
 from __future__ import annotations
 
@@ -11,73 +11,96 @@ from .graph import CHILDREN, Device, Graph, is_loopback
 NOWHERE = -1
 
 
-class Way(NamedTuple):
-    """An edge, one way: names of its nodes."""
+class DirectedEdge(NamedTuple):
+    """One direction of an edge: the names of its nodes."""
 
     src: str
     dst: str
 
 
 class Crossing:
-    """Edges by the devices at which packets cross them.
+    """Directed edges by the devices at which packets cross them.
 
     Parameters
     ----------
     graph : Graph
-        Of the devices that packets passed; positions are in its list of them.
+        Graph of a recording. Positions of devices are those in ``graph.passed``.
 
     Attributes
     ----------
-    ways : list of Way
-        In order of their numbers, which the following arrays hold, one value a device; `NOWHERE` where a
-        device is no part of the graph.
-    into, out : numpy.ndarray of int64
-        The way that a packet took which the device received, and the way of what it sent.
-    counts_out : numpy.ndarray of bool
-        Whether what it sent is counted here: no device of the other end will see it.
-    timed : numpy.ndarray of bool
-        Whether what it received left another device at the other end.
-    tunnel, port : numpy.ndarray of bool
+    directed : list of DirectedEdge
+        Directed edges in order of their numbers. The following arrays have one value per device.
+    into, out : numpy.ndarray of int64, shape (devices,)
+        Number of the directed edge of what the device received, and of what it sent; `NOWHERE` if the device is not
+        part of the graph.
+    counts_out : numpy.ndarray of bool, shape (devices,)
+        Whether packets are counted when the device sends them, because no device at the other end sees them.
+    timed : numpy.ndarray of bool, shape (devices,)
+        Whether what it received was sent by another device at the other end.
+    tunnel, port : numpy.ndarray of bool, shape (devices,)
         Whether it is the end of a tunnel, or a port of a bridge.
-    child : numpy.ndarray of bool
-        Whether it sits on another device.
+    child : numpy.ndarray of bool, shape (devices,)
+        Whether it is attached to another device (macvlan, for example).
     given, taken : dict of int to dict of str to int
-        Device (position) → owner of the packet's source, or destination → the way from there, or to there:
-        where no device tells them apart.
-    sons : dict of int to dict of str to int
-        Device → owner → the way from there, where that is a device which sits on it.
+        Device (position) → owner of the packet's source or destination address → the directed edge from or to the
+        owner. Used where several owners share one device.
+    children : dict of int to dict of str to int
+        Device (position) → owner → the directed edge from the owner, where the owner's device is attached to this one.
     """
 
     def __init__(self, graph: Graph):
-        self._graph, self._numbers = graph, {}
+        self._graph = graph
+        self._numbers: dict[DirectedEdge, int] = {}
         self.devices = graph.passed
         n = len(self.devices)
         self.into, self.out = np.full((2, n), NOWHERE, np.int64)
         self.counts_out, self.timed, self.tunnel, self.child, self.port = np.zeros((5, n), bool)
         self.given: dict[int, dict[str, int]] = {}
         self.taken: dict[int, dict[str, int]] = {}
-        self.sons: dict[int, dict[str, int]] = {}
+        self.children: dict[int, dict[str, int]] = {}
         for at, device in enumerate(self.devices):
             if device in graph.devices:
                 self._place(at, device)
 
     @property
-    def ways(self) -> list[Way]:
+    def directed(self) -> list[DirectedEdge]:
+        """Directed edges in order of their numbers."""
         return list(self._numbers)
 
-    def way(self, src: str, dst: str) -> int:
-        """Return the number of a way, a new one where it has none."""
-        return self._numbers.setdefault(Way(src, dst), len(self._numbers))
+    def number(self, src: str, dst: str) -> int:
+        """Return the number of a directed edge; it gets the next number if it has none.
+
+        Parameters
+        ----------
+        src, dst : str
+            Names of its nodes.
+
+        Returns
+        -------
+        int
+        """
+        return self._numbers.setdefault(DirectedEdge(src, dst), len(self._numbers))
 
     def between(self, a: int, b: int) -> int:
-        """Return the number of the way from one end of a tunnel to another, given the devices' positions."""
+        """Return the number of the directed edge between two ends of a tunnel.
+
+        Parameters
+        ----------
+        a, b : int
+            Positions of the devices.
+
+        Returns
+        -------
+        int
+            `NOWHERE` if they are not ends of one tunnel.
+        """
         one, other = self.devices[a], self.devices[b]
         if not self._graph.same_tunnel(one, other):
             return NOWHERE
-        return self.way(self._graph.device(one).name, self._graph.device(other).name)
+        return self.number(self._graph.device(one).name, self._graph.device(other).name)
 
     def under(self, at: int) -> int:
-        """Return the namespace in which what a tunnel's end wraps goes on."""
+        """Return the namespace that the encapsulated packets of a tunnel's end, given by position, are sent in."""
         return self._graph.under(self.devices[at])
 
     def _place(self, at: int, device: Device) -> None:
@@ -93,25 +116,25 @@ class Crossing:
             if row.addresses:
                 self._join(at, graph.device(device).name, graph.space(device[0]).name, True)
         elif row.kind in CHILDREN:
-            below = next((parent for parent, sons in graph.parents.items() if device in sons), device)
+            below = next((parent for parent, children in graph.parents.items() if device in children), device)
             self._join(at, graph.device(below).name, graph.inside(device).name, True)
         elif is_loopback(row):
             self._loopback(at, device)
         else:
             inner = graph.inside(device) if row.master else graph.space(device[0])
             self._join(at, graph.device(device).name, inner.name, True)
-        for son in graph.parents.get(device, ()):
-            name, here = graph.inside(son).name, graph.device(device).name
-            self.taken.setdefault(at, {})[name] = self.way(here, name)
-            self.sons.setdefault(at, {})[name] = self.way(name, here)
+        for child in graph.parents.get(device, ()):
+            name, here = graph.inside(child).name, graph.device(device).name
+            self.taken.setdefault(at, {})[name] = self.number(here, name)
+            self.children.setdefault(at, {})[name] = self.number(name, here)
 
     def _join(self, at: int, outside: str, inside: str, counts_out: bool) -> None:
-        self.into[at], self.out[at] = self.way(outside, inside), self.way(inside, outside)
+        self.into[at], self.out[at] = self.number(outside, inside), self.number(inside, outside)
         self.counts_out[at] = counts_out
 
     def _loopback(self, at: int, device: Device) -> None:
         here, self.timed[at] = self._graph.space(device[0]).name, True
-        self.into[at] = self.out[at] = self.way(here, here)
+        self.into[at] = self.out[at] = self.number(here, here)
         for name in self._graph.guests(device[0]):
-            self.given.setdefault(at, {})[name] = self.way(name, here)
-            self.taken.setdefault(at, {})[name] = self.way(here, name)
+            self.given.setdefault(at, {})[name] = self.number(name, here)
+            self.taken.setdefault(at, {})[name] = self.number(here, name)

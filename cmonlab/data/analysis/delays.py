@@ -1,4 +1,4 @@
-"""One-way delays of complete journeys, and how they vary from packet to packet."""
+"""One-way delays of complete journeys, and their variation between packets."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ MEASURES = ("IPDV", "PDV")
 
 
 def one_way_delay(took_ns: np.ndarray, direction: pd.Categorical, share: float, clock_error_ns: int) -> pd.DataFrame:
-    """Return quantiles of the one-way delay per direction; columns of ``schema.TABLES["one_way_delay"]``.
+    """Return quantiles of the one-way delay per direction.
 
     Parameters
     ----------
     took_ns : numpy.ndarray of int64, shape (journeys,)
-        One-way delays of complete journeys.
-    direction : pandas.Categorical
-        Of each of them.
+        One-way delays of complete journeys, ns.
+    direction : pandas.Categorical, length journeys
+        Direction of each journey.
     share : float
-        Of the packets that were in the sample; NaN where that is not one number.
+        Share of the packets that were sampled, above 0 and up to 1; NaN if it is not a single number.
     clock_error_ns : int
-        By how much the clocks of source and destination may differ.
+        Largest possible difference between the clocks of source and destination, ns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("one_way_delay")``; times in ns.
 
     Notes
     -----
-    RFC 7679 (a one-way delay metric for IPPM), with the first bit's time at the first hop. Packets that
-    never arrived have no delay here; `loss` tells of them.
+    RFC 7679 (A One-Way Delay Metric for IPPM); the time at the first hop is taken for that of the first bit. Packets
+    that never arrived have no delay here, they are in the table ``loss``.
     """
     times = Times(1)
     times.add(direction.codes.astype(np.int64), took_ns)
@@ -52,29 +57,32 @@ def one_way_delay(took_ns: np.ndarray, direction: pd.Categorical, share: float, 
 def variation(
     took_ns: np.ndarray, arrived: np.ndarray, flow: np.ndarray, stream: np.ndarray, names: Mapping[str, pd.Series]
 ) -> pd.DataFrame:
-    """Return both kinds of delay variation of each stream.
+    """Return both kinds of delay variation of each stream: IPDV and PDV.
 
     Parameters
     ----------
     took_ns : numpy.ndarray of int64, shape (packets,)
-        One-way delays of packets in order of their sending; of those that did not arrive, anything.
+        One-way delays (ns) of packets in the order in which they were sent; any value for packets that did not arrive.
     arrived : numpy.ndarray of bool, shape (packets,)
+        Which packets arrived.
     flow : numpy.ndarray of int, shape (packets,)
         Number of each packet's flow.
     stream : numpy.ndarray of int, shape (packets,)
-        Number of the row that a packet counts in, from 0: a flow, or a direction of several.
+        Number of the stream that a packet belongs to, from 0: its flow, or its direction with several flows.
     names : mapping of str to pandas.Series
-        Columns by which a stream is known, one row a stream.
+        Columns that identify a stream, with one row per stream.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of ``schema.TABLES["delay_variation_by_flow"]`` from ``measure`` on, behind those of `names`.
+        One row per stream and measure: the columns of `names`, then those of
+        ``schema.describe("delay_variation_by_flow")`` from ``measure`` on; times in ns.
 
     Notes
     -----
-    IPDV is RFC 3393's, its selection function: consecutive packets of a flow, in order of sending; a pair
-    of which one did not arrive is left out. PDV is RFC 5481's: the delay less the least of the stream.
+    IPDV is defined by RFC 3393. The selection function takes consecutive packets of a flow in the order in which they
+    were sent; pairs with a packet that did not arrive are left out. PDV is defined by RFC 5481: the delay less the
+    minimum of the stream.
     """
     order = np.flatnonzero(arrived)
     least = pd.Series(took_ns[order]).groupby(stream[order]).transform("min").to_numpy()
@@ -84,7 +92,7 @@ def variation(
     pair = (flow[before] == flow[after]) & arrived[before] & arrived[after]
     change = took_ns[after[pair]] - took_ns[before[pair]], stream[after[pair]]
     tables = [
-        _told(values, which, measure) for measure, (values, which) in zip(MEASURES, (change, beyond), strict=True)
+        _summary(values, which, measure) for measure, (values, which) in zip(MEASURES, (change, beyond), strict=True)
     ]
     rows = pd.concat(tables).sort_values(["stream", "measure"], kind="stable")
     at = rows.pop("stream").to_numpy(np.int64)
@@ -93,8 +101,8 @@ def variation(
     return pd.DataFrame(known | {name: column.array for name, column in rows.items()})
 
 
-def _told(values: np.ndarray, stream: np.ndarray, measure: str) -> pd.DataFrame:
-    """Return one row a stream: its number, n, and how the values lie."""
+def _summary(values: np.ndarray, stream: np.ndarray, measure: str) -> pd.DataFrame:
+    """Return one row per stream: its number, n, and statistics of the values."""
     each = pd.Series(values.astype(float)).groupby(stream)
     rows = each.agg(["size", "min", "mean", "std", "max"])
     rows = rows.rename(columns={"size": "n", **{name: f"{name}_ns" for name in ("min", "mean", "std", "max")}})

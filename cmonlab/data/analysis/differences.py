@@ -1,4 +1,4 @@
-"""Two sides beside each other: differences, ratios, effect sizes and the shift function, with intervals."""
+"""Comparison of two sides: differences, ratios, effect sizes and the shift function, with intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .bootstrap import Drawn, Side, grid_of, interval, midpoints
 
 #: Quantiles of the shift function.
 SHIFTS = (*(n / 100 for n in range(1, 100)), *(0.99 + n / 1000 for n in range(1, 10)))
-#: What is said of a difference.
+#: Verdict on a difference → what it means.
 VERDICTS = {
     "greater": "the interval lies above 0",
     "less": "the interval lies below 0",
@@ -24,18 +24,19 @@ VERDICTS = {
     "below tracing overhead": "the tracer may have made the difference",
     "no interval": "a side has one value only, so nothing is known of its scatter",
 }
-_PARTS = 64  # values that stand for a distribution where all pairs are looked at
+_PARTS = 64  # values that represent a distribution when all pairs are considered
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A side and the baseline, of one metric.
+    """One metric of a side and of the baseline.
 
     Attributes
     ----------
     metric, direction, name, baseline, unit : str
-        As in ``schema.TABLES["compared"]``.
+        As in ``schema.describe("compared")``.
     side, base : Side
+        Values of the side and of the baseline.
     """
 
     metric: str
@@ -52,20 +53,30 @@ class Pair:
 
     @property
     def bounded(self) -> bool:
-        """Whether both sides have a scatter, so that there are intervals."""
+        """Whether both sides have more than one value, so that there are intervals."""
         return self.side.bounded and self.base.bounded
 
     @property
     def scalar(self) -> bool:
-        """Whether quantiles say nothing: each run has one value, or values are shares of 0 or 1."""
+        """Whether quantiles are meaningless: each run has one value, or values are 0 or 1."""
         return self.unit == "" or max(map(len, (*self.side.runs, *self.base.runs))) == 1
 
     def compared(self, quantiles: Sequence[float]) -> pd.DataFrame:
-        """Return the mean and quantiles of both sides; the columns of ``compared`` up to the ratio's interval.
+        """Compare the mean and quantiles of both sides.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            From 0 to 1; not used if the metric is `scalar`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per statistic: columns of ``schema.describe("compared")`` up to ``ratio_high``.
 
         Notes
         -----
-        The ratio's interval is made on the logarithms.
+        The interval of the ratio is computed on logarithms.
         """
         quantiles = () if self.scalar else tuple(quantiles)
         value, base = self.side.estimate(quantiles), self.base.estimate(quantiles)
@@ -97,13 +108,23 @@ class Pair:
         )
 
     def shifts(self, quantiles: Sequence[float] = SHIFTS) -> pd.DataFrame:
-        """Return the shift function: the difference of each quantile; columns of ``schema.TABLES["shifts"]``.
+        """Return the shift function: the difference of each quantile.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            From 0 to 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns of ``schema.describe("shifts")``, one row per quantile; no row if the metric is `scalar`.
 
         Notes
         -----
         Doksum (1974), Empirical probability plots and statistical inference for nonlinear models in the two-sample
         case, Annals of Statistics 2(2); Wilcox, Introduction to Robust Estimation and Hypothesis Testing. The
-        intervals hold for each quantile by itself, not for all of them together.
+        intervals hold for each quantile separately, not for all quantiles jointly.
         """
         if self.scalar:
             return pd.DataFrame(columns=schema.columns("shifts"))
@@ -127,14 +148,14 @@ class Pair:
         return table[schema.columns("shifts")]
 
     def effects(self) -> pd.DataFrame:
-        """Return how far the sides lie apart; columns of ``schema.TABLES["effects"]``, one row.
+        """Return effect sizes; columns of ``schema.describe("effects")``, one row.
 
         Notes
         -----
         Vargha and Delaney (2000), A critique and improvement of the CL common language effect size statistics,
         Journal of Educational and Behavioral Statistics 25(2); Cliff (1993), Dominance statistics, Psychological
         Bulletin 114(3); Hodges and Lehmann (1963), Estimates of location based on rank tests, Annals of Mathematical
-        Statistics 34(2). Pairs are taken between 64 equal shares of each side for the shift.
+        Statistics 34(2). For the shift, each side is represented by the midpoints of 64 equal parts.
         """
         grid = grid_of([*self.side.ordered, *self.base.ordered])
         drawn, mine = self.side.masses(grid) if self.bounded else (np.empty((0, len(grid))), _only(self.side, grid))
@@ -161,23 +182,27 @@ class Pair:
 
 
 def percentile(quantile: float) -> str:
-    """Return a quantile's name: ``p50``, ``p99.9``."""
+    """Return the name of a quantile, such as ``p50`` or ``p99.9``."""
     return f"p{100 * quantile:.6g}"
 
 
 def superiority(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Return the chance that a value of the first is above one of the second, ties half.
+    """Return the probability that a value of the first side is greater than one of the second; ties count half.
 
     Parameters
     ----------
     mine, theirs : numpy.ndarray of float64, shape (distributions or 1, grid)
-        Shares of the values at each of a common grid's.
+        Distributions: the share of the values at each value of a common grid.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (distributions,)
     """
     return (mine * (np.cumsum(theirs, axis=1) - theirs / 2)).sum(axis=1)
 
 
 def _shift(drawn: np.ndarray, other: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Return the median difference of all pairs between each distribution and the other one."""
+    """Return the median difference of all pairs of a value of each distribution and one of the other distribution."""
     away = midpoints(other[None], grid, _PARTS)[0]
     return np.array([np.median(np.subtract.outer(values, away)) for values in midpoints(drawn, grid, _PARTS)])
 
@@ -187,20 +212,20 @@ def _part(side: Side, deviation: np.ndarray) -> Drawn:
 
 
 def _only(side: Side, grid: np.ndarray) -> np.ndarray:
-    """Return the shares of a side on a grid without drawing."""
+    """Return the distribution of a side on a grid, without resamples."""
     edges = [np.searchsorted(run, grid, side="right") / len(run) for run in side.ordered]
     return np.diff(np.array(edges), axis=1, prepend=0).mean(axis=0)
 
 
 def _log(value: np.ndarray, drawn: Drawn, sign: int) -> Drawn:
-    """Return what is drawn on a logarithmic scale; 0 where there is no logarithm (the ratio is NaN there)."""
+    """Return resamples on a logarithmic scale; 0 where there is no logarithm (the ratio is NaN there)."""
     safe = np.where(value > 0, value, 1)
     factor = np.where(value > 0, 1 + drawn.deviation / safe, 1)
     return Drawn(sign * np.log(np.maximum(factor, 1e-9)), drawn.freedom)
 
 
 def judged(rows: pd.DataFrame) -> list[str]:
-    """Return the verdict of each row of ``schema.TABLES["compared"]``; a key of `VERDICTS`."""
+    """Return the verdict on each row of ``schema.describe("compared")``: a key of `VERDICTS`."""
     return [_verdict(row) for row in rows.itertuples()]
 
 

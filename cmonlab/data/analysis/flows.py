@@ -1,4 +1,4 @@
-"""What recorded events tell of each pair or flow, in the columns of what aggregates count."""
+"""Pairs and flows from recorded events, in the same columns as those from aggregates."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ def of_events(
     end_ns: int,
     flows: bool = False,
 ) -> pd.DataFrame:
-    """Return one row a direction, or a flow, over the whole recording.
+    """Return traffic, loss and delay of each direction, or flow, over the whole recording.
 
     Parameters
     ----------
     found : Journeys
+        From `correlate.correlate`.
     journeys, repeated, rtt : pandas.DataFrame
         The tables ``journeys``, ``retransmissions`` and ``rtt`` of the session.
     fates : pandas.DataFrame
-        From `analysis.loss.fates`.
+        From `loss.fates`.
     start_ns, end_ns : int
-        Time of the first and of the last event.
+        Time (ns) of the first and of the last event.
     flows : bool
-        One row a flow.
+        One row per flow; otherwise one per direction.
 
     Returns
     -------
     pandas.DataFrame
-        Columns of ``schema.TABLES["pairs"]``, or ``["flows"]``.
+        Columns of ``schema.describe("pairs")``, or of ``schema.describe("flows")``.
 
     Notes
     -----
-    A packet that was merged into another one, or split, counts in those. What is lost is what was dropped: the end of
-    other packets was not seen. The rule has no name, as events may have been taken by several.
+    Packets that were merged or split count in the packets that they became. ``lost`` counts dropped packets only,
+    because the end of other packets was not seen. ``rule`` is empty, because several rules may have recorded an event.
     """
     keys = _FLOW if flows else _ENDS
     dtypes = {column.name: column.dtype for column in TABLES["flows" if flows else "pairs"]}
@@ -56,12 +57,12 @@ def of_events(
     count = fates.groupby(keys)["outcome"].value_counts().unstack(fill_value=0).reindex(columns=OUTCOMES, fill_value=0)
     every = count.index
 
-    def of_each(table: pd.DataFrame) -> pd.core.groupby.DataFrameGroupBy:
+    def grouped(table: pd.DataFrame) -> pd.core.groupby.DataFrameGroupBy:
         return table.astype({"direction": str, **({"proto": str} if flows else {})}).groupby(keys)
 
     rows, _ = reached(found, journeys)
-    bytes_ = of_each(journeys.loc[rows, [*keys, "len_bytes"]])["len_bytes"].sum().reindex(every, fill_value=0)
-    delay = of_each(journeys.loc[journeys["complete"], [*keys, "one_way_delay_ns"]])["one_way_delay_ns"]
+    bytes_ = grouped(journeys.loc[rows, [*keys, "len_bytes"]])["len_bytes"].sum().reindex(every, fill_value=0)
+    delay = grouped(journeys.loc[journeys["complete"], [*keys, "one_way_delay_ns"]])["one_way_delay_ns"]
     ends = every.get_level_values("direction").str.partition(" → ")
     lost = count["dropped"].to_numpy()
     table = count.index.to_frame(index=False).assign(
@@ -77,9 +78,9 @@ def of_events(
         dropped=lost,
         lost=lost,
         lost_total=lost,
-        retransmissions=of_each(repeated.assign(proto="tcp")).size().reindex(every, fill_value=0).to_numpy(),
+        retransmissions=grouped(repeated.assign(proto="tcp")).size().reindex(every, fill_value=0).to_numpy(),
         one_way_delay_p50_ns=delay.quantile(0.5).reindex(every).to_numpy(),
         one_way_delay_p99_ns=delay.quantile(0.99).reindex(every).to_numpy(),
-        srtt_p50_ns=of_each(rtt.assign(proto="tcp"))["srtt_ns"].median().reindex(every).to_numpy(),
+        srtt_p50_ns=grouped(rtt.assign(proto="tcp"))["srtt_ns"].median().reindex(every).to_numpy(),
     )
     return table[list(dtypes)].astype(dtypes)

@@ -1,4 +1,4 @@
-"""The network as a graph: which namespace, bridge and device is wired to which, and by what."""
+"""The network as a graph: how namespaces, bridges and devices are connected."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Device = tuple[int, int]
 """Inode number of a namespace, and ifindex in it."""
 
 _LOOPBACK = 1  # net/core/dev.c: of each namespace, it is the first device
-#: Devices of these kinds sit on another one, which takes their packets and hands them out.
+#: Devices of these kinds are attached to another device, which sends and receives their packets.
 CHILDREN = ("macvlan", "macvtap", "ipvlan", "ipvtap")
-#: What only the network namespace of a host has.
+#: Kinds of devices that only a host's network namespace has.
 _OF_HOSTS = ("bridge", "vxlan")
 
 
 class Link(NamedTuple):
-    """What of a row of the table of links is looked at."""
+    """The columns of the links table that the graph is built from."""
 
     netns: int
     ifindex: int
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 class Node(NamedTuple):
-    """What packets come to: a namespace, a bridge, or a device that is none of a container's ends."""
+    """A node: a namespace, a bridge, or another device that packets pass between namespaces."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """Two nodes and what joins them; a device is (0, 0) where a node has none on it."""
+    """Two nodes and the kind of their connection; a device is (0, 0) if the node has no device on it."""
 
     a: Node
     b: Node
@@ -60,19 +60,20 @@ class Edge(NamedTuple):
 
 
 class Graph:
-    """What the interfaces of a recording say of its network.
+    """The network of a recording, built from its table of links.
 
     Parameters
     ----------
     names : Names
-        Of the recording; its table of links is read.
-    passed : numpy.ndarray of uint64
+        Names of the recording, with its table of links.
+    passed : numpy.ndarray of uint64, shape (devices,)
         Distinct words ``netns << 32 | ifindex`` of the devices that packets passed.
 
     Attributes
     ----------
+    names : Names
     devices : dict of (int, int) to Link
-        The last row of each interface.
+        (netns, ifindex) → last row of each interface.
     passed : list of (int, int)
         The devices that packets passed.
     """
@@ -92,7 +93,7 @@ class Graph:
 
     @cached_property
     def _hosts(self) -> set[int]:
-        """Namespaces of hosts."""
+        """Inode numbers of hosts' namespaces."""
         found = {netns for (netns, _), row in self.devices.items() if row.kind in _OF_HOSTS}
         return found | {netns for netns, _ in self.devices if self.names.namespace(netns) == "host"}
 
@@ -101,12 +102,12 @@ class Graph:
         return Node(self.names.namespace(netns), "host" if netns in self._hosts else "container", netns)
 
     def device(self, device: Device) -> Node:
-        """Return the node of a device of its own."""
+        """Return the node of a device that is a node itself."""
         kind = self.devices[device].kind
         return Node(self.names.place(*device), kind if kind in _OF_HOSTS else "interface", device[0])
 
     def inside(self, device: Device) -> Node:
-        """Return the node that a device hands to what it receives, and sends for."""
+        """Return the node behind a device: the one that it receives and sends packets for."""
         row = self.devices[device]
         master = row.netns, row.master
         if device in self.parents:
@@ -116,12 +117,12 @@ class Graph:
         return self.space(row.netns)
 
     def guests(self, netns: int) -> list[str]:
-        """Return the names of the containers that share a namespace which is called otherwise."""
+        """Return the names of containers that share a namespace which has another container's name."""
         return self._guests.get(netns, [])
 
     @cached_property
     def parents(self) -> dict[Device, list[Device]]:
-        """Devices that others sit on (macvlan), with those."""
+        """Device → the devices that are attached to it (macvlan, for example)."""
         found: dict[Device, list[Device]] = defaultdict(list)
         for device, row in self.devices.items():
             below = row.link_netns or row.netns, row.lower
@@ -131,20 +132,20 @@ class Graph:
 
     @cached_property
     def peers(self) -> dict[Device, Device]:
-        """The other end of each veth, where it is in sight.
+        """The other end of each veth, if it was seen.
 
-        An ifindex is unique within its namespace only. Where the links do not say which namespace the
-        other end is in, it is the one device that takes this one for its own other end.
+        An ifindex is unique within its namespace only. If the links do not say which namespace the other end is in, it
+        is the one device whose own other end is this device.
         """
-        told: dict[tuple[int, int], list[Device]] = defaultdict(list)
+        by_ends: dict[tuple[int, int], list[Device]] = defaultdict(list)
         veths = {device: row for device, row in self.devices.items() if row.kind == "veth" and row.peer}
         for device, row in veths.items():
-            told[row.ifindex, row.peer].append(device)
+            by_ends[row.ifindex, row.peer].append(device)
         found = {}
         for device, row in veths.items():
             others = [
                 other
-                for other in told[row.peer, row.ifindex]
+                for other in by_ends[row.peer, row.ifindex]
                 if other != device and row.link_netns in (0, other[0]) and veths[other].link_netns in (0, device[0])
             ]
             if len(others) == 1:
@@ -155,7 +156,7 @@ class Graph:
 
     @cached_property
     def edges(self) -> list[Edge]:
-        """Every connection once; a container, or what is nearer to one, comes first."""
+        """All edges, each once; the node that is nearer to a container comes first."""
         tunnels = [device for device, row in self.devices.items() if row.kind == "vxlan"]
         return self._wires + [
             Edge(self.device(a), self.device(b), "tunnel", a, b)
@@ -165,14 +166,23 @@ class Graph:
 
     @cached_property
     def _wires(self) -> list[Edge]:
-        """Every edge but tunnels."""
+        """All edges except tunnels."""
         return list(dict.fromkeys(edge for device in self.devices for edge in self._of(device)))
 
     def same_tunnel(self, a: Device, b: Device) -> bool:
-        """Tell whether two vxlan devices are ends of one overlay.
+        """Return whether two vxlan devices are ends of one overlay.
 
-        They have its number, or one name where that is not known, and what they wrap can come from
-        one to the other: other overlays on this machine may have the same number.
+        They are if they have the same VNI (or the same name, if the VNI is not known) and encapsulated packets can get
+        from one to the other. Other overlays on this machine may have the same VNI.
+
+        Parameters
+        ----------
+        a, b : (int, int)
+            The devices: (netns, ifindex).
+
+        Returns
+        -------
+        bool
         """
         one, other = self.devices[a], self.devices[b]
         alike = one.vni == other.vni if one.vni and other.vni else one.name == other.name
@@ -180,13 +190,13 @@ class Graph:
         return a[0] != b[0] and alike and islands[0] == islands[1]
 
     def under(self, tunnel: Device) -> int:
-        """Return the namespace in which what a tunnel's end wraps goes on."""
+        """Return the namespace that the encapsulated packets of a tunnel's end are sent in."""
         row = self.devices[tunnel]
         return int(row.link_netns or row.netns)
 
     @cached_property
     def _islands(self) -> dict[str, str]:
-        """A name for the part of the network that each node is in, without tunnels: that of one of its nodes."""
+        """Name of each node → name of one node of the connected part of the network that it is in, without tunnels."""
         island: dict[str, str] = {}
 
         def top(name: str) -> str:
@@ -199,7 +209,7 @@ class Graph:
         return {name: top(name) for name in list(island)}
 
     def _of(self, device: Device) -> Iterator[Edge]:
-        """Yield the edges that a device makes."""
+        """Yield the edges that a device creates."""
         row, none = self.devices[device], (0, 0)
         if row.kind == "veth":
             yield self._veth(device)
@@ -209,7 +219,7 @@ class Graph:
         elif row.kind == "vxlan":
             yield Edge(self.inside(device), self.device(device), _port(row), none, device)
         elif row.kind in CHILDREN:
-            below = next((parent for parent, sons in self.parents.items() if device in sons), None)
+            below = next((parent for parent, children in self.parents.items() if device in children), None)
             yield Edge(
                 self.inside(device),
                 self.inside(below) if below else self.device(device),
@@ -229,7 +239,7 @@ class Graph:
         if peer is None:
             return Edge(mine, self.device(device), "veth", device, (0, 0))
         other = self.inside(peer)
-        # The same whichever end it is made from.
+        # The same edge whether it is created from one end or from the other.
         if (_RANK[mine.kind], device) <= (_RANK[other.kind], peer):
             return Edge(mine, other, "veth", device, peer)
         return Edge(other, mine, "veth", peer, device)
@@ -243,8 +253,8 @@ class Graph:
             yield Edge(here, here, "loopback", device, device)
 
     def table(self) -> pd.DataFrame:
-        """Return one row an edge; columns of ``schema.TABLES["topology"]``."""
-        hosts = self._homes()
+        """Return one row per edge; columns of ``schema.describe("topology")``."""
+        hosts = self._host_names()
         rows = [
             {
                 "a": edge.a.name,
@@ -264,24 +274,24 @@ class Graph:
     def _place(self, device: Device) -> str:
         return self.names.place(*device) if device[1] else ""
 
-    def _homes(self) -> dict[int, str]:
-        """Return the name of the host's namespace that each namespace is wired to."""
-        homes = {netns: self.names.namespace(netns) for netns, _ in self.devices}
+    def _host_names(self) -> dict[int, str]:
+        """Return netns → name of the host's namespace that it is connected to."""
+        names = {netns: self.names.namespace(netns) for netns, _ in self.devices}
         for edge in self.edges:
             for one, other in ((edge.a.netns, edge.b.netns), (edge.b.netns, edge.a.netns)):
                 if one not in self._hosts and other in self._hosts:
-                    homes[one] = self.names.namespace(other)
-        return homes
+                    names[one] = self.names.namespace(other)
+        return names
 
 
 _RANK = {"container": 0, "host": 1, "interface": 2, "bridge": 3, "vxlan": 4}
 
 
 def is_loopback(row: Link) -> bool:
-    """Tell whether a device is the loopback of its namespace."""
+    """Return whether a device is the loopback of its namespace."""
     return row.ifindex == _LOOPBACK and not row.kind
 
 
 def _port(row: Link) -> str:
-    """Return what joins a device to what it is in: a bridge, or the namespace itself."""
+    """Return how a device is connected: as a port of a bridge, or to its namespace directly."""
     return "port" if row.master else "device" if row.kind else "uplink"

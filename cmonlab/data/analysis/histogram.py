@@ -1,8 +1,7 @@
-"""Log-linear histograms: the buckets of the kernel's aggregates, and what follows from them.
+"""Log-linear histograms: the buckets of the kernel's aggregates, and quantiles computed from them.
 
-A time below 64 ns has a bucket of its own.  Above, each power of two is parted into 32
-buckets of equal width, so that a bucket is at most 1/32 as wide as its lower bound and its
-middle is off by less than 1/64 of any time in it.
+Each time below 64 ns has a bucket of its own. Above, each power of two is divided into 32 buckets of equal width. So a
+bucket is at most 1/32 as wide as its lower bound, and its middle is off by less than 1/64 of any time in it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Each power of two is parted into ``2 ** PART_BITS`` buckets.
+#: Each power of two is divided into ``2 ** PART_BITS`` buckets.
 PART_BITS = 5
 #: Buckets of all 64-bit times.
 BUCKETS = (64 - PART_BITS + 1) << PART_BITS
@@ -22,18 +21,19 @@ _EXACT = 2 << PART_BITS
 
 
 def bucket_of(time_ns: np.ndarray) -> np.ndarray:
-    """Return the bucket of each time, as the kernel's program numbers it.
+    """Return the bucket of each time, numbered as in the kernel's program.
 
     Parameters
     ----------
-    time_ns : array_like of unsigned integers
+    time_ns : array_like of unsigned integers, shape (n,)
+        Times in ns.
 
     Returns
     -------
-    numpy.ndarray of uint16
+    numpy.ndarray of uint16, shape (n,)
     """
     time = np.asarray(time_ns, np.uint64)
-    # floor(log2) by halves: a float64 would round 2**53 - 1 and its likes up to the next power.
+    # floor(log2) by bisection: the float64 logarithm of 2**53 - 1, for example, is rounded up to 53.
     power, rest = np.zeros(time.shape, np.uint64), time.copy()
     for step in (32, 16, 8, 4, 2, 1):
         more = rest >= np.uint64(1 << step)
@@ -44,7 +44,7 @@ def bucket_of(time_ns: np.ndarray) -> np.ndarray:
 
 
 def bounds(bucket: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shortest and the longest time (ns, uint64) of each bucket, both within it."""
+    """Return the shortest and the longest time (ns, uint64) of each bucket, both inclusive."""
     bucket = np.asarray(bucket, np.uint64)
     shift = np.maximum(bucket >> np.uint64(PART_BITS), np.uint64(1)) - np.uint64(1)
     lower = (bucket - (shift << np.uint64(PART_BITS))) << shift
@@ -52,7 +52,7 @@ def bounds(bucket: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def middle(bucket: np.ndarray) -> np.ndarray:
-    """Return the time (ns, float64) that stands for each bucket: off by less than `MAX_RELATIVE_ERROR`."""
+    """Return the time (ns, float64) that represents each bucket, off by less than `MAX_RELATIVE_ERROR`."""
     lower, upper = bounds(bucket)
     return lower.astype(np.float64) + (upper - lower).astype(np.float64) / 2
 
@@ -60,27 +60,26 @@ def middle(bucket: np.ndarray) -> np.ndarray:
 def quantiles(
     group: np.ndarray, bucket: np.ndarray, count: np.ndarray, groups: int, wanted: Sequence[float]
 ) -> np.ndarray:
-    """Return quantiles of several histograms, each the sum of its cells.
+    """Return quantiles of several histograms, given as cells.
 
     Parameters
     ----------
     group : numpy.ndarray of int, shape (cells,)
         Number of the histogram that a cell belongs to, from 0.
     bucket : numpy.ndarray of int, shape (cells,)
-        A bucket may come several times in a group.
+        Bucket of each cell. Several cells of a group may have the same bucket.
     count : numpy.ndarray of int, shape (cells,)
-        Times counted in the cell.
+        Number of times counted in each cell.
     groups : int
-        How many histograms there are.
+        Number of histograms.
     wanted : sequence of float
         Quantiles, from 0 to 1.
 
     Returns
     -------
     numpy.ndarray of float64, shape (len(wanted), groups)
-        In ns; NaN where a histogram is empty.  Off by less than `MAX_RELATIVE_ERROR` from the
-        quantile (linear interpolation, as numpy's) of the times themselves: each of the two
-        times that it lies between is, and so is what is between them.
+        In ns; NaN where a histogram is empty. The relative error is less than `MAX_RELATIVE_ERROR`, compared with the
+        quantile of the times themselves (linear interpolation, as in numpy).
     """
     out = np.full((len(wanted), groups), np.nan)
     filled = np.asarray(count) > 0

@@ -1,4 +1,4 @@
-"""Journeys as a table: one row a packet, with where it went and how it ended."""
+"""The journeys table: one row per packet, with its path and how it ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cmonlab.errors import SessionError
+from cmonlab.points.records import SHAPE_IPV6
 from cmonlab.schema import columns
 
 from ..correlation.correlate import Journeys, Stages, payload_bytes
@@ -21,16 +22,18 @@ OUTCOMES = ["delivered", "arrived", "merged", "split", "dropped", "unfinished"]
 
 
 class Ends(NamedTuple):
-    """Where journeys began and how they ended, one value a journey.
+    """Where journeys began and how they ended; see ``schema.describe("journeys")`` for the meanings.
 
     Attributes
     ----------
-    src, dst, direction : pandas.Categorical
-        See ``schema.TABLES["journeys"]``, and so the others.
-    outcome : numpy.ndarray of int8
+    src, dst, direction : pandas.Categorical, length journeys
+        Names of the endpoints.
+    outcome : numpy.ndarray of int8, shape (journeys,)
         Index in `OUTCOMES`.
-    complete : numpy.ndarray of bool
-    rules : numpy.ndarray of uint16
+    complete : numpy.ndarray of bool, shape (journeys,)
+        Whether the journey was seen from its source to its destination.
+    rules : numpy.ndarray of uint16, shape (journeys,)
+        One bit for each rule that recorded the packet.
     """
 
     src: pd.Categorical
@@ -42,7 +45,7 @@ class Ends(NamedTuple):
 
     @property
     def dropped(self) -> np.ndarray:
-        """Tell which ended as dropped."""
+        """Whether each journey ended with a drop, bool."""
         return self.outcome == OUTCOMES.index("dropped")
 
 
@@ -54,20 +57,24 @@ def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, thre
     events : mapping of str to numpy.ndarray
         Columns of the events table.
     found : Journeys
-        From `engine.correlate`.
+        From `correlate.correlate`.
     names : Names
-        Of this recording.
+        Names of the recording.
     stages : Stages
-        What each point means.
+        The stage of each point.
     threads : int, optional
-        That work at a time; by default as many as processors may be used.
+        Number of threads; by default the number of processors that may be used.
+
+    Returns
+    -------
+    Ends
 
     Notes
     -----
-    A journey is complete if it was seen from a transmit point of the namespace that owns its source
-    address to a reception in the one that owns its destination, and did not go on in another packet: a
-    packet that was split is complete in its parts, one that was merged is if its bytes were read, and
-    otherwise in the packet that took it up. A part begins where it was cut.
+    A journey is complete if it was seen from a transmit point of the namespace that owns its source address to a
+    reception in the namespace that owns its destination, and did not continue in another packet. A packet that was
+    split is complete in its parts, and each part begins where it was cut. A packet that was merged is complete if its
+    own bytes were read, and otherwise in the packet that it was merged into.
     """
 
     def begin() -> tuple[pd.Categorical, np.ndarray]:
@@ -90,15 +97,21 @@ def ends_of(events: Columns, found: Journeys, names: Names, stages: Stages, thre
 
 
 def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: Mapping[int, str]) -> pd.DataFrame:
-    """Return one row a journey; columns of ``schema.TABLES["journeys"]``.
+    """Return one row per journey.
 
     Parameters
     ----------
     events, found, names
         As for `ends_of`.
     ends : Ends
+        From `ends_of`.
     reasons : mapping of int to str
-        Drop reasons by their number in the events.
+        Number in the events → drop reason.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("journeys")``.
     """
     first, last, first_tx = found.first.astype(np.int64), found.last.astype(np.int64), found.first_tx
     reason = np.where(ends.dropped, events["detail"][last].astype(np.int32), -1)
@@ -130,7 +143,17 @@ def table(events: Columns, found: Journeys, ends: Ends, names: Names, reasons: M
 
 
 def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
-    """Tell which journeys began at their source, parts of a packet that did so among them."""
+    """Return which journeys began at their source, or are parts of a packet that did.
+
+    Parameters
+    ----------
+    events, found, names
+        As for `ends_of`.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (journeys,)
+    """
     mine = found.sent & _owns(names, events, found.first_tx, "saddr")
     part = np.flatnonzero(found.segmented_from >= 0)
     while True:
@@ -141,7 +164,7 @@ def began(events: Columns, found: Journeys, names: Names) -> np.ndarray:
 
 
 def _owns(names: Names, events: Columns, at: np.ndarray, address: str) -> np.ndarray:
-    """Tell whether the namespace has the address; True where nobody is known to have it."""
+    """Return whether the namespace of each event owns an address of it; True if no owner of the address is known."""
     word = events["netns"][at].astype(np.uint64) << np.uint64(32) | events[address][at]
     code, distinct = pd.factorize(word)
     known, address_of = names.local & np.uint64(0xFFFFFFFF), distinct & np.uint64(0xFFFFFFFF)
@@ -151,17 +174,41 @@ def _owns(names: Names, events: Columns, at: np.ndarray, address: str) -> np.nda
 def endpoints(
     events: Columns, first: np.ndarray, last: np.ndarray, names: Names
 ) -> tuple[pd.Categorical, pd.Categorical, pd.Categorical]:
-    """Return source, destination and direction; NAT on the way is seen through."""
+    """Return source, destination and direction of packets, independent of NAT on the path.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table.
+    first, last : numpy.ndarray of int, shape (n,)
+        First and last event of each packet: source addresses are read from the first, destinations from the last.
+    names : Names
+        Names of the recording.
+
+    Returns
+    -------
+    src, dst, direction : pandas.Categorical, length n
+    """
     src, dst = _endpoint(events, first, "saddr", names), _endpoint(events, last, "daddr", names)
     return src, dst, directions(src, dst)
 
 
 def _endpoint(events: Columns, at: np.ndarray, address: str, names: Names) -> pd.Categorical:
-    return names.endpoints(events[address].take(at), events["shape"].take(at) & 1, events["ts_ns"].take(at))
+    return names.endpoints(events[address].take(at), events["shape"].take(at) & SHAPE_IPV6, events["ts_ns"].take(at))
 
 
 def directions(src: pd.Categorical, dst: pd.Categorical) -> pd.Categorical:
-    """Return ``source → destination`` of each pair."""
+    """Return ``source → destination`` of each pair.
+
+    Parameters
+    ----------
+    src, dst : pandas.Categorical, length n
+        Names of the endpoints.
+
+    Returns
+    -------
+    pandas.Categorical, length n
+    """
     width = len(dst.categories) or 1
     return labelled(
         src.codes.astype(np.int64) * width + dst.codes,
@@ -170,20 +217,32 @@ def directions(src: pd.Categorical, dst: pd.Categorical) -> pd.Categorical:
 
 
 def paths(found: Journeys, names: Names) -> pd.Categorical:
-    """Return the interfaces that each journey passed, bridges included."""
+    """Return the interfaces that each journey passed, including bridges, joined by arrows.
+
+    Parameters
+    ----------
+    found : Journeys
+        From `correlate.correlate`.
+    names : Names
+        Names of the recording.
+
+    Returns
+    -------
+    pandas.Categorical, length journeys
+    """
     if len(found) == 0:
         return pd.Categorical([])
     every = np.empty(len(found), np.uint64)
     for at in range(0, len(found), PART // 8):
-        every[at : at + PART // 8] = _way(found, at, min(at + PART // 8, len(found)))
+        every[at : at + PART // 8] = _hash_of_hops(found, at, min(at + PART // 8, len(found)))
     number, distinct = pd.factorize(every)
     example = np.empty(len(distinct), np.int64)
     example[number[::-1]] = np.arange(len(number))[::-1]
     return relabelled(number, [_path(found, int(j), names) for j in example])
 
 
-def _way(found: Journeys, begin: int, end: int) -> np.ndarray:
-    """Return a number for the hops of each of these journeys: the same hops, the same number."""
+def _hash_of_hops(found: Journeys, begin: int, end: int) -> np.ndarray:
+    """Return a 64-bit hash of the hops of journeys `begin` to `end`; equal hops have the same hash."""
     start = found.start[begin : end + 1]
     code = found.hops.code[found.event[start[0] : start[-1]]].astype(np.uint64)
     position = (np.arange(start[0], start[-1]) - np.repeat(start[:-1], np.diff(start))).astype(np.uint64)
@@ -194,7 +253,8 @@ def _way(found: Journeys, begin: int, end: int) -> np.ndarray:
 
 
 def _path(found: Journeys, journey: int, names: Names) -> str:
-    hops, steps, before = found.hops, [], (0, 0)
+    hops, before = found.hops, (0, 0)
+    steps: list[str] = []
     for code in found.hops.code[found.event[found.start[journey] : found.start[journey + 1]]]:
         netns, ifindex = int(hops.netns[code]), int(hops.ifindex[code])
         if not ifindex or (netns, ifindex) == before:
@@ -214,6 +274,14 @@ def at_quantile(table: pd.DataFrame, quantile: float, direction: str | None) -> 
     ----------
     table : pandas.DataFrame
         The journeys table.
+    quantile : float
+        From 0 to 1.
+    direction : str, optional
+        One direction; all by default.
+
+    Returns
+    -------
+    int
 
     Raises
     ------

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 PROCESSING, QUEUEING, SCHEDULING, SOFTIRQ = "processing", "queueing", "scheduling", "softirq"
-#: In the order in which figures show them.
+#: All kinds, in the order in which figures show them.
 KINDS = (PROCESSING, QUEUEING, SOFTIRQ, SCHEDULING)
 
-#: Points with a meaning of their own; of all others the stage counts.
-_TOLD_APART = {
+#: Points that have their own word in `CASES`; other points are called by their stage.
+_WORDS = {
     "net_dev_queue": "queue",
     "net_dev_start_xmit": "xmit",
     "netif_rx": "rx",
@@ -26,20 +26,20 @@ _QDISC = frozenset({"qdisc_enqueue", "qdisc_dequeue"})
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table that classes segments; the first that fits a segment counts.
+    """One line of the table that classifies segments; the first line that fits a segment is used.
 
     Attributes
     ----------
     before, after : frozenset of str
-        Where the segment begins and ends (see `CASES`); empty: anywhere.
+        Words for the points at which the segment may begin and end (see `CASES`); empty if any point fits.
     kind : str
         One of `KINDS`.
     reason : str
-        Why it is classed so.
+        Explanation.
     one_device : bool
-        Only where both ends are on the same device.
+        Whether it applies only if both ends are on the same device.
     qdisc_seen : bool
-        Only where the points of queueing disciplines were traced.
+        Whether it applies only if the points of queueing disciplines were traced.
     """
 
     before: frozenset[str]
@@ -60,13 +60,13 @@ CASES: tuple[Case, ...] = (
         "enqueue",
         "xmit",
         QUEUEING,
-        "waits in the queueing discipline; of packets taken out together only the first is seen at the dequeue",
+        "waits in the queueing discipline; of packets that are dequeued together, only the first passes the point",
     ),
     _case(
         "queue",
         "xmit",
         PROCESSING,
-        "no queueing discipline held it, or it would have been seen there",
+        "no queueing discipline held it, otherwise it would have been seen there",
         one_device=True,
         qdisc_seen=True,
     ),
@@ -81,29 +81,29 @@ CASES: tuple[Case, ...] = (
         "send",
         "",
         QUEUEING,
-        "waits in the socket's send buffer for the window, pacing or small-queue limits; the copying from the "
-        "application and TCP's own work are in it as well, as no point tells them apart",
+        "waits in the socket's send buffer for the window, pacing or small-queue limits; includes copying from the "
+        "application and TCP's own work, as no point separates them",
     ),
-    _case("rx", "softirq", SOFTIRQ, "on the processor's backlog until its receive softirq begins"),
-    _case("softirq", "", QUEUEING, "the softirq runs and works off what was ahead of it"),
+    _case("rx", "softirq", SOFTIRQ, "in the processor's backlog until its receive softirq begins"),
+    _case("softirq", "", QUEUEING, "the softirq runs and processes the packets ahead of it"),
     _case("", "softirq", SOFTIRQ, "in the device's ring until the receive softirq begins"),
-    _case("rx", "receive", QUEUEING, "on the processor's backlog; when the softirq began is not known"),
-    _case("", "gro", QUEUEING, "in the ring of a polled device, on a wire before that"),
+    _case("rx", "receive", QUEUEING, "in the processor's backlog; it is not known when the softirq began"),
+    _case("", "gro", QUEUEING, "in the ring of a polled device, and on a wire before that"),
     _case(
         "receive gro function",
         "read deliver consume",
         QUEUEING,
-        "in the socket's queue until the application has read it; when the reader was woken is not known",
+        "in the socket's queue until the application has read it; it is not known when the reader was woken",
     ),
-    _case("", "wake", PROCESSING, "the stack takes it to the socket and wakes the reader"),
+    _case("", "wake", PROCESSING, "the stack delivers it to the socket and wakes the reader"),
     _case("", "run", SCHEDULING, "the reader is woken and waits for a processor"),
     _case("run", "read deliver", PROCESSING, "the reader runs, returns from its wait and copies the data"),
-    _case("", "", PROCESSING, "the stack, or the application, works on it"),
+    _case("", "", PROCESSING, "the stack or the application processes it"),
 )
 
 
 def table() -> pd.DataFrame:
-    """Return the cases as a table: before, after, kind, only, reason; the first that fits counts."""
+    """Return `CASES` as a table: before, after, kind, only, reason (all str); the first row that fits is used."""
 
     def only(case: Case) -> str:
         words = {"on one device": case.one_device, "queueing disciplines traced": case.qdisc_seen}
@@ -124,20 +124,20 @@ def table() -> pd.DataFrame:
 
 
 class Kinds:
-    """Class the segments of one session.
+    """Classifies the segments of one session.
 
     Parameters
     ----------
     points : mapping of int to (str, str)
-        Name and stage of each point id that was traced.
+        Id → name and stage of the points that were traced.
     """
 
     def __init__(self, points: Mapping[int, tuple[str, str]]):
-        self._words = {number: _TOLD_APART.get(name, stage) for number, (name, stage) in points.items()}
+        self._words = {number: _WORDS.get(name, stage) for number, (name, stage) in points.items()}
         self._qdisc_seen = {name for name, _ in points.values()} >= _QDISC
 
     def word(self, point: int) -> str:
-        """Return what `CASES` calls a point, from its id."""
+        """Return the word for a point in `CASES`, given its id."""
         return self._words.get(point, "")
 
     def of(self, before: str, after: str, one_device: bool) -> str:
@@ -146,13 +146,18 @@ class Kinds:
         Parameters
         ----------
         before, after : str
-            What `CASES` calls the two points.
+            Words of the two points; see `word`.
         one_device : bool
-            Whether both hops are on one interface of one namespace.
+            Whether both hops are on the same interface.
+
+        Returns
+        -------
+        str
+            One of `KINDS`.
         """
         return next(
             case.kind
-            for case in CASES  # the last one fits every segment
+            for case in CASES  # the last case fits every segment
             if (not case.before or before in case.before)
             and (not case.after or after in case.after)
             and one_device >= case.one_device

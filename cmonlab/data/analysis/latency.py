@@ -1,4 +1,4 @@
-"""Where the time went: segments of journeys, and their breakdown."""
+"""The segments of journeys, and the breakdown of one-way delays into them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ from .walk import Segments, Walk
 
 
 def hops(walk: Walk, journeys: np.ndarray) -> pd.DataFrame:
-    """Return one row a hop of the given journeys; columns of ``schema.TABLES["hops"]``.
+    """Return one row per hop of the given journeys.
 
     Parameters
     ----------
     walk : Walk
-    journeys : numpy.ndarray of int
+        Hops of the recording.
+    journeys : numpy.ndarray of int64, shape (journeys,)
         Numbers of the journeys wanted, ascending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("hops")``; times in ns.
     """
-    way = walk.of(journeys)
-    took, segment = np.diff(way.ts_ns, prepend=way.ts_ns[:1]), walk.pairs(way)
-    took[way.opens], segment[way.opens] = 0, -1
+    passed = walk.of(journeys)
+    took, segment = np.diff(passed.ts_ns, prepend=passed.ts_ns[:1]), walk.pairs(passed)
+    took[passed.opens], segment[passed.opens] = 0, -1
     known, pairs = pd.factorize(segment, use_na_sentinel=False)
     return pd.DataFrame(
         {
-            "journey": np.repeat(journeys, way.length),
-            "ts_ns": way.ts_ns,
-            "offset_ns": way.ts_ns - np.repeat(way.ts_ns[way.opens], way.length),
-            "hop": relabelled(way.label, walk.labels),
+            "journey": np.repeat(journeys, passed.length),
+            "ts_ns": passed.ts_ns,
+            "offset_ns": passed.ts_ns - np.repeat(passed.ts_ns[passed.opens], passed.length),
+            "hop": relabelled(passed.label, walk.labels),
             "segment": relabelled(known, [walk.segment(pair) for pair in pairs]),
             "kind": relabelled(known, [walk.kind(pair) for pair in pairs]),
             "segment_ns": took,
@@ -50,26 +56,32 @@ def breakdown(
     share: float,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Return quantiles and share of each segment; columns of ``schema.TABLES["breakdown"]``.
+    """Return quantiles and share of each segment per direction.
 
     Parameters
     ----------
     walk : Walk
-    journeys : numpy.ndarray of int
-        Numbers of the (complete) journeys to account for, ascending.
-    sent_ns : numpy.ndarray of int64
-        When each of them left its source: its segments stand in order of their ends since then.
-    direction : pandas.Categorical
-        Direction of each of them.
+        Hops of the recording.
+    journeys : numpy.ndarray of int64, shape (journeys,)
+        Numbers of the complete journeys, ascending.
+    sent_ns : numpy.ndarray of int64, shape (journeys,)
+        Time at which each of them left its source. Rows are sorted by when segments end after it, on average.
+    direction : pandas.Categorical, length journeys
+        Direction of each journey.
     share : float
-        Of the packets that were in the sample; NaN where that is not one number.
+        Share of the packets that were sampled, above 0 and up to 1; NaN if it is not a single number.
     threads : int, optional
-        That work at a time; by default as many as processors may be used.
+        Number of threads; by default the number of processors that may be used.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("breakdown")``; times in ns.
 
     Notes
     -----
-    The mean of a segment times its n, summed over a direction, is the sum of the
-    one-way delays of that direction, so shares add up to one.
+    The means of the segments times their n, summed over a direction, are the sum of its one-way delays. So the shares
+    of a direction add up to 1.
     """
     wide, times = len(walk.labels) ** 2, Times(threads)
 
@@ -97,16 +109,21 @@ def breakdown(
 def by_kind(
     walk: Walk, journeys: np.ndarray, direction: pd.Categorical, share: float, threads: int | None = None
 ) -> pd.DataFrame:
-    """Return what each journey's time is spent on; columns of ``schema.TABLES["breakdown_by_kind"]``.
+    """Return what the time of journeys is spent on, per direction and kind.
 
     Parameters
     ----------
     walk, journeys, direction, share, threads
         As for `breakdown`.
 
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("breakdown_by_kind")``; times in ns.
+
     Notes
     -----
-    Quantiles are those of a journey's segments of one kind together, over the journeys that have any.
+    The segments of one kind are added up within each journey. Quantiles are over the journeys that have such segments.
     """
     kinds, times = len(KINDS), Times(threads)
 

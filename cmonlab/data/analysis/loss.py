@@ -1,4 +1,4 @@
-"""What did not come through: packet loss, TCP's retransmissions and its round trip times."""
+"""Packet loss, TCP retransmissions and round trip times."""
 
 from __future__ import annotations
 
@@ -22,25 +22,38 @@ _FLOW = ("direction", "proto", "sport", "dport")
 def repeated(
     events: Columns, found: Journeys, names: Names, stages: Stages, journeys: pd.DataFrame, drops: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row a retransmission; columns of ``schema.TABLES["retransmissions"]``.
+    """Return one row per retransmission.
 
     Parameters
     ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Journeys
+        From `correlate.correlate`.
+    names : Names
+        Names of the recording.
+    stages : Stages
+        The stage of each point.
     journeys, drops : pandas.DataFrame
-        Those tables of the session.
+        The tables ``journeys`` and ``drops`` of the session.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("retransmissions")``.
 
     Notes
     -----
-    The kernel tells of each where its point was traced. Elsewhere a journey is one if an earlier journey
-    of the flow carried its first byte; then repetitions whose original was not seen are missing.
+    The kernel reports each retransmission if its point was traced. Otherwise a journey is a retransmission if an
+    earlier journey of the flow carried its first byte; retransmissions whose original was not seen are then missing.
     """
-    told = bool(stages.retransmit)
-    if told:
+    reported = bool(stages.retransmit)
+    if reported:
         event, journey, original = retransmissions(events, found, stages)
     else:
         journey = np.flatnonzero(found.repeats >= 0)
         event, original = found.first_tx[journey], found.repeats[journey]
-    size = events["aux"][event] if told else journeys["payload_bytes"].to_numpy()[journey]
+    size = events["aux"][event] if reported else journeys["payload_bytes"].to_numpy()[journey]
     fate = _fate(found, journeys, original, events["seq"][event])
     known = fate >= 0
     outcome = np.where(known, journeys["outcome"].cat.codes.to_numpy()[fate], -1) if len(found) else fate
@@ -65,9 +78,9 @@ def repeated(
 
 
 def _fate(found: Journeys, journeys: pd.DataFrame, original: np.ndarray, seq: np.ndarray) -> np.ndarray:
-    """Return the journey in which the first byte ended: the part of a packet that was split, the whole of a merged one.
+    """Return the journey in which the first byte ended, -1 if the original is -1.
 
-    -1 where the original is.
+    Of a packet that was split, this is one of its parts; of a merged packet, the one that it was merged into.
     """
     if len(found) == 0:
         return original
@@ -91,7 +104,7 @@ def _fate(found: Journeys, journeys: pd.DataFrame, original: np.ndarray, seq: np
 
 
 def _ends(events: Columns, found: Journeys, names: Names, drops: pd.DataFrame, journey: np.ndarray) -> pd.Categorical:
-    """Return the interface on which each journey was seen last, empty below 0."""
+    """Return the interface on which each journey was last seen, empty for -1."""
     if len(found) == 0:
         return pd.Categorical([""] * len(journey))
     last = found.arrival[journey]
@@ -107,7 +120,22 @@ def _reason(journeys: pd.DataFrame, journey: np.ndarray) -> pd.Categorical:
 
 
 def rtt(events: Columns, names: Names, stages: Stages) -> pd.DataFrame:
-    """Return TCP's smoothed round trip times; columns of ``schema.TABLES["rtt"]``."""
+    """Return TCP's smoothed round trip times, one row per event of ``tcp_probe``.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    names : Names
+        Names of the recording.
+    stages : Stages
+        The stage of each point.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("rtt")``.
+    """
     at = np.flatnonzero(stages.of("rtt", events["point"]))
     return pd.DataFrame(
         {
@@ -129,17 +157,24 @@ def by_direction(
     drops: pd.DataFrame,
     repeated: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return what became of the packets of each direction; columns of ``schema.TABLES["loss"]``.
+    """Return the outcomes of the packets of each direction.
 
     Parameters
     ----------
+    events, found, names, stages
+        As for `repeated`.
     journeys, drops, repeated : pandas.DataFrame
-        Those tables, and that of retransmissions.
+        The tables ``journeys``, ``drops`` and ``retransmissions`` of the session.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("loss")``.
 
     Notes
     -----
-    A filter of the source's own (tc, netfilter) may drop a packet before a device takes it: then
-    there is no journey, and the drop is all that is seen of it.
+    A filter at the source (tc, netfilter) may drop a packet before it reaches a device. Such a packet has no journey
+    and is counted by its drop.
     """
     every = fates(events, found, names, stages, journeys, drops)
     counts = pd.crosstab(every["direction"], every["outcome"]).reindex(columns=OUTCOMES, fill_value=0)
@@ -150,12 +185,12 @@ def by_direction(
     counts["retransmissions"] = again.reindex(counts.index, fill_value=0)
     gone = every[every["outcome"].isin(["dropped", "unfinished"])]
     lost, refused = gone[gone["journey"] >= 0], gone[gone["journey"] < 0]
-    places = _ends(events, found, names, drops, lost["journey"].to_numpy())
+    ends = _ends(events, found, names, drops, lost["journey"].to_numpy())
     reasons = journeys["drop_reason"].astype(str).to_numpy()[lost["journey"]]
-    lost = lost.assign(place=np.asarray(places, object), why=np.where(reasons == "", "not seen to end", reasons))
+    lost = lost.assign(place=np.asarray(ends, object), why=np.where(reasons == "", "not seen to end", reasons))
     lost = pd.concat([lost, refused])
-    told = {direction: _told(rows) for direction, rows in lost.groupby("direction")}
-    counts["places"] = [told.get(direction, "") for direction in counts.index]
+    places = {direction: _ranking(rows) for direction, rows in lost.groupby("direction")}
+    counts["places"] = [places.get(direction, "") for direction in counts.index]
     counts = counts.rename_axis(columns=None).reset_index()
     return counts.astype({"direction": "category"})[columns("loss")]
 
@@ -163,9 +198,18 @@ def by_direction(
 def fates(
     events: Columns, found: Journeys, names: Names, stages: Stages, journeys: pd.DataFrame, drops: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row a packet that `by_direction` counts: journey (-1 none), start_ns, direction, flow and outcome.
+    """Return one row per packet that `by_direction` counts.
 
-    Those that their source dropped before they had a journey stand at the end, with place and why.
+    Parameters
+    ----------
+    events, found, names, stages, journeys, drops
+        As for `by_direction`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        journey (-1 if none), start_ns (ns), direction, proto, sport, dport and outcome. Packets that their source
+        dropped before they had a journey are at the end, with place and why.
     """
     sent = journeys.loc[began(events, found, names), ["journey", "start_ns", *_FLOW, "outcome"]]
     words = dict.fromkeys(("direction", "proto", "outcome"), str)
@@ -173,7 +217,7 @@ def fates(
 
 
 def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame) -> pd.DataFrame:
-    """Return those rows of `fates` that have no journey."""
+    """Return the rows of `fates` that have no journey."""
     at = np.flatnonzero(stages.of("drop", events["point"]))
     home = np.isin(events["netns"][at].astype(np.uint64) << np.uint64(32) | events["saddr"][at], names.local)
     rows = drops[home & (drops["journey"].to_numpy() < 0)]
@@ -183,8 +227,8 @@ def _refused(events: Columns, names: Names, stages: Stages, drops: pd.DataFrame)
     return pd.DataFrame({"journey": rows["journey"], "start_ns": rows["ts_ns"], **ports, **frame})
 
 
-def _told(lost: pd.DataFrame) -> str:
-    """Return the places of one direction as text, drops first, the most frequent first."""
+def _ranking(lost: pd.DataFrame) -> str:
+    """Return the places of losses in one direction as text: drops first, then by frequency."""
     ranking = lost.value_counts(["outcome", "place", "why"]).reset_index()
     ranking = ranking.sort_values(["outcome", "count"], ascending=[True, False], kind="stable")
     words = [f"{row.place} {row.why} ×{row.count:,}" for row in ranking.head(_MOST_PLACES).itertuples(index=False)]

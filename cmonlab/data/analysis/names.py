@@ -1,4 +1,4 @@
-"""From numbers to names: which container an interface, namespace or address belongs to."""
+"""Names for numbers: which container an interface, namespace or address belongs to."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Names:
     Parameters
     ----------
     links : pandas.DataFrame
-        Columns of ``schema.TABLES["links"]``. A namespace is called what its first row says;
-        later rows may give some of its addresses to others, who share it.
+        Columns of ``schema.describe("links")``. The first row of a namespace has its name; later rows may have names
+        of other containers that share the namespace, with their addresses.
     addresses6 : mapping of int to bytes
-        IPv6 addresses (16 bytes) by their key in the events.
+        Key in the events → IPv6 address (16 bytes).
     points : mapping of int to str
-        Short label of each point id.
+        Id → short label of each point.
     """
 
     def __init__(self, links: pd.DataFrame, addresses6: Mapping[int, bytes], points: Mapping[int, str]):
@@ -49,7 +49,7 @@ class Names:
 
     @cached_property
     def _keys(self) -> dict[str, int]:
-        """Address in its usual text form → its number in the events."""
+        """Address as text → its number in the events."""
         keys = {str(ipaddress.IPv6Address(raw)): key for key, raw in self.addresses6.items()}
         for address in {address for address, *_ in self._carried if ":" not in address}:
             keys[address] = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
@@ -57,7 +57,7 @@ class Names:
 
     @cached_property
     def _carried(self) -> list[tuple[str, int, str, int]]:
-        """Address, namespace (inode and name) and since when (ns), of each address of each link."""
+        """Address, netns, name of the namespace and begin (ns) of each address of each link."""
         since = self.links["from_ns"].fillna(0)  # older sessions do not say
         rows = zip(self.links["addresses"], self.links["netns"], self.links["namespace"], since, strict=True)
         return [
@@ -68,7 +68,7 @@ class Names:
 
     @cached_property
     def owners(self) -> dict[tuple[bool, int], str]:
-        """Namespace name of each (is IPv6, address number) that a link carries."""
+        """(is IPv6, number of the address) → name of the namespace that has it."""
         return {
             (":" in a, self._keys[a]): name
             for a, _, name, _ in self._carried
@@ -77,7 +77,7 @@ class Names:
 
     @cached_property
     def _tenures(self) -> dict[tuple[bool, int], tuple[np.ndarray, list[str]]]:
-        """Addresses that several namespaces carried, one after the other: when each began to, and their names."""
+        """Addresses that several namespaces had in succession → begin of each (ns), and their names."""
         carriers: dict[tuple[bool, int], list[tuple[int, int, str]]] = {}
         for address, netns, name, from_ns in self._carried:
             if (key := (":" in address, self._keys.get(address, -1))) in self.owners:
@@ -91,17 +91,17 @@ class Names:
 
     @cached_property
     def local(self) -> np.ndarray:
-        """Sorted uint64 words ``netns << 32 | address number``: in which namespace an address is at home.
+        """Sorted uint64 words ``netns << 32 | address number`` of the addresses that each namespace has.
 
-        A macvlan's address is so in the host's namespace too: the interface below hands
-        packets over to the macvlan behind the last point.
+        An address of a macvlan also counts as one of the host's namespace, because the interface below it passes
+        packets to the macvlan behind the last point.
         """
         words = [netns << 32 | self._keys[a] for a, netns, *_ in self._carried if a in self._keys]
         return np.unique(np.array([*words, *self.macvlans], np.uint64))
 
     @cached_property
     def macvlans(self) -> dict[int, int]:
-        """Namespace of each macvlan by ``netns << 32 | address number``, netns that of the interface below."""
+        """``netns << 32 | address number`` → namespace of each macvlan; netns is that of the interface below it."""
         host = next((netns for netns, name in self._namespaces.items() if name == "host"), 0)
         above = self.links[(self.links["kind"] == "macvlan") & (self.links["lower"] > 0)]
         below = above["link_netns"].mask(above["link_netns"] == 0, host)
@@ -113,47 +113,108 @@ class Names:
         }
 
     def namespace(self, netns: int) -> str:
-        """Return a namespace's name, ``ns-<inode>`` when it was never seen."""
+        """Return the name of a namespace (inode number), ``ns-<inode>`` if it was never seen."""
         return self._namespaces.get(netns, f"ns-{netns}" if netns else "unknown")
 
     def place(self, netns: int, ifindex: int) -> str:
-        """Return ``namespace:interface``, the namespace alone where there is no interface."""
+        """Return the name of an interface.
+
+        Parameters
+        ----------
+        netns : int
+            Inode number of the namespace.
+        ifindex : int
+            Interface in it, 0 if none.
+
+        Returns
+        -------
+        str
+            ``namespace:interface``, or the namespace alone.
+        """
         name = self.namespace(netns)
         if not ifindex:
             return name
         return f"{name}:{self._interfaces.get((netns, ifindex), f'if{ifindex}')}"
 
     def bridge(self, netns: int, ifindex: int) -> int:
-        """Return the ifindex of the bridge that an interface is a port of, 0 if none."""
+        """Return the bridge that an interface is a port of.
+
+        Parameters
+        ----------
+        netns, ifindex : int
+            The interface, as for `place`.
+
+        Returns
+        -------
+        int
+            Ifindex of the bridge, 0 if none.
+        """
         return self._masters.get((netns, ifindex), 0)
 
     def hop(self, netns: int, ifindex: int, point: int) -> str:
-        """Return a hop's label: its place and its point."""
+        """Return the label of a hop: its interface and its point.
+
+        Parameters
+        ----------
+        netns, ifindex : int
+            The interface, as for `place`.
+        point : int
+            Id of the point.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.place(netns, ifindex)} {self.points.get(point, point)}"
 
     def address(self, number: int, ipv6: bool) -> str:
-        """Return an address in its usual text form."""
+        """Return an address as text.
+
+        Parameters
+        ----------
+        number : int
+            The address in the events: of IPv4 its four bytes in network order read as a little-endian number, of IPv6 a
+            key of ``addresses6``.
+        ipv6 : bool
+            Whether it is an IPv6 address.
+
+        Returns
+        -------
+        str
+            ``ipv6-<key>`` if the key is not known.
+        """
         if not ipv6:
             return str(ipaddress.IPv4Address(int(number).to_bytes(4, "little")))
         raw = self.addresses6.get(int(number))
         return str(ipaddress.IPv6Address(raw)) if raw else f"ipv6-{number:08x}"
 
     def endpoint(self, number: int, ipv6: bool) -> str:
-        """Return the name of the namespace that owns an address, else the address."""
+        """Return the name of the namespace that owns an address, or else the address.
+
+        Parameters
+        ----------
+        number, ipv6
+            As for `address`.
+
+        Returns
+        -------
+        str
+        """
         return self.owners.get((ipv6, int(number))) or self.address(number, ipv6)
 
     def endpoints(self, numbers: np.ndarray, ipv6: np.ndarray, ts_ns: np.ndarray) -> pd.Categorical:
-        """Return the names of the namespaces that owned addresses at the time, else the addresses.
+        """Return the names of the namespaces that owned addresses at certain times, or else the addresses.
 
-        An engine gives the address of a container that ended to the next one, so that
-        who owns it is a question of when.
+        Docker gives the address of a container that ended to the next one, so the owner depends on the time.
 
         Parameters
         ----------
         numbers : numpy.ndarray of integers, shape (n,)
             Addresses as in the events.
         ipv6 : numpy.ndarray of bool or 0 and 1, shape (n,)
+            Which of them are IPv6 addresses.
         ts_ns : numpy.ndarray of int64, shape (n,)
+            Time of each, ns.
 
         Returns
         -------
@@ -172,5 +233,5 @@ class Names:
 
 
 def protocol(number: int) -> str:
-    """Return a protocol's usual name, its number where it has none here."""
+    """Return the name of an IP protocol, or its number as text if it is not in `PROTOCOLS`."""
     return PROTOCOLS.get(int(number), str(number))

@@ -1,4 +1,4 @@
-"""Tracing overhead: what the rounds of a workload say about whoever looked on."""
+"""Tracing overhead, from traced and untraced rounds of a workload."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from .journeys import Ends
 
 UNTRACED = "untraced"
-#: Its ratio says nothing: without a tracer there is next to nothing.
+#: This metric has no ratio: without a tracer it is close to 0.
 TRACER_CPU = "tracer CPU"
 _SHORT = ("throughput", "p50", "CPU")
 _SIGN = str.maketrans("-", "−")
 
-#: Names of metrics in sessions of older versions.
+#: Names of metrics in sessions of older versions → names now.
 _FORMER = {"observer CPU": TRACER_CPU}
 
 Samples = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
-    """Return what each tracer changed.
+    """Return by how much each tracer changed the workload's metrics.
 
     Parameters
     ----------
     samples : mapping of str to mapping of str to sequence of float
-        Tracer, ``"untraced"`` among them → metric → one sample a round; the same rounds for all.
+        Tracer, or ``"untraced"`` → metric → one sample per round; the same rounds for all.
     units : mapping of str to str
         Metric → unit.
 
@@ -56,12 +56,12 @@ def table(samples: Samples, units: Mapping[str, str]) -> pd.DataFrame:
 
 
 def program_times(programs: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataFrame:
-    """Return what each program takes.
+    """Return the run times of each tracer's programs.
 
     Parameters
     ----------
     programs : mapping of str to mapping of str to (float, int)
-        Tracer → point → mean time of a run (ns), and runs.
+        Tracer → point → mean time of a run (ns), and number of runs.
 
     Returns
     -------
@@ -73,22 +73,26 @@ def program_times(programs: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.D
     return pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
 
 
-def on_the_way(point: np.ndarray, found: Journeys, ends: Ends, program_ns: Mapping[int, float]) -> dict[str, float]:
-    """Return for how long programs run while a packet is on its way.
+def program_time_per_packet(
+    point: np.ndarray, found: Journeys, ends: Ends, program_ns: Mapping[int, float]
+) -> dict[str, float]:
+    """Return how long the tracer's programs run while one packet is in flight.
 
     Parameters
     ----------
     point : numpy.ndarray of uint8, shape (events,)
-        Of each event.
+        Point id of each event.
     found : Journeys
+        From `correlate.correlate`.
     ends : Ends
+        From `journeys.ends_of`.
     program_ns : mapping of int to float
-        Point's number → mean time of its program.
+        Point id → mean run time of its program, ns.
 
     Returns
     -------
     dict of str to float
-        Direction → mean over its complete journeys, ns: one run a hop.
+        Direction → mean over its complete journeys in ns, with one run of a program per hop.
     """
     cost = np.zeros(int(point.max(initial=0)) + 1)
     for number, took_ns in program_ns.items():
@@ -120,7 +124,7 @@ def _row(tracer: str, metric: str, unit: str, untraced: Sequence[float], observe
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """Return one tracer's rows for reading, the most telling metrics only; of several tracers, how many.
+    """Return the overhead of one tracer as text, with the most important metrics only; of several, their number.
 
     Parameters
     ----------
@@ -138,10 +142,10 @@ def summary(rows: pd.DataFrame) -> str:
     if (tracers := rows["tracer"].nunique()) > 1:
         return f"of {tracers} tracers, see its table"
     shown = rows[rows["metric"].isin(_SHORT) & rows["ratio"].notna()]
-    return ", ".join(_told(row) for row in shown.itertuples())
+    return ", ".join(_change(row) for row in shown.itertuples())
 
 
-def _told(row) -> str:
+def _change(row) -> str:
     if row.unit == "ns":
         change, unit = np.array([row.difference, row.low, row.high]) / 1000, " µs"
     else:
@@ -152,31 +156,31 @@ def _told(row) -> str:
 
 
 def _places(change: np.ndarray) -> int:
-    """Return as many decimal places as the coarsest value needs."""
+    """Return the number of decimal places for a change and the ends of its interval."""
     return 1 if np.nanmax(np.abs(change)) >= 1 else 2
 
 
 @dataclass(frozen=True)
 class Overhead:
-    """What a workload did with and without tracers, round by round.
+    """Metrics of a workload with and without tracers, round by round.
 
     Attributes
     ----------
     workload : dict
-        Its description.
+        Description of the workload.
     round_s : float
-        How long it ran in each round for each tracer.
+        Seconds that the workload ran in each round for each tracer.
     warmup : int
-        Rounds that were made before and left out.
+        Number of rounds that were run before and left out.
     order : list of list of str
-        Who looked on in each round, one after the other.
+        The tracers of each round in the order in which they were run.
     units : dict of str to str
         Metric → unit.
     samples : dict of str to dict of str to list of float
-        Tracer, ``"untraced"`` among them → metric → one sample a round.
+        Tracer, or ``"untraced"`` → metric → one sample per round.
     programs : dict of str to dict of str to (float, int)
-        Tracer → point → mean time of a run of its program (ns), and runs, of tracers that have programs; from a
-        run of the workload that is not among the rounds, as counting the time takes some itself.
+        Tracer → point → mean run time of its program (ns), and number of runs; of tracers that have programs. They are
+        from a separate run of the workload, because measuring them takes time itself.
     """
 
     workload: dict
@@ -188,15 +192,15 @@ class Overhead:
     programs: dict[str, dict[str, tuple[float, int]]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, told: Mapping) -> Overhead:
-        """Return what `describe` described."""
-        return cls(**{name: told[name] for name in cls.__dataclass_fields__ if name in told})
+    def read(cls, data: Mapping) -> Overhead:
+        """Return the result that `describe` wrote; `data` is what it returned, for example read from JSON."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
     def table(self) -> pd.DataFrame:
-        """Return what each tracer changed; columns of ``schema.describe("overhead")``."""
+        """Return by how much each tracer changed each metric; columns of ``schema.describe("overhead")``."""
         return table(self.samples, self.units)
 
     def describe(self) -> dict:
-        """Return what JSON can hold: every sample, and the table's rows."""
+        """Return a dict for JSON: every sample, and the rows of the table."""
         rows = json.loads(self.table().to_json(orient="records", double_precision=15))
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"table": rows}

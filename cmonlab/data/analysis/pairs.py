@@ -1,4 +1,4 @@
-"""Who talks to whom, and how well: traffic, loss and delay per direction from aggregates."""
+"""Traffic, loss and delay per direction, or per flow, from aggregates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .category import labelled
 from .histogram import quantiles
 from .names import protocol
 
-#: The first of these that was traced tells what a source sent.
+#: Packets sent are counted at the first of these points that was traced.
 _SENDING = ("net_dev_queue", "net_dev_start_xmit")
 _ARRIVING, _GRO = "netif_receive_skb", "napi_gro_receive_entry"
 _PORTS = ("proto", "sport", "dport")
@@ -35,23 +35,28 @@ _NOWHERE = -1
 
 
 def pairs(cells: Cells, context: Context, flows: bool = False) -> pd.DataFrame:
-    """Return one row a window and direction; columns of ``schema.TABLES["pairs"]``.
+    """Return traffic, loss and delay per window and direction.
 
     Parameters
     ----------
     cells : mapping of str to numpy.ndarray
         Columns of `cmonlab.data.store.cells`.
     context : Context
+        Names and meanings of the numbers.
     flows : bool
-        One row a flow instead (``schema.TABLES["flows"]``); ports are 0 where the rule
-        aggregates by pair of addresses.
+        One row per window and flow; otherwise one per window and direction. Ports are 0 if the rule aggregates by pairs
+        of addresses.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("pairs")``, or of ``schema.describe("flows")``.
 
     Notes
     -----
-    A packet counts as sent at the first transmit point of the namespace that owns its source
-    address, as arrived where it is first received in the one that owns its destination: before GRO
-    merges it, where the device's driver hands packets to GRO.  Tables of single windows can be put
-    together and given to `balance` again.
+    A packet counts as sent at the first transmit point of the namespace that owns its source address. It counts as
+    arrived where the namespace that owns its destination first receives it: at the hand-over to GRO if the driver uses
+    GRO, so before packets are merged. Tables of single windows can be concatenated and passed to `balance` again.
     """
     src, dst, direction = endpoints(cells, context.names)
     apart = [cells[name] for name in _PORTS] if flows else []
@@ -89,7 +94,7 @@ def pairs(cells: Cells, context: Context, flows: bool = False) -> pd.DataFrame:
             "one_way_delay_p50_ns": delay[0],
             "one_way_delay_p99_ns": delay[1],
             "srtt_p50_ns": spread(cells["kind"] == RTT, 0.5)[0],
-            # NaN where one of the ends is not in sight: then nothing is known of loss.
+            # NaN if one of the ends was not seen: then loss is not known.
             "lost": np.where(seen[0] & seen[1] & _both_ends(cells, one["rule"], sent, context), 0.0, np.nan),
         },
         copy=False,
@@ -98,25 +103,27 @@ def pairs(cells: Cells, context: Context, flows: bool = False) -> pd.DataFrame:
 
 
 def balance(table: pd.DataFrame) -> pd.DataFrame:
-    """Fill in ``lost`` and ``lost_total`` of a table of one or several windows, in order of time.
+    """Compute ``lost`` and ``lost_total`` of a table of one or several windows.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of `pairs`, windows of one recording without a gap.
+        Rows of `pairs`: consecutive windows of one recording.
 
     Returns
     -------
     pandas.DataFrame
-        A copy. A packet is lost if it is missing (sent, not arrived) at the end of its window and of
-        every later one; one that is missing only for a while was on its way. So the last window's
-        figure may still fall.
+        A copy in order of time. A packet is lost if it is missing (sent, not arrived) at the end of its window and of
+        every later one. Packets that are missing only for a while were in flight. So the number of the last window may
+        still decrease.
     """
     keys = [name for name in ("rule", "direction", *_PORTS) if name in table.columns]
     table = table.sort_values("start_ns", kind="stable", ignore_index=True)
     code = table.groupby(keys, observed=True, sort=False).ngroup()
     missing = (table["packets_sent"] - table["packets_arrived"]).groupby(code).cumsum()
-    lost = missing[::-1].groupby(code[::-1]).cummin()[::-1].clip(lower=0)  # never falls: the least of all later ones
+    lost = (
+        missing[::-1].groupby(code[::-1]).cummin()[::-1].clip(lower=0)
+    )  # the minimum of all later windows, so it never falls
     unknown = table["lost"].isna()
     table["lost_total"] = lost.astype(float).mask(unknown)
     table["lost"] = lost.groupby(code).diff().fillna(lost).astype(float).mask(unknown)
@@ -128,27 +135,27 @@ def _ports(one: Cells) -> dict[str, object]:
 
 
 def _owns(cells: Cells, context: Context, address: str) -> np.ndarray:
-    """Tell of each cell whether its namespace has the address."""
+    """Return whether the namespace of each cell owns the address of column `address`, bool."""
     return np.isin(cells["netns"].astype(np.uint64) << np.uint64(32) | cells[address], context.names.local)
 
 
 def _sent(cells: Cells, context: Context) -> np.ndarray:
-    """Mark the cells that count packets where they are sent first.
+    """Mark the cells that count packets where they are first sent.
 
-    A packet that a namespace sends through several devices (a bridge and its port) passes the point
-    at each: all but the first come behind another transmit point.
+    A packet that a namespace sends through several devices (a bridge and its port) passes the point at each of them. At
+    all but the first device, the hop before is another transmit point.
     """
     point = next((context.points[name] for name in _SENDING if name in context.points), _NOWHERE)
-    again = context.stages.of("transmit", cells["from"])
-    first = (cells["kind"] == HOP) | ((cells["kind"] == SEGMENT) & ~again)
+    sent_before = context.stages.of("transmit", cells["from"])
+    first = (cells["kind"] == HOP) | ((cells["kind"] == SEGMENT) & ~sent_before)
     return first & (cells["point"] == point) & _owns(cells, context, "saddr")
 
 
 def _arrived(cells: Cells, context: Context) -> np.ndarray:
-    """Mark the cells that count packets where they arrive first.
+    """Mark the cells that count packets where they first arrive.
 
-    At a device whose driver hands packets to GRO they do there, and behind it only those that come
-    from elsewhere: of one whose hop before is not known that is not known, either.
+    If the driver of a device passes packets to GRO, they are counted there, and behind it only packets that did not
+    come from GRO. Cells without a known hop before are then left out, as this cannot be known of them.
     """
     at, gro = (context.points.get(name, _NOWHERE) for name in (_ARRIVING, _GRO))
     known, before = cells["kind"] == SEGMENT, cells["from"]
@@ -160,6 +167,6 @@ def _arrived(cells: Cells, context: Context) -> np.ndarray:
 
 
 def _both_ends(cells: Cells, rule: np.ndarray, sent: np.ndarray, context: Context) -> np.ndarray:
-    """Tell whether each row's rule counts both where packets are sent and where they are received."""
+    """Return whether each row's rule counts both where packets are sent and where they are received, bool."""
     received = cells["rule"][cells["point"] == context.points.get(_ARRIVING, _NOWHERE)]
     return np.isin(rule, np.unique(received)) & np.isin(rule, np.unique(cells["rule"][sent]))

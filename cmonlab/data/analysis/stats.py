@@ -1,4 +1,4 @@
-"""Samples: medians with their spread, what a share of all tells of all, ratios by round, rounds in random order."""
+"""Statistics of samples: medians with intervals, quantiles of sampled packets, paired rounds in random order."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from typing import TypeVar
 import numpy as np
 
 _RESAMPLES = 2000
-#: Fewer samples bound their median with less than 93%, whatever is made of them: three hold it in three of four cases.
+#: Fewer samples give no useful interval of their median: the range of three samples includes it in 75% of cases.
 LEAST_FOR_INTERVAL = 5
 Sample = TypeVar("Sample")
-#: How often an interval of a sample holds the truth, at least.
+#: Least coverage of intervals.
 CONFIDENCE = 0.95
-_FAR = 9  # standard deviations, beyond which lies nothing that counts
+_FAR = 9  # standard deviations beyond which probabilities are neglected
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The middle of some samples and how far they lie apart.
+    """Median, quartiles and interval of some samples.
 
     Attributes
     ----------
     n : int
         Number of samples.
     median : float
+        In the unit of the samples, as are the others.
     quartiles : (float, float)
-        A quarter of the samples lie below the first, a quarter above the second.
+        Lower and upper quartile.
     interval : (float, float)
         95% bootstrap interval of the median (percentile method, Efron 1979).
     """
@@ -43,7 +44,7 @@ class Summary:
 
 
 def summarise(samples: Sequence[float]) -> Summary:
-    """Return median, quartiles and a 95% interval of the median.
+    """Return median, quartiles and a 95% interval of the median of samples (at least one finite number).
 
     Raises
     ------
@@ -61,32 +62,32 @@ def summarise(samples: Sequence[float]) -> Summary:
 
 @lru_cache(maxsize=4096)
 def quantile_ranks(n: int, quantile: float, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
-    """Return between which values of a sample the quantile of all lies, whatever their distribution.
+    """Return the ranks in a sample between which the quantile of the whole population lies, for any distribution.
 
     Parameters
     ----------
     n : int
         Size of the sample.
     quantile : float
-        Between 0 and 1; numpy's linear interpolation.
+        Between 0 and 1, with numpy's linear interpolation.
     share : float
-        Of all that were in the sample, each by chance, above 0 and below 1.
+        Probability with which each member of the population was sampled, above 0 and below 1.
     confidence : float
-        How often the interval, ends included, holds the quantile, at least.
+        Least probability that the interval, ends included, contains the quantile.
 
     Returns
     -------
     (int, int)
-        Positions in the sorted sample from 0 on; -1 where so small a sample has no value that is low
-        enough, `n` where none is high enough.
+        Positions in the sorted sample, from 0. The first is -1 if the sample is too small to have a value that is low
+        enough, the second is `n` if it has none that is high enough.
 
     Notes
     -----
-    How many of the sample are not above the quantile has a binomial distribution, and where the sample is a
-    part of finitely many, a hypergeometric one: Conover, Practical Nonparametric Statistics (3rd ed.), 3.2;
-    David and Nagaraja, Order Statistics (3rd ed.), 7.1; Wilks (1962), Mathematical Statistics, 11.4, for
-    finite populations.  How many there are is not known: the interval holds for as many as is likely, and for
-    as many as the upper end of their own 95% interval says (`estimated_total`). Equal values only make it safer.
+    The number of sampled values that are not above the quantile has a binomial distribution. In a sample from a finite
+    population it has a hypergeometric distribution: Conover, Practical Nonparametric Statistics (3rd ed.), 3.2; David
+    and Nagaraja, Order Statistics (3rd ed.), 7.1; Wilks (1962), Mathematical Statistics, 11.4, for finite populations.
+    The size of the population is not known. So the interval is made wide enough for the likely size and for the upper
+    end of the size's own 95% interval (`estimated_total`). Equal values only increase the probability.
     """
     if n == 0:
         return -1, 0
@@ -97,7 +98,7 @@ def quantile_ranks(n: int, quantile: float, share: float, confidence: float = CO
 
 
 def _ranks(n: int, quantile: float, every: int, rest: float) -> tuple[int, int]:
-    """Return the positions beyond which the quantile of `every` lies with a chance of at most `rest` each."""
+    """Return the positions beyond which the quantile of `every` values lies with probabilities of at most `rest`."""
     below = math.floor(quantile * (every - 1)) + 1
     count, chance = _drawn(n, below, every - below)
     reached = np.cumsum(chance)
@@ -106,7 +107,7 @@ def _ranks(n: int, quantile: float, every: int, rest: float) -> tuple[int, int]:
 
 
 def _drawn(n: int, inside: int, outside: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many of `inside` may be among `n` that are drawn from `inside` and `outside`, and their chances."""
+    """Return the possible numbers of `inside` among `n` values drawn from both, and their probabilities."""
     every = inside + outside
     mean = n * inside / every
     far = _FAR * math.sqrt(mean * outside / every * (every - n) / max(every - 1, 1)) + _FAR
@@ -119,23 +120,38 @@ def _drawn(n: int, inside: int, outside: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def estimated_total(n: int, share: float) -> tuple[float, float]:
-    """Return how many there were of which a share was sampled, and half the width of a 95% interval.
-
-    Each was in the sample by chance, so the sample's size is binomial; the interval is that of its normal
-    approximation.
+    """Estimate the size of a population of which a share was sampled.
 
     Parameters
     ----------
     n : int
         Size of the sample.
     share : float
-        Above 0 and up to 1.
+        Probability with which each member was sampled, above 0 and up to 1.
+
+    Returns
+    -------
+    (float, float)
+        The estimate, and half the width of its 95% interval.
+
+    Notes
+    -----
+    The size of the sample has a binomial distribution; the interval is that of its normal approximation.
     """
     return n / share, 1.96 * math.sqrt(n * (1 - share)) / share
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """Return the ratio of each round: both were measured within moments of each other.
+    """Return the ratio of each round.
+
+    Parameters
+    ----------
+    numerator, denominator : sequence of float
+        One sample per round, in the same order; both were measured shortly after each other.
+
+    Returns
+    -------
+    list of float
 
     Raises
     ------
@@ -147,14 +163,14 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[flo
 
 @dataclass(frozen=True)
 class Change:
-    """What an influence changes, by rounds that were measured with and without it.
+    """The effect of something, from rounds that were measured with and without it.
 
     Attributes
     ----------
     difference : Summary
-        With it less without it, in each round.
+        With it less without it, per round.
     ratio : Summary or None
-        With it divided by without it, in each round; None where that was not above 0 in all.
+        With it divided by without it, per round; None if a sample without it is not above 0.
     """
 
     difference: Summary
@@ -162,13 +178,17 @@ class Change:
 
 
 def paired(with_it: Sequence[float], without: Sequence[float]) -> Change:
-    """Return what changes within a round: what differs from round to round falls out.
+    """Return the effect of something by comparison within rounds, so that differences between rounds cancel.
 
     Parameters
     ----------
     with_it, without : sequence of float
-        One sample a round each, in the same order. Below `LEAST_FOR_INTERVAL` rounds the
-        intervals are NaN.
+        One sample per round, in the same order.
+
+    Returns
+    -------
+    Change
+        With fewer than `LEAST_FOR_INTERVAL` rounds the intervals are NaN.
 
     Raises
     ------
@@ -187,23 +207,23 @@ def _bounded(samples: Sequence[float]) -> Summary:
 def interleave(
     variants: Mapping[str, Callable[[], Sample]], rounds: int, budget_s: float = float("inf"), least: int | None = None
 ) -> dict[str, list[Sample]]:
-    """Measure every variant once a round, each round in another random order.
+    """Measure each variant once per round, in a random order that changes with each round.
 
     Parameters
     ----------
     variants : mapping of str to callable
-        Each call returns one sample, of whatever kind.
+        Name → function that returns one sample of any kind.
     rounds : int
-        Rounds to make.
+        Number of rounds.
     budget_s : float
-        No further round begins when this much time has gone, but never fewer than `least`.
+        Seconds after which no further round begins.
     least : int, optional
-        All `rounds` by default.
+        Number of rounds to run in any case; all `rounds` by default.
 
     Returns
     -------
     dict of str to list
-        As many samples for each variant, in order of the rounds.
+        One sample per round for each variant, in order of the rounds.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
     least = rounds if least is None else least

@@ -1,4 +1,34 @@
-"""The slow journeys: which segment made each slow, and which one makes the tail."""
+"""Slow journeys: which segment made each of them slow, and which segments make the tail of the delay.
+
+Problem
+-------
+The 99th percentile of the one-way delay is much higher than its median. Which segments of the path cause the
+difference, and how much does each contribute? The contributions should add up to the difference, so that nothing is
+left out or counted twice.
+
+The obvious way is to compute the 99th percentile of each segment. But quantiles do not add up: the slowest 1% of one
+segment are usually not the journeys that are slowest in another, so the sum of the segments' quantiles is usually far
+above the quantile of the delay. Correlating segments with the delay gives no times. Looking at the single journey at
+the quantile gives times, but another journey next to it may be slow for another reason.
+
+Approach
+--------
+1. Use means, because they do add up. The mean of each segment over the journeys whose delay is the quantile,
+   ``E[S | D = q(D)]``, sums to the quantile. This is the Euler allocation of a quantile (Tasche 1999, Risk
+   contributions and performance measurement).
+2. Estimate this mean over the journeys whose ranks are close to the quantile: a uniform kernel over ranks (Tasche 2009,
+   Capital allocation for credit portfolios with kernel estimators). The window is the 95% interval of the quantile's
+   own rank (David and Nagaraja, Order Statistics, 7.1). These journeys may be the true quantile, as far as the number
+   of journeys shows; more journeys make the window narrower relative to all.
+3. Do the same around the median, and subtract. What the mean delays in the two windows differ from the exact quantiles
+   is reported as ``residual``, so that the rows add up exactly.
+4. Get intervals by a bootstrap of whole journeys (percentile method, Efron 1979), including their ranks. Only journeys
+   that a resample can move into a window are drawn one by one; of the others, only their number below each window is
+   drawn.
+
+For single slow journeys (`slowest`), each segment is compared with its median over all journeys of the direction. The
+segment with the greatest excess is reported.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +46,8 @@ from .walk import Walk
 
 RESIDUAL = "residual"
 _RESAMPLES = 400
-_NORMAL = 1.96  # standard deviations that hold 95%
-_REACH = 5  # standard deviations beyond which a quantile of a resample does not come
+_NORMAL = 1.96  # standard deviations that include 95%
+_REACH = 5  # standard deviations that a quantile of a resample does not exceed
 
 
 def slowest(
@@ -29,21 +59,27 @@ def slowest(
     wanted: np.ndarray,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Return the segment that made each slow journey slow; columns of ``schema.TABLES["slowest"]``.
+    """Return the segment that made each slow journey slow.
 
     Parameters
     ----------
     walk : Walk
-    journeys : numpy.ndarray of int64, ascending
-        Numbers of all complete journeys: what is usual is told by them.
-    took_ns, start_ns : numpy.ndarray of int64
-        One-way delay and first hop of each.
-    direction : pandas.Categorical
-        Of each.
-    wanted : numpy.ndarray of int64
-        Positions in `journeys` of those to tell of, the slowest first.
+        Hops of the recording.
+    journeys : numpy.ndarray of int64, shape (journeys,), ascending
+        Numbers of all complete journeys; typical durations are their medians.
+    took_ns, start_ns : numpy.ndarray of int64, shape (journeys,)
+        One-way delay, and time of the first hop.
+    direction : pandas.Categorical, length journeys
+        Direction of each journey.
+    wanted : numpy.ndarray of int64, shape (wanted,)
+        Positions in `journeys` of the journeys to report, the slowest first.
     threads : int, optional
-        That work at a time; by default as many as processors may be used.
+        Number of threads; by default the number of processors that may be used.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("slowest")``, one row per journey wanted.
     """
     wide = len(walk.labels) ** 2
     lane = direction.codes.astype(np.int64)
@@ -71,7 +107,7 @@ def slowest(
 
 
 def _medians(walk: Walk, journeys: np.ndarray, lane: np.ndarray, wide: int, threads: int | None) -> pd.Series:
-    """Return the median of each segment in each direction, 0 counted for journeys that do not pass it."""
+    """Return the median of each segment in each direction (ns), with 0 for journeys that do not pass it."""
     times = Times(threads)
 
     def collect(part: slice) -> None:
@@ -84,9 +120,20 @@ def _medians(walk: Walk, journeys: np.ndarray, lane: np.ndarray, wide: int, thre
 
 
 def segments_of(walk: Walk, journeys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of each segment of these journeys: position of its journey, number and duration (ns).
+    """Return the segments of journeys, with the durations of equal segments of a journey added up.
 
-    Journey after journey; in each, segments of one number come once, with what they took together.
+    Parameters
+    ----------
+    walk : Walk
+        Hops of the recording.
+    journeys : numpy.ndarray of int64, shape (journeys,), ascending
+        Numbers of the journeys.
+
+    Returns
+    -------
+    number, pair, took : numpy.ndarray of int64, shape (segments,)
+        Position of the segment's journey in `journeys` (ascending), number of the segment (see `Walk.segment`), and its
+        duration in ns.
     """
     some = walk.segments(journeys)
     journey, pair, took = (
@@ -100,7 +147,7 @@ def segments_of(walk: Walk, journeys: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def where(
     walk: Walk, journeys: np.ndarray, took_ns: np.ndarray, direction: pd.Categorical, quantile: float
 ) -> pd.DataFrame:
-    """Part a quantile of the one-way delay less its median into segments, per direction.
+    """Decompose a quantile of the one-way delay less its median into segments, per direction.
 
     Parameters
     ----------
@@ -112,21 +159,12 @@ def where(
     Returns
     -------
     pandas.DataFrame
-        Columns of ``schema.TABLES["where_is_the_tail"]``.
+        Columns of ``schema.describe("where_is_the_tail")``; times in ns.
 
     Notes
     -----
-    Quantiles of segments do not add up to the quantile of their sum. What does is the mean of each
-    segment over the journeys whose delay is that quantile, ``q(D) = Σ E[S | D = q(D)]``: the Euler
-    allocation of a quantile (Tasche 1999, Risk contributions and performance measurement; 2009, Capital
-    allocation for credit portfolios with kernel estimators, whose uniform kernel over ranks this is).
-    The means are taken over the journeys whose ranks are in the quantile's own 95% interval
-    (David and Nagaraja, Order Statistics, 7.1): those that may be the quantile, as far as so many
-    journeys tell, so that more journeys make the window narrower. The residual is what the delays in the
-    windows differ from the quantiles.
-
-    Intervals are of a bootstrap of whole journeys (percentile method, Efron 1979), ranks included; they
-    take journeys to be independent, and tell how well another such recording would agree.
+    See the module's docstring for the method and its sources. The intervals assume that journeys are independent. They
+    say how well another such recording would agree.
     """
     rows = [
         _of_direction(walk, journeys[mine], took_ns[mine], quantile).assign(direction=name)
@@ -147,11 +185,11 @@ class _Window(NamedTuple):
     Attributes
     ----------
     place : float
-        Of the quantile among the ranks, from 0.
+        Rank of the quantile, from 0.
     low, high : int
-        First and last rank of the journeys that stand for it.
+        First and last rank of the journeys that represent it.
     reach : slice
-        Ranks that a bootstrap may put there.
+        Ranks that a resample may move into the window.
     """
 
     place: float
@@ -204,7 +242,15 @@ def _of_direction(walk: Walk, journeys: np.ndarray, took_ns: np.ndarray, quantil
 
 
 def _matrix(walk: Walk, journeys: np.ndarray, wanted: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Return numbers of segments, and what each took (ns) in each of the journeys wanted, 0 where not passed."""
+    """Return the numbers of the segments, and their durations in each journey wanted.
+
+    Returns
+    -------
+    pairs : list of int
+        Numbers of the segments.
+    parts : numpy.ndarray of float64, shape (wanted, segments)
+        Durations in ns, 0 if the journey does not pass the segment.
+    """
     ascending = np.argsort(wanted)
     number, pair, took = segments_of(walk, journeys[wanted[ascending]])
     column, pairs = pd.factorize(pair)
@@ -214,23 +260,24 @@ def _matrix(walk: Walk, journeys: np.ndarray, wanted: np.ndarray) -> tuple[list[
 
 
 def _interval(n: int, rank: np.ndarray, values: np.ndarray, windows: list[_Window]) -> np.ndarray:
-    """Return the ends of the bootstrap interval of each segment's difference, and of the residual's, shape (2, …).
+    """Return the ends of the bootstrap interval of each difference and of the residual, shape (2, segments + 1).
 
-    A resample of all `n` journeys is drawn, but only those around the quantiles are looked at: of the
-    others it is enough to know how many there are below.
+    Each resample is one of all `n` journeys, but only the journeys around the quantiles are drawn one by one. Of the
+    others it is enough to draw how many are below.
 
     Parameters
     ----------
     n : int
-    rank : numpy.ndarray of int64, ascending
-        Ranks of the journeys that may matter.
+        Number of journeys.
+    rank : numpy.ndarray of int64, shape (ranks,), ascending
+        Ranks of the journeys that a resample may move into a window.
     values : numpy.ndarray of float64, shape (ranks, segments + 1)
-        Their segments and, last, their delay.
+        Durations of their segments and, last, their delay, ns.
     windows : list of _Window
-        Of the median and of the quantile.
+        Window of the median, and of the quantile.
     """
     rng = np.random.default_rng(0)
-    begins = np.flatnonzero(np.diff(rank, prepend=-2) > 1)  # one run of ranks, or two
+    begins = np.flatnonzero(np.diff(rank, prepend=-2) > 1)  # one or two runs of consecutive ranks
     ends = np.append(begins[1:], len(rank))
     edges = np.column_stack([rank[begins], rank[ends - 1] + 1]).ravel()
     sizes = np.diff(edges, prepend=0, append=n)
@@ -250,10 +297,9 @@ def _interval(n: int, rank: np.ndarray, values: np.ndarray, windows: list[_Windo
 
 
 def _resampled(since: np.ndarray, until: np.ndarray, values: np.ndarray, window: _Window) -> np.ndarray:
-    """Return the mean of each segment in a window of a resample, and the residual, given the ranks that each takes."""
+    """Return the mean of each segment in a window of a resample, and the residual, given the ranks of each journey."""
     weight = np.maximum(np.minimum(until, window.high + 1) - np.maximum(since, window.low), 0)
     mean = weight @ values[:, :-1] / weight.sum()
     at = np.floor(window.place)
-    ends = (values[min(until.searchsorted(one, side="right"), len(until) - 1), -1] for one in (at, at + 1))
-    low, high = ends
+    low, high = (values[min(int(until.searchsorted(one, side="right")), len(until) - 1), -1] for one in (at, at + 1))
     return np.append(mean, low + (high - low) * (window.place - at) - mean.sum())

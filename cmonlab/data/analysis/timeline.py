@@ -1,4 +1,4 @@
-"""What happened when: traffic, delay and loss, window by window."""
+"""The timeline: traffic, delay and loss per window."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ _DELAYS = {"one_way_delay_p50_ns": 0.5, "one_way_delay_p99_ns": 0.99}
 
 
 def captured(events: Columns, found: Journeys, tables: Mapping[str, pd.DataFrame], window_s: float) -> pd.DataFrame:
-    """Return one row a window and direction from recorded events; columns of ``schema.TABLES["timeline"]``.
+    """Return one row per window and direction, from recorded events.
 
     Parameters
     ----------
     events : mapping of str to numpy.ndarray
         Columns of the events table.
     found : Journeys
-        From `engine.correlate`.
+        From `correlate.correlate`.
     tables : mapping of str to pandas.DataFrame
         ``journeys``, ``drops``, ``retransmissions``, ``trace_gaps`` and ``ledger`` of the session.
     window_s : float
         Width of a window in seconds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("timeline")``.
 
     Raises
     ------
@@ -41,8 +46,8 @@ def captured(events: Columns, found: Journeys, tables: Mapping[str, pd.DataFrame
 
     Notes
     -----
-    A packet counts in the window in which it ended, as in `throughput`, and so does its delay. The last
-    window is as long as events came in it.
+    A packet and its delay count in the window in which the packet ended, as in `traffic.throughput`. The last window
+    ends with the last event.
     """
     width_ns, ts, journeys = _width_ns(window_s), events["ts_ns"], tables["journeys"]
     begin = int(ts[0]) if len(ts) else 0
@@ -68,17 +73,23 @@ def captured(events: Columns, found: Journeys, tables: Mapping[str, pd.DataFrame
 
 
 def counted(cells: Cells, context: Context, tables: Mapping[str, pd.DataFrame], window_s: float) -> pd.DataFrame:
-    """Return one row a window, rule and direction from aggregates; columns of ``schema.TABLES["timeline"]``.
+    """Return one row per window, rule and direction, from aggregates.
 
     Parameters
     ----------
     cells : mapping of str to numpy.ndarray
         Columns of `cmonlab.data.store.cells`.
     context : Context
+        Names and meanings of the numbers.
     tables : mapping of str to pandas.DataFrame
         ``trace_gaps`` and ``ledger`` of the session.
     window_s : float
-        Least width of a window in seconds: those that were counted are put together, and never parted.
+        Least width of a window in seconds. Windows of the recording are joined to reach it, but never divided.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("timeline")``.
 
     Raises
     ------
@@ -112,7 +123,7 @@ def _width_ns(window_s: float) -> int:
 def _whole(
     found: pd.DataFrame, starts: np.ndarray, ends: np.ndarray, tables: Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return a row for each window of each direction, given what was found in some of them."""
+    """Return a row for each window of each direction, given the rows of windows in which something happened."""
     lanes = found.index.droplevel("window").unique().sort_values()
     every = pd.MultiIndex.from_tuples([(window, *lane) for window in range(len(starts)) for lane in lanes], names=_KEYS)
     rows = found.reindex(every)
@@ -138,7 +149,7 @@ def _whole(
 def _overlap(gaps: pd.DataFrame, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Return the duration (ns) of the trace gaps in each window, summed over CPUs."""
     edges = np.concatenate([starts, ends]).astype(np.int64)
-    # Of each interval, what lies before an edge; the window has what is before its end and not before its begin.
+    # Duration of each gap before an edge; a window contains what is before its end but not before its begin.
     before = np.zeros(len(edges), np.int64)
     for row in gaps.itertuples():
         before += np.clip(edges - row.start_ns, 0, row.end_ns - row.start_ns)

@@ -1,4 +1,4 @@
-"""Durations by group: how many, their quantiles, and the intervals of these."""
+"""Durations by group: their number, quantiles, and intervals of the quantiles."""
 
 from __future__ import annotations
 
@@ -17,31 +17,67 @@ from .stats import quantile_ranks
 T = TypeVar("T")
 
 QUANTILES = {"p50_ns": 0.5, "p90_ns": 0.9, "p99_ns": 0.99, "p999_ns": 0.999}
-#: Those whose interval is told.
+#: Quantiles that have an interval.
 BOUNDED = ("p50_ns", "p99_ns")
 
 _TIME_BITS, _LONGEST_NS = np.uint64(40), np.uint64((1 << 40) - 1)
 
 
 class Times:
-    """Durations by group, collected part by part by several threads."""
+    """Durations by group, collected in parts by several threads.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Number of threads; by default the number of processors that may be used.
+    """
 
     def __init__(self, threads: int | None):
         self._threads, self._lock = threads or processors(), Lock()
-        self._groups, self._packed, self._sums = Numbering(), [], []
+        self._groups = Numbering()
+        self._packed: list[np.ndarray] = []
+        self._sums: list[tuple[np.ndarray, np.ndarray]] = []
 
     @property
     def keys(self) -> np.ndarray:
-        """The key of each group, int64."""
+        """Key of each group, int64."""
         return self._groups.values(np.int64)
 
     def collected(self, collect: Callable[[slice], T], journeys: int) -> list[T]:
-        """Call `collect`, which adds its durations, for each part of so many journeys."""
+        """Call a function for each part of the journeys; it adds the durations of that part.
+
+        Parameters
+        ----------
+        collect : callable
+            Called with a slice of the journeys.
+        journeys : int
+            Number of journeys.
+
+        Returns
+        -------
+        list
+            What `collect` returned, in order of the parts.
+        """
         step = PART // 8
         return spread(collect, [slice(at, at + step) for at in range(0, journeys, step)], threads=self._threads)
 
     def add(self, key: np.ndarray, took: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Add durations (ns) by the key of their group; return which distinct key each has, and those keys' groups."""
+        """Add durations; several threads may call this at the same time.
+
+        Parameters
+        ----------
+        key : numpy.ndarray of int64, shape (n,)
+            Key of each duration's group.
+        took : numpy.ndarray of int64, shape (n,)
+            Durations, ns.
+
+        Returns
+        -------
+        local : numpy.ndarray of int64, shape (n,)
+            Number of each key among the distinct keys of this call.
+        group : numpy.ndarray of int32, shape (distinct keys,)
+            Group of each distinct key.
+        """
         local, distinct = pd.factorize(key)
         sums = np.bincount(local, took, len(distinct))
         with self._lock:
@@ -53,7 +89,23 @@ class Times:
         return local, group
 
     def table(self, which: np.ndarray, direction: pd.Categorical, share: float) -> pd.DataFrame:
-        """Return n, quantiles, mean and share in its direction of each group, given the direction of each."""
+        """Return statistics of each group.
+
+        Parameters
+        ----------
+        which : numpy.ndarray of int64, shape (groups,)
+            Code of each group's direction.
+        direction : pandas.Categorical
+            Its categories name the directions.
+        share : float
+            Share of the packets that were sampled, above 0 and up to 1; NaN if it is not a single number.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per group: n, quantiles and their intervals (ns), mean_ns, direction, and share (of the total time
+            of its direction).
+        """
         sums = np.zeros(len(which))
         for group, of_part in self._sums:
             sums[group] += of_part
@@ -65,13 +117,19 @@ class Times:
         return rows
 
     def medians(self, every: np.ndarray) -> np.ndarray:
-        """Return the median of each group among so many, of which those that were not added took 0 ns."""
+        """Return the median of each group (ns, float64), counting 0 ns for each duration that was not added.
+
+        Parameters
+        ----------
+        every : numpy.ndarray of int64, shape (groups,)
+            Number of durations in each group, added or not.
+        """
         packed = self._sorted()
         begins, n = _groups(packed, len(every))
         return _value(packed, begins, n, (every - 1) * 0.5 - (every - n))
 
     def _sorted(self) -> np.ndarray:
-        """Return what was added, packed and ascending, and let it go."""
+        """Return all durations, packed and ascending, and free the memory of the parts."""
         packed = np.concatenate([np.empty(0, np.uint64), *self._packed])
         self._packed.clear()
         packed.sort()
@@ -85,9 +143,9 @@ def _groups(packed: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _value(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return what stands at a place in each group, between two as numpy's linear interpolation; 0 below the first.
+    """Return the value at a place in each sorted group, interpolated linearly as in numpy.
 
-    NaN where a group is empty.
+    It is 0 below the first value, and NaN if the group is empty.
     """
     value = np.full(len(n), np.nan)
     some = np.flatnonzero(n)
@@ -102,14 +160,14 @@ def _value(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, place: np.ndar
 
 
 def _quantiles(packed: np.ndarray, groups: int, share: float) -> pd.DataFrame:
-    """Return n and quantiles (linear interpolation, as numpy's) per group.
+    """Return n and quantiles (linear interpolation, as in numpy) per group.
 
     Parameters
     ----------
     packed : numpy.ndarray of uint64, ascending
         Group in the upper 24 bits, duration below.
     share : float
-        As for `breakdown`.
+        As for `Times.table`.
     """
     begins, n = _groups(packed, groups)
     rows = {"n": n}
@@ -123,12 +181,12 @@ def _quantiles(packed: np.ndarray, groups: int, share: float) -> pd.DataFrame:
 
 
 def bounds_of(name: str) -> tuple[str, str]:
-    """Return the names of the columns with the ends of a quantile's interval."""
+    """Return the names of the columns with the ends of the interval of a quantile, given the name of its column."""
     return name.replace("_ns", "_low_ns"), name.replace("_ns", "_high_ns")
 
 
 def _bounds(packed: np.ndarray, begins: np.ndarray, n: np.ndarray, quantile: float, share: float) -> np.ndarray:
-    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity where there is none."""
+    """Return the ends of a quantile's interval per group, shape (2, groups); 0 and infinity if there is no such end."""
     low, high = np.array([quantile_ranks(size, quantile, share) for size in n.tolist()], np.int64).reshape(-1, 2).T
     ends = np.array([np.zeros(len(n)), np.full(len(n), np.inf)])
     for end, at, known in zip(ends, (low, high), (low >= 0, high < n), strict=True):

@@ -17,15 +17,24 @@ from .names import Names, protocol
 
 
 def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_s: float) -> pd.DataFrame:
-    """Return what reached its destination per window; columns of ``schema.TABLES["throughput"]``.
+    """Return what reached its destination per window and direction.
 
     Parameters
     ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Journeys
+        From `correlate.correlate`.
     journeys : pandas.DataFrame
-        The journeys table; complete ones count, at the time of their last hop, and those that were
-        merged into a complete one, with it.
+        The journeys table. Complete journeys count, at the time of their last hop. Journeys that were merged into a
+        complete one count together with it.
     window_s : float
         Width of a window in seconds, greater than 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("throughput")``.
 
     Raises
     ------
@@ -56,7 +65,7 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
     )
     sums = sums.reindex(every, fill_value=0).reset_index()
     sums["time_s"] = sums["window"] * float(window_s)
-    # The last window is as long as the recording lasted in it.
+    # The last window ends with the recording.
     width = np.full(len(sums), float(window_s))
     rest = (int(events["ts_ns"][-1]) - begin) / 1e9 - sums["window"].max() * window_s
     width[sums["window"] == sums["window"].max()] = max(rest, min(window_s / 1000, 1e-6))
@@ -67,9 +76,21 @@ def throughput(events: Columns, found: Journeys, journeys: pd.DataFrame, window_
 
 
 def reached(found: Journeys, journeys: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which packets reached their destination, and return the journeys in which they did.
+    """Return which packets reached their destination: in complete journeys, or merged into a complete one.
 
-    Complete journeys did, and those that were merged into a complete one.
+    Parameters
+    ----------
+    found : Journeys
+        From `correlate.correlate`.
+    journeys : pandas.DataFrame
+        The journeys table.
+
+    Returns
+    -------
+    rows : numpy.ndarray of bool, shape (journeys,)
+        Which journeys reached their destination.
+    carrier : numpy.ndarray of int64, shape (True in rows,)
+        The journey in which each of them did.
     """
     within = carriers(found, journeys["outcome"] == "merged")
     rows = journeys["complete"].to_numpy()[within]
@@ -77,12 +98,18 @@ def reached(found: Journeys, journeys: pd.DataFrame) -> tuple[np.ndarray, np.nda
 
 
 def carriers(found: Journeys, merged: np.ndarray) -> np.ndarray:
-    """Return the journey in which each went on to its end: itself, unless it was merged.
+    """Return the journey in which each packet continued to its end: its own, unless it was merged.
 
     Parameters
     ----------
+    found : Journeys
+        From `correlate.correlate`.
     merged : array_like of bool, shape (journeys,)
-        Which ones to follow.
+        Which journeys to follow into the one that they were merged into.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (journeys,)
     """
     carrier = np.where(merged, found.merged_into, np.arange(len(found)))
     while True:
@@ -100,16 +127,27 @@ def drops(
     reasons: Mapping[int, str],
     code: Mapping[int, str],
 ) -> pd.DataFrame:
-    """Return one row a dropped packet; columns of ``schema.TABLES["drops"]``.
+    """Return one row per dropped packet.
 
     Parameters
     ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Journeys
+        From `correlate.correlate`.
+    names : Names
+        Names of the recording.
     drop_points : frozenset of int
         Ids of the points where packets are dropped.
     reasons : mapping of int to str
-        Drop reasons by their number in the events.
+        Number in the events → drop reason.
     code : mapping of int to str
-        Kernel functions by the low half of their address.
+        Low half of the address → kernel function.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of ``schema.describe("drops")``.
     """
     at = np.flatnonzero(np.isin(events["point"], list(drop_points)))
     last = found.last.astype(np.int64)
@@ -131,9 +169,9 @@ def drops(
 
 
 def _last_seen(events: Columns, found: Journeys, at: np.ndarray, journey: np.ndarray) -> np.ndarray:
-    """Return ``netns << 32 | ifindex`` of each drop, of the hop before where the drop has no interface.
+    """Return ``netns << 32 | ifindex`` of each drop; of the hop before it if the drop has no interface.
 
-    Without one, its namespace is that of the task that ran, which in a softirq is any.
+    Without an interface, the namespace is that of the running task, which is arbitrary in a softirq.
     """
     before = np.flatnonzero((journey >= 0) & (events["ifindex"][at] == 0))
     number = journey[before]

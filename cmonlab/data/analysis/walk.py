@@ -1,7 +1,7 @@
-"""The hops of journeys, with the moment put in at which the softirq began that received the packet.
+"""The hops of journeys, including the moment at which the receive softirq began.
 
-A packet that a device hands over waits for the receive softirq, and then for its turn in it.  No
-point has the packet between the two, but its reception tells how long the softirq had been running.
+A packet that a device hands over waits for the receive softirq to begin, and then for the packets ahead of it. There is
+no point between the two, but the reception of the packet reports how long the softirq had been running.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class Hops(NamedTuple):
     Attributes
     ----------
     label : numpy.ndarray of int64, shape (hops,)
-        Number of each hop's label.
+        Number of each hop's label; see `Walk.labels`.
     ts_ns : numpy.ndarray of int64, shape (hops,)
+        Time of each hop.
     length : numpy.ndarray of int64, shape (journeys,)
-        Hops of each.
+        Number of hops of each journey.
     """
 
     label: np.ndarray
@@ -42,18 +43,18 @@ class Hops(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """Segments of journeys, in no order.
+    """Segments of journeys, in no particular order.
 
     Attributes
     ----------
     journey : numpy.ndarray of int64, shape (segments,)
-        Index among the journeys that were asked for.
+        Position of its journey among those that were asked for.
     pair : numpy.ndarray of int64, shape (segments,)
-        Number of each (see `Walk.segment`).
+        Number of the segment; see `Walk.segment`.
     took_ns, end_ns : numpy.ndarray of int64, shape (segments,)
-        Its duration, and when it ended.
+        Its duration, and the time at which it ended.
     place : numpy.ndarray of int64, shape (segments,)
-        Ascending in the order of journeys and their hops.
+        Numbers that ascend in the order of journeys and their hops.
     """
 
     journey: np.ndarray
@@ -64,17 +65,18 @@ class Segments(NamedTuple):
 
 
 class Walk:
-    """Go through journeys hop by hop.
+    """The labelled hops and segments of journeys.
 
     Parameters
     ----------
     events : mapping of str to numpy.ndarray
-        Columns of the events table.
+        Columns of the events table, in order of time.
     found : Journeys
-        From `engine.correlate`.
+        From `correlate.correlate`.
     names : Names
+        Names of the recording.
     kinds : Kinds
-        Of this recording.
+        What the time of a segment is spent on.
 
     Attributes
     ----------
@@ -88,9 +90,9 @@ class Walk:
         hops = list(zip(codes.netns.tolist(), codes.ifindex.tolist(), codes.point.tolist(), strict=True))
         words = np.array([kinds.word(point) for *_, point in hops], object)
         self._received, self._polled, self._queued = (words == word for word in ("receive", "gro", "rx"))
-        ways = [names.hop(*hop) for hop in hops]
+        labels_of_hops = [names.hop(*hop) for hop in hops]
         begins = [f"{names.place(netns, ifindex)} {_SOFTIRQ}" for netns, ifindex, _ in hops]
-        number, labels = pd.factorize(np.array(ways + begins, object))
+        number, labels = pd.factorize(np.array(labels_of_hops + begins, object))
         self.labels: list[str] = labels.tolist()
         self._label, self._begin = np.split(number.astype(np.int64), [len(hops)])
         device = [hop[:2] for hop in hops]
@@ -99,7 +101,7 @@ class Walk:
         self._device = [last[label][1] for label in range(len(labels))]
 
     def of(self, journeys: np.ndarray) -> Hops:
-        """Return the hops of these journeys."""
+        """Return the hops of journeys, given by their numbers (int64, ascending)."""
         length = self._length(journeys)
         label, ts, at, begin, began = self._passed(journeys, length)
         if len(at) == 0:
@@ -118,9 +120,17 @@ class Walk:
         return whole
 
     def segments(self, journeys: np.ndarray) -> tuple[Segments, Segments]:
-        """Return the segments of these journeys: the same as between the hops `of` them, in less time.
+        """Return the segments of journeys: the same as those between the hops that `of` returns, but faster.
 
-        Those that end where a softirq begins come apart from the others.
+        Parameters
+        ----------
+        journeys : numpy.ndarray of int64, shape (journeys,), ascending
+            Numbers of the journeys.
+
+        Returns
+        -------
+        others, waits : Segments
+            Segments that end at a hop, and those that end where a softirq begins.
         """
         length = self._length(journeys)
         label, ts, at, begin, began = self._passed(journeys, length)
@@ -131,24 +141,26 @@ class Walk:
         inner = np.ones(len(label), bool)
         inner[np.cumsum(length) - length] = False
         hop = np.flatnonzero(inner)
-        return Segments(*(values.take(hop) for values in (journey, pair, took, ts)), 2 * hop + 1), waits
+        return Segments(journey.take(hop), pair.take(hop), took.take(hop), ts.take(hop), 2 * hop + 1), waits
 
-    def _length(self, journeys):
+    def _length(self, journeys: np.ndarray) -> np.ndarray:
         start = self._found.start
         return start[1:].take(journeys) - start.take(journeys)
 
-    def _passed(self, journeys, length):
-        """Return label and time of each hop; before which of them a softirq began, with what label, and when."""
+    def _passed(self, journeys: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return label and time of each hop; before which hops a softirq began, the labels of these, and when."""
         found = self._found
         event = found.event.take(runs(found.start.take(journeys), length)).astype(np.int64)
         code, ts = found.hops.code.take(event).astype(np.int64), self._events["ts_ns"].take(event)
         at, began = self._softirqs(event, code, ts, np.cumsum(length) - length)
         return self._label.take(code), ts, at, self._begin.take(code[at]), began
 
-    def _softirqs(self, event, code, ts, opens):
+    def _softirqs(
+        self, event: np.ndarray, code: np.ndarray, ts: np.ndarray, opens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return before which hops a softirq began, and when.
 
-        A hop out of a polled device's ring is in the softirq of the reception that comes next.
+        A hop at which a polled device's ring is read is in the softirq of the reception that follows it.
         """
         got = np.flatnonzero(self._received.take(code))
         ran = self._events["aux"][event[got]].astype(np.int64)
@@ -162,7 +174,7 @@ class Walk:
         return at, np.clip(began, ts[at - 1], ts[at])
 
     def pairs(self, hops: Hops) -> np.ndarray:
-        """Number the segment that ends at each hop: its two labels (meaningless at a first hop)."""
+        """Return the number of the segment that ends at each hop, int64; it is meaningless at a first hop."""
         return self._pairs(hops.label)
 
     def _pairs(self, label: np.ndarray) -> np.ndarray:
@@ -177,7 +189,7 @@ class Walk:
         return f"{self.labels[pair // len(self.labels)]} → {self.labels[pair % len(self.labels)]}"
 
     def kind(self, pair: int) -> str:
-        """Return what a segment's time is, by its number; empty below 0."""
+        """Return what a segment's time is spent on, by its number; empty below 0."""
         if pair < 0:
             return ""
         before, after = divmod(int(pair), len(self.labels))

@@ -1,4 +1,4 @@
-"""From events to journeys: which hops belong to one packet, and in what order."""
+"""Correlation: find the hops of each packet among the events, in order, and the socket events around them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from .delivery import join_datagrams, join_segments, scheduled
 from .gso_gro import gso_gro_relations
 from .journey import Journeys
 from .order import PART, Columns, hop_codes, runs
-from .packets import Stages, packets
+from .packets import packets
+from .paths import PacketPaths, packet_paths, payload_bytes
 from .repeats import repeats
 from .retransmit import retransmissions
 from .sending import sends_of
+from .stages import Stages
 from .stream import flow_numbers
 from .threads import both, processors, spread
-from .paths import PacketPaths, payload_bytes, packet_paths
 
 __all__ = ["Journeys", "Stages", "correlate", "payload_bytes", "retransmissions"]
 
@@ -37,22 +38,20 @@ def correlate(
     events : mapping of str to numpy.ndarray
         Columns of the events table, in order of time.
     stages : Stages
-        What each point means.
+        The stage of each point.
     lost : collection of int
-        Ids of the points where events were lost. Deliveries that can be told only
-        when all of them are known are then left out, and those journeys end at the
-        arrival.
+        Ids of the points where events were lost. Deliveries that can only be found when all events of these points
+        are known are then left out, and those journeys end at the arrival.
     breaks : collection of int
-        Times (ns) at which tracepoints fell silent and spoke again, or at which other
-        rules came into force: packets may have passed points unseen around them,
-        without being counted as lost.
+        Times (ns) at which a trace gap began or ended, or other rules came into force. Around them packets may have
+        passed points without an event, and without being counted as lost.
     sampled : bool
-        Packets were sampled out, so that datagrams cannot be counted.
+        Whether only a sample of the packets was recorded, so that datagrams cannot be counted.
     threads : int, optional
-        That work at a time; by default as many as processors may be used.
+        Number of threads; by default the number of processors that may be used.
     rx_namespace_by_address : mapping of int to int, optional
-        Namespaces whose packets arrive in another one, by ``netns << 32 | daddr``, netns
-        being that one: macvlan interfaces get them without passing a point.
+        For macvlan interfaces, which receive packets without passing a point: ``netns << 32 | daddr`` of the
+        interface below → namespace of the socket that gets the packets.
 
     Returns
     -------
@@ -61,16 +60,16 @@ def correlate(
 
     Notes
     -----
-    The free that ends an undropped packet is no hop of its journey.  A TCP segment's
-    send and delivery are found by its place in the byte stream (`sending`, `stream`),
-    a UDP datagram's delivery by its place in the socket's queue (`datagram`).
+    The free that ends an undropped packet is not a hop of its journey. The send and delivery of a TCP segment are found
+    by its place in the byte stream (modules `sending` and `stream`), the delivery of a UDP datagram by its place in the
+    socket's queue (module `datagram`).
     """
     threads, gaps = threads or processors(), set(lost)
     hops = hop_codes(events, threads)
     found = packets(events, hops, stages, not (gaps & stages.buffers or len(breaks) or sampled), threads)
     paths = packet_paths(events, found, hops, stages)
 
-    def deliveries() -> tuple[np.ndarray, ...]:
+    def deliveries() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         read = np.full(len(paths), -1, np.int64)
         join_segments(events, found, paths, stages, gaps, read)
         if not (stages.read | stages.receive | stages.drop) & gaps and not sampled:
@@ -79,15 +78,15 @@ def correlate(
             )
         return *scheduled(events, found, paths, stages, read), read
 
-    def relations() -> tuple[np.ndarray, ...]:
+    def relations() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         segmented_from, merged_into = gso_gro_relations(events, paths, hops, stages)
         send = found.socket[stages.of("send", events["point"][found.socket])]
         flow = flow_numbers(events, np.concatenate([paths.first_tx, send]))
-        again, fresh = repeats(events, paths, hops, flow[: len(paths)], segmented_from >= 0)
-        return sends_of(events, paths, hops, send, flow, fresh), again, segmented_from, merged_into
+        original, fresh = repeats(events, paths, hops, flow[: len(paths)], segmented_from >= 0)
+        return sends_of(events, paths, hops, send, flow, fresh), original, segmented_from, merged_into
 
-    behind, (send, *related) = both(deliveries, relations, threads)
-    event, start = _with_sockets(paths, send, *behind, threads)
+    (wake, run, read), (send, *related) = both(deliveries, relations, threads)
+    event, start = _with_sockets(paths, send, wake, run, read, threads)
     ends = paths.first_tx, paths.arrival, paths.sent, paths.received
     return Journeys(event, start, hops, found.orphans, *ends, *related)
 
@@ -95,7 +94,12 @@ def correlate(
 def _with_sockets(
     paths: PacketPaths, send: np.ndarray, wake: np.ndarray, run: np.ndarray, read: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put before each way its send, and behind it wake-up, run and read; there is no wake-up without a run.
+    """Add the socket events to each path: the send before it; wake-up, run and read behind it.
+
+    Parameters
+    ----------
+    send, wake, run, read : numpy.ndarray of int64, shape (paths,)
+        Events, -1 if there is none. There is no wake-up without a run.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def _with_sockets(
 
     def place(part: slice) -> None:
         first, end = start[:-1][part], start[1:][part]
-        own = runs(paths.begin[part] - before[part], end - first)  # what is not of the way is set below
+        own = runs(paths.begin[part] - before[part], end - first)  # socket events are set below
         event[first[0] : end[-1]] = paths.event.take(own, mode="clip")
 
     spread(place, [slice(at, at + PART // 8) for at in range(0, len(paths), PART // 8)], threads=threads)

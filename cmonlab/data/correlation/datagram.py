@@ -1,8 +1,28 @@
-"""Join UDP datagrams to the read that took them from the socket.
+"""Match UDP datagrams to the receive calls that took them from the socket.
 
-A socket's queue is first in, first out, so reads take arrivals in their order.
-Where to begin to count, and whether all were seen, is told by the reads: each says
-how many datagrams it left.
+Problem
+-------
+The delay of a datagram ends when the application receives it. A receive call is an event of a socket, though, not of a
+packet buffer. It reports the socket's ports, the number of bytes and how many datagrams it left in the queue, but not
+which datagram it took.
+
+A socket's queue is first in, first out, so calls take datagrams in the order of arrival. But pairing the n-th call with
+the n-th arrival fails. Datagrams may have been in the queue before the trace began, some arrivals or calls may not have
+been recorded, and one wrong pair shifts all pairs after it. Several sockets may share a port. A socket that does not
+use UDP_GRO receives the segments of a large packet one by one.
+
+Approach
+--------
+1. Find the queue of each arrival by namespace and ports, and by the peer's port where the socket is connected
+   (`_Queues`). Ports that several sockets share are left out.
+2. Cut each queue at the breaks (trace gaps, changes of rules). Counting begins anew behind each of them (`_stretch`).
+3. Count an arrival several times if the kernel puts its segments into the queue one by one (`_parts`).
+4. At each call compute the surplus: arrivals so far, less datagrams left, less calls so far. It is 0 while all is
+   seen, and falls by one with each arrival that was not seen (`_taken`).
+5. When the queue is empty, the surplus is known for certain. A call between two such moments takes the arrival with its
+   own number, corrected by the surplus, but only if the surplus is the same at both.
+6. Accept the pairs between two moments of an empty queue only if all of them are possible: each call is later than its
+   arrival and does not return more bytes than arrived (`reads_of`). Otherwise none of them is accepted.
 """
 
 from __future__ import annotations
@@ -14,17 +34,27 @@ from .order import Columns
 
 
 def _queue(events: Columns, at: np.ndarray, netns: np.ndarray, connected: bool) -> np.ndarray:
-    """Name the queue of each event: namespace, local port, and the peer's port of a connected socket."""
+    """Return a uint64 name of each event's queue: namespace, local port, and the peer's port if it is connected."""
     key = netns.astype(np.uint64) << np.uint64(32)
     key |= events["dport"][at].astype(np.uint64) << np.uint64(16)
     return key | events["sport"][at] if connected else key
 
 
 class _Queues:
-    """The sockets that were read, and which of them takes an arrival.
+    """The sockets that were read, and which of them receives an arrival.
 
-    A socket that is connected on the way (as a server does that answers one peer) has
-    one queue under two names.
+    A socket that is connected during the trace (as by a server that answers one peer) has one queue under two names.
+
+    Attributes
+    ----------
+    names : numpy.ndarray of uint64, ascending
+        Names of queues; see `_queue`.
+    number : numpy.ndarray of int64, shape (reads,)
+        Number of each read's socket.
+    socket : numpy.ndarray of int64, shape (names,)
+        Number of the socket that was read under each name.
+    shared : numpy.ndarray of bool, shape (names,)
+        Whether several sockets were read under the name.
     """
 
     def __init__(self, events: Columns, read: np.ndarray):
@@ -36,7 +66,7 @@ class _Queues:
         self.shared[name[self.number != self.socket[name]]] = True
 
     def of(self, name: np.ndarray) -> np.ndarray:
-        """Return the number of each name's queue, -1 where it was not read or has several sockets."""
+        """Return the number of each name's socket, -1 if it was not read or several sockets share the name."""
         at = np.minimum(np.searchsorted(self.names, name), len(self.names) - 1)
         return np.where((self.names[at] == name) & ~self.shared[at], self.socket[at], -1)
 
@@ -50,32 +80,32 @@ def reads_of(
     breaks: np.ndarray,
     home: np.ndarray,
 ) -> np.ndarray:
-    """Find for each datagram the read that took it.
+    """Match datagrams to the receive calls that took them.
 
     Parameters
     ----------
     events : mapping of str to numpy.ndarray
-        Columns of the events table.
-    arrival, read : numpy.ndarray of int, ascending
-        Events that are arrivals (a packet) and reads (a socket).
+        Columns of the events table, in order of time.
+    arrival : numpy.ndarray of int64, shape (arrivals,), ascending
+        Events of arrivals; the buffer is a packet.
     payload : numpy.ndarray of int64, shape (arrivals,)
-        Bytes of each datagram.
+        Payload bytes of each datagram.
     copied : numpy.ndarray of bool, shape (arrivals,)
-        Whose delivery is known already, as the copy was seen; they have their place
-        in the queue.
+        Whether the delivery is known already because the copy was seen. These datagrams are counted, but get no read.
+    read : numpy.ndarray of int64, shape (reads,), ascending
+        Events of receive calls; the buffer is a socket.
     breaks : numpy.ndarray of int64, ascending
-        Times around which packets and reads may have passed unseen; the count begins
-        anew at each, and no pair reaches across one.
+        Times (ns) around which packets and reads may have passed without an event. Counting begins anew at each, and
+        no pair extends across one.
     home : numpy.ndarray of integers, shape (arrivals,)
-        Namespace of the socket that each is for.
+        Namespace of the socket that each datagram is for.
 
     Returns
     -------
     numpy.ndarray of int64, shape (arrivals,)
-        Event of the read, of several segments the last one's; -1 where it was not seen
-        or the delivery is known, where several sockets share the port, and between two
-        moments of an empty queue unless as much was read as had arrived, each after it
-        came and no longer.
+        Event of the read; if a datagram was read in several segments, of the last one. -1 if the read was not seen, if
+        the delivery is known already, if several sockets share the port, or if a pair between the same two moments of
+        an empty queue is impossible.
     """
     found = np.full(len(arrival), -1, np.int64)
     queues = _Queues(events, read)
@@ -98,15 +128,17 @@ def reads_of(
     doubtful = np.zeros(len(reads) + 1, bool)
     doubtful[period[~good]] = True
     good = ~doubtful[period] & ~copied[datagram]
-    good &= np.append(known, -1)[taken[pairs] + 1] != datagram  # the last of its parts
+    good &= np.append(known, -1)[taken[pairs] + 1] != datagram  # only the last of a datagram's parts
     found[datagram[good]] = by[good]
     return found
 
 
-def _parts(events, arrival, payload, queue, read, queues):
-    """Tell in how many datagrams each arrival was put into the queue.
+def _parts(
+    events: Columns, arrival: np.ndarray, payload: np.ndarray, queue: np.ndarray, read: np.ndarray, queues: _Queues
+) -> np.ndarray:
+    """Return as how many datagrams each arrival was put into the queue, int64.
 
-    A socket that does not ask for larger packets (UDP_GRO) is given their segments.
+    A socket that does not request larger packets (UDP_GRO) receives their segments one by one.
     """
     segments = np.maximum(events["detail"][arrival].astype(np.int64), 1)
     several = (segments > 1) & (queue >= 0)
@@ -117,37 +149,39 @@ def _parts(events, arrival, payload, queue, read, queues):
     np.maximum.at(segment_bytes, queue[several], (payload[several] - 1) // (segments[several] - 1))
     single = ~several & (queue >= 0)
     np.maximum.at(single_bytes, queue[single], payload[single])
-    whole = read_bytes > np.maximum(segment_bytes, single_bytes)  # only a larger packet brings so much at once
+    whole = read_bytes > np.maximum(segment_bytes, single_bytes)  # only a larger packet returns so many bytes at once
     return np.where(several & ~whole[queue], segments, 1)
 
 
 def _stretch(events: Columns, breaks: np.ndarray, queue: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Number the queues anew from each break on."""
+    """Return another number for each queue behind each break."""
     return queue * (len(breaks) + 1) + np.searchsorted(breaks, events["ts_ns"][at])
 
 
-def _taken(arrivals, reads, width, left):
-    """Tell which arrival each read took.
+def _taken(arrivals: np.ndarray, reads: np.ndarray, width: int, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find which arrival each read took.
 
     Parameters
     ----------
     arrivals, reads : numpy.ndarray of int64, ascending
         Queue (between two breaks) times `width` plus event.
-    left : numpy.ndarray
-        By event: datagrams left in the queue.
+    width : int
+        Number of events.
+    left : numpy.ndarray of integers, shape (events,)
+        Datagrams that each read left in the queue.
 
     Returns
     -------
-    taken, period : numpy.ndarray of int64, shape (reads,)
-        Position in `arrivals`, -1 where it is not known; and the first read of the
-        time between two moments of an empty queue.
+    taken : numpy.ndarray of int64, shape (reads,)
+        Position in `arrivals`, -1 if it is not known.
+    period : numpy.ndarray of int64, shape (reads,)
+        The first read of the period between two moments of an empty queue.
 
     Notes
     -----
-    Of the arrivals before a read, those that are not left have been read, so
-    ``surplus`` = arrived - left - reads is 0 and falls by one with each arrival that
-    was not seen.  It never rises but for the moment between the stamp of an arrival
-    and its place in the queue.
+    Of the arrivals before a read, those that are not left were read. So ``surplus`` = arrived - left - reads is 0, and
+    falls by one with each arrival that was not seen. It rises only for the short time between the event of an arrival
+    and its entry into the queue.
     """
     queue, left = reads // width, left[reads % width]
     heads = np.append(0, np.flatnonzero(queue[1:] != queue[:-1]) + 1)
@@ -160,7 +194,7 @@ def _taken(arrivals, reads, width, left):
     far = (queue - queue[0]) * np.int64(1 << 40)  # keeps the queues apart
     lowest = np.minimum(np.minimum.accumulate(surplus - far) + far, 0)
     empty = empty[surplus[empty] == lowest[empty]]
-    # What was surplus when the queue was last empty (nothing, before the first read) …
+    # The surplus when the queue was last empty (0 before the first read) …
     number = np.zeros(len(reads), np.int64)
     number[empty] = 1
     number = np.cumsum(number) - number
@@ -168,7 +202,7 @@ def _taken(arrivals, reads, width, left):
     last, following = around[number], around[number + 1]
     known = last >= begin
     before = np.where(known, surplus[last], 0)
-    # … is so when it is empty again, or in the end and never less until then.
+    # … must be the same when it is empty again, or at the end if it was never lower in between.
     period = np.where(known, last + 1, begin)
     ended = (surplus[final] == before) & (lowest[final] == before)
     closed = (following < len(reads)) & (queue[np.minimum(following, len(reads) - 1)] == queue)

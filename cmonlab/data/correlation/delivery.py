@@ -1,4 +1,4 @@
-"""When the application got what a packet brought, and when it was woken for it."""
+"""Delivery: when the application got the data of a packet, and when its task was woken for it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,35 @@ import numpy as np
 
 from .datagram import reads_of
 from .order import Columns
-from .packets import TCP, UDP, Packets, Stages
-from .stream import delivered_by, flow_numbers
+from .packets import TCP, UDP, Packets
 from .paths import PacketPaths, first_byte, payload_bytes, segments
+from .stages import Stages
+from .stream import delivered_by, flow_numbers
 
 
 def join_segments(
     events: Columns, found: Packets, paths: PacketPaths, stages: Stages, lost: Collection[int], delivery: np.ndarray
 ) -> None:
-    """Set the delivery of each TCP segment that arrived: the read (or copy) that reached its last byte.
+    """Find the delivery of each TCP segment that arrived: the read (or copy) that includes its last byte.
 
-    A read tells its place in the stream, so that reads stay right where others are
-    lost. Copies, of kernels whose reads have no tracepoint, tell the place only
-    together with those before them.
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Packets
+    paths : PacketPaths
+    stages : Stages
+        The stage of each point.
+    lost : collection of int
+        Ids of the points where events were lost.
+    delivery : numpy.ndarray of int64, shape (paths,)
+        Event of the delivery of each path; set where one is found.
+
+    Notes
+    -----
+    A read reports its place in the byte stream, so its place is right even if other reads were lost. Kernels before
+    6.3 have no tracepoint for reads. There the copies out of buffers are used, but the place of a copy depends on the
+    copies before it, so they are not used if some were lost.
     """
     data, size = segments(events, paths)
     data, size = data[paths.received[data]], size[paths.received[data]]
@@ -49,7 +65,23 @@ def join_datagrams(
     rx_namespace_by_address: Mapping[int, int],
     delivery: np.ndarray,
 ) -> None:
-    """Set the delivery of each UDP datagram that arrived: the read that took it."""
+    """Match each UDP datagram that arrived to the receive call that took it from the socket.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Packets
+    paths : PacketPaths
+    stages : Stages
+        The stage of each point.
+    breaks : numpy.ndarray of int64, ascending
+        Times (ns) around which packets may have passed without an event.
+    rx_namespace_by_address : mapping of int to int
+        See `correlate.correlate`.
+    delivery : numpy.ndarray of int64, shape (paths,)
+        Event of the delivery of each path; set where one is found.
+    """
     read = found.socket[stages.of("read", events["point"][found.socket])]
     read = read[events["proto"][read] == UDP]
     udp = (events["proto"][paths.arrival] == UDP) & paths.received
@@ -58,36 +90,47 @@ def join_datagrams(
     if len(read) == 0 or len(data) == 0:
         return
     arrival = paths.event[(paths.begin + paths.length - 1)[data] - copied[data]].astype(np.int64)
-    by_arrival = np.argsort(arrival)  # events are in order of time, and no two are the same
+    by_arrival = np.argsort(arrival)  # positions of events: in order of time, no two are equal
     data, arrival = data[by_arrival], arrival[by_arrival]
-    home = _homes(events, arrival, rx_namespace_by_address)
-    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks, home)
+    socket_netns = _socket_namespaces(events, arrival, rx_namespace_by_address)
+    joined = reads_of(events, arrival, payload_bytes(events, arrival), copied[data], read, breaks, socket_netns)
     hit = joined >= 0
     delivery[data[hit]] = joined[hit]
 
 
-def _homes(events: Columns, arrival: np.ndarray, rx_namespace_by_address: Mapping[int, int]) -> np.ndarray:
-    """Return the namespace whose socket gets each arrival."""
+def _socket_namespaces(events: Columns, arrival: np.ndarray, rx_namespace_by_address: Mapping[int, int]) -> np.ndarray:
+    """Return the namespace of the socket that gets each arrival."""
     netns = events["netns"][arrival]
     if not rx_namespace_by_address:
         return netns
     words = np.array(sorted(rx_namespace_by_address), np.uint64)
     word = netns.astype(np.uint64) << np.uint64(32) | events["daddr"][arrival]
     at = np.minimum(np.searchsorted(words, word), len(words) - 1)
-    homes = np.array([rx_namespace_by_address[word] for word in words.tolist()], netns.dtype)
-    return np.where(words[at] == word, homes[at], netns)
+    receivers = np.array([rx_namespace_by_address[word] for word in words.tolist()], netns.dtype)
+    return np.where(words[at] == word, receivers[at], netns)
 
 
 def scheduled(
     events: Columns, found: Packets, paths: PacketPaths, stages: Stages, delivery: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find when the task that read a packet was woken for it, and when it came onto a CPU.
+    """Find when the task that read a packet was woken for it, and when it began to run on a CPU.
+
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    found : Packets
+    paths : PacketPaths
+    stages : Stages
+        The stage of each point.
+    delivery : numpy.ndarray of int64, shape (paths,)
+        Event of the delivery of each path, -1 if there is none.
 
     Returns
     -------
     wake, run : numpy.ndarray of int64, shape (paths,)
-        Events, -1 none. A run is told only between arrival and read; a wake-up only
-        between arrival and run: before, the task had been woken for something else.
+        Events, -1 if there is none. A run counts only between arrival and read, and a wake-up only between arrival and
+        run. Otherwise the task was woken for something else.
     """
     wake, run = (np.full(len(paths), -1, np.int64) for _ in range(2))
     point = events["point"][found.socket]
@@ -96,21 +139,21 @@ def scheduled(
         return wake, run
     by_read = np.flatnonzero((delivery >= 0) & stages.of("read", events["point"][delivery]))
     read, arrival = delivery[by_read], paths.arrival[by_read]
-    key = _key(events["skb"][read], events["ts_ns"][read].astype(np.uint32))  # its lower half
-    came = _told(events, ran, key)
+    key = _key(events["skb"][read], events["ts_ns"][read].astype(np.uint32))
+    began = _reported_with(events, ran, key)
     ts = events["ts_ns"]
-    good = np.flatnonzero(came >= 0)
-    good = good[(ts[came[good]] >= ts[arrival[good]]) & (ts[came[good]] <= ts[read[good]])]
-    came, arrival, by_read = came[good], arrival[good], by_read[good]
-    run[by_read] = came
-    woke = _told(events, woken, key[good])
-    good = (woke >= 0) & (ts[woke] >= ts[arrival]) & (ts[woke] <= ts[came])
-    wake[by_read[good]] = woke[good]
+    good = np.flatnonzero(began >= 0)
+    good = good[(ts[began[good]] >= ts[arrival[good]]) & (ts[began[good]] <= ts[read[good]])]
+    began, arrival, by_read = began[good], arrival[good], by_read[good]
+    run[by_read] = began
+    waking = _reported_with(events, woken, key[good])
+    good = (waking >= 0) & (ts[waking] >= ts[arrival]) & (ts[waking] <= ts[began])
+    wake[by_read[good]] = waking[good]
     return wake, run
 
 
-def _told(events: Columns, at: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Return which of the events `at` was told together with the read of each key, -1 none."""
+def _reported_with(events: Columns, at: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Return which of the events `at` was reported by the same read as each key, -1 if none."""
     if len(at) == 0:
         return np.full(len(key), -1, np.int64)
     known = _key(events["skb"][at], events["aux"][at])
@@ -120,4 +163,5 @@ def _told(events: Columns, at: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 
 def _key(socket: np.ndarray, read_ts: np.ndarray) -> np.ndarray:
+    """Combine a socket and the lower half of the time of a read (uint32)."""
     return read_ts.astype(np.uint64) << np.uint64(32) | socket

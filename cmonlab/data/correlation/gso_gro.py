@@ -1,20 +1,25 @@
-"""Segments and datagrams that are cut from a larger packet on their way (GSO), or segments merged into one (GRO).
+"""GSO segmentation and GRO merging: which larger packet a packet was cut from or merged into.
 
-What is cut off goes on in a buffer of its own, from the device at which the larger
-segment ends. What is merged ends at a device, and its bytes go on in another buffer
-that is longer from there on.
+Generic segmentation offload (GSO) cuts a large packet into segments or datagrams. Each of them continues in a buffer of
+its own, from the device at which the large packet ends. Generic receive offload (GRO) merges segments. A merged segment
+ends at a device, and its bytes continue in another buffer, which is longer from there on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .order import Columns, HopCodes, runs
-from .packets import UDP, Stages
-from .stream import flow_numbers, places
+from .packets import UDP
 from .paths import PacketPaths, first_byte, payload_bytes, segments
+from .stages import Stages
+from .stream import flow_numbers, places
+
+#: Finds which of some larger packets, given their last hops at devices, includes each of some smaller ones.
+_Find = Callable[[Columns, HopCodes, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -23,23 +28,19 @@ class _Large:
 
     Attributes
     ----------
-    way : numpy.ndarray of int64, shape (n,)
-        Whose bytes.
     since, until : numpy.ndarray of int64, shape (n,)
-        Events between which segments are cut from it or merged into it; the first one
-        tells flow and device.
+        Events between which segments are cut from it or merged into it. The first one has its flow and device.
     size : numpy.ndarray of int64, shape (n,)
         Bytes of payload.
     """
 
-    way: np.ndarray
     since: np.ndarray
     until: np.ndarray
     size: np.ndarray
 
     def of(self, events: Columns, hops: HopCodes, small: np.ndarray) -> np.ndarray:
-        """Return which of them holds the bytes of each of the events `small`, -1 none."""
-        n = len(self.way)
+        """Return which of them includes the bytes of each of the events `small`, -1 if none."""
+        n = len(self.since)
         at = np.concatenate([self.since, small])
         flow = flow_numbers(events, at, hops.device[hops.code[at]])
         begin = places(flow, first_byte(events, at), at)
@@ -49,7 +50,7 @@ class _Large:
         found = np.full(len(small), -1, np.int64)
         look = np.arange(len(small))
         near = np.searchsorted(begin[order], begin[n:], side="right") - 1
-        while len(look):  # down from the last that begins before it, while one may reach so far
+        while len(look):  # from the last one that begins before it backwards, while one may be long enough
             place = near[look]
             look = look[(place >= 0) & (begin[order[place]] + size.max() >= end[look])]
             place = near[look]
@@ -61,29 +62,46 @@ class _Large:
         return found
 
 
-def gso_gro_relations(events: Columns, paths: PacketPaths, hops: HopCodes, stages: Stages) -> tuple[np.ndarray, np.ndarray]:
-    """Find the larger TCP segments that each one was cut from or merged into; it may be both.
+def gso_gro_relations(
+    events: Columns, paths: PacketPaths, hops: HopCodes, stages: Stages
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the larger packets that TCP segments were cut from or merged into, and that UDP datagrams were cut from.
 
-    Of UDP, the larger packets that datagrams were cut from.
+    Parameters
+    ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    paths : PacketPaths
+    hops : HopCodes
+    stages : Stages
+        The stage of each point.
 
     Returns
     -------
-    segmented_from, merged_into : numpy.ndarray of int64, shape (paths,)
-        Way of the larger segment, -1 none.
+    segmented_from : numpy.ndarray of int64, shape (paths,)
+        Path of the larger packet that GSO cut each one from, -1 if none.
+    merged_into : numpy.ndarray of int64, shape (paths,)
+        Path of the segment that GRO merged each one into, -1 if none. A segment may have both.
     """
     segmented_from, merged_into = (np.full(len(paths), -1, np.int64) for _ in range(2))
     data, _ = segments(events, paths)
     datagrams = np.flatnonzero(events["proto"][paths.first_tx] == UDP)
-    for packets, holder in ((data, _by_place), (datagrams, _by_turn)):
-        child, whole = _cut(events, paths, hops, stages, packets, holder)
+    for packets, find in ((data, _by_place), (datagrams, _by_order)):
+        child, whole = _cut(events, paths, hops, stages, packets, find)
         segmented_from[child] = whole
     child, whole = _merged(events, paths, hops, stages, data)
     merged_into[child] = whole
     return segmented_from, merged_into
 
 
-def _cut(events, paths, hops, stages, data, holder):
-    """Return packets, and what they were cut from: it came to the device where they begin, but not to that hop."""
+def _cut(
+    events: Columns, paths: PacketPaths, hops: HopCodes, stages: Stages, data: np.ndarray, find: _Find
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return packets, and the larger packet that each was cut from.
+
+    The larger packet reached the device where the smaller ones begin, but not their first hop. `data` are the paths to
+    consider; `find` returns which of the larger packets includes the bytes of a smaller one.
+    """
     none = np.empty(0, np.int64)
     last_dev_hop = paths.last_dev_hop[data]
     large = data[(events["detail"][last_dev_hop] > 1) & stages.of("transmit", events["point"][last_dev_hop])]
@@ -98,36 +116,42 @@ def _cut(events, paths, hops, stages, data, holder):
     opens = stages.of("transmit", hops.point) & (np.bincount(passed % codes, minlength=codes) < came[device])
     small = data[paths.sent[data] & opens[hops.code[paths.first_tx[data]]]]
     at = paths.first_tx[small]
-    whole = holder(events, hops, last_dev_hop, at)
+    whole = find(events, hops, last_dev_hop, at)
     good = (whole >= 0) & ~np.isin(whole * codes + hops.code[at], passed)
     return small[good], large[whole[good]]
 
 
-def _by_place(events, hops, last_dev_hop, small):
-    """Return which of the larger segments that end in `last_dev_hop` holds the bytes of each of the events `small`, -1 none."""
+def _by_place(events: Columns, hops: HopCodes, last_dev_hop: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Return which segment that ends in `last_dev_hop` includes the bytes of each of the events `small`, -1 if none."""
     until = np.full(len(last_dev_hop), len(events["point"]))
-    return _Large(last_dev_hop, last_dev_hop, until, payload_bytes(events, last_dev_hop)).of(events, hops, small)
+    return _Large(last_dev_hop, until, payload_bytes(events, last_dev_hop)).of(events, hops, small)
 
 
-def _by_turn(events, hops, last_dev_hop, small):
-    """Return which packet of datagrams each of the events `small` was cut from, -1 where it is not certain.
+def _by_order(events: Columns, hops: HopCodes, last_dev_hop: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Return which packet of datagrams each of the events `small` was cut from, -1 if it is not certain.
 
-    The kernel cuts one after the other, so it is the last of its flow at the device; together they are as long as it.
+    The kernel cuts one packet after the other. So it is the last one of the flow at the device, if all datagrams
+    together are as long as it.
     """
     number, width = len(last_dev_hop), len(events["point"])
     at = np.concatenate([last_dev_hop, small])
-    turn = flow_numbers(events, at, hops.device[hops.code[at]]) * width + at
-    order = np.argsort(turn[:number])
-    last = np.searchsorted(turn[:number][order], turn[number:]) - 1
+    key = flow_numbers(events, at, hops.device[hops.code[at]]) * width + at
+    order = np.argsort(key[:number])
+    last = np.searchsorted(key[:number][order], key[number:]) - 1
     whole = np.where(last >= 0, order[last], -1)
-    whole[turn[whole] // width != turn[number:] // width] = -1
+    whole[key[whole] // width != key[number:] // width] = -1
     got = np.bincount(whole[whole >= 0], payload_bytes(events, small[whole >= 0]), number)
     whole[(got != payload_bytes(events, last_dev_hop))[whole]] = -1
     return whole
 
 
-def _merged(events, paths, hops, stages, data):
-    """Return segments that end at a hop behind which another buffer of the flow, while they came, grew by them."""
+def _merged(
+    events: Columns, paths: PacketPaths, hops: HopCodes, stages: Stages, data: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return segments that were merged, and the path of the buffer that each was merged into.
+
+    They end at a hop behind which a buffer of the same flow grows while they arrive.
+    """
     none = np.empty(0, np.int64)
     grown = data[events["len_bytes"][paths.last_dev_hop[data]] > events["len_bytes"][paths.first_tx[data]]]
     if len(grown) == 0:
@@ -143,5 +167,5 @@ def _merged(events, paths, hops, stages, data):
     ends[code[grows]] = True
     small = data[ends[hops.code[paths.last_dev_hop[data]]]]
     size = payload_bytes(events, at[grows + 1])
-    whole = _Large(number[grows], at[grows], at[grows + 1], size).of(events, hops, paths.last_dev_hop[small])
+    whole = _Large(at[grows], at[grows + 1], size).of(events, hops, paths.last_dev_hop[small])
     return small[whole >= 0], number[grows[whole[whole >= 0]]]

@@ -1,4 +1,4 @@
-"""What correlation finds: journeys, and how they belong together."""
+"""The result of correlation: journeys, and the relations between them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ class Journeys:
     Attributes
     ----------
     event : numpy.ndarray of uint32, shape (hops,)
-        Position in the events of each hop, journey after journey, in order of time:
-        the send call, the packet's own hops, the reader's wake-up and run, the read or
-        copy.  One event may belong to several journeys, but for the packet's own hops.
+        Position in the events of each hop, journey after journey, in order of time: the send call, the packet's own
+        hops, the wake-up and run of the reading task, the read or copy. The packet's own hops belong to one journey
+        only; the other events may belong to several.
     start : numpy.ndarray of int64, shape (journeys + 1,)
         Journey ``j`` is ``event[start[j]:start[j + 1]]``.
     hops : HopCodes
-        Numbered hops.
+        The distinct hops by their codes.
     orphans : int
-        Groups of events that begin nowhere: frees and deliveries of packets whose
-        way was not seen, and clones that a capture tool made.
+        Groups of events without a path: frees and deliveries of packets whose path was not seen, and clones that a
+        capture tool made.
     first_tx, arrival : numpy.ndarray of int64, shape (journeys,)
-        Events of the packet's own first hop (that is no function) and of its own last.
+        Events of the packet's first hop that is not a function, and of its own last hop.
     sent, received : numpy.ndarray of bool, shape (journeys,)
-        The first_tx is a transmit hop; the last hop that is no function is a receive
-        hop, or the copy of a datagram.
+        Whether ``first_tx`` is a transmit hop, and whether the last hop that is not a function is a receive hop or
+        the copy of a datagram.
     repeats : numpy.ndarray of int64, shape (journeys,)
-        The earlier journey that first carried this segment's first byte, -1 none; see
-        `repeats`. -1 also for what was cut from a larger segment: that one repeats.
-    segmented_from, merged_into : numpy.ndarray of int64, shape (journeys,)
-        The journey of the larger segment that this one was cut from (GSO), and of the
-        one it was merged into (GRO), -1 none.
+        The earlier journey that first carried this segment's first byte, -1 if none; see module `repeats`. Also -1
+        for segments that GSO cut from a larger one: the larger one is the repetition.
+    segmented_from : numpy.ndarray of int64, shape (journeys,)
+        The journey of the larger packet that GSO segmentation cut this one from, -1 if none.
+    merged_into : numpy.ndarray of int64, shape (journeys,)
+        The journey of the segment that GRO merged this one into, -1 if none.
     """
 
     event: np.ndarray
@@ -66,22 +67,22 @@ class Journeys:
 
     @property
     def length(self) -> np.ndarray:
-        """Hops of each journey."""
+        """Number of hops of each journey, int64."""
         return np.diff(self.start)
 
     @property
     def parent(self) -> np.ndarray:
-        """The larger segment that each journey was cut from, else merged into, int64; -1 none."""
+        """The larger segment that each journey was cut from, or else merged into, int64; -1 if none."""
         return np.where(self.segmented_from >= 0, self.segmented_from, self.merged_into)
 
     @property
     def merged(self) -> np.ndarray:
-        """Tell of each journey whether it goes on in the one it was merged into."""
+        """Whether GRO merged each journey into another one, bool."""
         return self.merged_into >= 0
 
     @property
     def split(self) -> np.ndarray:
-        """Tell of each journey whether it goes on in others that were cut from it."""
+        """Whether GSO segmentation cut other journeys from each one, bool."""
         split = np.zeros(len(self), bool)
         split[self.segmented_from[self.segmented_from >= 0]] = True
         return split

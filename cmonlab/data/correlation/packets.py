@@ -1,72 +1,54 @@
-"""Tell packets apart: the hops of one packet, among the events of one buffer.
+"""Find which events belong to one packet.
 
-A buffer carries one packet after another.  Where one ends and the next begins is
-told by the fields that no hop changes, by the free between them, and by hops that
-come again.
+Problem
+-------
+An event says that some packet buffer (``struct sk_buff``) passed some point. All events of one packet must be found
+among millions, without changing the packet and without any state in the kernel.
+
+The address of the buffer alone does not identify a packet:
+
+- After a buffer is freed, the kernel soon gives its address to another packet.
+- The free is not always recorded. A rule may not include the point, or the event was lost or fell into a trace gap.
+- TCP keeps each segment in its write queue and sends a clone of it (``__tcp_transmit_skb`` in
+  ``net/ipv4/tcp_output.c``). A clone is a buffer of its own. A retransmission is another clone, often at the
+  same address and with the same sequence number.
+- A capture tool receives clones as well (packet sockets), which are freed or copied but never pass a device.
+
+The fields of the packet do not identify it either. NAT changes addresses and ports on the way, a retransmission repeats
+the sequence number, and many packets have an identification of 0.
+
+Approach
+--------
+The address is unique while the buffer lives. So events are grouped by address, and each group is split in time:
+
+1. Sort all events of packet buffers by (address, time); see `order.by_buffer`. Events of sockets are set aside.
+2. Begin a new packet where a field changes that no hop changes: protocol, TCP sequence number, IP identification.
+   In a tunnel these are fields of the inner packet.
+3. Begin a new packet after a free or a drop.
+4. Begin a new packet where addresses or ports change *and* the namespace does, or where they are exchanged within one
+   namespace: that is an answer. Any other change within a namespace is NAT of the same packet.
+5. Begin a new packet where the packet's first hop repeats: then the free between the two was not seen. A kernel
+   function may be called several times for one packet before it reaches a device; such repeated calls do not count.
+6. If events may be missing (losses, trace gaps, sampling), begin a new packet at *any* repeated device hop. The first
+   hop of the next packet may be one that was not seen.
+7. Remove what is not a hop: the free after use, copies of TCP data (they are kept apart, for kernels whose reads have
+   no tracepoint), and everything after a delivery. Groups without any device hop or function are counted as orphans.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from .order import PART, Columns, HopCodes, by_buffer, parts, runs
+from .stages import Stages
 from .threads import spread
 
 TCP, UDP = 6, 17
 
-
-@dataclass(frozen=True)
-class Stages:
-    """Which point ids are of which stage.
-
-    Attributes
-    ----------
-    transmit, receive, function : frozenset of int
-        The way of a packet buffer: to a device, from one, and kernel functions between.
-        Functions say nothing about where a journey begins and ends.
-    deliver, consume, drop : frozenset of int
-        Its end: copied to the application, freed after use, dropped.
-    read, send, retransmit, rtt, wake, run : frozenset of int
-        Events of sockets, and of the tasks that read them.
-    """
-
-    transmit: frozenset[int] = frozenset()
-    receive: frozenset[int] = frozenset()
-    function: frozenset[int] = frozenset()
-    deliver: frozenset[int] = frozenset()
-    consume: frozenset[int] = frozenset()
-    drop: frozenset[int] = frozenset()
-    read: frozenset[int] = frozenset()
-    send: frozenset[int] = frozenset()
-    retransmit: frozenset[int] = frozenset()
-    rtt: frozenset[int] = frozenset()
-    wake: frozenset[int] = frozenset()
-    run: frozenset[int] = frozenset()
-
-    @classmethod
-    def of_points(cls, points: Iterable[Mapping]) -> Stages:
-        """Return the stages of points with ``id`` and ``stage``; other stages are no part of journeys."""
-        points = list(points)
-        return cls(
-            **{
-                field.name: frozenset(point["id"] for point in points if point["stage"] == field.name)
-                for field in fields(cls)
-            }
-        )
-
-    @property
-    def buffers(self) -> frozenset[int]:
-        """Points that packet buffers pass."""
-        return self.transmit | self.receive | self.function | self.deliver | self.consume | self.drop
-
-    def of(self, stage: str, points: np.ndarray) -> np.ndarray:
-        """Tell of each point id whether it is of a stage (or another attribute)."""
-        table = np.zeros(256, bool)
-        table[list(getattr(self, stage))] = True
-        return table[points]
+_TRANSMIT, _RECEIVE, _FUNCTION, _DELIVER, _CONSUME, _DROP = (np.uint32(1 << bit) for bit in range(6))
+_NAMESPACE = 6  # the bits above hold a number of the namespace
 
 
 @dataclass(frozen=True)
@@ -78,7 +60,7 @@ class Packets:
     event : numpy.ndarray of uint32, shape (hops,)
         Position in the events of each hop, in order of time within a packet.
     length : numpy.ndarray of int64, shape (packets,)
-        Hops of each packet, at least 1.
+        Number of hops of each packet, at least 1.
     copy : numpy.ndarray of int64, shape (copies,), ascending
         Events that copied TCP data to an application.
     copy_end : numpy.ndarray of uint32, shape (copies,)
@@ -86,8 +68,8 @@ class Packets:
     socket : numpy.ndarray of int64, ascending
         Events of sockets.
     orphans : int
-        Groups of events that begin nowhere: frees and deliveries of packets whose
-        way was not seen, and clones that a capture tool made.
+        Groups of events without a path: frees and deliveries of packets whose path was not seen, and clones that a
+        capture tool made.
     """
 
     event: np.ndarray
@@ -106,38 +88,47 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool, thread
     events : mapping of str to numpy.ndarray
         Columns of the events table, in order of time.
     hops : HopCodes
-        From `hop_codes`.
+        From `order.hop_codes`.
     stages : Stages
-        What each point means.
+        The stage of each point.
     whole : bool
-        Every packet was seen at every point; otherwise any hop that comes again
-        begins a packet, not only the first one.
+        Whether every packet was seen at every point. If not, any device hop that repeats begins a packet, not only
+        the first one.
     threads : int
+        Number of threads.
+
+    Returns
+    -------
+    Packets
     """
     of_buffer = np.empty(len(hops.code), bool)
     own = stages.of("buffers", hops.point)
 
-    def tell(at: int) -> None:
+    def mark(at: int) -> None:
         of_buffer[at : at + PART] = own.take(hops.code[at : at + PART])
 
-    spread(tell, range(0, len(of_buffer), PART), threads=threads)
+    spread(mark, range(0, len(of_buffer), PART), threads=threads)
     order, changes = by_buffer(events["skb"], of_buffer, threads)
     socket = np.flatnonzero(np.logical_not(of_buffer, out=of_buffer))
-    traits = _traits(hops, stages)
+    stage_masks = _stage_masks(hops, stages)
 
     def find(part: slice) -> tuple:
         at = order[part].astype(np.int64)
         hop = hops.code.take(at).astype(np.int64)
-        trait = traits.take(hop)
-        starts = _starts(events, at, hop, trait, changes[part])
+        stage_mask = stage_masks.take(hop)
+        starts = _starts(events, at, hop, stage_mask, changes[part])
         if not whole:
-            starts = _split_repeats(hop, starts, trait & (_TRANSMIT | _RECEIVE) != 0, len(traits))
-        kept, *rest = _trim(events, at, trait, starts)
-        # What was kept is never longer than what was read: `order` becomes the result.
+            starts = _split_repeats(hop, starts, stage_mask & (_TRANSMIT | _RECEIVE) != 0, len(stage_masks))
+        kept, *rest = _trim(events, at, stage_mask, starts)
+        # What is kept is never longer than what was read, so `order` becomes the result.
         order[part.start : part.start + len(kept)] = kept
         return slice(part.start, part.start + len(kept)), *rest
 
-    found = spread(find, parts(changes), threads=threads)
+    return _joined(order, socket, spread(find, parts(changes), threads=threads))
+
+
+def _joined(order: np.ndarray, socket: np.ndarray, found: list[tuple]) -> Packets:
+    """Move the hops kept of each part together in `order`, and join the other results of the parts."""
     filled = 0
     for part, *_ in found:
         order[filled : filled + part.stop - part.start] = order[part]
@@ -149,14 +140,10 @@ def packets(events: Columns, hops: HopCodes, stages: Stages, whole: bool, thread
     return Packets(order[:filled], length, copy[by_time], end[by_time], socket, sum(orphans))
 
 
-_TRANSMIT, _RECEIVE, _FUNCTION, _DELIVER, _CONSUME, _DROP = (np.uint32(1 << bit) for bit in range(6))
-_NAMESPACE = 6  # the bits above: a number of the namespace
-
-
-def _traits(hops: HopCodes, stages: Stages) -> np.ndarray:
-    """Return what counts of each hop as one word: its stage, one bit, and its namespace."""
-    traits = hops.namespace.astype(np.uint32) << np.uint32(_NAMESPACE)
-    stage_of = {
+def _stage_masks(hops: HopCodes, stages: Stages) -> np.ndarray:
+    """Return one uint32 word for each distinct hop: one bit for its stage, and a number of its namespace above."""
+    masks = hops.namespace.astype(np.uint32) << np.uint32(_NAMESPACE)
+    bits = {
         "transmit": _TRANSMIT,
         "receive": _RECEIVE,
         "function": _FUNCTION,
@@ -164,50 +151,52 @@ def _traits(hops: HopCodes, stages: Stages) -> np.ndarray:
         "consume": _CONSUME,
         "drop": _DROP,
     }
-    for stage, bit in stage_of.items():
-        traits[stages.of(stage, hops.point)] |= bit
-    return traits
+    for stage, bit in bits.items():
+        masks[stages.of(stage, hops.point)] |= bit
+    return masks
 
 
-def _starts(events, at, hop, trait, changes):
-    """Mark where, among events sorted by buffer, the hops of a new packet begin.
+def _starts(
+    events: Columns, at: np.ndarray, hop: np.ndarray, stage_mask: np.ndarray, changes: np.ndarray
+) -> np.ndarray:
+    """Mark where, among events sorted by buffer, a new packet begins (steps 2 to 5).
 
-    A new packet begins with a new address; after the buffer was freed; where
-    protocol, sequence or identification change; where it belongs to another flow
-    (`_other_flow`); and where the hop with which the packet began comes again (the
-    free was not seen). A function may be called for one packet several times before
-    it comes to a device.
+    Parameters
+    ----------
+    at, hop : numpy.ndarray of int64, shape (n,)
+        Position in the events, and code of the hop.
+    stage_mask : numpy.ndarray of uint32, shape (n,)
+        See `_stage_masks`.
+    changes : numpy.ndarray of bool, shape (n,)
+        Where another buffer begins.
     """
     starts = changes.copy()
-    later = starts[1:]
+    starts_new_packet = starts[1:]
     for name in ("seq", "ident", "proto"):
         value = events[name].take(at)
-        later |= value[1:] != value[:-1]
-    later |= trait[:-1] & (_CONSUME | _DROP) != 0
-    _other_flow(events, at, trait, later)
+        starts_new_packet |= value[1:] != value[:-1]
+    starts_new_packet |= stage_mask[:-1] & (_CONSUME | _DROP) != 0
+    _mark_other_flows(events, at, stage_mask, starts_new_packet)
     begins = np.flatnonzero(starts)
-    again = hop == _of_each(begins, len(hop), hop[begins])
-    called = np.flatnonzero(again & (trait & _FUNCTION != 0))
+    repeats = hop == _per_hop(begins, len(hop), hop[begins])
+    called = np.flatnonzero(repeats & (stage_mask & _FUNCTION != 0))
     if len(called):
-        others = np.cumsum(trait & _FUNCTION == 0)[called]
-        again[called[1:]] = others[1:] > others[:-1]
-    starts |= again
+        others = np.cumsum(stage_mask & _FUNCTION == 0)[called]
+        repeats[called[1:]] = others[1:] > others[:-1]
+    starts |= repeats
     return starts
 
 
-def _of_each(begins, count, value):
-    """Return the value of the packet, of which the hops begin there, for each of `count` hops."""
+def _per_hop(begins: np.ndarray, count: int, value: np.ndarray) -> np.ndarray:
+    """Repeat one value per packet for each of its hops, given where packets begin among `count` hops."""
     return np.repeat(value, np.diff(begins, append=count))
 
 
-def _other_flow(events, at, trait, later):
-    """Mark a change of addresses between namespaces, and an answer within one.
-
-    Any other change of addresses within a namespace is NAT.
-    """
-    outward = trait[1:] & (_TRANSMIT | _FUNCTION) != 0
-    moved = (trait[1:] ^ trait[:-1]) >> np.uint32(_NAMESPACE) != 0
-    look = np.flatnonzero((moved | (outward & (trait[:-1] & _TRANSMIT == 0))) & ~later)
+def _mark_other_flows(events: Columns, at: np.ndarray, stage_mask: np.ndarray, starts_new_packet: np.ndarray) -> None:
+    """Mark, in place, changes of addresses between namespaces and answers within one (step 4)."""
+    outward = stage_mask[1:] & (_TRANSMIT | _FUNCTION) != 0
+    moved = (stage_mask[1:] ^ stage_mask[:-1]) >> np.uint32(_NAMESPACE) != 0
+    look = np.flatnonzero((moved | (outward & (stage_mask[:-1] & _TRANSMIT == 0))) & ~starts_new_packet)
     old, new = at.take(look), at.take(look + 1)
     saddr, daddr, sport, dport = (events[name] for name in ("saddr", "daddr", "sport", "dport"))
     same = np.ones(len(look), bool)
@@ -217,42 +206,58 @@ def _other_flow(events, at, trait, later):
     answer = (saddr[old] == daddr[new]) & (daddr[old] == saddr[new])
     ports = (events["proto"][old] == TCP) | (events["proto"][old] == UDP)
     answer &= ~ports | ((sport[old] == dport[new]) & (dport[old] == sport[new]))
-    later[look] = moved[look] | answer
+    starts_new_packet[look] = moved[look] | answer
 
 
-def _split_repeats(hop, starts, way, codes):
-    """Begin a packet also where any hop of its way comes again; what was between was not seen."""
+def _split_repeats(hop: np.ndarray, starts: np.ndarray, device_hop: np.ndarray, codes: int) -> np.ndarray:
+    """Begin a packet also where any of its device hops repeats (step 6).
+
+    Parameters
+    ----------
+    hop : numpy.ndarray of int64, shape (n,)
+        Code of each hop, below `codes`.
+    starts : numpy.ndarray of bool, shape (n,)
+        Where packets begin so far.
+    device_hop : numpy.ndarray of bool, shape (n,)
+        Which hops are transmit or receive hops.
+    codes : int
+        Number of distinct hops.
+    """
     bit = np.uint64(1) << (np.arange(codes, dtype=np.uint64) & np.uint64(63))
     passed = bit.take(hop)
-    passed *= way
+    passed *= device_hop
     begins = np.flatnonzero(starts)
     distinct = np.bitwise_count(np.bitwise_or.reduceat(passed, begins))
-    if int(distinct.sum(dtype=np.int64)) == np.count_nonzero(way):
+    if int(distinct.sum(dtype=np.int64)) == np.count_nonzero(device_hop):
         return starts
     starts, ends = starts.copy(), np.append(begins[1:], len(starts))
-    repeats = distinct < np.add.reduceat(way, begins, dtype=np.int64)
-    begins, ends = begins[repeats], ends[repeats]
+    doubtful = distinct < np.add.reduceat(device_hop, begins, dtype=np.int64)
+    begins, ends = begins[doubtful], ends[doubtful]
     while len(begins):
-        again = _first_repeat(hop, begins, ends - begins, way, codes)
-        starts[again[again < ends]] = True
-        begins, ends = again[again < ends], ends[again < ends]
+        second = _first_repeat(hop, begins, ends - begins, device_hop, codes)
+        starts[second[second < ends]] = True
+        begins, ends = second[second < ends], ends[second < ends]
     return starts
 
 
-def _first_repeat(hop, begins, length, way, codes):
-    """Return where a hop of the way comes for the second time in each of these runs; behind it all where none does."""
+def _first_repeat(
+    hop: np.ndarray, begins: np.ndarray, length: np.ndarray, device_hop: np.ndarray, codes: int
+) -> np.ndarray:
+    """Return where a device hop occurs for the second time in each of these runs, ``len(hop)`` if none does."""
     at, packet = runs(begins, length), np.repeat(np.arange(len(begins)), length)
-    at, packet = at[way[at]], packet[way[at]]
+    at, packet = at[device_hop[at]], packet[device_hop[at]]
     key = packet * codes + hop[at]
     by_key = np.argsort(key, kind="stable")
-    again = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
+    repeats = by_key[1:][key[by_key][1:] == key[by_key][:-1]]
     first = np.full(len(begins), len(hop), np.int64)
-    np.minimum.at(first, packet[again], at[again])
+    np.minimum.at(first, packet[repeats], at[repeats])
     return first
 
 
-def _trim(events, at, trait, starts):
-    """Leave out what is no hop: frees after use, copies of TCP data, what follows a delivery.
+def _trim(
+    events: Columns, at: np.ndarray, stage_mask: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Leave out what is not a hop: frees after use, copies of TCP data, what follows a delivery (step 7).
 
     Returns
     -------
@@ -260,25 +265,28 @@ def _trim(events, at, trait, starts):
         See `Packets`.
     """
     begins = np.flatnonzero(starts)
-    on_the_way = trait[begins] & (_TRANSMIT | _RECEIVE | _FUNCTION) != 0
-    keep = _of_each(begins, len(at), on_the_way)
-    copies = np.flatnonzero(trait & _DELIVER)
+    has_path = stage_mask[begins] & (_TRANSMIT | _RECEIVE | _FUNCTION) != 0
+    keep = _per_hop(begins, len(at), has_path)
+    copies = np.flatnonzero(stage_mask & _DELIVER)
     group = np.searchsorted(begins, copies, side="right") - 1
     known = (events["proto"][at[copies]] == TCP) & keep[copies]  # a capture tool's copies are of clones
-    keep &= trait & _CONSUME == 0
+    keep &= stage_mask & _CONSUME == 0
     behind = copies[copies < len(at) - 1] + 1
     keep[behind[~starts[behind]]] = False
     keep[copies[events["proto"][at[copies]] == TCP]] = False
     copy, end = _copied_to(events, at[copies[known]], group[known])
-    length = np.add.reduceat(keep, begins, dtype=np.int64)[on_the_way]
-    return at[keep], length, copy, end, int((~on_the_way).sum())
+    length = np.add.reduceat(keep, begins, dtype=np.int64)[has_path]
+    return at[keep], length, copy, end, int((~has_path).sum())
 
 
-def _copied_to(events, copy, group):
-    """Return (events, sequence number behind their last byte) of copies out of TCP buffers."""
+def _copied_to(events: Columns, copy: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the copies out of TCP buffers, and the sequence number behind the last byte of each.
+
+    A buffer (`group`) may be copied in several calls; each goes on where the one before it ended.
+    """
     amount = events["aux"][copy].astype(np.int64)
     total = np.cumsum(amount)
-    fresh = np.ones(len(copy), bool)
-    fresh[1:] = group[1:] != group[:-1]
-    before = (total - amount)[fresh][np.cumsum(fresh) - 1] if len(copy) else total
+    first = np.ones(len(copy), bool)
+    first[1:] = group[1:] != group[:-1]
+    before = (total - amount)[first][np.cumsum(first) - 1] if len(copy) else total
     return copy, (events["seq"][copy].astype(np.int64) + total - before).astype(np.uint32)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .order import Columns, HopCodes
-from .packets import TCP, Packets, Stages
+from cmonlab.points.records import SHAPE_HEADER_SHIFT
 
-_HEADER_SHIFT = 3
+from .order import Columns, HopCodes
+from .packets import TCP, Packets
+from .stages import Stages
+
 FIN, SYN = 0x01, 0x02
 
 
@@ -108,7 +110,7 @@ def payload_bytes(events: Columns, at: np.ndarray) -> np.ndarray:
     numpy.ndarray of int64, shape (n,)
         Bytes, at least 0.
     """
-    header = (events["shape"][at] >> _HEADER_SHIFT).astype(np.int64) * 4
+    header = (events["shape"][at] >> SHAPE_HEADER_SHIFT).astype(np.int64) * 4
     return np.maximum(events["len_bytes"][at].astype(np.int64) - header, 0)
 
 

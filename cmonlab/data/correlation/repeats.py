@@ -1,8 +1,8 @@
-"""Retransmissions: which segment carried a byte first.
+"""Repeated TCP segments: which segment carried a byte first.
 
-A segment repeats another if that one, of the same flow and from the same interface,
-carried its first byte before: exact repeats, parts of a segment, or more than it. SYN
-and FIN count as bytes. What the receiver had already makes no difference.
+A segment repeats an earlier one of the same flow and interface if the earlier one carried its first byte. It may be an
+exact repetition, a part of the earlier segment, or more than it. SYN and FIN count as bytes. It makes no difference
+whether the receiver already had the byte.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from .order import Columns, HopCodes
 from .packets import TCP
-from .stream import by_flow, numbered, positions
 from .paths import FIN, SYN, PacketPaths, payload_bytes
+from .stream import by_flow, numbered, positions
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class _Stream:
     Attributes
     ----------
     order : numpy.ndarray of int64, shape (n,)
-        Index of each among those given.
+        Index of each event among those that were given.
     begin, end : numpy.ndarray of int64, shape (n,)
-        Places of the first byte, and behind the last; those of different flows are apart.
+        Places of the first byte, and behind the last one; places of different flows do not overlap.
     ahead : numpy.ndarray of int64, shape (n,)
-        The end of what was carried before.
+        Highest ``end`` of the events before each one.
     """
 
     order: np.ndarray
@@ -37,14 +37,18 @@ class _Stream:
     ahead: np.ndarray
 
     def carrier(self, which: np.ndarray, byte: np.ndarray) -> np.ndarray:
-        """Return which item carried each byte first; `which` itself where no earlier one did.
+        """Return the item that carried each byte first; `which` itself if no earlier one did.
 
         Parameters
         ----------
-        which : numpy.ndarray of int64
-            Items, whose flow it is.
-        byte : numpy.ndarray of int64
-            Places.
+        which : numpy.ndarray of int64, shape (n,)
+            Items that carry the byte.
+        byte : numpy.ndarray of int64, shape (n,)
+            Place of the byte.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (n,)
         """
         doubt = np.flatnonzero(byte < self.ahead[which])
         first = which.copy()
@@ -55,7 +59,7 @@ class _Stream:
 
 
 def _stream(events: Columns, flow: np.ndarray, at: np.ndarray, size: np.ndarray) -> _Stream:
-    """Lay the events `at` (ascending), each of `size` sequence numbers, out in the streams of their flows."""
+    """Place the events `at` (ascending), each of `size` sequence numbers, in the byte streams of their flows."""
     order = by_flow(flow)
     at, size = at[order], size[order]
     flow = _connections(flow[order], events["seq"][at], events["tcp_flags"][at] & SYN != 0)
@@ -68,7 +72,7 @@ def _stream(events: Columns, flow: np.ndarray, at: np.ndarray, size: np.ndarray)
 
 
 def _connections(flow: np.ndarray, seq: np.ndarray, syn: np.ndarray) -> np.ndarray:
-    """Number the connections among events in order of flow and time: a SYN with another number begins one."""
+    """Number the connections among events in order of flow and time; a SYN with another number begins one."""
     fresh = np.ones(len(flow), bool)
     fresh[1:] = flow[1:] != flow[:-1]
     at = np.flatnonzero(syn)
@@ -79,23 +83,23 @@ def _connections(flow: np.ndarray, seq: np.ndarray, syn: np.ndarray) -> np.ndarr
 
 
 def _first_over(left: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
-    """Return for each of `points` places the lowest number of a range ``left[i] … right[i] - 1`` over it.
+    """Return for each of `points` places the lowest ``i`` whose range ``left[i] … right[i] - 1`` covers it.
 
     Notes
     -----
-    A range of any length is two overlapping ones whose length is a power of two. Those
-    of one length are noted together, and then handed down to both halves.
+    A range of any length is the union of two overlapping ones whose length is a power of two (a sparse table). Ranges
+    of one length are entered together. The entries of each length are then passed to both halves.
     """
     over = np.flatnonzero(right > left)
     left, right = left[over], right[over]
-    power = np.frexp(right - left)[1] - 1  # of the greatest power of two that is not longer
+    power = np.frexp(right - left)[1] - 1  # exponent of the greatest power of two that is not longer
     lowest = np.full(points, np.iinfo(np.int64).max)
     for exponent in range(int(power.max(initial=0)), -1, -1):
         if exponent < int(power.max(initial=0)):
             half = 1 << exponent
-            handed = lowest.copy()
-            handed[half:] = np.minimum(handed[half:], lowest[: points - half])
-            lowest = handed
+            halved = lowest.copy()
+            halved[half:] = np.minimum(halved[half:], lowest[: points - half])
+            lowest = halved
         mine = np.flatnonzero(power == exponent)
         np.minimum.at(lowest, left[mine], over[mine])
         np.minimum.at(lowest, right[mine] - (1 << exponent), over[mine])
@@ -109,23 +113,26 @@ def repeats(
 
     Parameters
     ----------
+    events : mapping of str to numpy.ndarray
+        Columns of the events table, in order of time.
+    paths : PacketPaths
+    hops : HopCodes
     flow : numpy.ndarray of int64, shape (paths,)
-        Number of the flow of each first_tx.
+        Number of the flow of each ``first_tx``.
     cut : numpy.ndarray of bool, shape (paths,)
-        Segments that were cut from a larger one on their way; that one stands for them.
+        Segments that GSO cut from a larger one; only the larger one is considered.
 
     Returns
     -------
     original : numpy.ndarray of int64, shape (paths,)
-        The earlier way, -1 none.
+        The earlier path, -1 if there is none.
     fresh : numpy.ndarray of bool, shape (paths,)
         Segments that carry their last byte of payload for the first time.
 
     Notes
     -----
-    A keep-alive (RFC 9293 section 3.8.4) repeats the byte before the next new one, or
-    is empty there. So one byte there counts as repeated only if it was alone the first
-    time as well.
+    A keep-alive (RFC 9293 section 3.8.4) is empty or repeats the last byte that was sent. So a single byte at the end
+    of the stream counts as repeated only if it was sent alone the first time as well.
     """
     original, fresh = np.full(len(paths), -1, np.int64), np.zeros(len(paths), bool)
     number = np.flatnonzero((events["proto"][paths.first_tx] == TCP) & ~cut)
@@ -141,8 +148,8 @@ def repeats(
     item = np.arange(len(number))
     first = stream.carrier(item, stream.begin)
     alone = (size == 1) & (payload == 1) & (stream.end == stream.ahead)
-    again = (first < item) & ~(alone & (size[first] > 1))
-    original[number[again]] = number[first[again]]
+    repeated = (first < item) & ~(alone & (size[first] > 1))
+    original[number[repeated]] = number[first[repeated]]
     last_byte = stream.end - 1 - (flags & FIN != 0)
     fresh[number[(payload > 0) & (stream.carrier(item, last_byte) == item)]] = True
     return original, fresh

@@ -1,7 +1,7 @@
-"""What aggregate rules counted, as columns and as a file of the session's directory.
+"""Cells that aggregate rules counted, as columns and as a file of the session's directory.
 
-A cell is one bucket of a histogram, or one sum, in one window of time; ``struct cell_key``
-and ``struct cell`` of ``bpf/records.h`` say what its fields mean.
+A cell is one bucket of a histogram, or one sum, in one window of time. Its fields are those of ``struct cell_key`` and
+``struct cell`` in ``bpf/records.h``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import parquet as columnar
+from . import parquet
 
 CELLS = "cells.parquet"
 
@@ -43,13 +43,13 @@ def columns_of(windows: Iterable[tuple[int, int, np.ndarray]]) -> dict[str, np.n
     Parameters
     ----------
     windows : iterable of (int, int, numpy.ndarray)
-        Begin and end of each window (ns) and what was counted in it: a structured array with the
-        fields of ``struct cell_key`` and ``struct cell``.
+        Begin and end of each window (ns), and its cells: a structured array with the fields of ``struct cell_key`` and
+        ``struct cell``.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        The columns of `DTYPES`, one row a cell and window, in order of time.
+        The columns of `DTYPES`, one row per cell and window, in order of time.
     """
     windows = sorted(windows, key=lambda window: window[0])
     sizes = [len(cells) for _, _, cells in windows]
@@ -64,10 +64,23 @@ def columns_of(windows: Iterable[tuple[int, int, np.ndarray]]) -> dict[str, np.n
 
 
 def save_cells(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write the columns; see `columnar.save`."""
-    columnar.save(path, columns, DTYPES, ("packets", "bytes", "sum_ns"))
+    """Write cells to a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : mapping of str to numpy.ndarray
+        The columns of `DTYPES`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
+    parquet.save(path, columns, DTYPES, ("packets", "bytes", "sum_ns"))
 
 
 def load_cells(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_cells` wrote; see `columnar.load`."""
-    return columnar.load(path, DTYPES)
+    """Read a file that `save_cells` wrote; raises as `parquet.load` does."""
+    return parquet.load(path, DTYPES)

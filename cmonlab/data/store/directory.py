@@ -1,4 +1,7 @@
-"""Session directories: ``events.parquet`` and ``manifest.json``, written whole or not at all."""
+"""Session directories: ``events.parquet``, ``manifest.json`` and more, written atomically.
+
+Other modules import this one as ``from cmonlab.data.store import directory`` and call ``directory.save(…)``.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from cmonlab.errors import SessionError
-from cmonlab.system import tempdirs as scratch
+from cmonlab.system import tempdirs
 from cmonlab.system.files import atomic_directory
 
-from . import cells
-from . import probe_values as extras
+from .cells import CELLS, load_cells, save_cells
+from .probe_values import PROBE_VALUES, load_probe_values, save_probe_values
 
 Columns = dict[str, np.ndarray]
 
+#: Format of the directories that `save` writes; `load` also reads older ones.
 FORMAT = 2
 EVENTS, MANIFEST = "events.parquet", "manifest.json"
 
-#: Columns as they are stored; deltas where neighbours are close, dictionaries where values repeat.
-_DTYPES = {
+#: The stored columns; see `schema.describe("events")` for their meanings.
+DTYPES = {
     "ts_ns": np.int64,
     "cpu": np.uint16,
     "point": np.uint8,
@@ -45,7 +49,7 @@ _DTYPES = {
     "epoch": np.uint16,
     "rules": np.uint16,
 }
-#: What the tables are made from besides the events.
+#: Entries of the manifest that the tables need.
 _ENTRIES = {
     "points": list,
     "links": list,
@@ -59,13 +63,14 @@ _ENTRIES = {
     "symbols": dict,
     "drop_reasons": dict,
 }
+#: Columns whose neighbouring values are close, and columns whose values rarely repeat; all others use dictionaries.
 _DELTA = ("ts_ns",)
 _PLAIN = ("seq",)
 
 
 def empty_columns() -> dict[str, np.ndarray]:
-    """Return the stored columns without rows."""
-    return {name: np.empty(0, dtype) for name, dtype in _DTYPES.items()}
+    """Return the stored columns, without rows."""
+    return {name: np.empty(0, dtype) for name, dtype in DTYPES.items()}
 
 
 def columns_of(chunks: list[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -74,16 +79,15 @@ def columns_of(chunks: list[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
     Parameters
     ----------
     chunks : list of (int, numpy.ndarray)
-        CPU and records with the fields of ``struct hop``; emptied on the way, so that
-        they do not lie in memory twice.
+        CPU, and records with the fields of ``struct hop``. The list is emptied, so that no record is in memory twice.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        The stored columns.
+        The stored columns, shape (events,).
     """
     total = sum(len(records) for _, records in chunks)
-    columns = {name: np.empty(total, dtype) for name, dtype in _DTYPES.items()}
+    columns = {name: np.empty(total, dtype) for name, dtype in DTYPES.items()}
     end = total
     while chunks:
         cpu, records = chunks.pop()
@@ -91,7 +95,7 @@ def columns_of(chunks: list[tuple[int, np.ndarray]]) -> dict[str, np.ndarray]:
         for name, values in columns.items():
             values[part] = cpu if name == "cpu" else records[name]
         end = part.start
-    order = np.argsort(columns["ts_ns"], kind="stable")  # nearly sorted runs: this is a merge
+    order = np.argsort(columns["ts_ns"], kind="stable")  # sorted runs, so this is a merge
     for name in columns:
         columns[name] = columns[name][order]
     return columns
@@ -116,8 +120,8 @@ def check_target(path: Path) -> None:
             raise SessionError(
                 f"{path} cannot be replaced", why=why, fix=f"choose a directory in it, say {target / 'first'}"
             )
-        # Only an attempt tells what permissions, mounts and special file systems allow.
-        Path(tempfile.mkdtemp(prefix=f".{scratch.prefix()}", dir=_first_that_exists(target.parent))).rmdir()
+        # Only an attempt shows what permissions, mounts and special file systems allow.
+        Path(tempfile.mkdtemp(prefix=f".{tempdirs.prefix()}", dir=_first_that_exists(target.parent))).rmdir()
     except (OSError, RuntimeError) as error:
         raise SessionError(
             f"{path} cannot be written", why=getattr(error, "strerror", None) or str(error), fix=fix
@@ -133,34 +137,36 @@ def save(
     columns: Mapping[str, np.ndarray],
     manifest: Mapping,
     aggregates: Mapping[str, np.ndarray] | None = None,
-    notes: Mapping[str, np.ndarray] | None = None,
+    probe_values: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a session directory atomically: a sibling first, then one rename.
+    """Write a session directory atomically: to a temporary directory next to it, which is then renamed.
 
     Parameters
     ----------
     path : Path
+        The directory; it must not exist yet, or be empty.
     columns : mapping of str to numpy.ndarray
-        Of the events.
+        The stored columns of the events.
     manifest : mapping
+        Content of ``manifest.json``, without the format.
     aggregates : mapping of str to numpy.ndarray, optional
         Columns of `cmonlab.data.store.cells`.
-    notes : mapping of str to numpy.ndarray, optional
+    probe_values : mapping of str to numpy.ndarray, optional
         Columns of `cmonlab.data.store.probe_values`.
 
     Raises
     ------
     SessionError
-        The target is taken, or the disk is full or not writable; nothing is left behind.
+        The directory exists, or the disk is full or not writable; nothing is left behind.
     """
     check_target(path)
     try:
         with atomic_directory(path) as folder:
             write_events(folder / EVENTS, columns)
             if aggregates is not None:
-                cells.save_cells(folder / cells.CELLS, aggregates)
-            if notes is not None:
-                extras.save_extras(folder / extras.EXTRAS, notes)
+                save_cells(folder / CELLS, aggregates)
+            if probe_values is not None:
+                save_probe_values(folder / PROBE_VALUES, probe_values)
             text = json.dumps({"format": FORMAT, **manifest}, indent=1, ensure_ascii=False)
             (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
@@ -172,12 +178,25 @@ def save(
 
 
 def write_events(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write the stored columns as one Parquet file (zstd)."""
+    """Write events to one Parquet file (zstd, with checksums).
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : mapping of str to numpy.ndarray
+        The stored columns, shape (events,).
+
+    Raises
+    ------
+    OSError
+        The file cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({name: columns[name] for name in _DTYPES})
-    dictionary = [name for name in _DTYPES if name not in (*_DELTA, *_PLAIN)]
+    table = pa.table({name: columns[name] for name in DTYPES})
+    dictionary = [name for name in DTYPES if name not in (*_DELTA, *_PLAIN)]
     encoding = dict.fromkeys(_DELTA, "DELTA_BINARY_PACKED") | dict.fromkeys(_PLAIN, "PLAIN")
     pq.write_table(
         table,
@@ -199,11 +218,13 @@ def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
     Returns
     -------
     columns : dict of str to numpy.ndarray
+        The stored columns of the events.
     manifest : dict
+        Content of ``manifest.json``, in the form of the current format.
     aggregates : dict of str to numpy.ndarray or None
-        Columns of `cmonlab.data.store.cells`, where a rule aggregated.
-    notes : dict of str to numpy.ndarray or None
-        Columns of `cmonlab.data.store.probe_values`, where there were custom points.
+        Columns of `cmonlab.data.store.cells`; None if no rule aggregated.
+    probe_values : dict of str to numpy.ndarray or None
+        Columns of `cmonlab.data.store.probe_values`; None if there were no custom probes.
 
     Raises
     ------
@@ -217,15 +238,15 @@ def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
         stored = _read_events(path / EVENTS)
         if manifest["format"] == 1:
             stored, manifest = _from_format_1(stored, manifest)
-        missing = [name for name in _DTYPES if name not in stored]
+        missing = [name for name in DTYPES if name not in stored]
         if missing:
             raise ValueError(f"{EVENTS} lacks the columns {', '.join(missing)}")
         broken = [name for name, kind in _ENTRIES.items() if not isinstance(manifest.get(name), kind)]
         if broken:
             raise ValueError(f"{MANIFEST} lacks {', '.join(broken)}")
-        columns = {name: stored[name].astype(dtype, copy=False) for name, dtype in _DTYPES.items()}
-        aggregates = cells.load_cells(path / cells.CELLS) if (path / cells.CELLS).exists() else None
-        notes = extras.load_extras(path / extras.EXTRAS) if (path / extras.EXTRAS).exists() else None
+        columns = {name: stored[name].astype(dtype, copy=False) for name, dtype in DTYPES.items()}
+        aggregates = load_cells(path / CELLS) if (path / CELLS).exists() else None
+        values = load_probe_values(path / PROBE_VALUES) if (path / PROBE_VALUES).exists() else None
     except PermissionError as error:
         raise SessionError(
             f"{path} cannot be read", why=str(error), fix="run as its owner, or change its permissions"
@@ -234,11 +255,11 @@ def load(path: Path) -> tuple[Columns, dict, Columns | None, Columns | None]:
         raise SessionError(
             f"the session in {path} is damaged", why=str(error), fix="record it again, or restore it from a copy"
         ) from error
-    return columns, manifest, aggregates, notes
+    return columns, manifest, aggregates, values
 
 
 def _read_events(path: Path) -> Columns:
-    """Read the stored columns, group of rows after group of rows, so that nothing lies in memory twice."""
+    """Read the stored columns, one row group after the other, so that no more than one group is in memory twice."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
@@ -267,9 +288,9 @@ def _read_manifest(path: Path) -> dict:
 
 
 def _from_format_1(stored: Mapping[str, np.ndarray], manifest: Mapping) -> tuple[dict[str, np.ndarray], dict]:
-    """Return columns and manifest of a session that had one rule, as this format has them.
+    """Convert columns and manifest of format 1, which had one rule per session, to the current format.
 
-    Buffers had their whole address; reads were those of UDP sockets only.
+    Format 1 stored the whole address of a buffer, and reads of UDP sockets only.
     """
     once = np.ones(len(stored["skb"]), np.uint16)
     columns = {**stored, "skb": (stored["skb"] >> np.uint64(6)).astype(np.uint32), "epoch": once, "rules": once}

@@ -1,25 +1,29 @@
-"""Columns as one Parquet file: what sessions keep beside their events."""
+"""Columns as one Parquet file: the files of a session other than its events."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
-def save(path: Path, columns: Mapping[str, np.ndarray], dtypes: Mapping[str, Any], plain: Collection[str] = ()) -> None:
-    """Write columns (zstd, checksums).
+def save(
+    path: Path, columns: Mapping[str, np.ndarray], dtypes: Mapping[str, npt.DTypeLike], plain: Collection[str] = ()
+) -> None:
+    """Write columns to a Parquet file (zstd, with checksums).
 
     Parameters
     ----------
     path : Path
+        The file.
     columns : mapping of str to numpy.ndarray
+        Arrays of one length.
     dtypes : mapping of str to dtype
-        Which columns; the order is kept.
+        The columns to write, in this order.
     plain : collection of str
-        Those whose values hardly come again, so that a dictionary is of no use.
+        Columns whose values rarely repeat, so that a dictionary would not save space.
 
     Raises
     ------
@@ -40,8 +44,20 @@ def save(path: Path, columns: Mapping[str, np.ndarray], dtypes: Mapping[str, Any
     )
 
 
-def load(path: Path, dtypes: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Read what `save` wrote.
+def load(path: Path, dtypes: Mapping[str, npt.DTypeLike]) -> dict[str, np.ndarray]:
+    """Read columns that `save` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dtypes : mapping of str to dtype
+        The columns to read, and the type that each is converted to.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Arrays of one length.
 
     Raises
     ------

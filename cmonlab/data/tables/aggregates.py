@@ -1,4 +1,4 @@
-"""The tables of what aggregate rules counted."""
+"""Tables from the counters of aggregate rules."""
 
 from __future__ import annotations
 
@@ -7,39 +7,68 @@ import pandas as pd
 from ..analysis import aggregate
 from ..analysis import flows as _flows
 from ..analysis import pairs as _pairs
-from .events import Captured
+from .events import EventTables
 
 
-class Counted(Captured):
-    """Traffic, loss and delay of whole windows, counted in the kernel; pairs and flows of events where it did not."""
+class AggregateTables(EventTables):
+    """Traffic, loss and delay per window, counted in the kernel; pairs and flows also from events."""
 
     @property
     def aggregated(self) -> bool:
-        """Whether a rule aggregated: then `pairs` and `flows` are of windows."""
+        """Whether a rule aggregated; then `pairs` and `flows` have one row per window."""
         return self._cells is not None
 
     def pairs(self) -> pd.DataFrame:
-        """Traffic, loss and delay per direction; columns of ``schema.describe("pairs")``.
+        """Return traffic, loss and delay per direction.
 
-        Per window where rules aggregate, of the whole recording otherwise.
+        Returns
+        -------
+        pandas.DataFrame
+            One row per direction, rule and window if rules aggregate, else one per direction; columns of
+            ``schema.describe("pairs")``.
         """
-        return self._who(flows=False)
+        return self._traffic(flows=False)
 
     def flows(self) -> pd.DataFrame:
-        """The same per flow, where a rule aggregates by flow or captures; columns of ``schema.describe("flows")``."""
-        return self._who(flows=True)
+        """Return traffic, loss and delay per flow.
 
-    def _who(self, flows: bool) -> pd.DataFrame:
+        Returns
+        -------
+        pandas.DataFrame
+            One row per flow, rule and window if rules aggregate, else one per flow; columns of
+            ``schema.describe("flows")``. Ports are 0 if a rule aggregates by pairs of addresses.
+        """
+        return self._traffic(flows=True)
+
+    def _traffic(self, flows: bool) -> pd.DataFrame:
         if self.aggregated:
             return _pairs.pairs(self.cells, self.facts.context, flows)
-        ends_ns = self.columns["ts_ns"][[0, -1]].tolist() if len(self.columns["ts_ns"]) else (0, 0)
+        start_ns, end_ns = self.columns["ts_ns"][[0, -1]].tolist() if len(self.columns["ts_ns"]) else (0, 0)
         tables = self._journeys, self._fates(), self.retransmissions(), self.rtt()
-        return _flows.of_events(self.correlated, *tables, *ends_ns, flows)
+        return _flows.of_events(self.correlated, *tables, start_ns, end_ns, flows)
 
     def segments(self, windows: bool = False) -> pd.DataFrame:
-        """One row a segment and direction, over all or per window; columns of ``schema.describe("segments")``."""
+        """Return the time that packets took for each segment, from aggregates.
+
+        Parameters
+        ----------
+        windows : bool
+            One row per segment, direction and window; otherwise one per segment and direction.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns of ``schema.describe("segments")``; times in ns. No row if no rule aggregated.
+        """
         return aggregate.segments(self.cells, self.facts.context, windows)
 
     def drop_counts(self) -> pd.DataFrame:
-        """Dropped packets per window, place and reason; columns of ``schema.describe("drop_counts")``."""
+        """Return the number of dropped packets, from aggregates.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per window, direction, place and reason; columns of ``schema.describe("drop_counts")``. No row if no
+            rule aggregated.
+        """
         return aggregate.drops(self.cells, self.facts.context, self.facts.reasons)

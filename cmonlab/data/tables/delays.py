@@ -1,4 +1,4 @@
-"""The tables of one-way delays."""
+"""Tables of one-way delays."""
 
 from __future__ import annotations
 
@@ -12,39 +12,53 @@ from ..analysis import journeys as _journeys
 from ..analysis.category import labelled
 from ..analysis.names import protocol
 from ..correlation.stream import flow_numbers, numbered
-from .aggregates import Counted
-from .metadata import Told
+from .aggregates import AggregateTables
+from .metadata import MetadataTables
 
 
-class Delays(Counted, Told):
-    """How long packets took, how steadily, when, and why some took longer."""
+class DelayTables(AggregateTables, MetadataTables):
+    """One-way delay: its distribution, variation and course, and the segments that make it long."""
 
     def one_way_delay(self) -> pd.DataFrame:
-        """How long complete journeys took, per direction; columns of ``schema.describe("one_way_delay")``."""
+        """Return quantiles of the one-way delay of complete journeys.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per direction; columns of ``schema.describe("one_way_delay")``; times in ns.
+        """
         journeys, took_ns, direction = self._complete()
         share = self.facts.share(self.ends.rules[journeys])
         return delays.one_way_delay(took_ns, direction, share, self.facts.clock_error_ns)
 
     def delay_variation(self, by: str = "direction") -> pd.DataFrame:
-        """How much the one-way delay varies: between consecutive packets (IPDV), and above the least (PDV).
+        """Return the variation of the one-way delay: between consecutive packets (IPDV), and above the minimum (PDV).
 
         Parameters
         ----------
         by : {"direction", "flow"}
-            One row a direction and measure (columns of ``schema.describe("delay_variation")``), or one a
-            flow (``schema.describe("delay_variation_by_flow")``). Consecutive packets are always of one
-            flow. Of a sample, they are consecutive in the sample.
+            Rows are directions, or flows.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per direction and measure, with the columns of ``schema.describe("delay_variation")``, or one per
+            flow and measure, with those of ``schema.describe("delay_variation_by_flow")``. Times are in ns.
 
         Raises
         ------
         UnknownName
-            It is parted by neither.
+            `by` is neither of them.
+
+        Notes
+        -----
+        Consecutive packets are always of one flow. In a sample, they are consecutive packets of the sample.
         """
         if by not in ("direction", "flow"):
             raise UnknownName("part of the delay variation", by, ("direction", "flow"))
         events, found, ends = self.columns, self.correlated, self.ends
-        went_on = np.isin(ends.outcome, [_journeys.OUTCOMES.index(word) for word in ("merged", "split")])
-        sent = np.flatnonzero(_journeys.began(events, found, self.facts.names) & ~went_on)
+        continued = np.isin(ends.outcome, [_journeys.OUTCOMES.index(word) for word in ("merged", "split")])
+        sent = np.flatnonzero(_journeys.began(events, found, self.facts.names) & ~continued)
         at = found.first_tx[sent]
         direction = ends.direction[sent]
         flow = numbered(flow_numbers(events, at, events["proto"][at]), direction.codes)
@@ -57,13 +71,18 @@ class Delays(Counted, Told):
         return delays.variation(took_ns, ends.complete[sent], flow, stream, names)
 
     def timeline(self, window_s: float = 0.1) -> pd.DataFrame:
-        """What happened when, window by window; columns of ``schema.describe("timeline")``.
+        """Return traffic, delay and loss over time.
 
         Parameters
         ----------
         window_s : float
-            Width of a window. A session of aggregates alone has windows of its own, which are put together
-            to no less than this, and never parted.
+            Width of a window in seconds. If a session has aggregates only, its own windows are joined to reach at least
+            this width, but never divided.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per window, rule and direction; columns of ``schema.describe("timeline")``.
 
         Raises
         ------
@@ -77,19 +96,20 @@ class Delays(Counted, Told):
         return timeline.captured(self.columns, self.correlated, tables, window_s)
 
     def slowest(self, n: int = 10, direction: str | None = None) -> pd.DataFrame:
-        """Return the complete journeys that took longest, and what made each slow.
+        """Return the slowest complete journeys, and the segment that made each of them slow.
 
         Parameters
         ----------
         n : int
-            How many, at least 1.
+            Number of journeys, at least 1.
         direction : str, optional
-            One direction of the journeys table, all by default.
+            One direction of the journeys table; all by default.
 
         Returns
         -------
-        DataFrame
-            Columns of ``schema.describe("slowest")``, no row where no journey is complete.
+        pandas.DataFrame
+            One row per journey, the slowest first; columns of ``schema.describe("slowest")``; times in ns. No row if no
+            journey is complete.
 
         Raises
         ------
@@ -106,26 +126,26 @@ class Delays(Counted, Told):
         return tail.slowest(self.walk, journeys, took_ns, start_ns, directions, wanted)
 
     def where_is_the_tail(self, direction: str | None = None, quantile: float = 0.99) -> pd.DataFrame:
-        """Part a high quantile of the one-way delay less its median into segments, which add up to it.
+        """Return which segments make the tail: a high quantile of the one-way delay less its median, by segment.
 
         Parameters
         ----------
         direction : str, optional
-            One direction of the journeys table, all by default.
+            One direction of the journeys table; all by default.
         quantile : float
             Above 0.5 and below 1.
 
         Returns
         -------
-        DataFrame
-            Columns of ``schema.describe("where_is_the_tail")``: a segment's part is its mean over the
-            journeys around the quantile less that over those around the median. See
-            `cmonlab.data.analysis.tail.where` for the method.
+        pandas.DataFrame
+            One row per direction and segment, and one for the residual; they add up to the difference. Columns of
+            ``schema.describe("where_is_the_tail")``; times in ns. The part of a segment is its mean over the journeys
+            around the quantile less its mean over those around the median; see `cmonlab.data.analysis.tail`.
 
         Raises
         ------
         ValueError
-            There is no tail at this quantile.
+            `quantile` is not above 0.5 and below 1.
         UnknownName
             No complete journey has that direction.
         """
@@ -134,7 +154,7 @@ class Delays(Counted, Told):
         return tail.where(self.walk, *self._complete(direction), quantile)
 
     def _complete(self, direction: str | None = None) -> tuple[np.ndarray, np.ndarray, pd.Categorical]:
-        """Return number, one-way delay (ns) and direction of each complete journey, all or of one direction."""
+        """Return number, one-way delay (ns) and direction of the complete journeys, of all directions or of one."""
         journeys, found, ts = np.flatnonzero(self.ends.complete), self.correlated, self.columns["ts_ns"]
         every = self.ends.direction[journeys].remove_unused_categories()
         if direction is not None:

@@ -1,4 +1,4 @@
-"""The tables that follow from recorded events."""
+"""Tables from recorded events."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..analysis import latency, traffic
 from ..analysis import loss as _loss
 from ..analysis import probes as _probes
 from ..analysis.category import labelled
-from .source import Base
+from .source import SessionData
 
 
-class Captured(Base):
-    """Hops, journeys, and what follows from them."""
+class EventTables(SessionData):
+    """Events, journeys, and tables that are computed from them."""
 
     @cached_property
     def events(self) -> pd.DataFrame:
-        """One row a hop; columns of ``schema.describe("events")``."""
+        """The events: one row per hop or socket event; columns of ``schema.describe("events")``."""
         columns = self.columns
         names = {p["id"]: p["name"] for p in self.manifest["points"]}
         place = columns["netns"].astype(np.uint64) << np.uint64(32) | columns["ifindex"]
@@ -31,16 +31,27 @@ class Captured(Base):
         return pd.DataFrame({name: frame[name] for name in schema.columns("events")}, copy=False)
 
     def journeys(self) -> pd.DataFrame:
-        """One row a packet; columns of ``schema.describe("journeys")``."""
+        """Return the journeys of packets.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per packet; columns of ``schema.describe("journeys")``.
+        """
         return self._journeys.copy(deep=False)
 
     def hops(self, journeys: int | list[int] | None = None) -> pd.DataFrame:
-        """One row a hop of the given journeys, of all complete ones by default.
+        """Return the hops of journeys.
 
         Parameters
         ----------
         journeys : int or list of int, optional
-            Numbers from the journeys table.
+            Numbers from the journeys table; all complete journeys by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per hop; columns of ``schema.describe("hops")``; times in ns.
 
         Raises
         ------
@@ -57,18 +68,23 @@ class Captured(Base):
         return latency.hops(self.walk, wanted)
 
     def breakdown(self, by: str = "segment") -> pd.DataFrame:
-        """Where the time of complete journeys went, per direction.
+        """Return where complete journeys spent their time.
 
         Parameters
         ----------
         by : {"segment", "kind"}
-            One row a segment (columns of ``schema.describe("breakdown")``), or one a kind: processing,
-            queueing, softirq, scheduling (``schema.describe("breakdown_by_kind")``).
+            Rows are segments, or kinds: processing, queueing, softirq, scheduling.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per direction and segment, with the columns of ``schema.describe("breakdown")``, or one per
+            direction and kind, with those of ``schema.describe("breakdown_by_kind")``. Times are in ns.
 
         Raises
         ------
         UnknownName
-            It is parted by neither.
+            `by` is neither of them.
         """
         if by not in ("segment", "kind"):
             raise UnknownName("part of a breakdown", by, ("segment", "kind"))
@@ -81,27 +97,68 @@ class Captured(Base):
         return latency.breakdown(self.walk, complete, sent_ns, direction, share)
 
     def throughput(self, window_s: float = 0.1) -> pd.DataFrame:
-        """What reached its destination per window; columns of ``schema.describe("throughput")``."""
+        """Return what reached its destination over time.
+
+        Parameters
+        ----------
+        window_s : float
+            Width of a window in seconds.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per window and direction; columns of ``schema.describe("throughput")``; rates in bit/s.
+
+        Raises
+        ------
+        ValueError
+            The window is not greater than 0.
+        """
         return traffic.throughput(self.columns, self.correlated, self._journeys, window_s)
 
     def drops(self) -> pd.DataFrame:
-        """One row a dropped packet; columns of ``schema.describe("drops")``."""
+        """Return the packets that were dropped, with place and reason.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per dropped packet; columns of ``schema.describe("drops")``.
+        """
         facts = self.facts
         return traffic.drops(
             self.columns, self.correlated, facts.names, facts.stages.drop, facts.reasons, facts.symbols
         )
 
     def retransmissions(self) -> pd.DataFrame:
-        """One row a segment that TCP sent once more; columns of ``schema.describe("retransmissions")``."""
+        """Return TCP's retransmissions.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per retransmitted segment; columns of ``schema.describe("retransmissions")``; times in ns.
+        """
         facts = self.facts
         return _loss.repeated(self.columns, self.correlated, facts.names, facts.stages, self._journeys, self.drops())
 
     def rtt(self) -> pd.DataFrame:
-        """TCP's smoothed round trip times, where ``tcp_probe`` was traced; ``schema.describe("rtt")``."""
+        """Return TCP's smoothed round trip times.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per event of ``tcp_probe``; columns of ``schema.describe("rtt")``; times in ns. No row if the point
+            was not traced.
+        """
         return _loss.rtt(self.columns, self.facts.names, self.facts.stages)
 
     def loss(self) -> pd.DataFrame:
-        """What became of the packets of each direction; columns of ``schema.describe("loss")``."""
+        """Return the outcomes of packets, and the share that was lost.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per direction; columns of ``schema.describe("loss")``.
+        """
         facts = self.facts
         return _loss.by_direction(
             self.columns,
@@ -114,19 +171,30 @@ class Captured(Base):
         )
 
     def _fates(self) -> pd.DataFrame:
-        """One row a packet that `loss` counts, with its outcome."""
+        """Return one row per packet that `loss` counts, with its outcome."""
         facts = self.facts
         return _loss.fates(self.columns, self.correlated, facts.names, facts.stages, self._journeys, self.drops())
 
     def probe(self, name: str) -> pd.DataFrame:
-        """One row a hop of a custom point (`cmonlab.Probe`), with its fields.
+        """Return the values that a custom probe (`cmonlab.Probe`) read.
+
+        Parameters
+        ----------
+        name : str
+            Name of the probe.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per hop at the probe: ts_ns, cpu, journey (-1 if none), direction, sport, dport, and the probe's
+            fields.
 
         Raises
         ------
         UnknownName
-            The session has no custom point of that name.
+            The session has no custom probe of that name.
         """
         known = {probe["name"]: probe for probe in self.manifest.get("probes", [])}
-        if name not in known or self._notes is None:
-            raise UnknownName("custom point", name, known)
-        return _probes.table(self.columns, self.correlated, self.facts.names, self._notes, known[name])
+        if name not in known or self._probe_values is None:
+            raise UnknownName("custom probe", name, known)
+        return _probes.table(self.columns, self.correlated, self.facts.names, self._probe_values, known[name])

@@ -1,45 +1,82 @@
-"""The tables that stand in the manifest."""
+"""Tables that are stored in the manifest."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from .source import Base
+from .source import SessionData
 
 
-class Told(Base):
-    """Rules, ledger, interfaces, overhead: what surrounds the events."""
+class MetadataTables(SessionData):
+    """Rules, ledger, interfaces, overhead: tables that describe the recording."""
 
     def rules(self) -> pd.DataFrame:
-        """One row a rule; columns of ``schema.describe("rules")``."""
+        """Return the rules of the recording.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per rule; columns of ``schema.describe("rules")``.
+        """
         return self.facts.rules()
 
     def budget(self) -> pd.DataFrame:
-        """One row a change that a rule's budget made; columns of ``schema.describe("budget")``."""
+        """Return the changes that overhead budgets made to rules.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per change; columns of ``schema.describe("budget")``.
+        """
         return self.facts.budget()
 
     def ledger(self) -> pd.DataFrame:
-        """What became of the packets at each point; columns of ``schema.describe("ledger")``."""
+        """Return how many packets were seen, recorded, sampled out and lost at each point.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per point; columns of ``schema.describe("ledger")``.
+        """
         return self.facts.table("ledger")
 
     def trace_gaps(self) -> pd.DataFrame:
-        """Intervals in which tracepoints did not fire and packets may have passed unseen.
+        """Return the intervals in which tracepoints did not fire, so that packets may have passed without an event.
 
-        Columns of ``schema.describe("trace_gaps")``.
+        Returns
+        -------
+        pandas.DataFrame
+            One row per interval and CPU; columns of ``schema.describe("trace_gaps")``; times in ns.
         """
         return self.facts.table("trace_gaps")
 
     def links(self) -> pd.DataFrame:
-        """Every interface that was there; columns of ``schema.describe("links")``."""
+        """Return all network interfaces that existed during the recording.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per interface, or more if it changed; columns of ``schema.describe("links")``.
+        """
         return self.facts.table("links")
 
     def overhead(self) -> pd.DataFrame:
-        """What tracing cost the workload, where it was measured; columns of ``schema.describe("overhead")``."""
+        """Return the tracing overhead: by how much each tracer changed the workload's metrics.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per tracer and metric; columns of ``schema.describe("overhead")``. No row if it was not measured.
+        """
         return self.facts.overhead.copy()
 
     def program_times(self) -> pd.DataFrame:
-        """For how long the tracer's programs run, where overhead was measured.
+        """Return the run times of the tracer's programs.
 
-        Columns of ``schema.describe("program_times")``.
+        Returns
+        -------
+        pandas.DataFrame
+            One row per tracer and point; columns of ``schema.describe("program_times")``; times in ns. No row if
+            overhead was not measured.
         """
         return self.facts.program_times.copy()

@@ -11,10 +11,10 @@ from cmonlab.errors import UnknownName
 
 from ..analysis import journeys as _journeys
 from ..analysis import overhead as _overhead
-from .delays import Delays
-from .graph import Graph
+from .delays import DelayTables
+from .graph import GraphTables
 
-#: Tables by name; each is a method of Session.
+#: Names of the tables; each is a method of `Tables`.
 TABLES = (
     "breakdown",
     "journeys",
@@ -45,29 +45,36 @@ TABLES = (
 )
 
 
-class Tables(Delays, Graph):
-    """One run's events and manifest.
+class Tables(DelayTables, GraphTables):
+    """All tables of a session.
 
     Parameters
     ----------
     columns : mapping of str to numpy.ndarray
-        The stored columns of the events, in order of time.
+        The stored columns of the events, shape (events,), in order of time.
     manifest : mapping
         Provenance, names and the ledger, as in ``manifest.json``.
     cells : mapping of str to numpy.ndarray, optional
-        What aggregate rules counted: the columns of ``cmonlab.data.store.cells``.
-    notes : mapping of str to numpy.ndarray, optional
-        What custom points took down: the columns of ``cmonlab.data.store.probe_values``.
+        Cells that aggregate rules counted: the columns of ``cmonlab.data.store.cells``.
+    probe_values : mapping of str to numpy.ndarray, optional
+        Values that custom probes read: the columns of ``cmonlab.data.store.probe_values``.
+
+    Attributes
+    ----------
+    columns, manifest, facts, correlated, ends, walk, cells
+        The data that tables are computed from; see `SessionData`.
+    events : pandas.DataFrame
+        One row per event.
     """
 
     @property
     def lost_events(self) -> int:
-        """The monitor's own lost events; never packet loss."""
+        """Number of events that the tracer lost; this is not packet loss."""
         return int(self.ledger()["lost"].sum())
 
     @property
     def duration_s(self) -> float:
-        """Seconds between the first and the last event; of what aggregates cover, where there is none."""
+        """Seconds between the first and the last event; without events, the time that aggregates cover."""
         ts, counted = self.columns["ts_ns"], self.cells
         if len(ts):
             return float(ts[-1] - ts[0]) / 1e9
@@ -75,12 +82,12 @@ class Tables(Delays, Graph):
 
     @property
     def rules_summary(self) -> str:
-        """The rules in words."""
+        """The rules as text."""
         return self.facts.rules_summary()
 
     @property
     def sampled(self) -> str:
-        """``"sampled 10%"`` where journeys are those of a share of the packets, else empty."""
+        """``"sampled 10%"`` if only a share of the packets was recorded, else empty."""
         return self.facts.sampled()
 
     def __len__(self) -> int:
@@ -93,7 +100,8 @@ class Tables(Delays, Graph):
             f"<Session {workload}, {self.duration_s:.2f} s, rules: {self.rules_summary}",
             f"  {len(self.correlated):,} journeys, {ends.complete.sum():,} complete, {ends.dropped.sum():,} dropped"
             f"{self.sampled and f' ({self.sampled}{self.facts.in_all(ends.rules)})'}",
-            f"  {len(self):,} events, {self.lost_events:,} lost events, trace gaps: {self.trace_gap_ns / 1e6:.1f} ms in total",
+            f"  {len(self):,} events, {self.lost_events:,} lost events, "
+            f"trace gaps: {self.trace_gap_ns / 1e6:.1f} ms in total",
             f"  tracing overhead: {_overhead.summary(self.facts.overhead)}; one clock, no clock error>",
         ]
         if self._cells is not None:
@@ -103,12 +111,22 @@ class Tables(Delays, Graph):
 
     @property
     def trace_gap_ns(self) -> int:
-        """Duration (ns) of all trace gaps, summed over CPUs."""
+        """Total duration of all trace gaps in ns, summed over CPUs."""
         table = self.trace_gaps()
         return int((table["end_ns"] - table["start_ns"]).sum())
 
     def of_rule(self, name: str) -> Self:
-        """Return what a capture rule took as a session of its own; its ledger stays that of all rules.
+        """Return the events that one capture rule recorded, as a session of their own.
+
+        Parameters
+        ----------
+        name : str
+            Name of the rule.
+
+        Returns
+        -------
+        Session
+            The ledger stays that of all rules. It has no aggregates and no probe values.
 
         Raises
         ------
@@ -119,7 +137,17 @@ class Tables(Delays, Graph):
         return type(self)({n: of[taken] for n, of in self.columns.items()}, {**self.manifest, "rules": entries})
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return one of the session's tables by name.
+        """Return a table by its name.
+
+        Parameters
+        ----------
+        name : str
+            One of `TABLES`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns of ``schema.describe(name)``.
 
         Raises
         ------
@@ -131,7 +159,7 @@ class Tables(Delays, Graph):
         return getattr(self, name)()
 
     def caption(self) -> str:
-        """Return the line below every figure: number of packets, lost events, tracing overhead."""
+        """Return the line below each figure: number of packets, lost events, tracing overhead."""
         table, pairs = self.journeys(), self.pairs() if self.aggregated else None
         complete = int(table["complete"].sum())
         ended = self.manifest["recording"]["ended"]
@@ -147,7 +175,17 @@ class Tables(Delays, Graph):
         return " · ".join(parts + ([f"recording {ended}"] if ended != "finished" else []))
 
     def typical(self, direction: str | None = None) -> int:
-        """Return the number of the complete journey with the median one-way delay.
+        """Return a typical journey: the complete journey with the median one-way delay.
+
+        Parameters
+        ----------
+        direction : str, optional
+            One direction of the journeys table; all by default.
+
+        Returns
+        -------
+        int
+            Number in the journeys table.
 
         Raises
         ------

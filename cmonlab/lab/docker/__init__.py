@@ -1,1 +1,1 @@
-"""Docker: the client, an engine of our own, images, containers, and what removes them again."""
+"""Docker: the client, cmonlab's own engine, images, containers, and their removal."""

@@ -1,28 +1,29 @@
-"""Remove containers, networks and interfaces: of one run, or what crashed runs left."""
+"""Remove containers, networks and interfaces of one run, or of all runs that crashed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from . import labels as owner
-from . import macvlan_parent as parent
+from cmonlab.system.ownership import alive
+
 from .client import docker_errors, once_unused, unless_gone
+from .labels import OWNER_LABEL, RUN_LABEL
+from .macvlan_parent import remove_pairs
+
+if TYPE_CHECKING:
+    from .client import APIClient, DockerClient
 
 
-def remove_run(client, run_id: str) -> list[str]:
-    """Remove all containers, networks and interfaces of one run; return their names."""
-    return _remove(client, lambda labels: labels.get(owner.RUN_LABEL) == run_id)
-
-
-def clean(client, all: bool = False) -> list[str]:
-    """Remove containers, networks and interfaces of runs whose process is gone.
+def remove_run(client: DockerClient, run_id: str) -> list[str]:
+    """Remove all containers, networks and interfaces of one run.
 
     Parameters
     ----------
     client : docker.DockerClient
-    all : bool
-        Those of running processes too.
+    run_id : str
+        Value of the label `RUN_LABEL`.
 
     Returns
     -------
@@ -34,13 +35,35 @@ def clean(client, all: bool = False) -> list[str]:
     DockerError
         The engine refused.
     """
-    return _remove(client, lambda labels: all or not owner.alive(labels[owner.OWNER_LABEL]))
+    return _remove(client, lambda labels: labels.get(RUN_LABEL) == run_id)
 
 
-def _remove(client, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
+def clean(client: DockerClient, all: bool = False) -> list[str]:
+    """Remove containers, networks and interfaces of runs whose process has ended.
+
+    Parameters
+    ----------
+    client : docker.DockerClient
+    all : bool
+        Remove those of running processes too.
+
+    Returns
+    -------
+    list of str
+        What was removed, for instance ``"container cmonlab-1f-c0"``.
+
+    Raises
+    ------
+    DockerError
+        The engine refused.
+    """
+    return _remove(client, lambda labels: all or not alive(labels[OWNER_LABEL]))
+
+
+def _remove(client: DockerClient, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     api = client.api
-    # Not the label of the run: a container of the user's inherits it from our image.
-    filters = {"label": owner.OWNER_LABEL}
+    # Not RUN_LABEL: a container that the user starts from our image inherits it.
+    filters = {"label": OWNER_LABEL}
     with docker_errors("containers and networks cannot be removed"):
         containers = [found for found in api.containers(all=True, filters=filters) if wanted(found["Labels"])]
         with ThreadPoolExecutor(8, thread_name_prefix="cmonlab-remove") as pool:
@@ -48,7 +71,7 @@ def _remove(client, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
         networks = [found for found in api.networks(filters=filters) if wanted(found["Labels"])]
         for network in networks:
             _remove_network(api, network["Id"])
-    interfaces = parent.remove(wanted)
+    interfaces = remove_pairs(wanted)
     names = [found["Names"][0].lstrip("/") if found["Names"] else found["Id"] for found in containers]
     return [
         *(f"container {name}" for name in names),
@@ -57,14 +80,14 @@ def _remove(client, wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     ]
 
 
-def _remove_container(api, container: str) -> None:
+def _remove_container(api: APIClient, container: str) -> None:
     with unless_gone():
         api.remove_container(container, force=True, v=True)
 
 
-def _remove_network(api, network: str) -> None:
+def _remove_network(api: APIClient, network: str) -> None:
     with unless_gone():
-        # A container of the user's may have joined; the network goes all the same.
+        # A container of the user may have joined the network, which is removed nevertheless.
         for container in api.inspect_network(network).get("Containers") or {}:
             with unless_gone():
                 api.disconnect_container_from_network(container, network, force=True)

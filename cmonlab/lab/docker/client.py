@@ -1,19 +1,24 @@
-"""The connection to a Docker engine. The only importer of docker-py."""
+"""The connection to a Docker engine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cmonlab.errors import DockerError
+
+if TYPE_CHECKING:
+    from docker import APIClient as APIClient
+    from docker import DockerClient
 
 _UNUSED_S = 10.0
 
 
 @contextmanager
 def docker_errors(what: str) -> Iterator[None]:
-    """Turn the exceptions of docker-py and its HTTP library into DockerError."""
+    """Turn the exceptions of docker-py and its HTTP library into DockerError with this text."""
     import docker
     import requests
 
@@ -27,7 +32,7 @@ def docker_errors(what: str) -> Iterator[None]:
 
 @contextmanager
 def unless_gone() -> Iterator[None]:
-    """Leave the block when what it asks for is gone, or is going by another hand."""
+    """End the block silently if the container or network it uses is gone, or is being removed by another process."""
     import docker
 
     try:
@@ -40,12 +45,12 @@ def unless_gone() -> Iterator[None]:
 
 
 def once_unused(remove: Callable[[], object]) -> None:
-    """Remove a network; the engine may take a while to notice that the last container has left it.
+    """Call a function that removes a network, again until the engine has noticed that its last container is gone.
 
     Raises
     ------
     docker.errors.APIError
-        It refuses for another reason, or still after some seconds.
+        The engine refuses for another reason, or still after 10 s.
     """
     import docker
 
@@ -60,23 +65,28 @@ def once_unused(remove: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def connect(base_url: str | None = None):
-    """Return a docker-py client of an engine that answers, or None.
+def connect(base_url: str | None = None) -> DockerClient | None:
+    """Return a client of the engine if it answers, else None.
 
     Parameters
     ----------
     base_url : str, optional
-        For instance ``"unix:///run/docker.sock"``; by default what DOCKER_HOST says,
-        else the usual socket.
+        For instance ``"unix:///run/docker.sock"``; by default the value of DOCKER_HOST, else the usual socket.
+
+    Returns
+    -------
+    docker.DockerClient or None
     """
     import docker
     import requests
 
     client = None
-    # Deployment and the collection of output use several connections at a time.
-    options = {"timeout": 60, "max_pool_size": 32}
     try:
-        client = docker.DockerClient(base_url, **options) if base_url else docker.from_env(**options)
+        # Deployment and the collection of output use several connections at a time.
+        if base_url:
+            client = docker.DockerClient(base_url, timeout=60, max_pool_size=32)
+        else:
+            client = docker.from_env(timeout=60, max_pool_size=32)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError):
         if client is not None:

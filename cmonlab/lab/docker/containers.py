@@ -1,4 +1,4 @@
-"""Containers as the engine describes them, of a lab or not."""
+"""Containers as the engine describes them; they need not belong to a lab."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Container:
     id : str
         The engine's id.
     name : str
-        Its short name where it has one, else Docker's.
+        Its short name if it has one, else Docker's.
     image : str
-        The image's name as it was given.
+        Name of its image, as the user wrote it.
     labels : mapping of str to str
     networks : tuple of str
         Names of the networks it is attached to.
     addresses : tuple of str
-        IP addresses, IPv4 and IPv6; none of loopback. The addresses of the host's
-        namespace are the host's: a container there has those that a lab gave it, or none.
+        IP addresses, IPv4 and IPv6, without loopback. A container in the host's namespace has the addresses that a
+        lab gave it, or none: the others are the host's.
     netns : int
-        Inode number of its network namespace, 0 while that is not known.
+        Inode number of its network namespace, 0 while it is not known.
     pid : int
-        Its first process, as the host sees it, 0 while that is not known.
+        Its first process in the host's pid namespace, 0 while it is not known.
     running : bool
-        From when it is given its networks, just before its program starts, until it ends.
+        True from the moment it gets its networks, just before its program starts, until it ends.
     """
 
     id: str
@@ -47,18 +47,44 @@ class Container:
 
 
 def listed(data: Mapping[str, Any], name: str) -> Container:
-    """Return a container from the engine's list, which knows neither pid nor, at first, addresses."""
+    """Return a container from the engine's list, which has no pid and, while it starts, no addresses.
+
+    Parameters
+    ----------
+    data : mapping
+        One entry of ``GET /containers/json`` (Docker Engine API).
+    name : str
+        Its short name, empty if it has none.
+    """
     return Container(data["Id"], name or _plain(data["Names"]), data["Image"], dict(data["Labels"] or {}))
 
 
 def announced(container: str, attributes: Mapping[str, str], name: str) -> Container:
-    """Return a container from an event of the engine, which hides labels called image or name."""
+    """Return a container from an event of the engine. Events hide labels called image or name.
+
+    Parameters
+    ----------
+    container : str
+        Its id.
+    attributes : mapping of str to str
+        ``Actor.Attributes`` of the event (Docker Engine API, ``GET /events``).
+    name : str
+        Its short name, empty if it has none.
+    """
     labels = {key: value for key, value in attributes.items() if key not in ("image", "name")}
     return Container(container, name or attributes.get("name", ""), attributes.get("image", ""), labels)
 
 
 def inspected(data: Mapping[str, Any], name: str) -> Container:
-    """Return a container from the engine's inspection."""
+    """Return a container from its inspection.
+
+    Parameters
+    ----------
+    data : mapping
+        ``GET /containers/{id}/json`` (Docker Engine API).
+    name : str
+        Its short name, empty if it has none.
+    """
     networks = data["NetworkSettings"]["Networks"] or {}
     config, state = data["Config"], data["State"]
     addresses = [network.get(key) for network in networks.values() for key in ("IPAddress", "GlobalIPv6Address")]
@@ -76,9 +102,19 @@ def inspected(data: Mapping[str, Any], name: str) -> Container:
 
 
 def endpoint(data: Mapping[str, Any], container: str) -> tuple[str, ...]:
-    """Return a container's addresses on a network, from the network's inspection.
+    """Return a container's addresses on a network. The engine lists them before the container's namespace has them.
 
-    They stand there before the container's namespace has them.
+    Parameters
+    ----------
+    data : mapping
+        ``GET /networks/{id}`` (Docker Engine API).
+    container : str
+        Id of the container.
+
+    Returns
+    -------
+    tuple of str
+        IPv4 and IPv6 address, as far as it has them.
     """
     found = (data.get("Containers") or {}).get(container, {})
     addresses = (found.get(key, "").partition("/")[0] for key in ("IPv4Address", "IPv6Address"))
@@ -86,6 +122,6 @@ def endpoint(data: Mapping[str, Any], container: str) -> tuple[str, ...]:
 
 
 def _plain(names: list[str]) -> str:
-    # A linked container has further names, with a slash inside.
+    # A linked container has more names, which contain a slash (legacy links).
     names = [name.lstrip("/") for name in names]
     return next((name for name in names if "/" not in name), names[0] if names else "")

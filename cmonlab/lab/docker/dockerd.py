@@ -1,4 +1,4 @@
-"""The process of our own Docker engine: start, find again, stop."""
+"""The process of cmonlab's own Docker engine: start it, find it again, stop it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _STOP_DEADLINE_S = 30
 def _command(place: Place) -> list[str]:
     return [
         str(shutil.which("dockerd", path=PATH)),
-        # Without it /etc/docker/daemon.json counts, which is meant for another engine.
+        # Otherwise dockerd reads /etc/docker/daemon.json, which is meant for another engine.
         f"--config-file={place.run}/daemon.json",
         f"--data-root={place.data}",
         f"--exec-root={place.run}/exec",
         f"--pidfile={place.run}/docker.pid",
         f"--host=unix://{place.socket}",
         "--bridge=none",
-        # A containerd of the system may serve another dockerd at the same time.
+        # The system's containerd may serve another dockerd at the same time.
         "--containerd-namespace=cmonlab",
         "--containerd-plugins-namespace=cmonlab-plugins",
     ]
@@ -40,6 +40,15 @@ def _command(place: Place) -> list[str]:
 
 def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
     """Start dockerd and wait until it answers.
+
+    Parameters
+    ----------
+    place : Place
+        Its directories.
+    answers : callable
+        Returns whether it answers.
+    deadline_s : float
+        How long to wait, in s.
 
     Raises
     ------
@@ -51,8 +60,7 @@ def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
     firewall.save(place.run / "firewall.json")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")} | {"PATH": PATH}
     with place.log.open("wb") as log:
-        # A session of its own: Ctrl-C at our terminal must not end the engine before
-        # its containers are removed.
+        # In a new session: Ctrl-C at our terminal must not end the engine before its containers are removed.
         process = subprocess.Popen(
             _command(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
@@ -74,12 +82,19 @@ def start(place: Place, answers: Callable[[], bool], deadline_s: float) -> None:
         firewall.restore(place.run / "firewall.json")
         raise
     finally:
-        # `stop` reaps it, in this process or, by init, in another one.
+        # `stop` reaps it if it runs in this process, else init does; Popen must not warn about it.
         process.returncode = process.returncode or 0
 
 
 def log_tail(log: Path, lines: int = 8) -> str:
-    """Return the last lines of a log, for a message."""
+    """Return the last lines of a log, for a message.
+
+    Parameters
+    ----------
+    log : Path
+    lines : int
+        How many.
+    """
     try:
         return "\n       ".join(log.read_text(errors="replace").splitlines()[-lines:]) or f"{log} is empty"
     except OSError as error:
@@ -101,9 +116,9 @@ def _read_pid(path: Path) -> int | None:
 
 
 def running(place: Place) -> int | None:
-    """Return the pid of our engine, None when it does not run.
+    """Return the pid of our engine, None if it does not run.
 
-    A pid file alone proves nothing after a crash: the command line must be ours too.
+    After a crash the pid in its file may belong to another process, so the command line is compared too.
     """
     pid = _read_pid(place.run / "docker.pid")
     return pid if pid is not None and f"--data-root={place.data}" in _arguments(pid) else None
@@ -116,7 +131,14 @@ def _containerd(place: Place) -> int | None:
 
 
 def stop(pid: int, place: Place) -> None:
-    """Stop dockerd with its containerd, and take back what it did to the firewall.
+    """Stop dockerd and its containerd, and undo their changes to the firewall.
+
+    Parameters
+    ----------
+    pid : int
+        Of dockerd.
+    place : Place
+        Its directories.
 
     Raises
     ------
@@ -129,7 +151,7 @@ def stop(pid: int, place: Place) -> None:
 
 
 def left_behind(place: Place) -> bool:
-    """Tell whether our engine died, or the machine did, before its containers were removed."""
+    """Return whether our engine, or the machine, stopped before the engine's containers were removed."""
     containers = place.data / "containers"
     died = (place.run / "firewall.json").exists() or (containers.is_dir() and any(containers.iterdir()))
     return died and running(place) is None
@@ -144,7 +166,7 @@ def _end(pid: int, name: str, log: Path) -> None:
         for number, seconds in ((signal.SIGTERM, _STOP_DEADLINE_S), (signal.SIGKILL, 5)):
             signal.pidfd_send_signal(handle, number)
             if select.select([handle], [], [], seconds)[0]:
-                # Where it is a child of ours, it must not stay as a zombie.
+                # If it is our child, it must not remain a zombie.
                 _reap(pid)
                 return
     except ProcessLookupError:
@@ -161,7 +183,7 @@ def _reap(pid: int) -> None:
 
 
 def _remove_stale(place: Place) -> None:
-    """Remove pid files whose processes are gone: dockerd would wait for them."""
+    """Remove pid files of processes that have ended: dockerd would wait for those processes."""
     if running(place) is None:
         (place.run / "docker.pid").unlink(missing_ok=True)
     if _containerd(place) is None:
@@ -169,7 +191,7 @@ def _remove_stale(place: Place) -> None:
 
 
 def _sweep(place: Place) -> None:
-    """End and unmount what dockerd, when it was killed, did not."""
+    """End the processes and unmount the file systems that a killed dockerd left."""
     for pid in _left_over_processes(place):
         _end(pid, "process", place.log)
     for point in reversed(_mounts(place)):

@@ -1,8 +1,8 @@
-"""The Docker engine: the one that answers, else one of our own.
+"""The Docker engine: the one that answers, else cmonlab's own.
 
-Our own ``dockerd`` lives in directories of its own, beside any other engine.  Every
-process that uses it holds a shared lock; the last one out stops it, so one process
-never stops the engine under another, and a crash leaves no lock behind.
+Our own ``dockerd`` has its own directories, next to any other engine. Every process that uses it holds a shared lock
+(flock(2)), and the last one stops it. So no process stops the engine while another one uses it, and a crash leaves no
+lock behind.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmonlab.errors import DockerError
 from cmonlab.system.signals import defer_signals
@@ -23,23 +24,27 @@ from .cleanup import clean
 from .client import connect
 from .place import HERE, Place
 
+if TYPE_CHECKING:
+    from .client import DockerClient
+
+#: Called with a sentence before something that takes time.
 Notify = Callable[[str], None]
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 _START_DEADLINE_S = 60
-# The kernel takes 107 bytes; containerd appends a suffix to its own below `run`.
+# The kernel takes 107 bytes (unix(7)); containerd's sockets are below `run` and have longer names.
 _LONGEST_SOCKET = 60
 
 
 @contextmanager
-def docker_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator:
-    """Yield a client of a Docker engine; start an engine where none answers.
+def docker_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator[DockerClient]:
+    """Yield a client of a Docker engine; start cmonlab's own engine if none answers.
 
     Parameters
     ----------
     notify : callable, optional
-        Is told in a sentence what takes time: that an engine is started or stopped.
+        Called with a sentence before an engine is started or stopped.
     place : Place, optional
-        Directories of an engine of our own.
+        Directories of cmonlab's own engine.
 
     Yields
     ------
@@ -63,7 +68,7 @@ def docker_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator
 
 
 def probe(place: Place = HERE) -> str:
-    """Say which engine would be used; starts nothing.
+    """Return a sentence that says which engine would be used; start nothing.
 
     Raises
     ------
@@ -99,16 +104,33 @@ def _refuse_unless_startable(place: Place) -> None:
 
 
 @contextmanager
-def own_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator:
-    """Yield a client of our own engine, started unless it runs; see `docker_engine`."""
-    tell = notify or (lambda _: None)
+def own_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator[DockerClient]:
+    """Yield a client of cmonlab's own engine; start it if it does not run.
+
+    Parameters
+    ----------
+    notify : callable, optional
+        Called with a sentence before the engine is started or stopped.
+    place : Place, optional
+        Directories of the engine.
+
+    Yields
+    ------
+    docker.DockerClient
+
+    Raises
+    ------
+    DockerError
+        The engine does not start.
+    """
+    notify = notify or (lambda _: None)
     _make_directories(place)
     users = _open(place.run / "users.lock")
     try:
         with _start_lock(place):
             fcntl.flock(users, fcntl.LOCK_SH)
             if dockerd.running(place) is None:
-                tell("starting a Docker engine")
+                notify("starting a Docker engine")
                 dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
         client = _wait_for_client(place)
         try:
@@ -118,7 +140,7 @@ def own_engine(notify: Notify | None = None, place: Place = HERE) -> Iterator:
     finally:
         with defer_signals(), _start_lock(place):
             os.close(users)
-            _stop_if_unused(place, tell)
+            _stop_if_unused(place, notify)
 
 
 def _make_directories(place: Place) -> None:
@@ -135,7 +157,7 @@ def _open(lock: Path) -> int:
 
 @contextmanager
 def _start_lock(place: Place) -> Iterator[None]:
-    """Let one process at a time decide whether the engine starts or stops."""
+    """Hold the lock under which one process at a time starts or stops the engine."""
     handle = _open(place.run / "start.lock")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -151,7 +173,7 @@ def _answers(place: Place) -> bool:
     return client is not None
 
 
-def _wait_for_client(place: Place, seconds: float = 10.0):
+def _wait_for_client(place: Place, seconds: float = 10.0) -> DockerClient:
     deadline = time.monotonic() + seconds
     while (client := place.connect()) is None:
         if time.monotonic() > deadline:
@@ -160,10 +182,10 @@ def _wait_for_client(place: Place, seconds: float = 10.0):
     return client
 
 
-def _stop_if_unused(place: Place, tell: Notify) -> list[str]:
-    """Stop our engine unless a process uses it; the start lock must be held.
+def _stop_if_unused(place: Place, notify: Notify) -> list[str]:
+    """Stop our engine unless a process uses it; the caller must hold the start lock.
 
-    Runs that crashed are removed first: a stopped engine would leave their bridges.
+    The containers and networks of crashed runs are removed first: a stopped engine would leave their bridges.
     """
     pid = dockerd.running(place)
     if pid is None:
@@ -174,11 +196,11 @@ def _stop_if_unused(place: Place, tell: Notify) -> list[str]:
     except BlockingIOError:
         return []
     else:
-        tell("stopping the Docker engine")
+        notify("stopping the Docker engine")
         try:
             removed = _clean_own(place)
         except DockerError:
-            # An engine may take a network for busy whose containers are gone; that it forgets when it starts again.
+            # An engine may believe that a network without containers is in use; after a restart it does not.
             dockerd.stop(pid, place)
             dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
             pid, removed = dockerd.running(place) or pid, _clean_own(place)
@@ -200,20 +222,20 @@ def _clean_own(place: Place, all: bool = False) -> list[str]:
 
 
 def clean_host(all: bool = False, notify: Notify | None = None, place: Place = HERE) -> list[str]:
-    """Remove whatever crashed runs left on this host, in every engine we use.
+    """Remove everything that crashed runs left on this host, in every engine that cmonlab uses.
 
-    That is `clean` on the engine that answers and on our own, which is then stopped
-    unless a process uses it. An engine of ours that died before its containers is
-    started once more, because only it knows its networks.
+    That is `clean` on the engine that answers and on cmonlab's own, which is then stopped unless a process uses it.
+    If cmonlab's own engine died before its containers were removed, it is started once more, because only it knows
+    its networks.
 
     Parameters
     ----------
     all : bool
         Remove what running processes use, too.
     notify : callable, optional
-        Is told in a sentence what takes time.
+        Called with a sentence before an engine is started or stopped.
     place : Place, optional
-        Directories of our own engine.
+        Directories of cmonlab's own engine.
 
     Returns
     -------
@@ -223,7 +245,7 @@ def clean_host(all: bool = False, notify: Notify | None = None, place: Place = H
     Raises
     ------
     DockerError
-        An engine refused, or this user may not look for ours.
+        An engine refused, or this user may not read the directories of cmonlab's own.
     """
     removed: list[str] = []
     client = connect()
@@ -240,13 +262,17 @@ def clean_host(all: bool = False, notify: Notify | None = None, place: Place = H
     if not place.run.is_dir():
         return removed
     if not os.access(place.run, os.R_OK | os.W_OK | os.X_OK):
-        raise DockerError("cannot look for an engine of ours", why=f"no permission for {place.run}", fix="run as root")
-    tell = notify or (lambda _: None)
+        raise DockerError(
+            "the directories of cmonlab's own engine cannot be read",
+            why=f"no permission for {place.run}",
+            fix="run as root",
+        )
+    notify = notify or (lambda _: None)
     with defer_signals(), _start_lock(place):
         if dockerd.left_behind(place):
-            tell("starting a Docker engine to clean up after one that died")
+            notify("starting a Docker engine to clean up after one that died")
             dockerd.start(place, lambda: _answers(place), _START_DEADLINE_S)
-        removed += _stop_if_unused(place, tell)
-        if refused and dockerd.running(place) is not None:  # in use, so it was not started again
+        removed += _stop_if_unused(place, notify)
+        if refused and dockerd.running(place) is not None:  # in use, so it was not restarted
             raise refused
         return removed

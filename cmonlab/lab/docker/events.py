@@ -1,13 +1,16 @@
-"""The engine's events, without a gap: a stream that breaks is opened again."""
+"""The engine's events without a gap: a stream that breaks is opened again where it ended."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .client import docker_errors
+
+if TYPE_CHECKING:
+    from .client import APIClient
 
 _FILTERS = {
     "type": ["container", "network"],
@@ -17,16 +20,16 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class Events:
-    """Follows containers and networks in a thread.
+    """Follows the events of containers and networks in a thread.
 
     Parameters
     ----------
     api : docker.APIClient
-    heed : callable
-        Called in the thread with each event, as the engine describes it.
-    resume : callable
-        Called in the thread when the stream was broken and is open again: an engine
-        keeps few old events, and none when it was started again.
+    on_event : callable
+        Called in the thread with each event, as the engine describes it (Docker Engine API, ``GET /events``).
+    on_resume : callable
+        Called in the thread when the stream was broken and is open again. Events may be missing: an engine keeps few
+        old events, and none when it was restarted.
 
     Attributes
     ----------
@@ -34,9 +37,9 @@ class Events:
         Why the stream is broken, empty while it works.
     """
 
-    def __init__(self, api: Any, heed: Callable[[dict[str, Any]], None], resume: Callable[[], None]):
+    def __init__(self, api: APIClient, on_event: Callable[[dict[str, Any]], None], on_resume: Callable[[], None]):
         self.error = ""
-        self._api, self._heed, self._resume = api, heed, resume
+        self._api, self._on_event, self._on_resume = api, on_event, on_resume
         self._last_ns = time.time_ns()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -44,7 +47,7 @@ class Events:
         self._thread = threading.Thread(target=self._run, name="cmonlab-docker", daemon=True)
 
     def open(self) -> None:
-        """Open the stream; from now on nothing is missed.
+        """Open the stream; from now on no event is missed.
 
         Raises
         ------
@@ -54,7 +57,7 @@ class Events:
         since_ns = self._last_ns + 1
         since = f"{since_ns // 10**9}.{since_ns % 10**9:09d}"
         with docker_errors("the engine's events cannot be followed"):
-            stream = self._api.events(since=since, filters=_FILTERS, decode=True)
+            stream = self._api.events(since=since, filters=_FILTERS, decode=True)  # type: ignore[call-overload]  # the stubs lack str
         with self._lock:
             self._stream = stream
             if self._closing.is_set():
@@ -70,8 +73,8 @@ class Events:
         while not self._closing.wait(pause_s):
             try:
                 self.open()
-                self._resume()
-            except Exception as error:  # the engine may be on its way up again
+                self._on_resume()
+            except Exception as error:  # the engine may be starting again
                 self.error = f"{type(error).__name__}: {error}"
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue
@@ -79,11 +82,11 @@ class Events:
             self._follow()
 
     def _follow(self) -> None:
-        """Heed events until the stream breaks."""
+        """Pass events on until the stream breaks."""
         try:
             for event in self._stream:
                 self._last_ns = max(self._last_ns, event.get("timeNano", 0))
-                self._heed(event)
+                self._on_event(event)
             why = "the engine ended the stream of its events"
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
@@ -91,7 +94,7 @@ class Events:
             self.error = why
 
     def close(self) -> None:
-        """Follow no more. May be called twice."""
+        """Close the stream and end the thread. Idempotent."""
         self._closing.set()
         with self._lock:
             if self._stream is not None:

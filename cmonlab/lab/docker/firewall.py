@@ -1,7 +1,7 @@
-"""Put back what a Docker engine of our own changes in the host's packet filter.
+"""Undo what cmonlab's own Docker engine changes in the host's packet filter.
 
-dockerd adds chains, sets the policy of FORWARD to DROP and switches forwarding on, and
-leaves all three behind when it ends.
+dockerd adds chains, sets the policy of FORWARD to DROP and switches forwarding on, and undoes none of that when it
+ends.
 """
 
 from __future__ import annotations
@@ -11,10 +11,19 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import TypedDict
 
 _SYSCTLS = ("net/ipv4/ip_forward",)
 _TOOLS = ("iptables", "ip6tables")
 _DOCKERS = re.compile(r"\bDOCKER|\bbr-[0-9a-f]{12}\b")
+
+
+class Table(TypedDict):
+    """A table of iptables: chain → policy, names of chains, and rules as ``iptables-save`` writes them."""
+
+    policies: dict[str, str]
+    chains: list[str]
+    rules: list[str]
 
 
 def _saved(tool: str) -> str:
@@ -24,9 +33,9 @@ def _saved(tool: str) -> str:
         return ""
 
 
-def parse(text: str) -> dict[str, dict]:
-    """Return table → policies, chains and rules of ``iptables-save`` text."""
-    tables: dict[str, dict] = {}
+def parse(text: str) -> dict[str, Table]:
+    """Return the tables in the output of ``iptables-save``, by name."""
+    tables: dict[str, Table] = {}
     for line in text.splitlines():
         if line.startswith("*"):
             table = tables[line[1:]] = {"policies": {}, "chains": [], "rules": []}
@@ -41,16 +50,15 @@ def parse(text: str) -> dict[str, dict]:
 
 
 def save(path: Path) -> None:
-    """Note the state before an engine starts; an older note (of a crash) stays."""
+    """Write the state to a file before the engine starts; keep a file that a crashed engine left."""
     if path.exists():
         return
-    state = {"sysctls": {name: Path("/proc/sys", name).read_text().strip() for name in _SYSCTLS}}
-    state |= {tool: parse(_saved(tool)) for tool in _TOOLS}
-    path.write_text(json.dumps(state))
+    sysctls = {name: Path("/proc/sys", name).read_text().strip() for name in _SYSCTLS}
+    path.write_text(json.dumps({"sysctls": sysctls} | {tool: parse(_saved(tool)) for tool in _TOOLS}))
 
 
 def restore(path: Path) -> None:
-    """Undo what the engine did since `save`, unless another engine runs by now."""
+    """Undo what the engine changed since `save`, unless another engine runs now."""
     try:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -65,13 +73,22 @@ def restore(path: Path) -> None:
         Path("/proc/sys", name).write_text(value)
 
 
-def undo(before: dict[str, dict], now: dict[str, dict]) -> list[list[str]]:
-    """Return the ``iptables`` argument lists that take Docker's changes back.
+def undo(before: dict[str, Table], now: dict[str, Table]) -> list[list[str]]:
+    """Return the arguments of ``iptables`` that undo Docker's changes.
 
-    Only chains and rules that name Docker's own are touched, so what somebody else
-    added meanwhile stays.
+    Only Docker's chains, and rules that name them or its bridges, are removed; what others added meanwhile stays.
+
+    Parameters
+    ----------
+    before, now : dict of str to Table
+        The tables before the engine started and as they are.
+
+    Returns
+    -------
+    list of list of str
+        One argument list per call, in the order of the calls.
     """
-    empty: dict = {"policies": {}, "chains": [], "rules": []}
+    empty: Table = {"policies": {}, "chains": [], "rules": []}
     commands: list[list[str]] = []
     for table, state in now.items():
         old = before.get(table, empty)
@@ -88,7 +105,7 @@ def undo(before: dict[str, dict], now: dict[str, dict]) -> list[list[str]]:
 
 
 def _other_engine() -> bool:
-    """Tell whether a dockerd runs in our network namespace."""
+    """Return whether a dockerd runs in our network namespace."""
     ours = Path("/proc/self/ns/net").stat().st_ino
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -9,10 +9,13 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from . import recipe as recipes
 from .client import docker_errors
-from .recipe import Recipe, versions
+from .recipe import Recipe, check_programs, libraries, owners, read_recipe, versions
+
+if TYPE_CHECKING:
+    from .client import DockerClient
 
 __all__ = ["ImageInfo", "ensure_image", "versions"]
 
@@ -31,57 +34,70 @@ class ImageInfo:
     id : str
         The engine's digest of it.
     packages : dict of str to str
-        Version of each distribution package with a file in it; empty for an image that
-        carries no such label.
+        Distribution package with a file in it → version; empty for an image without the label that says so.
     """
 
     tag: str
     id: str
     packages: dict[str, str]
 
-    def describe(self) -> dict:
-        """Return what JSON can hold, for a manifest."""
+    def describe(self) -> dict[str, Any]:
+        """Return all attributes as a dict that JSON can hold, for a manifest."""
         return asdict(self)
 
 
-def ensure_image(client, notify: Callable[[str], None] | None = None) -> ImageInfo:
+def ensure_image(client: DockerClient, notify: Callable[[str], None] | None = None) -> ImageInfo:
     """Return the workload image; build it unless the engine has it.
 
-    Its tag is a digest of the recipe and of the packages' versions, so that it is built
-    again exactly when one of them changes.
+    Its tag is a digest of the recipe and of the packages' versions, so it is built again exactly when one of them
+    changes.
 
     Parameters
     ----------
     client : docker.DockerClient
     notify : callable, optional
-        Is told when the image is built.
+        Called with a sentence before the image is built.
+
+    Returns
+    -------
+    ImageInfo
 
     Raises
     ------
     DockerError
         A package is missing (the fix names it), or the engine refused.
     """
-    recipe = recipes.recipe()
-    recipes.check_programs(recipe)
-    libraries = recipes.libraries(recipe.programs)
-    packages = recipes.owners([*recipe.programs, *libraries])
+    recipe = read_recipe()
+    check_programs(recipe)
+    needed = libraries(recipe.programs)
+    packages = owners([*recipe.programs, *needed])
     digest = hashlib.sha256(json.dumps([recipe.text, packages], sort_keys=True).encode()).hexdigest()[:16]
     tag = f"{recipe.repository}:{digest}"
     with docker_errors("the workload image cannot be built"):
         if not client.api.images(tag, quiet=True):
             if notify:
                 notify("building the workload image")
-            _import(client, tag, recipe, libraries, packages)
+            _import(client, tag, recipe, needed, packages)
     return find_image(client, tag)
 
 
-def find_image(client, tag: str) -> ImageInfo:
+def find_image(client: DockerClient, tag: str) -> ImageInfo:
     """Return an image that the engine has.
+
+    Parameters
+    ----------
+    client : docker.DockerClient
+    tag : str
+        Name of the image.
+
+    Returns
+    -------
+    ImageInfo
 
     Raises
     ------
     DockerError
-        It has none of that name.
+        It has no image of that name.
     """
     with docker_errors(f"no image {tag!r}"):
         data = client.api.inspect_image(tag)
@@ -93,23 +109,34 @@ def find_image(client, tag: str) -> ImageInfo:
     return ImageInfo(tag, data["Id"], packages)
 
 
-def _import(client, tag: str, recipe: Recipe, libraries: list[str], packages: dict[str, str]) -> None:
+def _import(client: DockerClient, tag: str, recipe: Recipe, needed: list[str], packages: dict[str, str]) -> None:
     repository, _, version = tag.rpartition(":")
     label = json.dumps(json.dumps(packages, sort_keys=True))
     changes = ["LABEL cmonlab=1", f"LABEL {_PACKAGES_LABEL}={label}", f"ENV {_PATH}", 'CMD ["/bin/sh"]']
-    client.api.import_image_from_data(archive(recipe, libraries), repository=repository, tag=version, changes=changes)
+    client.api.import_image_from_data(archive(recipe, needed), repository=repository, tag=version, changes=changes)
 
 
-def archive(recipe: Recipe, libraries: list[str]) -> bytes:
-    """Return the image's root file system as a tar; equal input gives equal bytes."""
-    files = {path: Path(path).read_bytes() for path in [*recipe.programs, *libraries]}
+def archive(recipe: Recipe, needed: list[str]) -> bytes:
+    """Return the image's root file system as a tar archive; equal input gives equal bytes.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    needed : list of str
+        Paths of the programs' shared libraries and loader.
+
+    Returns
+    -------
+    bytes
+    """
+    files = {path: Path(path).read_bytes() for path in [*recipe.programs, *needed]}
     user = recipe.user
     line = "{name}:x:{uid}:{gid}:{name}:/tmp:/bin/sh\n".format(**user)
     files["/etc/passwd"] = f"root:x:0:0:root:/:/bin/sh\n{line}".encode()
     files["/etc/group"] = "root:x:0:\nnogroup:x:{gid}:\n".format(**user).encode()
     links = {f"/bin/{applet}": "/bin/busybox" for applet in recipe.applets}
-    for path in libraries:
-        # The loader's path is written into each program, as it is on a merged /usr.
+    for path in needed:
+        # Each program names the loader by its path without /usr, which is a link on a system with a merged /usr.
         short = path.removeprefix("/usr")
         if short != path and Path(path).name.startswith("ld") and Path(short).exists():
             links[short] = path

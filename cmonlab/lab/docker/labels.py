@@ -1,13 +1,10 @@
-"""The labels that say which run and which process a container belongs to."""
+"""The labels that say which run and which process a container or network belongs to."""
 
-from __future__ import annotations
-
-from cmonlab.system.ownership import alive, me
-
+#: Id of the run.
 RUN_LABEL = "cmonlab"
+#: Short name of the container.
 NAME_LABEL = "cmonlab.name"
+#: The process; see `cmonlab.system.ownership`.
 OWNER_LABEL = "cmonlab.owner"
-# Addresses that a lab gave, where the engine gives none.
+#: Addresses, separated by spaces, that a lab gave the container because the engine gives it none.
 ADDRESS_LABEL = "cmonlab.address"
-
-__all__ = ["ADDRESS_LABEL", "NAME_LABEL", "OWNER_LABEL", "RUN_LABEL", "alive", "me"]

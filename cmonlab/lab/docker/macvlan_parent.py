@@ -1,8 +1,8 @@
-"""The interfaces that macvlan networks are on: veth pairs of ours in the host's namespace.
+"""The parent interfaces of macvlan networks: veth pairs that cmonlab makes in the host's namespace.
 
-A macvlan interface needs a device below it, and an interface of the machine's must not
-be lent: its traffic would reach a real network. The pair's other end only keeps it up.
-An alias says whose a pair is, so that it is found after a crash.
+A macvlan interface needs a parent device. One of the machine's interfaces is not used, because test traffic would then
+reach a real network. The pair's other end only keeps the parent up. The interface alias says which process owns the
+pair, so that it is found after a crash.
 """
 
 from __future__ import annotations
@@ -13,33 +13,47 @@ from typing import Any
 
 from cmonlab.errors import DockerError
 
-from ..netns import apart
-from . import labels as owner
+from ..netns import in_own_thread
+from .labels import OWNER_LABEL
 
 _PREFIX = "cmon"
 _VETH = "veth"
 
 
-def name_of(run_id: str, number: int) -> str:
-    """Return the name of a run's interface for one of its networks; 15 characters at most."""
+def parent_name(run_id: str, number: int) -> str:
+    """Return the name of the parent interface of a network.
+
+    Parameters
+    ----------
+    run_id : str
+        Id of the run.
+    number : int
+        Number of the network within the run.
+
+    Returns
+    -------
+    str
+        At most 15 characters, as the kernel requires (IFNAMSIZ).
+    """
     return f"{_PREFIX}{run_id}{number}"
 
 
-def make(name: str, labels: Mapping[str, str]) -> None:
-    """Make a pair; the other end is called the same with an x behind.
+def make_pair(name: str, labels: Mapping[str, str]) -> None:
+    """Make a veth pair; the name of the other end has an x appended.
 
     Parameters
     ----------
     name : str
+        Name of the parent interface.
     labels : mapping of str to str
-        Say whose it is, as a container's labels do.
+        Run and owner, as a container's labels.
 
     Raises
     ------
     DockerError
         The kernel refused.
     """
-    apart(lambda: _make(name, labels))
+    in_own_thread(lambda: _make(name, labels))
 
 
 def _make(name: str, labels: Mapping[str, str]) -> None:
@@ -47,26 +61,26 @@ def _make(name: str, labels: Mapping[str, str]) -> None:
         netlink.link("add", ifname=name, kind=_VETH, peer={"ifname": f"{name}x"})
         for end in (f"{name}x", name):
             index = netlink.link_lookup(ifname=end)[0]
-            # Without an address of its own it sends nothing.
+            # It has no IP address, so it sends nothing by itself.
             netlink.link("set", index=index, ifalias=_written(labels), state="up")
 
 
-def remove(wanted: Callable[[dict[str, str]], bool]) -> list[str]:
-    """Remove the pairs whose labels are wanted; return what was removed.
+def remove_pairs(wanted: Callable[[dict[str, str]], bool]) -> list[str]:
+    """Remove the pairs whose labels a function accepts; return ``"interface NAME"`` for each.
 
     Raises
     ------
     DockerError
         The kernel refused.
     """
-    return apart(lambda: _remove(wanted))
+    return in_own_thread(lambda: _remove(wanted))
 
 
 def _remove(wanted: Callable[[dict[str, str]], bool]) -> list[str]:
     found = {name: index for name, index, labels in _ours() if wanted(labels)}
     for name, index in found.items():
         if name.endswith("x") and name[:-1] in found:
-            continue  # goes with the other end
+            continue  # is removed with the other end
         with _netlink(f"interface {name} cannot be removed") as netlink:
             netlink.link("del", index=index)
     return [f"interface {name}" for name in found if not name.endswith("x")]
@@ -85,7 +99,7 @@ def _written(labels: Mapping[str, str]) -> str:
 def _read(link: Any) -> dict[str, str]:
     pairs = (word.partition("=") for word in (link.get_attr("IFLA_IFALIAS") or "").split())
     labels = {key: value for key, _, value in pairs}
-    return labels if owner.OWNER_LABEL in labels else {}
+    return labels if OWNER_LABEL in labels else {}
 
 
 @contextmanager

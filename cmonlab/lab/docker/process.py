@@ -1,4 +1,4 @@
-"""A command that runs inside a container, seen from outside."""
+"""A command that runs in a container: its output, its exit code, its end."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmonlab.errors import CmonlabError, DockerError
 
 from .client import docker_errors
+
+if TYPE_CHECKING:
+    from .client import DockerClient
 
 _START_DEADLINE_S = 10.0
 
@@ -19,15 +22,32 @@ _START_DEADLINE_S = 10.0
 class Process:
     """A command started with ``docker exec``; a thread collects its output.
 
+    Parameters
+    ----------
+    client : docker.DockerClient
+    container : str
+        Short name of the container.
+    container_id : str
+        The engine's id of the container.
+    argv : list of str
+        The command.
+    user : str, optional
+        Run as this user, by default root.
+
     Attributes
     ----------
     container : str
         Short name of the container.
     argv : list of str
         The command.
+
+    Raises
+    ------
+    DockerError
+        The engine refused.
     """
 
-    def __init__(self, client, container: str, container_id: str, argv: list[str], user: str | None):
+    def __init__(self, client: DockerClient, container: str, container_id: str, argv: list[str], user: str | None):
         self.container, self.argv = container, list(argv)
         self._api = client.api
         self._chunks: list[tuple[bool, bytes]] = []
@@ -38,7 +58,7 @@ class Process:
             self._stream = self._api.exec_start(self._id, stream=True, demux=True)
         self._thread = threading.Thread(target=self._read, name=f"cmonlab-{container}-{argv[0]}", daemon=True)
         self._thread.start()
-        # The engine answers before the process runs; until then it cannot be stopped.
+        # The engine answers before the process runs, and a process that does not run yet cannot be stopped.
         self._poll(lambda state: state["Pid"] or _has_ended(state), _START_DEADLINE_S)
 
     def _inspect(self) -> dict[str, Any]:
@@ -46,7 +66,7 @@ class Process:
             return self._api.exec_inspect(self._id)
 
     def _poll(self, condition: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any] | None:
-        """Return the engine's account once it meets a condition, None when it does not in time."""
+        """Return the inspection as soon as it meets a condition, None if it does not in time."""
         deadline = time.monotonic() + seconds
         while not condition(state := self._inspect()):
             if time.monotonic() > deadline:
@@ -58,10 +78,10 @@ class Process:
         try:
             for out, err in self._stream:
                 self._chunks += [(kind, data) for kind, data in ((True, out), (False, err)) if data]
-        except Exception as error:  # the container or the engine went away below us
+        except Exception as error:  # the container or the engine has ended
             self._chunks.append((False, f"\n[output lost: {error}]".encode()))
         try:
-            # The stream ends a little before the engine has noted the exit code.
+            # The stream ends a little before the engine knows the exit code.
             self._end(self._poll(_has_ended, _START_DEADLINE_S))
         except CmonlabError as error:
             self._chunks.append((False, f"\n[exit code lost: {error}]".encode()))
@@ -74,41 +94,41 @@ class Process:
 
     @property
     def stdout(self) -> str:
-        """What it wrote to its standard output so far."""
+        """Standard output so far."""
         return b"".join(data for kind, data in self._chunks if kind).decode(errors="replace")
 
     @property
     def output(self) -> str:
-        """What it wrote so far, standard output and error as they came."""
+        """Standard output and standard error so far, in the order in which they arrived."""
         return b"".join(data for _, data in self._chunks).decode(errors="replace")
 
     @property
     def running(self) -> bool:
-        """Whether it still runs."""
+        """Whether the command still runs."""
         return not self._ended.is_set()
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, None while it runs, -1 when it was lost."""
+        """Exit code, None while the command runs, -1 if the code was lost."""
         return self._exit_code if self._ended.is_set() else None
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait until it ends; return the exit code, None when it still runs."""
+        """Wait until the command ends, at most for a time in s; return the exit code, None if it still runs."""
         self._ended.wait(timeout_s)
         return self.exit_code
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End it: SIGTERM, after ``timeout_s`` SIGKILL. May be called twice.
+        """End the command: SIGTERM, after ``timeout_s`` SIGKILL. Idempotent.
 
         Raises
         ------
         DockerError
-            It does not end.
+            The command does not end.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self.running or not self._signal(number):
                 return
-            # Not `wait`: a child that it leaves behind may keep its output open.
+            # Not `wait`: a child that the command leaves behind may keep its output open.
             state = self._poll(_has_ended, timeout_s)
             if state is not None:
                 self._end(state)
@@ -116,7 +136,7 @@ class Process:
         raise DockerError(f"{self.argv[0]} in {self.container} does not end")
 
     def _signal(self, number: int) -> bool:
-        """Send a signal to the process itself; False when it has ended."""
+        """Send a signal to the process itself; return False if it has ended."""
         state = self._inspect()
         if _has_ended(state) or not state["Pid"]:
             self._end(state)
@@ -130,7 +150,7 @@ class Process:
             if self._inspect()["Running"]:
                 signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
-            pass  # it ended between the two; the engine will say so
+            pass  # it ended after the inspection; the next one will show that
         finally:
             os.close(handle)
         return True

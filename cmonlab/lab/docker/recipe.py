@@ -1,10 +1,11 @@
-"""The recipe of the workload image, and what the installed packages bring to it."""
+"""The recipe of the workload image, and the files and versions of the installed packages."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,43 +14,44 @@ from cmonlab.errors import DockerError
 from cmonlab.system.packaged import packaged
 
 WORKLOADS = packaged("workloads")
-# Packages of the host that take part in a run, for the manifest.
+#: Packages of the host; the manifest of a recording contains their versions.
 HOST_PACKAGES = ("docker.io", "docker-ce", "containerd", "containerd.io", "runc", "iptables", "python3-bpfcc")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What goes into the workload image; see ``workloads/image.toml``.
+    """The contents of the workload image; see ``workloads/image.toml``.
 
     Attributes
     ----------
     text : str
-        The file itself, part of the image's digest.
+        The text of the file, part of the image's digest.
     repository : str
         Name of the image without its tag.
     packages : dict of str to list of str
         Distribution package → paths of its programs.
     applets : list of str
         busybox applets.
-    user : dict
-        ``name``, ``uid``, ``gid`` of the user that servers run as.
+    user : dict of str to (str or int)
+        ``name``, ``uid``, ``gid`` of the user that servers and clients run as.
     """
 
     text: str
     repository: str
     packages: dict[str, list[str]]
     applets: list[str]
-    user: dict
+    user: dict[str, str | int]
 
     @property
     def programs(self) -> list[str]:
+        """Paths of all programs."""
         return [program for programs in self.packages.values() for program in programs]
 
 
 @lru_cache(maxsize=1)
-def recipe() -> Recipe:
-    """Read the recipe.
+def read_recipe() -> Recipe:
+    """Return the recipe that cmonlab comes with.
 
     Raises
     ------
@@ -75,8 +77,14 @@ def _dpkg(*arguments: str) -> str:
         ) from error
 
 
-def installed(packages: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return package → version of those distribution packages that are installed.
+
+    Raises
+    ------
+    DockerError
+        The host has no dpkg.
+    """
     lines = _dpkg("--show", "--showformat=${db:Status-Status}\t${Package}\t${Version}\n", *packages).splitlines()
     rows = [line.split("\t") for line in lines]
     return {name: version for status, name, version in sorted(rows) if status == "installed"}
@@ -88,17 +96,16 @@ def versions() -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Package → version; packages that are not installed, or a host without dpkg, are
-        left out.
+        Package → version, without packages that are not installed; empty on a host without dpkg.
     """
     try:
-        return installed([*recipe().packages, *HOST_PACKAGES])
+        return installed([*read_recipe().packages, *HOST_PACKAGES])
     except DockerError:
         return {}
 
 
 def check_programs(wanted: Recipe) -> None:
-    """Refuse when a package or a program is missing.
+    """Refuse to build the image when a package or a program of the recipe is missing.
 
     Raises
     ------
@@ -121,13 +128,18 @@ def _exists(path: str) -> bool:
 
 
 def libraries(programs: list[str]) -> list[str]:
-    """Return the shared libraries and the loader of these programs, sorted.
+    """Return the paths of the shared libraries and the loader of these programs, sorted.
 
-    Paths are as the loader looks them up, made canonical but for the last symlink.
+    Each path has the file name that the loader looks for, in a directory without symlinks.
+
+    Raises
+    ------
+    DockerError
+        A library is missing.
     """
     found: set[str] = set()
     for program in programs:
-        # A static program makes ldd fail; it has none.
+        # ldd fails for a static program, which has no libraries.
         output = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
         if "not found" in output:
             raise DockerError(
@@ -138,9 +150,9 @@ def libraries(programs: list[str]) -> list[str]:
 
 
 def owners(paths: list[str]) -> dict[str, str]:
-    """Return package → version of the packages that own these files.
+    """Return package → version of the distribution packages that own these files.
 
-    A merged /usr has each library under two paths, and dpkg knows one of them.
+    On a system with a merged /usr each library has two paths, and dpkg knows only one of them.
     """
     short = {path.removeprefix("/usr") for path in paths}
     asked = short | {f"/usr{path}" for path in short}

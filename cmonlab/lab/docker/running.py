@@ -1,8 +1,9 @@
-"""Containers that run, and their networks, as the engine describes them."""
+"""A lab's running containers and their networks, as the engine describes them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,24 +12,24 @@ from cmonlab.errors import DockerError
 
 @dataclass(frozen=True)
 class Running:
-    """A container that runs.
+    """A running container of a lab.
 
     Attributes
     ----------
     name : str
         Short name, for instance ``c0``.
     docker_name : str
-        The engine's name for it.
+        Docker's name.
     id : str
-        The engine's id.
+        Docker's id.
     pid : int
-        Its first process, as the host sees it.
+        Its first process in the host's pid namespace.
     netns : int
         Inode number of its network namespace.
     addresses : tuple of str
         IP addresses, in the order of its networks.
     wired : bool
-        Whether its interfaces are of the lab's making, so that they go when it is started again.
+        Whether the lab made its interfaces. Such interfaces are lost when the container is restarted.
     """
 
     name: str
@@ -40,16 +41,16 @@ class Running:
     wired: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Return what JSON can hold, for a manifest."""
+        """Return all attributes as a dict that JSON can hold, for a manifest."""
         return asdict(self) | {"addresses": list(self.addresses)}
 
     def check_wiring(self) -> None:
-        """Refuse to go on when its interfaces have gone.
+        """Raise an error if the container has lost the interfaces that the lab made.
 
         Raises
         ------
         DockerError
-            It ended, or was started again.
+            It ended, or was restarted.
         """
         try:
             intact = not self.wired or os.stat(f"/proc/{self.pid}/ns/net").st_ino == self.netns
@@ -58,13 +59,26 @@ class Running:
         if not intact:
             raise DockerError(
                 f"{self.name} has lost its interfaces",
-                why="it ended or was started again, and they went with its network namespace",
+                why="it ended or was restarted, which removed them with its network namespace",
                 fix="deploy the topology again",
             )
 
 
-def describe_network(network: dict, prefix: str) -> dict[str, Any]:
-    """Return what a manifest says about a network; ``prefix`` is left out of its name."""
+def describe_network(network: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the entry of a network in a manifest.
+
+    Parameters
+    ----------
+    network : mapping
+        One entry of ``GET /networks`` (Docker Engine API).
+    prefix : str
+        Left out of the network's name.
+
+    Returns
+    -------
+    dict
+        name, docker_name, id, driver, parent (of macvlan) or bridge, subnets.
+    """
     options = network.get("Options") or {}
     bridge = options.get("com.docker.network.bridge.name", f"br-{network['Id'][:12]}")
     return {
@@ -77,13 +91,26 @@ def describe_network(network: dict, prefix: str) -> dict[str, Any]:
     }
 
 
-def inspect(name: str, data: dict, networks: list[str]) -> Running:
-    """Return a started container, from the engine's description.
+def inspect(name: str, data: Mapping[str, Any], networks: Sequence[str]) -> Running:
+    """Return a started container, from its inspection.
+
+    Parameters
+    ----------
+    name : str
+        Its short name.
+    data : mapping
+        ``GET /containers/{id}/json`` (Docker Engine API).
+    networks : sequence of str
+        Docker's names of its networks, in the order of their addresses in the result.
+
+    Returns
+    -------
+    Running
 
     Raises
     ------
     DockerError
-        It has ended, or is no process of this host that this user may look into.
+        It has ended, runs on another host, or this user may not read its network namespace.
     """
     pid = data["State"]["Pid"]
     if not data["State"]["Running"] or not pid:

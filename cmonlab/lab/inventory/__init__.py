@@ -1,1 +1,1 @@
-"""Which containers and interfaces exist, followed as they come and go."""
+"""The containers and interfaces of this host, and how they change."""

@@ -1,4 +1,4 @@
-"""One network namespace, followed through a netlink socket of its own."""
+"""One network namespace, followed through its own netlink socket (rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _NEWLINK, _DELLINK = 16, 17
 _GROUPS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 _MULTI = 0x2
 _REQUEST_DUMP = 0x1 | 0x300
-# Hundreds of containers that go at once make thousands of messages of about 2 KiB.
+# Hundreds of containers that end at once cause thousands of messages of about 2 KiB.
 _BUFFER_BYTES = 8 << 20
 
 
 class Followed:
     """A namespace whose interfaces are followed until `close`.
 
-    The socket, opened inside, holds the namespace: until it is closed no other gets
-    this inode number. It works from any thread, which stays where it is.
+    The socket is opened inside the namespace and keeps it: until the socket is closed no other namespace gets this
+    inode number. Threads in any namespace can read it.
 
     Parameters
     ----------
     handle : int
         File descriptor of the namespace; the caller may close it afterwards.
     since_ns : int
-        From when interfaces that are there or come until `settle` count, 0 for ever.
+        ``from_ns`` (CLOCK_MONOTONIC) of the interfaces that exist now or appear before `mark_started`; 0: always.
 
     Attributes
     ----------
@@ -52,12 +52,12 @@ class Followed:
         self.interfaces = Interfaces(self.netns)
         self._socket = inside(handle, _open)
         self._since_ns: int | None = since_ns
-        self._again = False
+        self._incomplete = False
         self._dump()
         self.read()
 
-    def settle(self) -> None:
-        """Let interfaces that come from now on count from when they come."""
+    def mark_started(self) -> None:
+        """Take the time of its message as ``from_ns`` of every interface that appears from now on."""
         self._since_ns = None
 
     def fileno(self) -> int:
@@ -72,9 +72,9 @@ class Followed:
         self._socket.send(_request(what))
 
     def read(self) -> list[Any]:
-        """Take every message that waits; return what the kernel notified by itself.
+        """Read all waiting messages; return the kernel's notifications among them.
 
-        The kernel answers a request at once, so that afterwards a dump is complete too.
+        The kernel answers a request at once, so a requested dump is complete afterwards, too.
         """
         notified = []
         while self.fileno() >= 0:
@@ -85,21 +85,21 @@ class Followed:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                # Messages were lost: ask for everything, when the dump under way has ended.
-                self._again = True
+                # Messages were lost: request everything again, after the dump under way has ended.
+                self._incomplete = True
                 if not self.interfaces.dumping:
                     self._repeat()
                 continue
             kind, family = struct.unpack_from("=4xH10xB", data)
             if kind in (_NEWLINK, _DELLINK) and family:
-                continue  # about a bridge's port, which stays when it leaves the bridge
+                continue  # AF_BRIDGE: about a port of a bridge; the interface itself has not changed
             for message in _marshal().parse(data):
                 if self._take(message):
                     notified.append(message)
         return notified
 
     def _take(self, message: Any) -> bool:
-        """Take one message; return whether it is a notification of an interface."""
+        """Process one message; return whether it is a notification of an interface."""
         header, now_ns = message["header"], time.monotonic_ns()
         if header["error"] is not None:
             raise header["error"]
@@ -108,7 +108,7 @@ class Followed:
                 self._request(_ADDRESSES)
             else:
                 self.interfaces.end(now_ns)
-                if self._again:
+                if self._incomplete:
                     self._repeat()
         elif message.get("event") in ("RTM_NEWLINK", "RTM_DELLINK", "RTM_NEWADDR", "RTM_DELADDR"):
             self.interfaces.take(message, now_ns, self._since_ns)
@@ -116,11 +116,11 @@ class Followed:
         return False
 
     def _repeat(self) -> None:
-        self._again = False
+        self._incomplete = False
         self._dump()
 
     def close(self) -> None:
-        """Let the namespace go; what was seen stays. May be called twice."""
+        """Release the namespace and keep `interfaces`. Idempotent."""
         self._socket.close()
 
 
@@ -131,7 +131,7 @@ def _open() -> socket.socket:
     try:
         try:
             made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-        except PermissionError:  # with the usual size messages are lost sooner, and asked for again
+        except PermissionError:  # with the usual size messages are lost sooner, and requested again
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         made.bind((0, _GROUPS))
     except BaseException:
@@ -152,7 +152,7 @@ def _marshal() -> Any:
 
 @lru_cache(maxsize=2)
 def _request(what: int) -> bytes:
-    """Return the request of a dump, whose sequence number says of what."""
+    """Return the request of a dump; its sequence number says of what."""
     from pyroute2.netlink import rtnl
     from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg

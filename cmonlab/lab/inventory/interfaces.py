@@ -1,4 +1,4 @@
-"""Interfaces of a network namespace, as they were and as they are, from netlink's messages."""
+"""Interfaces of a network namespace and their history, from rtnetlink messages."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 _IFF_UP = 1
-_NOBODYS = ("127.", "::1")
+_LOOPBACK = ("127.", "::1")
 
 
 @dataclass
 class _Version:
-    """An interface while its name stayed the same and it lost no address."""
+    """A row of an interface's history: while its name stayed the same and it lost no address."""
 
     row: dict[str, Any]
-    # Whether a packet can have passed it.
+    # Whether it was ever up: only then can a packet have passed it.
     up: bool = False
-    # What this namespace calls the one that the other end is in; -1 when it is this one, or there is none.
+    # Id of the namespace with the other end (IFLA_LINK_NETNSID), which is valid in this namespace only; -1: the
+    # other end is here, or there is none.
     nsid: int = -1
 
 
 class Interfaces:
     """The interfaces of one namespace and their history.
 
-    An interface begins a new row when it is renamed or loses an address, so that an
-    old packet finds the name and the owner of its address as they were. Rows of an
-    interface that was never up, which no packet can have passed, are kept only while
-    it is there.
+    An interface gets a new row when it is renamed or loses an address, so that the name and the owner of an address
+    at the time of a packet can be looked up later. The rows of an interface that was never up, so that no packet can
+    have passed it, are kept only while it exists.
 
     Parameters
     ----------
@@ -44,27 +44,37 @@ class Interfaces:
 
     @property
     def dumping(self) -> bool:
-        """Whether `end` has still to come."""
+        """Whether a dump has begun and not ended."""
         return self._dumped is not None
 
     def begin(self) -> None:
-        """Expect all interfaces and addresses, until `end`."""
+        """Begin a dump: all interfaces and addresses follow until `end`."""
         self._seen, self._dumped = set(), {}
 
     def end(self, at_ns: int) -> None:
-        """Take it that what has not come since `begin` is gone."""
+        """End a dump: interfaces and addresses that were not in it are gone since this time (CLOCK_MONOTONIC)."""
         dumped, self._dumped = self._dumped or {}, None
         for index in list(self._versions):
             if index not in self._seen:
                 self._gone(index, at_ns)
             else:
-                self._readdress(index, dumped.get(index, []), at_ns)
+                self._set_addresses(index, dumped.get(index, []), at_ns)
 
     def take(self, message: Any, at_ns: int, since_ns: int | None = None) -> None:
-        """Take a message of netlink that came at a time; what is in it for the first time counts since another."""
+        """Process a message of rtnetlink.
+
+        Parameters
+        ----------
+        message : pyroute2.netlink.nlmsg
+            RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR or RTM_DELADDR.
+        at_ns : int
+            When it arrived, in ns of CLOCK_MONOTONIC.
+        since_ns : int, optional
+            ``from_ns`` of an interface that is new; by default ``at_ns``.
+        """
         event, index = message["event"], message["index"]
         if event in ("RTM_NEWADDR", "RTM_DELADDR"):
-            # On a point-to-point link IFA_ADDRESS is the other end.
+            # On a point-to-point link IFA_ADDRESS is the address of the other end.
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
             if address:
                 self._address(index, address, event == "RTM_NEWADDR", at_ns)
@@ -80,7 +90,7 @@ class Interfaces:
         return versions[-1] if versions and not versions[-1].row["to_ns"] else None
 
     def _begin(self, index: int, row: dict[str, Any], at_ns: int) -> _Version:
-        """Begin a row; the one before ends, or gives way when no packet can have passed it."""
+        """Begin a row. The row before ends, or is replaced if the interface was never up."""
         versions = self._versions.setdefault(index, [])
         current = self._current(index)
         if current is not None and current.up:
@@ -98,7 +108,7 @@ class Interfaces:
             current = self._begin(index, found | {"addresses": []}, first_ns)
         elif current.row["name"] != found["name"]:
             current = self._begin(index, found | {"addresses": list(current.row["addresses"])}, at_ns)
-        # What is taken down first leaves its bridge and loses its peer; the packets passed both.
+        # An interface that is being removed first loses its bridge and its peer, which packets have passed.
         kept = {key: found[key] or current.row[key] for key in ("master", "peer", "lower")}
         current.row.update(found | kept)
         number = message.get_attr("IFLA_LINK_NETNSID")
@@ -117,30 +127,37 @@ class Interfaces:
 
     def _address(self, index: int, address: str, come: bool, at_ns: int) -> None:
         current = self._current(index)
-        known = self._dumped.setdefault(index, []) if self._dumped is not None else current and current.row["addresses"]
-        if known is None or (address in known) == come or (not come and address.startswith(_NOBODYS)):
+        if self._dumped is not None:
+            known = self._dumped.setdefault(index, [])
+        elif current is not None:
+            known = current.row["addresses"]
+        else:
+            return
+        if (address in known) == come or (not come and address.startswith(_LOOPBACK)):
             return
         changed = [*known, address] if come else [one for one in known if one != address]
         if self._dumped is not None:
             self._dumped[index] = changed
         else:
-            self._readdress(index, changed, at_ns)
+            self._set_addresses(index, changed, at_ns)
 
-    def _readdress(self, index: int, addresses: list[str], at_ns: int) -> None:
+    def _set_addresses(self, index: int, addresses: list[str], at_ns: int) -> None:
         current = self._current(index)
+        if current is None:
+            return
         if set(current.row["addresses"]) <= set(addresses):
             current.row["addresses"] = addresses
         else:
             self._begin(index, current.row | {"addresses": addresses}, at_ns)
 
     def addresses(self) -> tuple[str, ...]:
-        """Return the addresses that others know this namespace by, interface by interface."""
+        """Return the current addresses except those of loopback, by ifindex."""
         current = [version for index in sorted(self._versions) if (version := self._current(index))]
         found = (address for version in current for address in version.row["addresses"])
-        return tuple(address for address in found if not address.startswith(_NOBODYS))
+        return tuple(address for address in found if not address.startswith(_LOOPBACK))
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Return rows of the table ``links``, by ifindex and time, under this name."""
+        """Return rows of the table ``links`` by ifindex and time, with this name of the namespace."""
         versions = [version for index in sorted(self._versions) for version in self._versions[index]]
         return [
             version.row
@@ -152,17 +169,17 @@ class Interfaces:
         linked = version.row["peer"] or version.row["lower"] or version.nsid >= 0
         return self._neighbours.get(version.nsid, 0) if linked else 0
 
-    def strangers(self) -> set[int]:
-        """Return what this namespace calls others that interfaces' other ends are in, where they are not known."""
+    def unresolved_nsids(self) -> set[int]:
+        """Return the ids of those namespaces with other ends of interfaces that have no known inode number yet."""
         known = [version.nsid for versions in self._versions.values() for version in versions]
         return set(known) - self._neighbours.keys()
 
-    def meet(self, neighbours: Mapping[int, int]) -> None:
-        """Take it that this namespace calls others (inode numbers) by these numbers."""
+    def add_nsid_mapping(self, neighbours: Mapping[int, int]) -> None:
+        """Add ids of namespaces, as this namespace numbers them → inode numbers."""
         self._neighbours |= neighbours
 
     def forget(self, before_ns: int) -> None:
-        """Drop the rows that ended before a time."""
+        """Drop the rows that ended before a time (CLOCK_MONOTONIC, in ns)."""
         for index, versions in list(self._versions.items()):
             kept = [version for version in versions if not 0 < version.row["to_ns"] < before_ns]
             if kept:
@@ -182,7 +199,7 @@ def _row(netns: int, link: Any) -> dict[str, Any]:
         "name": link.get_attr("IFLA_IFNAME"),
         "kind": kind,
         "master": link.get_attr("IFLA_MASTER") or 0,
-        # For other kinds IFLA_LINK is the device below, not an other end.
+        # For other kinds IFLA_LINK is the parent device, not the other end.
         "peer": below if kind == "veth" else 0,
         "lower": below if kind != "veth" and below != link["index"] else 0,
         "link_netns": 0,

@@ -1,4 +1,9 @@
-"""Which namespace the other end of an interface is in: what a namespace calls others is a number of its own."""
+"""Which namespace the other end of a veth pair is in.
+
+An ifindex is unique within its namespace only. The kernel says in which namespace the other end is with an id
+(``IFLA_LINK_NETNSID``), but every namespace numbers the others in its own way. So each namespace is asked once for its
+ids of the other ones (RTM_GETNSID).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import socket
 import struct
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..netns import inside
@@ -15,52 +21,47 @@ from ..netns import inside
 if TYPE_CHECKING:
     from .follow import Followed
 
-_SIOCGSKNS = 0x894C  # the namespace of a socket, as a file descriptor
+_SIOCGSKNS = 0x894C  # returns a file descriptor of a socket's namespace (linux/sockios.h)
 _GETNSID, _NEWNSID, _REQUEST = 90, 88, 1
 _NSID, _FD = 1, 3  # NETNSA_…
 
 
-def introduce(followed: Collection[Followed]) -> None:
-    """Tell interfaces which of the followed namespaces their other ends are in.
-
-    An ifindex is unique within its namespace only, and what netlink calls the namespace of
-    a veth's other end (``IFLA_LINK_NETNSID``) means something only in the namespace that
-    says so. So each is asked what it calls the others, once.
+def resolve_peer_namespaces(followed: Collection[Followed]) -> None:
+    """Find out in which of the followed namespaces the other ends of interfaces are.
 
     Parameters
     ----------
     followed : collection of Followed
-        Those that are closed are left as they are. The host's namespaces first, as most
-        other ends are there.
+        Closed ones do not change. The host's namespace should be first, because most other ends are there.
     """
     alive = [one for one in followed if one.fileno() >= 0]
-    asking = [one for one in alive if one.interfaces.strangers()]
+    asking = [one for one in alive if one.interfaces.unresolved_nsids()]
     if not asking:
         return
     handles: dict[int, int] = {}
     try:
-        with suppress(OSError):  # without privileges only one's own namespace is followed, and nothing to be told
+        with suppress(OSError):  # an unprivileged process follows its own namespace only and needs no ids
             for one in alive:
                 handles[one.netns] = fcntl.ioctl(one.fileno(), _SIOCGSKNS)
         for one in asking:
             others = {netns: handle for netns, handle in handles.items() if netns != one.netns}
-            wanted = one.interfaces.strangers()
             if one.netns in handles:
-                found = inside(handles[one.netns], lambda others=others, wanted=wanted: _ask(others, wanted))
-                one.interfaces.meet(found)
+                ask = partial(_ask, others, one.interfaces.unresolved_nsids())
+                one.interfaces.add_nsid_mapping(inside(handles[one.netns], ask))
     finally:
         for handle in handles.values():
             os.close(handle)
 
 
 def _ask(others: Mapping[int, int], wanted: Collection[int]) -> dict[int, int]:
-    """Return which namespaces have the wanted numbers in the one that we are in.
+    """Return id → inode number of those namespaces that have a wanted id in the current namespace.
 
     Parameters
     ----------
     others : mapping of int to int
-        Inode number → file descriptor of each that may.
+        Inode number → file descriptor of the namespaces to try.
     wanted : collection of int
+        Ids.
     """
     found: dict[int, int] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asking:
@@ -68,18 +69,18 @@ def _ask(others: Mapping[int, int], wanted: Collection[int]) -> dict[int, int]:
         for netns, handle in others.items():
             if found.keys() >= set(wanted):
                 break
-            if (number := _number(asking, handle)) in wanted:
-                found[number] = netns
+            if (nsid := _nsid(asking, handle)) in wanted:
+                found[nsid] = netns
     return found
 
 
-def _number(asking: socket.socket, handle: int) -> int:
-    """Ask for one (rtnetlink(7), RTM_GETNSID)."""
+def _nsid(asking: socket.socket, handle: int) -> int:
+    """Return the current namespace's id of another one, -1 if it has none (rtnetlink(7), RTM_GETNSID)."""
     question = struct.pack("=BxxxHHI", socket.AF_UNSPEC, 8, _FD, handle)
     asking.send(struct.pack("=IHHII", 16 + len(question), _GETNSID, _REQUEST, 0, 0) + question)
     answer = asking.recv(1 << 13)
     kind = struct.unpack_from("=4xH", answer)[0]
-    at = 20  # behind the headers of netlink and of the message
+    at = 20  # after the headers of netlink (16 bytes) and of the message (4 bytes)
     while kind == _NEWNSID and at + 4 <= len(answer):
         size, name = struct.unpack_from("=HH", answer, at)
         if name == _NSID:

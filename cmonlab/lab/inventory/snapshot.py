@@ -1,4 +1,4 @@
-"""The interfaces of some namespaces as they are now, without following them."""
+"""The interfaces of some namespaces at this moment."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
     Parameters
     ----------
     namespaces : mapping of str to int
-        Name → pid of a process in the namespace, for instance ``{"host": os.getpid(),
-        "c0": 4711}``. Of two names for one namespace the first counts; a process that
-        is gone is left out.
+        Name → pid of a process in the namespace, for instance ``{"host": os.getpid(), "c0": 4711}``. If two names
+        mean the same namespace, the first counts; a process that has ended is left out.
 
     Returns
     -------
     list of dict
-        Rows of the table ``links`` (see `cmonlab.schema`), ordered by namespace as
-        given, then by ifindex.
+        Rows of the table ``links``, by namespace in the order given, then by ifindex; columns of
+        ``schema.describe("links")``.
 
     Raises
     ------
@@ -32,7 +31,7 @@ def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
         This user may not enter the namespaces.
     """
     from .follow import Followed
-    from .nsid import introduce
+    from .nsid import resolve_peer_namespaces
 
     found: dict[int, tuple[str, Followed]] = {}
     with ExitStack() as stack:
@@ -43,5 +42,5 @@ def links(namespaces: Mapping[str, int]) -> list[dict[str, Any]]:
                     followed = Followed(handle, since_ns=0)
                     stack.callback(followed.close)
                     found[netns] = name, followed
-        introduce([followed for _, followed in found.values()])
+        resolve_peer_namespaces([followed for _, followed in found.values()])
     return [row for name, followed in found.values() for row in followed.interfaces.rows(name)]

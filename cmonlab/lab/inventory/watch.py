@@ -1,4 +1,4 @@
-"""All followed namespaces, in one thread that waits for the kernel's notifications."""
+"""All followed namespaces, and the thread that waits for the kernel's notifications."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from .follow import Followed
 
-Notice = Callable[[set[int], set[int]], None]
+#: Called with the namespaces in which something changed, and with those that an interface left.
+NetlinkCallback = Callable[[set[int], set[int]], None]
 
 
 class Watch:
@@ -21,23 +22,23 @@ class Watch:
     Parameters
     ----------
     lock : threading.RLock
-        Held while messages are taken; hold it to look at `followed`.
-    notice : callable
-        Called without the lock, with the inode numbers of namespaces in which an
-        interface or address changed, and of those that an interface left for another.
+        Held while messages are processed; hold it to read `followed`.
+    on_netlink_event : callable
+        Called without the lock, with the inode numbers of the namespaces in which an interface or address changed,
+        and of those that an interface left for another one.
 
     Attributes
     ----------
     followed : dict of int to Followed
-        By inode number; after `close` as it was last.
+        By inode number; stays after `close`.
     error : str
         Why a namespace is not followed any more, empty while all are.
     """
 
-    def __init__(self, lock: threading.RLock, notice: Notice):
+    def __init__(self, lock: threading.RLock, on_netlink_event: NetlinkCallback):
         self.followed: dict[int, Followed] = {}
         self.error = ""
-        self._lock, self._notice = lock, notice
+        self._lock, self._on_netlink_event = lock, on_netlink_event
         self._epoll, self._wake = select.epoll(), os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
         self._by_file: dict[int, Followed] = {}
@@ -51,20 +52,30 @@ class Watch:
         self._thread.start()
 
     def follow(self, handle: int, since_ns: int) -> int:
-        """Follow the namespace of a file descriptor; return its inode number.
+        """Follow a namespace.
 
-        What comes there until `settle` counts from `since_ns`: of a container that is
-        being started we may hear late, but no packet passes before its program runs.
+        Parameters
+        ----------
+        handle : int
+            File descriptor of the namespace; the caller may close it afterwards.
+        since_ns : int
+            ``from_ns`` (CLOCK_MONOTONIC) of the interfaces that appear until `mark_started`. We may see a starting
+            container late, but no packet passes its interfaces before its program runs.
+
+        Returns
+        -------
+        int
+            Inode number of the namespace.
 
         Raises
         ------
         NotTraceable
-            This user may not enter it.
+            This user may not enter the namespace.
         """
         netns = os.fstat(handle).st_ino
         if netns in self.followed:
             return netns
-        # Not under the lock: the kernel lets us wait while it adds or moves an interface.
+        # Not under the lock: this waits while the kernel adds or moves an interface.
         followed = Followed(handle, since_ns)
         with self._lock:
             if netns in self.followed:
@@ -74,16 +85,16 @@ class Watch:
                 self._epoll.register(followed, select.EPOLLIN)
         return netns
 
-    def settle(self, netns: int) -> None:
-        """Take what a namespace has to tell; what comes later counts from when it comes."""
+    def mark_started(self, netns: int) -> None:
+        """Read a namespace's messages; interfaces that appear later have the time of their message as ``from_ns``."""
         with self._lock:
             if (followed := self.followed.get(netns)) is not None and followed.fileno() >= 0:
                 if self._read([followed]):
                     os.eventfd_write(self._wake, 1)
-                followed.settle()
+                followed.mark_started()
 
     def release(self, netns: int) -> None:
-        """Follow a namespace no more, forget its interfaces and let it go."""
+        """Stop following a namespace, forget its interfaces and release it."""
         with self._lock:
             self._drop(self.followed.pop(netns))
 
@@ -93,17 +104,17 @@ class Watch:
         followed.close()
 
     def sync(self) -> None:
-        """Take all messages that the kernel has sent until now; `notice` follows in its thread."""
+        """Read all messages that the kernel has sent so far; the callback is called later, in the thread."""
         with self._lock:
             if self._by_file and self._read(list(self._by_file.values())):
                 os.eventfd_write(self._wake, 1)
 
     def _read(self, ready: list[Followed]) -> bool:
-        """Take what these namespaces have to tell; return whether it is anything. The lock must be held."""
+        """Read the messages of these namespaces; return whether something changed. The caller must hold the lock."""
         for followed in ready:
             try:
                 messages = followed.read()
-            except Exception as error:  # the others are followed on; this one stays as it is
+            except Exception as error:  # this one keeps its last state, the others are still followed
                 self.error = f"namespace {followed.netns}: {type(error).__name__}: {error}"
                 self._drop(followed)
                 continue
@@ -122,10 +133,10 @@ class Watch:
                 self._read([self._by_file[file] for file in files if file in self._by_file])
                 changed, left, self._changed, self._left = self._changed, self._left, set(), set()
             if changed:
-                self._notice(changed, left)
+                self._on_netlink_event(changed, left)
 
     def stop(self) -> None:
-        """Stop the thread: no notice comes any more. May be called twice."""
+        """Stop the thread: the callback is not called any more. Idempotent."""
         if self._epoll.closed or self._closing:
             return
         self._closing = True
@@ -134,7 +145,7 @@ class Watch:
             self._thread.join()
 
     def close(self) -> None:
-        """Stop and let all namespaces go; what was seen stays. May be called twice."""
+        """Stop the thread and release all namespaces; `followed` stays. Idempotent."""
         self.stop()
         if self._epoll.closed:
             return

@@ -1,6 +1,6 @@
-"""Topologies: descriptions, templates, and their deployment with Docker.
+"""Topologies: their description, templates, and their deployment with Docker.
 
-Importing this package needs no Docker; deploying does.
+Importing this package needs no Docker.
 """
 
 from .model import Container, Network, Topology, TopologyError

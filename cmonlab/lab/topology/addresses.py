@@ -1,4 +1,4 @@
-"""Who has which address, on networks that are not the engine's to give addresses on."""
+"""The addresses on networks for which the engine assigns none: host and VXLAN networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model import Topology
 from .subnets import LOOPBACK, PRIVATE, free_subnets, hosts_of, routed
 
 _LOOPBACK_LENGTH, _OVERLAY_LENGTH = 24, 22
-#: Stands for the network between hosts; no network can be called so.
+#: The name of the network between emulated hosts; it is not a valid name for a network of a topology.
 UNDERLAY = "(underlay)"
 
 
@@ -22,27 +22,36 @@ class Plan:
     Attributes
     ----------
     subnets : dict of str to IPv4Network
-        By name of the network; what joins hosts is `UNDERLAY`.
+        Name of the network, or `UNDERLAY` → subnet.
     addresses : dict of (str, str) to str
-        By container and network; a host's by its name and `UNDERLAY`.
+        (Container, network) → address; for emulated hosts (host, `UNDERLAY`) → address.
     """
 
     subnets: dict[str, IPv4Network] = field(default_factory=dict)
     addresses: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, name: str) -> tuple[str, ...]:
-        """Return the addresses of a container or host, in the order of its networks."""
+        """Return the addresses of a container or emulated host, in the order of its networks."""
         return tuple(address for (member, _), address in self.addresses.items() if member == name)
 
     def known_to(self, topology: Topology, name: str) -> dict[str, str]:
-        """Return the addresses, by name, of those that a container shares such a network with, itself included.
+        """Return the addresses that a container can reach on these networks. The engine's resolver does not know them.
 
-        The engine's own resolver does not know them.
+        Parameters
+        ----------
+        topology : Topology
+        name : str
+            Name of the container.
+
+        Returns
+        -------
+        dict of str to str
+            Name → address of each container that shares a network with it, itself included.
         """
         networks = {network for member, network in self.addresses if member == name}
         return {
             member: address
-            for (member, network), address in reversed(self.addresses.items())  # the first network's counts
+            for (member, network), address in reversed(self.addresses.items())  # the address on the first network wins
             if network in networks and member in topology.names
         }
 
@@ -54,7 +63,11 @@ def plan(topology: Topology, taken: Collection[str]) -> Plan:
     ----------
     topology : Topology
     taken : collection of str
-        Addresses that other labs gave.
+        Addresses that other labs use.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
@@ -64,9 +77,9 @@ def plan(topology: Topology, taken: Collection[str]) -> Plan:
     made = Plan()
     others = [IPv4Network(address) for address in taken]
     loopback = free_subnets(LOOPBACK, _LOOPBACK_LENGTH, others)
-    ways = {network.name: network.driver for network in topology.networks if network.driver in ("host", "vxlan")}
-    overlays = free_subnets(PRIVATE, _OVERLAY_LENGTH, [*others, *routed()]) if "vxlan" in ways.values() else iter(())
-    for name, driver in ways.items():
+    drivers = {network.name: network.driver for network in topology.networks if network.driver in ("host", "vxlan")}
+    overlays = free_subnets(PRIVATE, _OVERLAY_LENGTH, [*others, *routed()]) if "vxlan" in drivers.values() else iter(())
+    for name, driver in drivers.items():
         made.subnets[name] = next(loopback if driver == "host" else overlays)
     if topology.hosts:
         made.subnets[UNDERLAY] = next(overlays)

@@ -1,4 +1,4 @@
-"""Real containers of a topology, and their removal whatever happens."""
+"""Deploy a topology as real containers, and remove them whatever happens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from cmonlab.errors import DockerError, UnknownName
 from cmonlab.system.signals import defer_signals
 
-from ..docker import cleanup as remove
-from ..docker import image as images
-from ..docker.cleanup import clean
+from ..docker.cleanup import clean, remove_run
 from ..docker.client import docker_errors
 from ..docker.engine import clean_host, docker_engine
+from ..docker.image import ensure_image, find_image
 from ..docker.process import Process
 from ..docker.running import Running
 from . import overlay
@@ -30,16 +29,18 @@ from .model import Topology
 __all__ = ["Lab", "Process", "Running", "clean", "clean_host"]
 
 _WORKERS = 8
+_Member = TypeVar("_Member")
+_Made = TypeVar("_Made")
 
 
 class Lab:
-    """A deployed topology.
+    """A deployed topology: a context manager that removes everything when its block ends.
 
     Parameters
     ----------
     topology : Topology
     notify : callable, optional
-        Is told in a sentence what takes time.
+        Called with a sentence before something that takes time.
 
     Attributes
     ----------
@@ -47,15 +48,21 @@ class Lab:
     run_id : str
         Part of the name of everything this lab makes.
     containers : dict of str to Running
-        By short name.
+        Short name → container.
     hosts : dict of str to Running
-        What holds the namespaces that play hosts, by name; commands run there too.
+        Name → container that holds the namespace of an emulated host; commands run there too.
     client : docker.DockerClient
+        The client of the engine.
 
     Raises
     ------
     DockerError
-        No engine, or it refused; what was made until then is removed.
+        No engine answers, or it refused; everything made until then is removed.
+
+    Examples
+    --------
+    >>> with cm.templates.bridge(2).deploy() as lab:
+    ...     code, output = lab.exec("c1", ["ping", "-c", "1", lab.address("c0")])
     """
 
     def __init__(self, topology: Topology, *, notify: Callable[[str], None] | None = None):
@@ -65,11 +72,11 @@ class Lab:
         self.hosts: dict[str, Running] = {}
         self._processes: dict[tuple[str, str], Process] = {}
         self._stack = ExitStack()
-        # For a notebook whose kernel is shut down without close().
+        # A notebook's kernel may be shut down without close().
         atexit.register(self.close)
         try:
             self.client = self._stack.enter_context(docker_engine(notify))
-            self._stack.callback(remove.remove_run, self.client, self.run_id)
+            self._stack.callback(remove_run, self.client, self.run_id)
             self._deploy(notify or (lambda _: None))
         except BaseException:
             self.close()
@@ -80,23 +87,23 @@ class Lab:
         with docker_errors("the engine does not describe itself"):
             self._version = self.client.version()
         if topology.image is None:
-            self.image = images.ensure_image(self.client, notify)
+            self.image = ensure_image(self.client, notify)
         else:
-            self.image = images.find_image(self.client, topology.image)
+            self.image = find_image(self.client, topology.image)
         notify(f"deploying {len(topology.containers)} containers")
         self._maker = maker = Maker(self.client, topology, self.image.tag, self.run_id)
-        # An interrupt in the middle of a request would leave what the engine makes of it,
-        # so it is put off until the requests under way have been answered.
+        # After an interrupt in the middle of a request we would not know what the engine made, so signals are
+        # deferred until the requests under way have been answered.
         with defer_signals() as interrupted, ThreadPoolExecutor(_WORKERS, "cmonlab-deploy") as pool:
+            failed: list[object] = []
 
-            def unless_ended(make: Callable[[Any], Any], member: Any) -> Any:
+            def unless_ended(make: Callable[[_Member], _Made], member: _Member) -> _Made | None:
                 try:
                     return None if interrupted or failed else make(member)
                 except BaseException:
                     failed.append(member)
                     raise
 
-            failed: list[Any] = []
             list(pool.map(partial(unless_ended, maker.network), topology.networks))
             hosts = pool.map(partial(unless_ended, maker.host), topology.hosts)
             containers = pool.map(partial(unless_ended, maker.container), topology.containers)
@@ -106,7 +113,7 @@ class Lab:
                 self._wire()
 
     def _wire(self) -> None:
-        """Make what the engine does not."""
+        """Make the interfaces and programs that the engine does not make."""
         overlay.wire(self.topology, self._maker.plan, self.containers | self.hosts)
         for network in self.topology.networks:
             for container in self.topology.on(network.name) if network.driver == "host" else ():
@@ -123,14 +130,14 @@ class Lab:
 
     @property
     def names(self) -> dict[str, str]:
-        """Short names by the engine's ids, of containers and of what plays hosts."""
+        """Container id → short name, of containers and emulated hosts."""
         return {machine.id: name for name, machine in (self.hosts | self.containers).items()}
 
     def source(self, name: str) -> str | None:
-        """Return the address that a container's programs have to send from, None where they have no choice.
+        """Return the address that a container's programs have to send from, None if any address will do.
 
-        Containers in the host's namespace share it, so that only addresses tell them apart.
-        Connections are taken care of; a socket that sends without one should be bound to it.
+        Containers in the host's namespace are distinguished by their addresses only. Connections get the right one
+        by themselves; a socket that sends without connecting should be bound to this address.
 
         Raises
         ------
@@ -157,6 +164,15 @@ class Lab:
 
     def exec(self, name: str, argv: Sequence[str], user: str | None = None) -> tuple[int, str]:
         """Run a command in a container until it ends.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        argv : sequence of str
+            The command.
+        user : str, optional
+            Run as this user, by default root.
 
         Returns
         -------
@@ -190,8 +206,7 @@ class Lab:
         user : str, optional
             Run as this user, by default root.
         service : str, optional
-            A name by which `stop` finds it; an earlier process of that name in this
-            container is stopped first.
+            A name by which `stop` finds it; an earlier process of that name in this container is stopped first.
 
         Returns
         -------
@@ -213,7 +228,14 @@ class Lab:
         return process
 
     def stop(self, name: str, service: str) -> None:
-        """Stop the process that `start` gave a service's name; none is fine too.
+        """Stop the process that `start` was given this service name for, if there is one.
+
+        Parameters
+        ----------
+        name : str
+            Short name of the container.
+        service : str
+            The name that `start` was given.
 
         Raises
         ------
@@ -225,7 +247,7 @@ class Lab:
             process.stop()
 
     def describe(self) -> dict[str, Any]:
-        """Return what a manifest says about this lab; JSON can hold it.
+        """Return this lab as a dict that JSON can hold, for a manifest.
 
         Raises
         ------
@@ -247,7 +269,7 @@ class Lab:
         }
 
     def close(self) -> None:
-        """Remove everything the lab made. May be called twice.
+        """Remove everything the lab made. Idempotent.
 
         Raises
         ------

@@ -1,9 +1,8 @@
-"""Containers in the host's namespace connect from loopback addresses of their own.
+"""Each container in the host's namespace connects from its own loopback address.
 
-The kernel would give every connection over loopback the source 127.0.0.1, and few
-programs can be told another. A program of ours on the container's cgroup binds a socket
-to the container's address when it connects; it runs once a connection, not for packets.
-The kernel takes it away with the process that holds it.
+The kernel gives every connection over loopback the source 127.0.0.1, and few programs let users choose another one. So
+an eBPF program on the container's cgroup binds a socket to the container's address when it connects. It runs once per
+connection, not per packet, and the kernel removes it when the process that holds it ends.
 """
 
 from __future__ import annotations
@@ -29,25 +28,26 @@ _LITTLE = sys.byteorder == "little"
 
 
 def bind_connections(machine: Running, address: str) -> int:
-    """Let what connects over loopback in a container do so from an address.
+    """Bind a container's connections over loopback to an address.
 
     Parameters
     ----------
     machine : Running
+        The container.
     address : str
-        IPv4, of loopback.
+        IPv4 address in 127.0.0.0/8.
 
     Returns
     -------
     int
-        A file descriptor: until it is closed, this is so.
+        A file descriptor; closing it ends the binding.
 
     Raises
     ------
     DockerError
         The kernel refused, or has no cgroup of version 2 for the container.
     """
-    what = f"container {machine.name} cannot be given a loopback address of its own"
+    what = f"container {machine.name} cannot be given its own loopback address"
     try:
         cgroup = os.open(_cgroup(machine.pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -68,19 +68,19 @@ def _cgroup(pid: int) -> Path:
     Raises
     ------
     FileNotFoundError
-        It has none but the root.
+        It is in the root cgroup only.
     """
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     root = next((words[1] for words in mounts if words[2] == "cgroup2"), "")
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     path = next((line[3:] for line in lines if line.startswith("0::")), "/")
-    if not root or path == "/":  # the root's is everybody's
+    if not root or path == "/":  # the root cgroup contains all processes
         raise FileNotFoundError(2, "the container is in no cgroup of version 2")
     return Path(root + path)
 
 
 def _instructions(address: str) -> bytes:
-    """Return the program: bind to the address if what is connected to is on loopback; let it be otherwise."""
+    """Return the program: if the destination is on loopback, bind the socket to the address."""
     (number,) = struct.unpack("=I", IPv4Address(address).packed)
     first_byte = _insn(0x57, 2, imm=0xFF) if _LITTLE else _insn(0x77, 2, imm=24)  # and, or shift right
     return b"".join([
@@ -92,7 +92,7 @@ def _instructions(address: str) -> bytes:
         _insn(0x7A, 10, 0, -8, 0),
         _insn(0xBF, 2, 10) + _insn(0x07, 2, imm=-16),  # r2 = address of it
         _insn(0xB7, 3, imm=_SOCKADDR_BYTES),
-        _insn(0x85, imm=_BIND),  # fails where the program has bound the socket itself, which is fine
+        _insn(0x85, imm=_BIND),  # fails if the application has bound the socket itself, which is fine
         _insn(0xB7, 0, imm=1),  # r0 = 1: connect
         _insn(0x95),
     ])  # fmt: skip

@@ -1,7 +1,6 @@
-"""What a lab consists of: containers and networks. Knows no Docker.
+"""The description of a lab: containers and networks.
 
-A description is not its deployment: it can be compared, saved and changed on a machine
-that has no engine.
+A description can be compared, saved and changed on a machine without a Docker engine; only its deployment needs one.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
-#: What joins containers, by the name of a network's driver.
+#: Driver of a network → how it joins containers.
 DRIVERS = {
-    "bridge": "Docker's bridge: a veth pair a container, and a Linux bridge in the host's namespace",
-    "host": "the host's namespace itself: traffic goes over loopback, each container has an address there",
+    "bridge": "Docker's bridge: a veth pair per container, and a Linux bridge in the host's namespace",
+    "host": "the host's namespace itself: traffic goes over loopback, where each container has an address",
     "macvlan": "Docker's macvlan in bridge mode, on an interface that the lab makes",
-    "vxlan": "VXLAN between namespaces that play hosts, a bridge and a tunnel device in each",
+    "vxlan": "VXLAN between emulated hosts (network namespaces), with a bridge and a tunnel device in each",
 }
 
 
@@ -32,7 +31,7 @@ def _check_name(kind: str, name: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise TopologyError(
             f"{name!r} is no name for a {kind}",
-            why="it becomes a host name",
+            why="it is used as a host name",
             fix="use lower-case letters, digits and hyphens, a letter first, at most 31 characters",
         )
 
@@ -51,7 +50,7 @@ class Network:
     Raises
     ------
     TopologyError
-        The name is none.
+        The name is not valid.
     UnknownName
         There is no such driver.
     """
@@ -76,8 +75,12 @@ class Container:
     networks : tuple of str
         Networks it is attached to; the first one becomes ``eth0``.
     host : str
-        The namespace that plays its host, of a container on VXLAN networks: ``h0``,
-        ``h1``, …; empty for the machine itself.
+        Emulated host of a container on VXLAN networks: ``h0``, ``h1``, …; empty: the machine itself.
+
+    Raises
+    ------
+    TopologyError
+        A name is not valid.
     """
 
     name: str
@@ -98,21 +101,27 @@ class Topology:
     Attributes
     ----------
     template : str
-        Name of the template it came from, ``"custom"`` for one of your own.
+        Name of the template that made it, ``"custom"`` for your own topologies.
     containers : tuple of Container
     networks : tuple of Network
     image : str, optional
         Image of every container; by default the workload image, built when needed.
     parameters : tuple of (str, value)
-        With what the template made it: ``template(t.template, **dict(t.parameters)) == t``.
+        Parameters of the template: ``template(t.template, **dict(t.parameters)) == t``.
 
     Raises
     ------
     TopologyError
-        A name occurs twice or is no name, there is no container, or one is on networks
-        that it cannot have together.
+        A name occurs twice or is not valid, there is no container, or a container is on networks that exclude each
+        other.
     UnknownName
         A container names a network that the topology does not have.
+
+    Examples
+    --------
+    >>> topology = Topology("custom", (Container("front", ("net",)), Container("back", ("net",))), (Network("net"),))
+    >>> topology.names
+    ('front', 'back')
     """
 
     template: str
@@ -145,7 +154,7 @@ class Topology:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Names of the namespaces that play hosts, in order."""
+        """Names of the emulated hosts, in order."""
         return tuple(dict.fromkeys(container.host for container in self.containers if container.host))
 
     def on(self, network: str) -> tuple[Container, ...]:
@@ -153,7 +162,7 @@ class Topology:
         return tuple(container for container in self.containers if network in container.networks)
 
     def describe(self) -> dict[str, Any]:
-        """Return what JSON can hold, for a manifest."""
+        """Return the topology as a dict that JSON can hold, for a manifest."""
         return {
             "template": self.template,
             "parameters": dict(self.parameters),
@@ -164,22 +173,22 @@ class Topology:
         }
 
     def deploy(self, *, notify: Callable[[str], None] | None = None) -> Lab:
-        """Make real containers of it.
+        """Start real containers, on real networks.
 
         Parameters
         ----------
         notify : callable, optional
-            Is told in a sentence what takes time.
+            Called with a sentence before something that takes time.
 
         Returns
         -------
         Lab
-            Running; a context manager that removes everything again.
+            A context manager that removes everything when its block ends.
 
         Raises
         ------
         DockerError
-            No engine, or it refused.
+            No engine answers, or it refused.
         """
         from .deploy import Lab
 
@@ -187,11 +196,11 @@ class Topology:
 
 
 def _check_together(container: Container, drivers: list[str]) -> None:
-    """Refuse networks that one container cannot have, or not together."""
+    """Refuse networks that exclude each other, and a host that does not match them."""
     if "host" in drivers and len(drivers) > 1:
         raise TopologyError(
             f"container {container.name} cannot be on a host network and on others",
-            why="it has the host's namespace instead of one of its own",
+            why="it has the host's namespace instead of its own",
         )
     if len(set(container.networks)) < len(container.networks):
         raise TopologyError(f"container {container.name} is on a network twice", fix="name each network once")

@@ -1,9 +1,8 @@
-"""VXLAN networks between namespaces that play hosts, wired by netlink.
+"""VXLAN networks (RFC 7348) between emulated hosts, which are network namespaces; made through netlink.
 
-Every host has a veth pair to each other one, and for each network a bridge and a VXLAN
-device with static entries: which container is behind which host is known, so nothing is
-learned. Containers have a veth pair to the bridge on their host. All of it lives in the
-namespaces of containers and goes with them.
+Every host has a veth pair to every other host and, for each network, a bridge and a VXLAN device. The forwarding
+entries are static, because it is known which container is on which host. A container has a veth pair to the bridge on
+its host. All interfaces are in the namespaces of containers, and end with them.
 """
 
 from __future__ import annotations
@@ -34,8 +33,9 @@ def wire(topology: Topology, plan: Plan, machines: Mapping[str, Running]) -> Non
     ----------
     topology : Topology
     plan : Plan
+        Its addresses.
     machines : mapping of str to Running
-        Containers and hosts by name; without interfaces but loopback.
+        Name → container or emulated host; they have no interface except loopback.
 
     Raises
     ------
@@ -53,7 +53,21 @@ def wire(topology: Topology, plan: Plan, machines: Mapping[str, Running]) -> Non
 
 
 def describe(topology: Topology, plan: Plan, network: str) -> dict[str, Any]:
-    """Return what a manifest says about a VXLAN network."""
+    """Return the entry of a VXLAN network in a manifest.
+
+    Parameters
+    ----------
+    topology : Topology
+    plan : Plan
+        Its addresses.
+    network : str
+        Name of the network.
+
+    Returns
+    -------
+    dict
+        name, driver, subnets, underlay, vni, port, bridge.
+    """
     number = _overlays(topology).index(network)
     return {
         "name": network,
@@ -71,17 +85,17 @@ def _overlays(topology: Topology) -> list[str]:
 
 
 def _attachments(topology: Topology) -> list[tuple[str, str, str]]:
-    """Return host, container and network of each interface of a container."""
+    """Return (host, container, network) of every interface of a container."""
     return [(one.host, one.name, network) for one in topology.containers for network in one.networks if one.host]
 
 
 def mac_of(address: str) -> str:
-    """Return the link address that goes with an IP address: as Docker makes it."""
+    """Return the MAC address that Docker makes from an IPv4 address."""
     return "02:42:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
 
 
 def _in(machine: Running, work: Callable[[Any], None]) -> None:
-    """Call a function with a netlink socket in a machine's namespace."""
+    """Call a function with a netlink socket in the namespace of a container or emulated host."""
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
 
@@ -101,7 +115,7 @@ def _index(netlink: Any, name: str) -> int:
 
 
 def _join(first: int, second: int, one: Running, other: Running) -> None:
-    """Make the pair between two hosts: each end is called after the number of the host that it leads to."""
+    """Make the veth pair between two hosts; each end has the number of the host that it leads to."""
     with namespace(other.pid) as handle:
         peer = {"ifname": f"up{first}", "net_ns_fd": handle, "mtu": UNDERLAY_MTU_BYTES}
         _in(
@@ -127,9 +141,9 @@ def _set_up_host(topology: Topology, plan: Plan, machines: Mapping[str, Running]
             if where == host:
                 _plug(netlink, number, bridges[network], machines[name], plan, network)
             elif network in bridges:
-                tunnel = f"vxlan{_overlays(topology).index(network)}"
+                tunnel = _index(netlink, f"vxlan{_overlays(topology).index(network)}")
                 mac = mac_of(plan.addresses[name, network])
-                netlink.fdb("append", ifindex=_index(netlink, tunnel), lladdr=mac, dst=others[where])
+                netlink.fdb("append", ifindex=tunnel, lladdr=mac, dst=others[where])
         for number, network in enumerate(_overlays(topology)):
             there = {container.host for container in topology.on(network)}
             for other in others.keys() & there if network in bridges else ():
@@ -159,10 +173,10 @@ def _tunnel(netlink: Any, number: int, own: str) -> int:
 
 
 def _plug(netlink: Any, number: int, bridge: int, machine: Running, plan: Plan, network: str) -> None:
-    """Make the pair between a container and its host's bridge."""
+    """Make the veth pair between a container and the bridge on its host."""
     position = [name for member, name in plan.addresses if member == machine.name].index(network)
     with namespace(machine.pid) as handle:
-        peer = {
+        peer: dict[str, str | int] = {
             "ifname": f"eth{position}",
             "net_ns_fd": handle,
             "address": mac_of(plan.addresses[machine.name, network]),

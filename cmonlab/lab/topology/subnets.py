@@ -1,4 +1,4 @@
-"""Subnets for networks whose addresses we give ourselves, clear of what is in use."""
+"""Free subnets, for networks whose addresses cmonlab assigns."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ from ipaddress import IPv4Address, IPv4Network
 
 from cmonlab.errors import DockerError
 
-from ..netns import apart
+from ..netns import in_own_thread
 
 # Private (RFC 1918), and the block for benchmarks (RFC 2544).
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.18.0.0/15")))
-# All of 127.0.0.0/8 is on loopback; its first part is what everybody uses.
+# All of 127.0.0.0/8 is on loopback; other programs use the beginning of it.
 LOOPBACK = (IPv4Network("127.64.0.0/10"),)
 _TRIES = 1000
 
 
 def free_subnets(pools: Collection[IPv4Network], length: int, taken: Collection[IPv4Network]) -> Iterator[IPv4Network]:
-    """Yield subnets at random that overlap neither with what is taken nor with each other.
+    """Yield subnets that overlap neither with networks in use nor with each other.
 
-    At random, because another process may be choosing at the same time.
+    They are chosen at random, because another process may be choosing at the same time.
 
     Parameters
     ----------
     pools : collection of IPv4Network
-        Where from, in order of preference.
+        Ranges to choose from, in order of preference.
     length : int
-        Prefix length of the subnets.
+        Prefix length of the subnets, in bits.
     taken : collection of IPv4Network
+        Networks in use.
+
+    Yields
+    ------
+    IPv4Network
 
     Raises
     ------
     DockerError
-        There is none left.
+        No free subnet was found.
     """
     used = list(taken)
     for pool in pools:
@@ -47,13 +52,13 @@ def free_subnets(pools: Collection[IPv4Network], length: int, taken: Collection[
     raise DockerError(
         "no subnet is free for a network",
         why="the host's routes and other labs cover the private address ranges",
-        fix="end other labs (cmonlab clean), or look at `ip route`",
+        fix="end other labs (cmonlab clean), or check `ip route`",
     )
 
 
 def routed() -> list[IPv4Network]:
-    """Return what the host has routes to, but for the default route and loopback."""
-    found = apart(_destinations)
+    """Return the networks that the host has routes to, without the default route and loopback."""
+    found = in_own_thread(_destinations)
     networks = (IPv4Network(f"{address}/{length}", strict=False) for address, length in found if address and length)
     return [network for network in networks if not network.is_loopback]
 
@@ -66,7 +71,7 @@ def _destinations() -> list[tuple[str | None, int]]:
 
 
 def hosts_of(subnet: IPv4Network) -> Iterator[IPv4Address]:
-    """Yield the addresses of a subnet from its second on: the first is often a gateway's."""
+    """Yield the addresses of a subnet from the second one on: the first is often a gateway's."""
     addresses = subnet.hosts()
     next(addresses)
     return addresses

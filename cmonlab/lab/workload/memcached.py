@@ -143,8 +143,7 @@ def _latencies(output: str) -> dict[str, float]:
         raise WorkloadError("memcaslap reported no distribution", why=output.strip())
     first = int(lines[0][0])
     counts = np.array([int(count) for _, line in lines for count in line.split()], float)
-    ends_us = np.clip(
-        2.0 ** (first + np.arange(-1, len(counts))), *(max(float(bound), 0.5) for bound in bounds.groups())
-    )
+    low_us, high_us = (max(float(bound), 0.5) for bound in bounds.groups())
+    ends_us = np.clip(2.0 ** (first + np.arange(-1, len(counts))), low_us, high_us)
     cumulative = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
     return {name: float(1000 * np.exp(np.interp(q, cumulative, np.log(ends_us)))) for name, q in _LATENCIES.items()}

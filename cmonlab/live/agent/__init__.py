@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cmonlab.lab.docker.client import DockerClient
+    from cmonlab.lab.topology.deploy import Lab
+
     from .client import Client
 
 __all__ = ["connect", "start"]
@@ -39,7 +42,7 @@ def connect(host: str = "", url: str | None = None, token: str | None = None) ->
     return Client(connect_transport(url, token), host)
 
 
-def start(client: Any = None, names: Mapping[str, str] | None = None) -> Client:
+def start(client: DockerClient | Lab | None = None, names: Mapping[str, str] | None = None) -> Client:
     """Start an agent in this process and return its client; closing the client stops the agent.
 
     Parameters
@@ -63,15 +66,15 @@ def start(client: Any = None, names: Mapping[str, str] | None = None) -> Client:
     """
     from cmonlab.lab.docker.client import connect as connect_docker
     from cmonlab.lab.docker.place import HERE
+    from cmonlab.lab.topology.deploy import Lab
 
     from ..transport import LocalTransport
     from .client import Client
     from .service import Service
 
-    if hasattr(client, "containers") and hasattr(client, "topology"):
+    if isinstance(client, Lab):
         names = client.names | dict(names or {})
         client = client.client
-    client = client or connect_docker() or HERE.connect()
     transport = LocalTransport()
-    service = Service(transport, client, names)
+    service = Service(transport, client or connect_docker() or HERE.connect(), names)
     return Client(transport, service.host, close=service.close)

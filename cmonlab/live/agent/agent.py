@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from cmonlab.errors import CmonlabError, UnknownName
 from cmonlab.lab.inventory.inventory import Inventory
+from cmonlab.points.catalogue import BY_NAME
 from cmonlab.recording import provenance
 from cmonlab.rules import Plan, Rule, RuleSet, compile_rules
 from cmonlab.tracing.budgets import Budgets
@@ -22,7 +22,11 @@ from cmonlab.tracing.kernel.programs import available
 from cmonlab.tracing.members import Members
 from cmonlab.tracing.tracer import Tracer
 
+from .process import process_usage
 from .window_length import WindowLength
+
+if TYPE_CHECKING:
+    from cmonlab.lab.docker.client import DockerClient
 
 _log = logging.getLogger(__name__)
 _KEEP_NAMES_NS = 60 * 10**9  # how long names of ended containers are kept
@@ -31,6 +35,7 @@ MOST_TRACE_GAPS = 50_000
 _CHANGES_SHOWN = 5  # changes of budgets in the status, the latest ones
 _RING_BYTES = 4 << 20  # per CPU; twice as much is resident, because each ring is mapped twice in a row
 _MAINTENANCE_S = 10.0
+_DROP_ID = BY_NAME["kfree_skb"].id
 
 
 class Agent:
@@ -59,22 +64,18 @@ class Agent:
         What keeps rules within their ``max_overhead``.
     window_length : WindowLength
         How long windows of aggregates are.
-    started_ns : int
-        CLOCK_MONOTONIC at the start, ns.
 
     Raises
     ------
-    NotTraceable
-        This host cannot trace.
-    DockerError
-        The Docker engine does not work.
+    NotTraceable, DockerError
+        This host cannot trace, or the Docker engine does not work.
     """
 
     def __init__(
         self,
         on_events: Callable[[int, np.ndarray], None],
         on_cells: Callable[[int, int, np.ndarray], None],
-        client: Any = None,
+        client: DockerClient | None = None,
         names: dict[str, str] | None = None,
     ):
         self._stack = ExitStack()
@@ -88,7 +89,7 @@ class Agent:
         self._drop_locations: set[int] = set()
         self._gaps_kept_from_ns = 0
         self._on_events = on_events
-        self.started_ns = time.monotonic_ns()
+        self._started_ns = time.monotonic_ns()
         self.window_length = WindowLength()
         try:
             self.inventory = self._stack.enter_context(Inventory(client, names))
@@ -108,16 +109,10 @@ class Agent:
         self._maintenance.start()
 
     def _take_events(self, cpu: int, records: np.ndarray) -> None:
-        drops = records["aux"][records["point"] == self._drop_id]
+        drops = records["aux"][records["point"] == _DROP_ID]
         if len(drops):
             self._drop_locations.update(np.unique(drops).tolist())
         self._on_events(cpu, records)
-
-    @property
-    def _drop_id(self) -> int:
-        from cmonlab.points.catalogue import BY_NAME
-
-        return BY_NAME["kfree_skb"].id
 
     # ---- rules -----------------------------------------------------------------
 
@@ -156,7 +151,7 @@ class Agent:
         Raises
         ------
         UnknownName
-            No rule of that name is active.
+            A rule is not active.
         """
         with self._lock:
             for name in names:
@@ -220,8 +215,8 @@ class Agent:
         while True:
             with self._changed:
                 soonest = min(self._until.values(), default=float("inf"))
-                wait_s = max(0.0, min(soonest - time.monotonic(), _MAINTENANCE_S))
-                self._changed.wait_for(lambda: self._closing, wait_s)
+                if not self._closing:
+                    self._changed.wait(max(0.0, min(soonest - time.monotonic(), _MAINTENANCE_S)))
                 if self._closing:
                     return
                 self._end_expired()
@@ -231,13 +226,12 @@ class Agent:
             self.inventory.release_gone(time.monotonic_ns() - _KEEP_NAMES_NS)
 
     def _end_expired(self) -> None:
-        expired = [name for name, until in self._until.items() if until <= time.monotonic()]
-        if not expired:
-            return
-        try:
-            self.remove(expired)
-        except CmonlabError as error:
-            _log.error("the rules %s cannot be ended: %s", ", ".join(expired), error)
+        if expired := [name for name, until in self._until.items() if until <= time.monotonic()]:
+            try:
+                self.remove(expired)
+            except CmonlabError as error:
+                _log.error("the rules %s cannot be ended: %s", ", ".join(expired), error)
+                self._until |= dict.fromkeys(expired, time.monotonic() + _MAINTENANCE_S)
 
     # ---- manifest and status ------------------------------------------------------
 
@@ -283,7 +277,7 @@ class Agent:
                     code=sorted(self._drop_locations),
                 ),
                 "rules": provenance.of_rules(active, self._written, self.tracer.active.epoch),
-                "budget": self.budgets.told(first_epoch, end_epoch),
+                "budget": self.budgets.summary(first_epoch, end_epoch),
                 "blind_from_ns": self._gaps_kept_from_ns,
                 "links": self.inventory.links(),
                 "inventory": {"missed": list(self.inventory.missed), "error": self.inventory.error},
@@ -311,8 +305,6 @@ class Agent:
         """
         ledgers = self.tracer.ledgers().values()
         fates = [row for ledger in ledgers for row in ledger.values()]
-        with open("/proc/self/statm") as file:
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return {
             "epoch": self.tracer.active.epoch,
             "window_s": self.window_length.window_s,
@@ -322,15 +314,19 @@ class Agent:
             "balanced": all(row["seen"] == sum(row.values()) - row["seen"] for row in fates),
             "trace_gaps": len(self.tracer.recording.trace_gaps),
             "containers": sum(container.running for container in self.inventory.containers()),
-            "seconds": (time.monotonic_ns() - self.started_ns) / 1e9,
-            "cpu_s": time.process_time(),
-            "resident_bytes": resident,
+            "seconds": (time.monotonic_ns() - self._started_ns) / 1e9,
+            **process_usage(),
             "budgets": {name: budget for name in list(self._rules) if (budget := self.budgets.of(name))},
-            "budget_changes": [f"{change.rule}: {change.told}" for change in self.budgets.changes[-_CHANGES_SHOWN:]],
-            "error": self.inventory.error
-            or (repr(self.tracer.error) if self.tracer.error else "")
-            or (f"budgets are not kept: {self.budgets.error}" if self.budgets.error else ""),
+            "budget_changes": [f"{change.rule}: {change.text}" for change in self.budgets.changes[-_CHANGES_SHOWN:]],
+            "error": self._error(),
         }
+
+    def _error(self) -> str:
+        if self.inventory.error:
+            return self.inventory.error
+        if self.tracer.error:
+            return repr(self.tracer.error)
+        return f"budgets are not kept: {self.budgets.error}" if self.budgets.error else ""
 
     def close(self) -> None:
         """Detach and free everything; idempotent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cmonlab.errors import RuleError, TransportError
 from cmonlab.rules import Rule, parse_rules
@@ -13,6 +13,9 @@ from ..transport import Transport
 from . import protocol
 from .agent import Agent
 from .spool import Spool
+
+if TYPE_CHECKING:
+    from cmonlab.lab.docker.client import DockerClient
 
 #: Limits of the stream that stores events and cells for recordings.
 KEEP_BYTES, KEEP_S = 512 << 20, 3600.0
@@ -48,13 +51,17 @@ class Service:
     """
 
     def __init__(
-        self, transport: Transport, client: Any = None, names: Mapping[str, str] | None = None, host: str = ""
+        self,
+        transport: Transport,
+        client: DockerClient | None = None,
+        names: Mapping[str, str] | None = None,
+        host: str = "",
     ):
         self.host = protocol.host_word(host)
         self._transport, self._stack = transport, ExitStack()
         try:
-            words = [protocol.subject(self.host, word) for word in ("events", "cells")]
-            transport.keep(protocol.stream(self.host), words, KEEP_BYTES, KEEP_S)
+            subjects = [protocol.subject(self.host, word) for word in ("events", "cells")]
+            transport.create_stream(protocol.stream(self.host), subjects, KEEP_BYTES, KEEP_S)
             self._spool = Spool(transport, self.host)
             self._stack.callback(self._spool.close)
             self.agent = self._stack.enter_context(
@@ -70,13 +77,15 @@ class Service:
     def _handlers(self) -> dict[str, Callable[[Any], Any]]:
         return {
             "apply": self._apply,
-            "remove": lambda asked: {"epoch": self.agent.remove(list(asked["names"]))},
+            "remove": lambda request: {"epoch": self.agent.remove(list(request["names"]))},
             "rules": lambda _: self.agent.rules(),
             "status": lambda _: self._status(),
             "cost": lambda _: self.agent.cost(),
-            "window": lambda asked: {"window_s": self.agent.window_length.request(str(asked["who"]), asked["seconds"])},
+            "window": lambda request: {
+                "window_s": self.agent.window_length.request(str(request["who"]), request["seconds"])
+            },
             "mark": self._checkpoint,
-            "manifest": lambda asked: self._manifest(**(asked or {})),
+            "manifest": lambda request: self._manifest(**(request or {})),
         }
 
     def _serve(self, subject: str, handler: Callable[[Any], Any]) -> None:
@@ -90,9 +99,9 @@ class Service:
 
         self._stack.callback(self._transport.serve(subject, answer).close)
 
-    def _apply(self, asked: Any) -> dict[str, Any]:
-        rules = rules_from(asked["rules"])
-        return {"epoch": self.agent.apply(rules, bool(asked.get("replace"))), "rules": [rule.name for rule in rules]}
+    def _apply(self, request: Any) -> dict[str, Any]:
+        rules = rules_from(request["rules"])
+        return {"epoch": self.agent.apply(rules, bool(request.get("replace"))), "rules": [rule.name for rule in rules]}
 
     def _checkpoint(self, _: Any) -> dict[str, Any]:
         """Begin an epoch; the stream has all data of earlier epochs when this returns."""
@@ -101,8 +110,8 @@ class Service:
         self.agent.drain()
         return {"epoch": epoch, "window_ns": window_ns, "after": stored, "until": self._spool.flush()}
 
-    def _manifest(self, **of: int) -> dict[str, Any]:
-        return self.agent.manifest(**of) | {"layouts": self.layouts()}
+    def _manifest(self, **period: int) -> dict[str, Any]:
+        return self.agent.manifest(**period) | {"layouts": self.layouts()}
 
     def _status(self) -> dict[str, Any]:
         status = self.agent.status()

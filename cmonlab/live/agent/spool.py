@@ -98,7 +98,7 @@ class Spool:
         try:
             parts = list(protocol.batches(records))
             for left, payload in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
-                self._transport.append(self._subjects[word], payload, headers | {"parts_left": str(left)})
+                self._transport.publish_to_stream(self._subjects[word], payload, headers | {"parts_left": str(left)})
         except TransportError as error:
             _log.warning("%s of %d records: %s", word, len(records), error)
             with self._changed:

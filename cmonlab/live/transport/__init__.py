@@ -1,7 +1,7 @@
 """Messages between threads, processes and hosts.
 
-`LocalTransport` carries them within a process, `connect` gives the same over a NATS
-server: a user's own, or one that `NatsServer` starts.
+`LocalTransport` carries them within a process. `connect` returns a transport over a NATS server, which `NatsServer` can
+start.
 """
 
 from __future__ import annotations
@@ -33,23 +33,29 @@ __all__ = [
 
 
 def connect(url: str | None = None, token: str | None = None, timeout_s: float = 5.0) -> Transport:
-    """Connect to a NATS server; the connection is made again by itself when it breaks.
+    """Connect to a NATS server; a broken connection is restored automatically.
 
     Parameters
     ----------
     url : str, optional
-        ``nats://host:port``, or ``tls://host:port`` where the server has TLS and its
-        certificate is trusted. By default that of `read_endpoint`.
+        ``nats://host:port``, or ``tls://host:port`` for a server with TLS whose certificate is trusted. By default the
+        URL of `read_endpoint`.
     token : str, optional
-        What the server asks for.
+        Token that the server requires. By default that of `read_endpoint`, if `url` is not given.
     timeout_s : float
+        Longest time to wait for the connection, in seconds.
+
+    Returns
+    -------
+    Transport
+        A connected transport; close it after use.
 
     Raises
     ------
     TransportError
-        No server there, no answer in time, the token is refused, or TLS fails.
+        No server listens there or answers in time, the token is refused, or TLS fails.
     """
-    # The client library is loaded where it is needed.
+    # The client library is loaded only if it is needed.
     from .nats import NatsTransport
 
     if url is None:

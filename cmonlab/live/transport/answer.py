@@ -1,4 +1,4 @@
-"""An answer to a request, and an error that travels in its place."""
+"""Replies to requests; the error of a handler travels as a reply and is raised at the requester."""
 
 from __future__ import annotations
 
@@ -12,12 +12,27 @@ from cmonlab.errors import CmonlabError, TransportError
 from .subject import MAX_BYTES
 
 _ERROR = "Cmonlab-Error"
-_LONGEST = 50_000
+_MAX_CHARACTERS = 50_000
 _log = logging.getLogger("cmonlab.live.transport")
 
 
 def answer(handler: Callable[[bytes], bytes], payload: bytes) -> tuple[bytes, dict[str, str]]:
-    """Call a handler; return (payload, headers) of its answer or of its error."""
+    """Call a handler with a request.
+
+    Parameters
+    ----------
+    handler : callable
+        Takes the content of the request, and returns that of the reply.
+    payload : bytes
+        Content of the request.
+
+    Returns
+    -------
+    payload : bytes
+        Content of the reply, or of the error that the handler raised.
+    headers : dict of str to str
+        Headers of the reply; they name the class of an error.
+    """
     try:
         reply = handler(payload)
         if len(reply) > MAX_BYTES:
@@ -32,17 +47,24 @@ def answer(handler: Callable[[bytes], bytes], payload: bytes) -> tuple[bytes, di
 
 
 def _packed(error: CmonlabError) -> tuple[bytes, dict[str, str]]:
-    parts = {name: getattr(error, name)[:_LONGEST] for name in ("what", "why", "fix")}
+    parts = {name: getattr(error, name)[:_MAX_CHARACTERS] for name in ("what", "why", "fix")}
     return json.dumps(parts).encode(), {_ERROR: type(error).__name__}
 
 
-def opened(payload: bytes, headers: Mapping[str, str] | None) -> bytes:
-    """Return the payload of an answer, or raise the error that it carries.
+def payload_or_error(payload: bytes, headers: Mapping[str, str] | None) -> bytes:
+    """Return the content of a reply, or raise the error in it.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content of the reply.
+    headers : mapping of str to str or None
+        Headers of the reply.
 
     Raises
     ------
     CmonlabError
-        Of the class that was raised at the other side; `TransportError` where that class is not known here.
+        The error of the handler, with the same class; a `TransportError` if this class does not exist here.
     """
     name = (headers or {}).get(_ERROR)
     if name is None:
@@ -54,7 +76,7 @@ def opened(payload: bytes, headers: Mapping[str, str] | None) -> bytes:
         what, why, fix = (str(parts[part]) for part in ("what", "why", "fix"))
     except (ValueError, TypeError, KeyError):
         raise TransportError("the other side answered with an error that cannot be read") from None
-    # Subclasses compose their message from other arguments.
+    # Subclasses have other arguments, from which they build the message.
     error = kind.__new__(kind)
     CmonlabError.__init__(error, what, why=why, fix=fix)
     raise error

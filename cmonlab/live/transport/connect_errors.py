@@ -1,4 +1,4 @@
-"""Why a NATS server could not be reached, in words."""
+"""Errors of connecting to a NATS server, with causes and fixes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from nats.errors import SecureConnRequiredError, StaleConnectionError
 from cmonlab.errors import TransportError
 
 
-def explained(error: BaseException, url: str, timeout_s: float) -> TransportError:
-    """Return the error to raise for the first attempt to connect.
+def connect_error(error: BaseException, url: str, timeout_s: float) -> TransportError:
+    """Return the error to raise after the first attempt to connect.
 
     Parameters
     ----------
     error : BaseException
-        What the client library met.
+        Error of the client library.
     url : str
-        Without secrets.
+        URL of the server, without secrets.
     timeout_s : float
-        How long was waited.
+        Time waited, in seconds.
     """
     what, text = f"cannot connect to {url}", str(error)
     if "authorization" in text.lower() or "authentication" in text.lower():
-        fix = "give the token that server was started with; CMONLAB_NATS_TOKEN holds it where CMONLAB_NATS_URL is set"
+        fix = "give the token of that server; set CMONLAB_NATS_TOKEN to it if CMONLAB_NATS_URL is set"
         return TransportError(what, why="the server does not accept the token", fix=fix)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"its certificate is not trusted: {error.verify_message or text}"
-        return TransportError(what, why=why, fix="name the file of its authority in SSL_CERT_FILE")
+        return TransportError(what, why=why, fix="set SSL_CERT_FILE to the certificate file of its authority")
     if isinstance(error, SecureConnRequiredError):
-        fix = "switch TLS on there, or say nats:// where the way is safe"
+        fix = "enable TLS on that server, or use nats:// on a trusted network"
         return TransportError(what, why="the server offers no TLS; nothing was sent", fix=fix)
     if isinstance(error, ssl.SSLError):
-        return TransportError(what, why=f"TLS failed: {text}", fix="compare the server's TLS settings")
+        return TransportError(what, why=f"TLS failed: {text}", fix="check the server's TLS settings")
     if isinstance(error, ConnectionResetError | BrokenPipeError | StaleConnectionError):
-        return TransportError(what, why="the server hangs up", fix="check that a NATS server listens there")
+        return TransportError(
+            what, why="the server closed the connection", fix="check that a NATS server listens there"
+        )
     if isinstance(error, TimeoutError):
         return TransportError(what, why=f"nothing answered in {timeout_s:g} s", fix="check address, port and firewall")
     if isinstance(error, OSError):

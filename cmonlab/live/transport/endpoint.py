@@ -1,4 +1,4 @@
-"""Where other processes of this user find the agent's server: address and token in a private file."""
+"""Endpoint of the agent: address and token of its server, in a private file for other processes of this user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmonlab.errors import TransportError
-from cmonlab.system import ownership as owner
+from cmonlab.system import ownership
 from cmonlab.system.files import write_text
 
 URL_VARIABLE, TOKEN_VARIABLE = "CMONLAB_NATS_URL", "CMONLAB_NATS_TOKEN"
@@ -17,16 +17,18 @@ URL_VARIABLE, TOKEN_VARIABLE = "CMONLAB_NATS_URL", "CMONLAB_NATS_TOKEN"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Address of a server, and what it takes to be let in.
+    """Address and token of a server.
 
     Attributes
     ----------
     url : str
+        URL of the server.
     token : str or None
+        Token that the server requires.
     pid : int
-        The process that started the server; 0 when that is not known.
+        Process that started the server, 0 if it is not known.
     owner : str
-        Its owner label, see `cmonlab.owner`.
+        Owner label of this process, see `cmonlab.system.ownership`.
     """
 
     url: str
@@ -36,7 +38,7 @@ class Endpoint:
 
 
 def run_directory() -> Path:
-    """Return the directory of files that live as long as a process of this user does."""
+    """Return the directory for files of this user's running processes."""
     if os.geteuid() == 0:
         return Path("/run/cmonlab")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
@@ -48,23 +50,30 @@ def _file() -> Path:
 
 
 def write_endpoint(url: str, token: str | None) -> Path:
-    """Let other processes of this user find a server; this process is its owner.
+    """Publish a server of this process to other processes of this user.
+
+    Parameters
+    ----------
+    url : str
+        URL of the server.
+    token : str or None
+        Token that the server requires.
 
     Returns
     -------
     Path
-        The file, readable by this user alone.
+        The written file; only this user can read it.
 
     Raises
     ------
     TransportError
-        Another process has written one and still lives, or the file cannot be written.
+        Another process, which still runs, has published its server; or the file cannot be written.
     """
     file = _file()
     other = _load(file)
-    if other and other.owner != owner.me() and owner.alive(other.owner):
+    if other and other.owner != ownership.me() and ownership.alive(other.owner):
         raise TransportError(f"an agent runs already, as process {other.pid}", fix=f"stop it: kill {other.pid}")
-    entry = {"url": url, "token": token, "pid": os.getpid(), "owner": owner.me()}
+    entry = {"url": url, "token": token, "pid": os.getpid(), "owner": ownership.me()}
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_text(file, json.dumps(entry), mode=0o600)
@@ -74,15 +83,14 @@ def write_endpoint(url: str, token: str | None) -> Path:
 
 
 def read_endpoint() -> Endpoint:
-    """Return where the server is: from the environment, else from the agent's file.
+    """Return the endpoint from the environment, or else from the agent's file.
 
-    ``CMONLAB_NATS_URL`` and ``CMONLAB_NATS_TOKEN`` name any NATS server, for instance
-    ``tls://nats.example.org``.
+    ``CMONLAB_NATS_URL`` and ``CMONLAB_NATS_TOKEN`` name any NATS server, for instance ``tls://nats.example.org``.
 
     Raises
     ------
     TransportError
-        Neither is there, the agent is gone, or others may write to the file.
+        Neither exists, the agent has ended, or other users may read or write the file.
     """
     if url := os.environ.get(URL_VARIABLE):
         return Endpoint(url, os.environ.get(TOKEN_VARIABLE))
@@ -91,8 +99,8 @@ def read_endpoint() -> Endpoint:
     start = f"start `cmonlab agent`, or set {URL_VARIABLE} and {TOKEN_VARIABLE}"
     if found is None:
         raise TransportError("no agent of this user runs here", why=f"there is no {file}", fix=start)
-    if not owner.alive(found.owner):
-        why = f"process {found.pid}, which wrote {file}, is gone"
+    if not ownership.alive(found.owner):
+        why = f"process {found.pid}, which wrote {file}, has ended"
         raise TransportError("no agent of this user runs here", why=why, fix=f"cmonlab clean; then {start}")
     return found
 
@@ -103,7 +111,7 @@ def _load(file: Path) -> Endpoint | None:
             state = os.fstat(stream.fileno())
             if state.st_uid != os.geteuid() or state.st_mode & 0o077:
                 raise TransportError(
-                    f"{file} is not to be trusted", why="others may read or write it", fix=f"rm {file}"
+                    f"{file} cannot be trusted", why="other users may read or write it", fix=f"rm {file}"
                 )
             entry = json.load(stream)
         return Endpoint(str(entry["url"]), entry["token"], int(entry["pid"]), str(entry["owner"]))
@@ -114,22 +122,28 @@ def _load(file: Path) -> Endpoint | None:
 
 
 def remove_endpoint() -> None:
-    """Remove the file, if this process wrote it; may be called twice."""
+    """Remove the file if this process wrote it. Idempotent."""
     with contextlib.suppress(TransportError, OSError):
         found = _load(_file())
-        if found and found.owner == owner.me():
+        if found and found.owner == ownership.me():
             _file().unlink()
 
 
 def remove_stale_endpoint() -> list[str]:
-    """Remove the file, if the process that wrote it is gone; return what was removed."""
+    """Remove the file if the process that wrote it has ended; return what was removed, for messages.
+
+    Raises
+    ------
+    TransportError
+        The file cannot be removed.
+    """
     file = _file()
     try:
         found = _load(file)
     except TransportError:
-        # Broken, or open to others: of no use to anybody.
+        # Damaged, or accessible to other users: nobody can use it.
         found = Endpoint("", None)
-    if found is None or owner.alive(found.owner):
+    if found is None or ownership.alive(found.owner):
         return []
     try:
         file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""An asyncio loop on a thread of its own, for callers that know nothing of asyncio."""
+"""An asyncio loop on its own thread, for callers that do not use asyncio."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from cmonlab.errors import TransportError
 
-from .errors import closed
+from .errors import transport_closed
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 _STOP_S = 5.0
 
 
 class LoopThread:
-    """Runs coroutines for other threads."""
+    """Runs coroutines for other threads; `name` is the name of the loop's thread."""
 
     def __init__(self, name: str):
         self._loop = asyncio.new_event_loop()
-        # A daemon: a process that forgets to close a transport must still end.
+        # A daemon thread: a process that does not close its transport must end nevertheless.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -29,19 +30,31 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def call(self, coroutine: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """Run a coroutine and return its result.
+    def call(self, coroutine: Coroutine[object, None, T], timeout_s: float) -> T:
+        """Run a coroutine, and wait for its result.
+
+        Parameters
+        ----------
+        coroutine : coroutine
+            Coroutine to run on the loop.
+        timeout_s : float
+            Longest time to wait, in seconds.
+
+        Returns
+        -------
+        object
+            Result of the coroutine.
 
         Raises
         ------
         TransportError
-            It took longer than `timeout_s`, or the loop is stopped.
+            The coroutine took longer than `timeout_s`, or the loop is stopped.
         """
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:
             coroutine.close()
-            raise closed() from None
+            raise transport_closed() from None
         try:
             return future.result(timeout_s)
         except TimeoutError as error:
@@ -51,13 +64,21 @@ class LoopThread:
         finally:
             future.cancel()
 
-    def soon(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have a function called on the loop, in the order of these calls; nothing after `stop`."""
+    def soon(self, function: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
+        """Call a function on the loop later, in the order of these calls; do nothing after `stop`.
+
+        Parameters
+        ----------
+        function : callable
+            Function to call.
+        *arguments
+            Its arguments.
+        """
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def stop(self) -> None:
-        """Cancel what runs, and end the thread."""
+        """Cancel all running coroutines, and end the thread."""
         if self._loop.is_closed():
             return
         with contextlib.suppress(TransportError):

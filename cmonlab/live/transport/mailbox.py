@@ -1,4 +1,4 @@
-"""A bounded queue with a thread that works it off."""
+"""A bounded queue of messages, with a thread that calls a handler for each one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,28 @@ _log = logging.getLogger("cmonlab.live.transport")
 
 
 class Subscription:
-    """A handler that is being called, until `close`.
+    """Calls a handler for each message, until `close`.
+
+    Parameters
+    ----------
+    subject : str
+        Subject of the messages.
+    handler : callable
+        Receives each item of `put`, on the subscription's own thread.
+    on_close : callable
+        Called with the subscription when it is closed.
 
     Attributes
     ----------
     subject : str
+        Subject of the messages.
     missed : int
-        Messages dropped because too many waited for the handler.
+        Number of messages that were dropped because too many waited for the handler.
     """
 
-    def __init__(self, subject: str, work: Callable[[Any], None], closed: Callable[[Subscription], None]):
+    def __init__(self, subject: str, handler: Callable[[Any], None], on_close: Callable[[Subscription], None]):
         self.subject, self.missed = subject, 0
-        self._work, self._on_close = work, closed
+        self._handler, self._on_close = handler, on_close
         self._waiting: deque[tuple[Any, int]] = deque()
         self._bytes = 0
         self._open = True
@@ -35,13 +45,21 @@ class Subscription:
         self._thread.start()
 
     def put(self, item: Any, size_bytes: int) -> None:
-        """Queue something for the thread; never waits."""
+        """Queue an item for the handler, without waiting; the oldest items are dropped if the queue is full.
+
+        Parameters
+        ----------
+        item : object
+            Argument of the handler.
+        size_bytes : int
+            Size that counts towards the limit of the queue.
+        """
         with self._changed:
             if not self._open:
                 return
             self._waiting.append((item, size_bytes))
             self._bytes += size_bytes
-            # The oldest go: who is behind wants to see what is now.
+            # The oldest are dropped: a slow handler should see what is new.
             while len(self._waiting) > _MAX_MESSAGES or self._bytes > _MAX_BYTES:
                 self._bytes -= self._waiting.popleft()[1]
                 self.missed += 1
@@ -56,12 +74,12 @@ class Subscription:
                 item, size_bytes = self._waiting.popleft()
                 self._bytes -= size_bytes
             try:
-                self._work(item)
+                self._handler(item)
             except Exception:
                 _log.exception("the handler of %s failed", self.subject)
 
     def close(self) -> None:
-        """Stop; what waits is dropped, and a handler that runs has up to 5 s to return."""
+        """Stop: drop waiting items, and wait up to 5 s for a running handler."""
         with self._changed:
             if not self._open:
                 return

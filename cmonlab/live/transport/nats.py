@@ -1,6 +1,6 @@
-"""The transport over NATS: between processes, and between hosts.
+"""Transport over NATS, between processes and between hosts.
 
-The client runs on a thread of its own and connects again by itself.
+The client runs on its own thread, and reconnects by itself.
 """
 
 from __future__ import annotations
@@ -20,45 +20,66 @@ from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableErr
 
 from cmonlab.errors import TransportError
 
-from .answer import answer, opened
+from .answer import answer, payload_or_error
 from .base import Message, Replay, Transport
-from .connect_errors import explained
-from .errors import closed, no_answer, nobody_answers, nobody_keeps
+from .connect_errors import connect_error
+from .errors import no_reply_in_time, no_responder, no_stream, transport_closed
 from .loop import LoopThread
 from .mailbox import Subscription
-from .outbox import Outbox
+from .pending import PendingMessages
 from .replay import NatsReplay
-from .subject import check_message, check_stream, check_subject, message_bytes, visible
+from .subject import message_bytes, visible
 
 T = TypeVar("T")
 _CALL_S = 10.0
 _CLOSE_S = 5.0
-# A lost agent is back on the air soon after its server is.
-_AGAIN_S = 0.25
+_RECONNECT_S = 0.25  # time between attempts to reconnect
 _PING_S = 20
 _HUNG_UP = (ConnectionResetError, BrokenPipeError, StaleConnectionError)
-_STREAM_EXISTS = 10058
+_STREAM_EXISTS = 10058  # error code of the server
 
 
 class _Client(Client):
     def _connect_command(self) -> bytes:
-        # The library goes on in the clear, with the token, where a server (or somebody
-        # in between) says that it has no TLS.
-        if self._current_server.uri.scheme == "tls" and not self._server_info.get("tls_required"):
+        # If the server, or somebody in between, says that it has no TLS, the library would send the token unencrypted.
+        server = self._current_server
+        if server is not None and server.uri.scheme == "tls" and not self._server_info.get("tls_required"):
             raise SecureConnRequiredError
         return super()._connect_command()
 
-    def forget_unsent(self) -> None:
-        """Drop what the library would send first on the next connection, before what was lost with the last."""
+    def drop_unsent(self) -> None:
+        """Drop the library's own buffer: it would be sent before messages that were lost with the last connection."""
         self._pending.clear()
         self._pending_data_size = 0
 
 
 class NatsTransport(Transport):
-    """Messages through a NATS server; use `cmonlab.live.transport.connect`."""
+    """Messages through a NATS server; use `cmonlab.live.transport.connect`.
+
+    Parameters
+    ----------
+    url : str
+        ``nats://host:port`` or ``tls://host:port``.
+    token : str or None
+        Token that the server requires.
+    timeout_s : float
+        Longest time for the first connection, in seconds.
+
+    Attributes
+    ----------
+    url : str
+        URL of the server, without secrets.
+
+    Raises
+    ------
+    TransportError
+        The server cannot be reached, or refuses the connection.
+    """
+
+    _reserved_bytes = 64  # header with the message's id
 
     def __init__(self, url: str, token: str | None, timeout_s: float):
-        self.url = shown(url)
+        self.url = without_secrets(url)
         self._client = _Client()
         self._loop = LoopThread("cmonlab nats")
         self._js = self._client.jetstream()
@@ -67,7 +88,7 @@ class NatsTransport(Transport):
         self._replays: set[NatsReplay] = set()
         self._open = True
         try:
-            self._outbox = Outbox(self._client, self._loop)
+            self._unacknowledged = PendingMessages(self._client, self._loop)
             self._loop.call(self._connect(url, token, timeout_s), timeout_s + _CLOSE_S)
         except BaseException:
             self._loop.stop()
@@ -81,7 +102,7 @@ class NatsTransport(Transport):
 
         async def on_error(error: Exception) -> None:
             self._last_error = error
-            # A server that refuses may hang up before its reason has been read: ask again.
+            # A server that refuses may hang up before its reason was read, so the next attempt follows.
             if not isinstance(error, _HUNG_UP) and not failure.done():
                 failure.set_result(error)
 
@@ -95,16 +116,16 @@ class NatsTransport(Transport):
                 reconnected_cb=self._reconnected,
                 closed_cb=self._closed,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=_AGAIN_S,
-                connect_timeout=max(timeout_s, 1),
+                reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # annotated as int, floats work
+                connect_timeout=max(timeout_s, 1),  # type: ignore[arg-type]  # annotated as int, floats work
                 ping_interval=_PING_S,
             )
             while not self._client.is_connected:
-                # Hung up on: the library tries again, but says that it is done.
-                await asyncio.sleep(_AGAIN_S / 10)
-            await self._outbox.open()
+                # After a hang-up, the library returns although it still tries to connect.
+                await asyncio.sleep(_RECONNECT_S / 10)
+            await self._unacknowledged.open()
 
-        # The library would try for ever; the first failure of the first attempt is told at once.
+        # The library would try forever; here the first error of the first attempt ends it.
         attempt = asyncio.ensure_future(open_client())
         await asyncio.wait({attempt, failure}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if attempt.done() and not attempt.exception():
@@ -114,30 +135,30 @@ class NatsTransport(Transport):
         error = error or self._last_error or TimeoutError()
         with contextlib.suppress(Error, OSError):
             await self._client.close()
-        raise explained(error, self.url, timeout_s) from error
+        raise connect_error(error, self.url, timeout_s) from error
 
     async def _disconnected(self) -> None:
-        self._outbox.offline()
-        self._client.forget_unsent()
+        self._unacknowledged.offline()
+        self._client.drop_unsent()
 
     async def _reconnected(self) -> None:
-        await self._outbox.online()
+        await self._unacknowledged.online()
         for replay in list(self._replays):
-            replay.start_again()
+            replay.restart()
 
     async def _closed(self) -> None:
-        self._outbox.close()
+        self._unacknowledged.close()
         for replay in list(self._replays):
-            replay.start_again()
+            replay.restart()
 
     def _check_connected(self) -> None:
         if not self._open:
-            raise closed()
+            raise transport_closed()
         if not self._client.is_connected:
             raise TransportError(
                 f"there is no connection to {self.url}",
                 why=str(self._last_error or "it broke"),
-                fix="it is made again once the server answers",
+                fix="cmonlab reconnects once the server answers",
             )
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, T], timeout_s: float = _CALL_S) -> T:
@@ -146,44 +167,46 @@ class NatsTransport(Transport):
         except (Error, OSError) as error:
             raise TransportError(what, why=str(error) or type(error).__name__) from error
 
-    def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
-        check_subject(subject)
-        check_message(payload, headers, self._client.max_payload)
-        self._check_connected()
-        # Waited for, so that a fast publisher is held up and not the memory filled.
-        self._call(f"{subject!r} cannot be published", self._client.publish(subject, payload, headers=headers or None))
+    @property
+    def _max_bytes(self) -> int:
+        return self._client.max_payload
 
-    def subscribe(self, subject: str, handler: Callable[[Message], None]) -> Subscription:
+    def _publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
+        self._check_connected()
+        # The call waits, so that a fast publisher slows down instead of filling the memory.
+        sent = self._client.publish(subject, payload, headers=dict(headers) if headers else None)
+        self._call(f"{subject!r} cannot be published", sent)
+
+    def _subscribe(self, subject: str, handler: Callable[[Message], None]) -> Subscription:
         return self._listen(subject, lambda found: handler(Message(found.subject, found.data, visible(found.headers))))
 
-    def serve(self, subject: str, handler: Callable[[bytes], bytes]) -> Subscription:
-        def work(asked: Msg) -> None:
-            reply, headers = answer(handler, asked.data)
-            if asked.reply and self._client.is_connected:
-                self._call("cannot answer", self._client.publish(asked.reply, reply, headers=headers or None))
+    def _serve(self, subject: str, handler: Callable[[bytes], bytes]) -> Subscription:
+        def handle(request: Msg) -> None:
+            reply, headers = answer(handler, request.data)
+            if request.reply and self._client.is_connected:
+                self._call("cannot answer", self._client.publish(request.reply, reply, headers=headers or None))
 
-        return self._listen(subject, work)
+        return self._listen(subject, handle)
 
-    def _listen(self, subject: str, work: Callable[[Msg], None]) -> Subscription:
-        check_subject(subject, wildcards=True)
+    def _listen(self, subject: str, handle: Callable[[Msg], None]) -> Subscription:
         self._check_connected()
-        at_server: list[NatsSubscription] = []
+        subscriptions: list[NatsSubscription] = []
 
-        def forget(subscription: Subscription) -> None:
+        def unsubscribe(subscription: Subscription) -> None:
             self._subscriptions.discard(subscription)
             with contextlib.suppress(TransportError):
-                self._call("", _unsubscribe(at_server))
+                self._call("", _unsubscribe(subscriptions))
 
-        mailbox = Subscription(subject, work, forget)
+        mailbox = Subscription(subject, handle, unsubscribe)
 
         async def put(message: Msg) -> None:
             mailbox.put(message, message_bytes(message.data, message.headers))
 
         async def subscribe() -> None:
-            # The mailbox is the bounded queue; the library's own is emptied at once.
-            limits = {"pending_msgs_limit": 0, "pending_bytes_limit": 0}
-            at_server.append(await self._client.subscribe(subject, cb=put, **limits))
-            # After a round trip the server knows. The library breaks where this is cancelled.
+            # The mailbox is the bounded queue, so the library's own queue needs no limit.
+            at_server = self._client.subscribe(subject, cb=put, pending_msgs_limit=0, pending_bytes_limit=0)
+            subscriptions.append(await at_server)
+            # After a round trip the server knows the subscription. The library breaks if this is cancelled.
             await asyncio.shield(self._client.flush())
 
         try:
@@ -194,23 +217,20 @@ class NatsTransport(Transport):
         self._subscriptions.add(mailbox)
         return mailbox
 
-    def request(self, subject: str, payload: bytes, timeout_s: float = 5.0) -> bytes:
-        check_subject(subject)
-        check_message(payload, None, self._client.max_payload)
+    def _request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         self._check_connected()
         try:
-            asked = self._client.request(subject, payload, timeout=timeout_s)
-            reply = self._loop.call(asked, timeout_s + _CALL_S)
+            request = self._client.request(subject, payload, timeout=timeout_s)
+            reply = self._loop.call(request, timeout_s + _CALL_S)
         except NoRespondersError:
-            raise nobody_answers(subject) from None
+            raise no_responder(subject) from None
         except TimeoutError:
-            raise no_answer(subject, timeout_s) from None
+            raise no_reply_in_time(subject, timeout_s) from None
         except (Error, OSError) as error:
-            raise TransportError(f"{subject!r} cannot be asked", why=str(error)) from error
-        return opened(reply.data, reply.headers)
+            raise TransportError(f"the request for {subject!r} cannot be sent", why=str(error)) from error
+        return payload_or_error(reply.data, reply.headers)
 
-    def keep(self, stream: str, subjects: list[str], max_bytes: int, max_age_s: float) -> None:
-        check_stream(stream, subjects, max_bytes, max_age_s)
+    def _create_stream(self, stream: str, subjects: list[str], max_bytes: int, max_age_s: float) -> None:
         self._check_connected()
         config = api.StreamConfig(
             name=stream,
@@ -229,36 +249,32 @@ class NatsTransport(Transport):
                     raise
                 await self._js.update_stream(config)
 
-        with self._kept(f"stream {stream!r} cannot be made"):
+        with self._stream_errors(f"stream {stream!r} cannot be created"):
             self._loop.call(make(), _CALL_S)
 
     @contextlib.contextmanager
-    def _kept(self, what: str) -> Iterator[None]:
+    def _stream_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except (ServiceUnavailableError, TimeoutError) as error:
-            why = f"{self.url} keeps no streams"
-            raise TransportError(what, why=why, fix="switch JetStream on at that server") from error
+            why = f"the server {self.url} has no streams"
+            raise TransportError(what, why=why, fix="enable JetStream on that server") from error
         except Error as error:
             raise TransportError(what, why=getattr(error, "description", "") or str(error)) from error
 
-    def append(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
-        check_subject(subject)
-        # Our message id takes a header, too.
-        check_message(payload, headers, self._client.max_payload - 64)
-        self._outbox.append(subject, payload, headers)
+    def _publish_to_stream(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
+        self._unacknowledged.add(subject, payload, headers)
 
     def flush(self, timeout_s: float = 5.0) -> int:
-        return self._outbox.flush(timeout_s)
+        return self._unacknowledged.flush(timeout_s)
 
-    def replay(self, subject: str, from_sequence: int = 1) -> Replay:
-        check_subject(subject, wildcards=True)
+    def _replay(self, subject: str, from_sequence: int) -> Replay:
         self._check_connected()
         try:
-            with self._kept(f"{subject!r} cannot be replayed"):
+            with self._stream_errors(f"{subject!r} cannot be replayed"):
                 stream = self._loop.call(self._js.find_stream_name_by_subject(subject), _CALL_S)
         except TransportError as error:
-            raise (nobody_keeps(subject) if isinstance(error.__cause__, NotFoundError) else error) from None
+            raise (no_stream(subject) if isinstance(error.__cause__, NotFoundError) else error) from None
         replay = NatsReplay(self._client, self._js, self._loop, stream, subject, from_sequence, self._replays.discard)
         self._replays.add(replay)
         return replay
@@ -269,22 +285,23 @@ class NatsTransport(Transport):
         self._open = False
         try:
             if not self._client.is_closed:
-                self._outbox.flush(_CLOSE_S)
+                self._unacknowledged.flush(_CLOSE_S)
         finally:
-            self._outbox.close()
-            for each in [*self._subscriptions, *self._replays]:
+            self._unacknowledged.close()
+            opened: list[Subscription | NatsReplay] = [*self._subscriptions, *self._replays]
+            for each in opened:
                 each.close()
             with contextlib.suppress(TransportError):
                 self._call("", self._client.close(), _CLOSE_S)
             self._loop.stop()
 
 
-async def _unsubscribe(at_server: list[NatsSubscription]) -> None:
-    for subscription in at_server:
+async def _unsubscribe(subscriptions: list[NatsSubscription]) -> None:
+    for subscription in subscriptions:
         await subscription.unsubscribe()
 
 
-def shown(url: str) -> str:
-    """Return a URL without the user, password or token in it."""
+def without_secrets(url: str) -> str:
+    """Return a URL without its user, password and token."""
     parts = urlsplit(url if "://" in url else f"nats://{url}")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

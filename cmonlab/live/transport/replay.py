@@ -1,4 +1,4 @@
-"""Kept messages read from a NATS stream."""
+"""Replay of the messages of a NATS stream."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error
 from nats.js import JetStreamContext, api
 
@@ -19,15 +20,32 @@ from .base import Message, Replay
 from .loop import LoopThread
 from .subject import visible
 
-# Asked for at a time, so that a slow reader holds little in memory.
-_BATCH = 16
-_EXPIRES_S = 30
-_FORGOTTEN_S = 300.0
+_BATCH = 16  # messages per request to the server, few so that a slow reader needs little memory
+_EXPIRES_S = 30  # time after which the server ends a batch
+_CONSUMER_S = 300.0  # time after which the server deletes an unused consumer
 _CALL_S = 10.0
 
 
 class NatsReplay(Replay):
-    """Pulls a batch at a time through a consumer of its own, which the server may forget at any time."""
+    """Reads a stream in batches, through its own consumer, which the server may delete at any time.
+
+    Parameters
+    ----------
+    client : Client
+        Connection to the server.
+    js : JetStreamContext
+        Interface of the connection to streams.
+    loop : LoopThread
+        Loop that the client runs on.
+    stream : str
+        Name of the stream.
+    subject : str
+        Subject of the messages, wildcards allowed.
+    from_sequence : int
+        Number of the first message.
+    on_close : callable
+        Called with the replay when it is closed.
+    """
 
     def __init__(
         self,
@@ -37,20 +55,20 @@ class NatsReplay(Replay):
         stream: str,
         subject: str,
         from_sequence: int,
-        closed: Callable[[NatsReplay], None],
+        on_close: Callable[[NatsReplay], None],
     ):
         self._client, self._js, self._loop = client, js, loop
         self._stream, self._subject, self._next = stream, subject, max(from_sequence, 1)
-        self._on_close = closed
+        self._on_close = on_close
         self._open, self._stale = True, True
         self._queue: queue.SimpleQueue[Msg | None] = queue.SimpleQueue()
         self._consumer = self._inbox = ""
-        self._subscription = None
-        self._wanted = 0
+        self._subscription: Subscription | None = None
+        self._expected = 0
 
-    def start_again(self) -> None:
-        """Have the next `get` begin anew behind the last message: the connection has changed."""
-        # In this order: whoever waits looks at the flag again, and whoever does not yet wait sees it.
+    def restart(self) -> None:
+        """Let the next `get` start a new consumer after the last message, because the connection has changed."""
+        # In this order, a `get` that waits wakes up and reads the flag, and one that does not wait yet reads it too.
         self._stale = True
         self._queue.put(None)
 
@@ -60,31 +78,31 @@ class NatsReplay(Replay):
             if self._client.is_closed:
                 raise TransportError("the connection is closed", why=str(self._client.last_error or ""))
             if self._client.is_connected:
-                self._ask()
+                self._request()
             remaining = None if deadline is None else max(deadline - time.monotonic(), 0)
             try:
                 found = self._queue.get(timeout=remaining)
             except queue.Empty:
                 return None
-            message = self._taken(found) if found else None
+            message = self._message(found) if found else None
             if message:
                 return message
         return None
 
-    def _ask(self) -> None:
-        """Have the server send, where it has nothing more to send."""
+    def _request(self) -> None:
+        """Request the next batch if the last one has ended, with a new consumer if necessary."""
         try:
             if self._stale:
                 self._stale = False
                 self._queue = queue.SimpleQueue()
                 self._loop.call(self._start(self._queue), _CALL_S)
-                self._wanted = 0
-            if not self._wanted:
-                self._wanted = _BATCH
+                self._expected = 0
+            if not self._expected:
+                self._expected = _BATCH
                 self._loop.call(self._pull(), _CALL_S)
         except (Error, OSError, TransportError) as error:
             self._stale = True
-            # A broken connection is no error: `start_again` comes when there is one again.
+            # A broken connection is no error: `restart` follows when it works again.
             if self._client.is_connected and self._open:
                 why = getattr(error, "description", "") or str(error)
                 raise TransportError(f"stream {self._stream!r} cannot be read", why=why) from error
@@ -103,7 +121,7 @@ class NatsReplay(Replay):
             deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=self._next,
             ack_policy=api.AckPolicy.NONE,
-            inactive_threshold=_FORGOTTEN_S,
+            inactive_threshold=_CONSUMER_S,
             mem_storage=True,
             num_replicas=1,
         )
@@ -114,15 +132,15 @@ class NatsReplay(Replay):
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._client.publish(subject, request, reply=self._inbox)
 
-    def _taken(self, found: Msg) -> Message | None:
-        """Return a message; a word of the server about the batch leaves None."""
+    def _message(self, found: Msg) -> Message | None:
+        """Return a message of the stream; None for a status of the batch."""
         status = (found.headers or {}).get("Status", "")
         if status:
-            # 404, 408: the batch ends here. 409, 503: the consumer is gone, after a long pause.
-            self._wanted = 0
+            # 404, 408: the batch has ended. 409, 503: the consumer does not exist any more, after a long pause.
+            self._expected = 0
             self._stale = self._stale or status in ("409", "503")
             return None
-        self._wanted -= 1
+        self._expected -= 1
         sequence = found.metadata.sequence.stream
         if sequence < self._next:
             return None
@@ -130,7 +148,7 @@ class NatsReplay(Replay):
         return Message(found.subject, found.data, visible(found.headers), sequence)
 
     async def _stop(self) -> None:
-        """Drop what `_start` made, as far as it still is there."""
+        """Remove subscription and consumer, if they still exist."""
         subscription, self._subscription = self._subscription, None
         consumer, self._consumer = self._consumer, ""
         with contextlib.suppress(Error, OSError):

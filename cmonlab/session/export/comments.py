@@ -1,4 +1,4 @@
-"""What was measured of a packet, as the text of its comment."""
+"""Comments on packets: what was measured of them, as text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ def journey_comments(session: Tables, journeys: np.ndarray) -> Iterator[str]:
 
     Parameters
     ----------
-    session : Session
-    journeys : numpy.ndarray of int
-        Numbers, in any order, none twice.
+    session : Tables
+    journeys : numpy.ndarray of int64, shape (packets,)
+        Numbers of journeys, in any order, without duplicates.
+
+    Yields
+    ------
+    str
+        Several lines.
     """
     ascending = np.sort(journeys)
     hops = session.hops(ascending.tolist())
@@ -34,22 +39,27 @@ def journey_comments(session: Tables, journeys: np.ndarray) -> Iterator[str]:
 
 
 def hop_comments(session: Tables, journeys: np.ndarray, events: np.ndarray) -> Iterator[str]:
-    """Yield a comment for each hop: which of its journey's, and how long after the first and the one before.
+    """Yield a comment for each hop: its position in the journey, and the time since the first and the previous hop.
 
     Parameters
     ----------
-    session : Session
-    journeys, events : numpy.ndarray of int
+    session : Tables
+    journeys, events : numpy.ndarray of int64, shape (hops,)
         Journey and event of each hop.
+
+    Yields
+    ------
+    str
+        Two lines.
     """
     found, ts = session.correlated, session.columns["ts_ns"]
     points = session.events["point"].iloc[events].astype(object).to_numpy()
     ends = dict(zip(journeys.tolist(), _ends(session, journeys), strict=True))
     for journey, event, point in zip(journeys.tolist(), events.tolist(), points, strict=True):
-        way = found.event[found.start[journey] : found.start[journey + 1]]
-        at = int(np.flatnonzero(way == event)[0])
-        text = f"{ends[journey]}\nhop {at + 1} of {len(way)}: {point}, +{micro(ts[event] - ts[way[0]])}"
-        yield text + (f", {micro(ts[event] - ts[way[at - 1]])} after the hop before" if at else "")
+        path = found.event[found.start[journey] : found.start[journey + 1]]
+        at = int(np.flatnonzero(path == event)[0])
+        text = f"{ends[journey]}\nhop {at + 1} of {len(path)}: {point}, +{micro(ts[event] - ts[path[0]])}"
+        yield text + (f", {micro(ts[event] - ts[path[at - 1]])} after the previous hop" if at else "")
 
 
 def _ends(session: Tables, journeys: np.ndarray) -> list[str]:
@@ -72,5 +82,5 @@ def _ends(session: Tables, journeys: np.ndarray) -> list[str]:
 
 
 def micro(ns: int) -> str:
-    """Return a time in µs, to the nanosecond."""
+    """Return a time given in ns as text in µs, with three decimals."""
     return f"{int(ns) / 1e3:,.3f} µs"

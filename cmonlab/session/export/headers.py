@@ -1,9 +1,10 @@
-"""The headers of recorded packets, made again by scapy from the columns of their events.
+"""The headers of recorded packets, reconstructed by scapy from the columns of their events.
 
-What was recorded of a packet is what its header says of addresses, ports, flags, sequence and lengths. The rest is
-not known: TCP's acknowledgement number and window are 0, the time to live is 64. So a TCP header ends before its
-options, one that has none before its checksum: Wireshark shows a packet that is cut off there, and draws no
-conclusion (zero window, acknowledged unseen) from what is not known; scapy shows those without options as bytes.
+An event has the packet's addresses, ports, flags, sequence number and lengths. The other fields of its header are not
+known: TCP's acknowledgement number and window are written as 0, the time to live as 64. A TCP header is therefore cut
+off before its options, and one without options before its checksum. Wireshark then shows a truncated packet and draws
+no conclusion ("zero window", "ACKed unseen segment") from fields that are not known; scapy shows a TCP header without
+options as bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cmonlab.data.analysis.names import Names
+from cmonlab.points.records import SHAPE_FRAGMENT, SHAPE_HEADER_SHIFT, SHAPE_IPV6
 
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _TCP_WORDS, _TCP_CUT = 5, 16  # words of TCP's header before options, bytes of it before the checksum
-_IPV6, _FRAGMENT, _WORDS_SHIFT = 0x01, 0x04, 3  # bits of the column `shape`
 _UNSPECIFIED = "::"  # an IPv6 address whose key is not in the address table
 
 
 class Header(NamedTuple):
-    """What an event tells of its packet's header: columns of the events table."""
+    """The columns of the events table that describe a packet's header."""
 
     saddr: int
     daddr: int
@@ -34,32 +35,40 @@ class Header(NamedTuple):
 
 
 class Headers:
-    """Builds packets' headers.
+    """Builds the headers of packets.
 
     Parameters
     ----------
     names : Names
-        Of the recording: it knows IPv6 addresses by their keys.
+        The recording's names; they have the IPv6 addresses by their keys.
     """
 
     def __init__(self, names: Names):
         self._names = names
-        # scapy takes half a millisecond a packet; but for sequence and identification, packets of a flow look alike.
+        # scapy takes half a millisecond per packet; packets of a flow differ in sequence and identification only.
         self._alike = lru_cache(maxsize=1 << 16)(self._build)
 
     def of(self, header: Header, seq: int, ident: int) -> bytes:
-        """Return the header of a packet as on the wire, as far as it was recorded.
+        """Return the header of a packet as it was on the wire, as far as it was recorded.
 
         Parameters
         ----------
         header : Header
-        seq, ident : int
-            Sequence and IPv4 identification, as in the events table.
+        seq : int
+            TCP sequence number, ICMP sequence, or the offset of a later fragment in units of 8 bytes, as in the
+            events table.
+        ident : int
+            IPv4 identification.
+
+        Returns
+        -------
+        bytes
+            IP header and transport header; of a later fragment the IP header only.
         """
-        if header.shape & _FRAGMENT:  # `seq` is its offset, part of the IP header
+        if header.shape & SHAPE_FRAGMENT:  # `seq` is its offset, part of the IP header
             return self._build(header, seq, ident)
         packet = bytearray(self._alike(header))
-        ipv6 = header.shape & _IPV6
+        ipv6 = header.shape & SHAPE_IPV6
         at = 40 if ipv6 else 20
         if not ipv6:
             struct.pack_into("!H", packet, 4, ident)
@@ -74,13 +83,13 @@ class Headers:
         from scapy.layers.inet import IP  # takes a moment to load
         from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 
-        size, later = header.len_bytes, bool(header.shape & _FRAGMENT)
-        if header.shape & _IPV6:
+        size, later = header.len_bytes, bool(header.shape & SHAPE_FRAGMENT)
+        if header.shape & SHAPE_IPV6:
             src, dst = self._address6(header.saddr), self._address6(header.daddr)
-            packet = IPv6(src=src, dst=dst, nh=44 if later else header.proto, plen=_length(size - 40))
+            packet6 = IPv6(src=src, dst=dst, nh=44 if later else header.proto, plen=_length(size - 40))
             if later:
-                return bytes(packet / IPv6ExtHdrFragment(nh=header.proto, offset=offset))
-            return bytes(packet) + _transport(header, 40)
+                return bytes(packet6 / IPv6ExtHdrFragment(nh=header.proto, offset=offset))
+            return bytes(packet6) + _transport(header, 40)
         src, dst = self._names.address(header.saddr, False), self._names.address(header.daddr, False)
         packet = IP(src=src, dst=dst, proto=header.proto, len=_length(size), id=ident, frag=offset)
         return bytes(packet) + (b"" if later else _transport(header, 20))
@@ -90,7 +99,7 @@ class Headers:
 
 
 def _length(size: int) -> int:
-    """Return a length for 16 bits; larger packets (BIG TCP) carry 0 there."""
+    """Return a length in bytes as a field of 16 bits has it; larger packets (BIG TCP) have 0 there."""
     return size if 0 <= size < 1 << 16 else 0
 
 
@@ -99,7 +108,7 @@ def _transport(header: Header, ip_bytes: int) -> bytes:
     from scapy.layers.inet import TCP, UDP
 
     if header.proto == _TCP:
-        words = min(max((header.shape >> _WORDS_SHIFT) - ip_bytes // 4, _TCP_WORDS), 15)
+        words = min(max((header.shape >> SHAPE_HEADER_SHIFT) - ip_bytes // 4, _TCP_WORDS), 15)
         packet = TCP(sport=header.sport, dport=header.dport, flags=header.tcp_flags, dataofs=words, window=0, chksum=0)
         return bytes(packet)[: None if words > _TCP_WORDS else _TCP_CUT]
     if header.proto == _UDP:

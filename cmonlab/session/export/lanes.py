@@ -1,4 +1,4 @@
-"""Slices side by side: those of a lane do not overlap."""
+"""Distribute slices of time over lanes, so that slices of one lane do not overlap."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy as np
 
 
 def lanes(start_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
-    """Return a lane for each slice, so that no two of one lane overlap and there are as few lanes as can be.
+    """Return a lane for each slice, with as few lanes as possible.
 
     Parameters
     ----------
-    start_ns, end_ns : numpy.ndarray of int64, shape (n,)
+    start_ns, end_ns : numpy.ndarray of int64, shape (slices,)
+        Start and end of each slice, in any order.
 
     Returns
     -------
-    numpy.ndarray of int64, shape (n,)
-        Numbered from 0.
+    numpy.ndarray of int64, shape (slices,)
+        Lanes, numbered from 0.
     """
     lane = np.zeros(len(start_ns), np.int64)
     busy: list[tuple[int, int]] = []  # (until when, lane)

@@ -1,4 +1,4 @@
-"""Tables for papers: LaTeX with booktabs and nothing else."""
+"""Tables for papers: LaTeX that needs the package booktabs and no other."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cmonlab import schema
 from cmonlab.errors import ExportError
 from cmonlab.schema.column import unit_of
 
-LONGEST = 200  # rows: more is no table that one reads
-_MOMENTS = {"ts_ns", "start_ns", "end_ns", "from_ns", "to_ns"}  # a time of the clock, not a duration
+LONGEST = 200  # rows: nobody reads more in print
+_MOMENTS = {"ts_ns", "start_ns", "end_ns", "from_ns", "to_ns"}  # a reading of the clock, not a duration
 _NAMES = {"sport", "dport", "seq", "journey", "original", "parent", "repeats", "netns", "ifindex", "ident", "cpu"}
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -41,30 +41,38 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def latex(frame: pd.DataFrame, table: str = "", *, caption: str = "", label: str = "") -> str:
-    r"""Return a table as LaTeX; its document needs ``\usepackage{booktabs}``.
+    r"""Return a table as LaTeX; the document needs ``\usepackage{booktabs}``.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The rows and columns wanted.
+        The rows and columns to print.
     table : str
-        Its name in `cmonlab.schema`, which tells the units. For columns that do not stand there the name tells it.
-    caption, label : str
-        Plain text, escaped here. The label is ``tab:`` and the table's name by default.
+        Its name in `cmonlab.schema`, which has the units. The unit of other columns is taken from the end of their
+        names (``_ns``, ``_bps``, ``_bytes``, ``_s``).
+    caption : str
+        Plain text, escaped here.
+    label : str
+        Label for ``\ref``; by default ``tab:`` and the table's name.
+
+    Returns
+    -------
+    str
+        An environment ``table``.
 
     Raises
     ------
     ExportError
-        It has more than 200 rows.
+        The table has more than 200 rows.
 
     Notes
     -----
-    Durations are in µs, rates with a prefix, shares in percent, all numbers of a column with the same digits: three
-    significant ones for its median. Bounds of quantiles are left out where they say nothing: without sampling
-    they are the quantile itself.
+    Durations are printed in µs, rates with a prefix, shares in percent. All numbers of a column have the same number of
+    decimals, which gives its median three significant digits. The bounds of quantiles are left out where they equal
+    the quantile, as they do without sampling.
     """
     if len(frame) > LONGEST:
-        fix = f"choose rows (`cmonlab.session.export.latex(table.head(20), …)`), at most {LONGEST}; or write .csv or .arrow"
+        fix = f"choose rows (`cm.export.latex(table.head(20), …)`), at most {LONGEST}; or write .csv or .arrow"
         raise ExportError(f"a table of {len(frame):,} rows is too long to print", fix=fix)
     units = {column.name: column.unit for column in schema.TABLES.get(table, ())}
     shown = [name for name in frame.columns if not _says_nothing(frame, name)]
@@ -91,7 +99,7 @@ def latex(frame: pd.DataFrame, table: str = "", *, caption: str = "", label: str
 
 
 def escape(text: object) -> str:
-    """Return text that LaTeX sets as it stands."""
+    """Return text with the characters escaped that LaTeX would interpret."""
     return "".join(_ESCAPES.get(character, character) for character in str(text))
 
 
@@ -129,7 +137,7 @@ def _without(words: str, unit: str) -> str:
 
 
 def _scale(values: pd.Series, name: str, unit: str) -> tuple[float, str]:
-    """Return what numbers are divided by, and their unit then."""
+    """Return (divisor of the numbers, their unit after the division)."""
     if unit == "ns" and name not in _MOMENTS:
         return 1e3, "µs"
     if unit == "bit/s":

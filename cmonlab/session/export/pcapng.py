@@ -1,6 +1,6 @@
 """Recorded packets as a pcapng file, which Wireshark, tshark and scapy open.
 
-One packet a journey, or one a hop, with a comment that tells what was measured of it.
+One packet per journey, or one per hop. A comment on each packet has what was measured of it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,29 @@ import numpy as np
 from cmonlab.data.correlation.order import runs
 from cmonlab.data.tables.tables import Tables
 from cmonlab.errors import UnknownName
+from cmonlab.points.records import SHAPE_HEADER_SHIFT
 from cmonlab.system.files import export_file
 
-from .choice import choose, told
+from .choice import choose, describe
 from .comments import hop_comments, journey_comments
 from .headers import Header, Headers
 
 PACKETS = ("journeys", "hops")
 _RAW_IP = 101  # LINKTYPE_RAW
 _NANOSECONDS = b"\x09"  # if_tsresol: 10^-9
-_PART = 8192  # packets whose comments lie in memory
+_PART = 8192  # packets whose comments are in memory at a time
 
 
 class _Packets(NamedTuple):
-    """What is written, in order of time: event, journey, and the event that has the header, of each packet."""
+    """The packets to write, in order of time.
+
+    Attributes
+    ----------
+    event, journey : numpy.ndarray of int64, shape (packets,)
+        Event and journey that each packet stands for.
+    header : numpy.ndarray of int64, shape (packets,)
+        The event that has the packet's header.
+    """
 
     event: np.ndarray
     journey: np.ndarray
@@ -42,36 +51,38 @@ def pcapng(
 
     Parameters
     ----------
-    session : Session
+    session : Tables
+        For instance a `Session`.
     path : str or Path
         A new file.
     journeys : int or sequence of int, optional
-        Which: see `choose`; all by default.
+        The journeys to write: see `choose`; all by default.
     packets : {"journeys", "hops"}
-        One packet a journey, where it left its source, or one for each hop.
+        One packet per journey, at the time when it left its source, or one packet per hop.
 
     Returns
     -------
     Path
+        The file.
 
     Raises
     ------
     ExportError
         The session has no journey, the file exists or cannot be written.
     UnknownName
-        There is no such journey, or packets stand for neither.
+        There is no such journey, or `packets` is something else.
 
     Notes
     -----
-    Payload was not recorded: a packet's captured length is that of its headers, its original length the IP packet's.
-    Times are wall clock where the manifest tells the offset of CLOCK_MONOTONIC, else time since boot.
+    Payload was not recorded: a packet's captured length is the length of its headers, its original length is that of
+    the IP packet. Times are wall clock if the manifest has the offset of CLOCK_MONOTONIC, else time since boot.
     """
     if packets not in PACKETS:
         raise UnknownName("kind of packets", packets, PACKETS)
     table = session.journeys()
     chosen = choose(table, journeys)
     with export_file(Path(path)) as file:
-        _write(file, session, chosen, packets, told(table, chosen))
+        _write(file, session, chosen, packets, describe(table, chosen))
     return Path(path)
 
 
@@ -82,7 +93,7 @@ def _write(file: BinaryIO, session: Tables, chosen: np.ndarray, packets: str, wh
     place, interfaces = _interfaces(session, listed.event)
     section = blocks.SectionHeader(
         options={
-            "opt_comment": _told(session, packets, which),
+            "opt_comment": _section_comment(session, packets, which),
             "shb_hardware": str(session.manifest["host"].get("cpu") or ""),
             "shb_os": f"Linux {session.manifest['host'].get('kernel', '')}",
             "shb_userappl": f"cmonlab {session.manifest['host'].get('python_packages', {}).get('cmonlab', '')}",
@@ -113,18 +124,18 @@ def _journeys(session: Tables, chosen: np.ndarray) -> _Packets:
 
 
 def _hops(session: Tables, chosen: np.ndarray) -> _Packets:
-    """Return the hops of journeys; those of sockets, which see no header, have that of the packet's first_tx."""
+    """Return the hops of journeys. Sockets see no header: their hops have that of the packet's first transmission."""
     found, columns = session.correlated, session.columns
     length = found.length[chosen]
     event = found.event[runs(found.start[chosen], length)].astype(np.int64)
     journey = np.repeat(chosen, length)
-    header = np.where(columns["shape"][event] >> 3, event, found.first_tx[journey])
+    header = np.where(columns["shape"][event] >> SHAPE_HEADER_SHIFT, event, found.first_tx[journey])
     order = np.lexsort((journey, columns["ts_ns"][event]))
     return _Packets(event[order], journey[order], header[order])
 
 
 def _headers(session: Tables, events: np.ndarray) -> Iterator[tuple[bytes, int]]:
-    """Yield header and length of the IP packet of each of these events."""
+    """Yield (header, length of the IP packet in bytes) for each of these events."""
     headers, columns = Headers(session.facts.names), session.columns
     for at in range(0, len(events), _PART):
         part = events[at : at + _PART]
@@ -143,8 +154,8 @@ def _comments(session: Tables, listed: _Packets, packets: str) -> Iterator[str]:
             yield from journey_comments(session, listed.journey[part])
 
 
-def _interfaces(session: Tables, events: np.ndarray) -> tuple[np.ndarray, list[dict]]:
-    """Return the number of each event's interface, and the options that describe each interface."""
+def _interfaces(session: Tables, events: np.ndarray) -> tuple[np.ndarray, list[dict[str, object]]]:
+    """Return (number of each event's interface, options that describe each interface)."""
     names = session.events["place"].iloc[events]
     number, places = names.factorize()
     links = session.links().drop_duplicates(["namespace", "name"], keep="last").set_index(["namespace", "name"])
@@ -165,7 +176,7 @@ def _offset_ns(session: Tables) -> int:
     return int(session.manifest.get("clock", {}).get("realtime_offset_ns", 0))
 
 
-def _told(session: Tables, packets: str, which: str) -> list[str]:
+def _section_comment(session: Tables, packets: str, which: str) -> list[str]:
     clock = session.manifest.get("clock", {})
     times = "Times are CLOCK_MONOTONIC, since boot: how it relates to the wall clock was not recorded."
     if "realtime_offset_ns" in clock:
@@ -175,8 +186,10 @@ def _told(session: Tables, packets: str, which: str) -> list[str]:
         )
     one = "hop" if packets == "hops" else "journey, where the packet left its source"
     return [
-        f"Made again from a recording of cmonlab: one packet for each {one}; {which}. Rules: {session.rules_summary}.",
-        f"{session.lost_events:,} lost events (the monitor's own), trace gaps: {session.trace_gap_ns / 1e6:.1f} ms in total.",
+        f"Reconstructed from a recording of cmonlab: one packet for each {one}; {which}. "
+        f"Rules: {session.rules_summary}.",
+        f"{session.lost_events:,} lost events (the monitor's own), "
+        f"trace gaps: {session.trace_gap_ns / 1e6:.1f} ms in total.",
         "Not recorded, so cut off or 0: payload, options, TCP acknowledgement number, window and checksum; "
         "the time to live is 64. Inside a tunnel the packet is the inner one.",
         times,

@@ -1,7 +1,7 @@
-"""Journeys as a Perfetto trace: slices per container and interface, which ui.perfetto.dev opens.
+"""Journeys as a Perfetto trace, which ui.perfetto.dev opens.
 
-A journey is a slice on the track of its direction. Each of its segments is a slice on the track of the interface that
-the packet was at when the segment began. Flows join what is of one journey.
+A journey is a slice on the track of its direction. Each of its segments is a slice on the track of the interface where
+the segment begins. Flows (arrows) join the slices of one journey.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from cmonlab.data.tables.tables import Tables
 from cmonlab.system.files import export_file
 
-from .choice import choose, told
+from .choice import choose, describe
 from .lanes import lanes
 from .trace import Trace
 
@@ -27,15 +27,17 @@ def perfetto(session: Tables, path: str | Path, *, journeys: int | Sequence[int]
 
     Parameters
     ----------
-    session : Session
+    session : Tables
+        For instance a `Session`.
     path : str or Path
         A new file.
     journeys : int or sequence of int, optional
-        Which: see `choose`; None for all. By default 1,000 slowest and 1,000 others, as a trace is for looking at.
+        The journeys to write: see `choose`; None for all. By default the 1,000 slowest and 1,000 others.
 
     Returns
     -------
     Path
+        The file.
 
     Raises
     ------
@@ -46,14 +48,14 @@ def perfetto(session: Tables, path: str | Path, *, journeys: int | Sequence[int]
 
     Notes
     -----
-    Times are CLOCK_MONOTONIC; a snapshot of the clocks relates them to the wall clock where the manifest does.
-    Throughput is that of all journeys. When events were lost is not known: how many were stands in the slice
-    ``recording``.
+    Times are CLOCK_MONOTONIC. A clock snapshot relates them to the wall clock if the manifest has the offset.
+    Throughput counts all journeys, not only those written. The slice ``recording`` has the number of lost events; the
+    times at which they were lost are not known.
     """
     table = session.journeys()
     chosen = choose(table, journeys)
     trace = Trace(int(session.columns["ts_ns"][0]), session.manifest.get("clock", {}).get("realtime_offset_ns"))
-    _recording(trace, session, told(table, chosen))
+    _recording(trace, session, describe(table, chosen))
     _counters(trace, session)
     _directions(trace, table.iloc[chosen])
     _segments(trace, session.hops(chosen.tolist()))
@@ -85,7 +87,7 @@ def _recording(trace: Trace, session: Tables, which: str) -> None:
 
 
 def _counters(trace: Trace, session: Tables) -> None:
-    """Draw throughput by direction; a window without packets is 0."""
+    """Add a counter of throughput per direction; a window without packets is 0."""
     table, begin = session.throughput(), int(session.columns["ts_ns"][0])
     windows = np.sort(table["time_s"].unique())
     root = trace.track("throughput")
@@ -97,7 +99,7 @@ def _counters(trace: Trace, session: Tables) -> None:
 
 
 def _directions(trace: Trace, table: pd.DataFrame) -> None:
-    """Draw a slice a journey, on a track of its direction; those that overlap side by side."""
+    """Add one slice per journey, on tracks of its direction: journeys that overlap are on different tracks."""
     root = trace.track("journeys")
     for direction, rows in table.groupby("direction", observed=True):
         start = rows["start_ns"].to_numpy()
@@ -120,7 +122,7 @@ def _directions(trace: Trace, table: pd.DataFrame) -> None:
 
 
 def _segments(trace: Trace, hops: pd.DataFrame) -> None:
-    """Draw a slice a segment, on the track of the interface where it begins."""
+    """Add one slice per segment, on the track of the interface where it begins."""
     before = hops["hop"].astype(object).shift(fill_value="")
     inner = hops["segment"].astype(object) != ""
     rows, places = hops[inner], before[inner].str.rpartition(" ")[0].to_numpy()
@@ -140,7 +142,7 @@ def _segments(trace: Trace, hops: pd.DataFrame) -> None:
 def _lanes(
     trace: Trace, name: str, parent: int, start: np.ndarray, end: np.ndarray
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield positions of slices that do not overlap, in order of time, and a track for them."""
+    """Yield (positions of slices that do not overlap, in order of time; a new track for them)."""
     lane, order = lanes(start, end), np.lexsort((end, start))
     for number in range(int(lane.max(initial=-1)) + 1):
         track = trace.track(name if not number else f"{name} ({number + 1})", parent, order=number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,9 +14,26 @@ from cmonlab.system.files import export_file
 
 from .latex import latex
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def csv(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
-    """Write a table as CSV: UTF-8, a header with the columns' names, which carry their units.
+    """Write a table as CSV: UTF-8, with a header of column names, which have their units.
+
+    Parameters
+    ----------
+    session : Tables
+        For instance a `Session`.
+    path : str or Path
+        A new file.
+    table : str
+        Name of the table to write, which is a method of the session: ``"journeys"``, ``"loss"`` and so on.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -33,8 +51,22 @@ def csv(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
 def arrow(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
     """Write a table as an Arrow file (IPC, also known as Feather 2).
 
-    Each field carries ``unit`` and ``meaning``; the table carries what it is and where it comes from, as JSON under
-    ``cmonlab``.
+    The metadata of each field has ``unit`` and ``meaning``. The metadata of the table has its name and provenance, as
+    JSON under the key ``cmonlab``.
+
+    Parameters
+    ----------
+    session : Tables
+        For instance a `Session`.
+    path : str or Path
+        A new file.
+    table : str
+        Name of the table to write, which is a method of the session: ``"journeys"``, ``"loss"`` and so on.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
@@ -52,14 +84,28 @@ def arrow(session: Tables, path: str | Path, *, table: str = "breakdown") -> Pat
 
 
 def tex(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
-    """Write a table as LaTeX (booktabs), captioned with n, lost events and tracing overhead.
+    """Write a table as LaTeX (booktabs); its caption has the number of journeys, lost events and tracing overhead.
+
+    Parameters
+    ----------
+    session : Tables
+        For instance a `Session`.
+    path : str or Path
+        A new file.
+    table : str
+        Name of the table to write, which is a method of the session: ``"journeys"``, ``"loss"`` and so on.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     UnknownName
         There is no such table.
     ExportError
-        The table is too long to print; the file exists or cannot be written.
+        The table has more than 200 rows, or the file exists or cannot be written.
     """
     text = latex(session.table(table), table, caption=f"{_title(table)}. {session.caption()}")
     with export_file(Path(path)) as file:
@@ -67,16 +113,20 @@ def tex(session: Tables, path: str | Path, *, table: str = "breakdown") -> Path:
     return Path(path)
 
 
-def with_meanings(frame: pd.DataFrame, table: str, provenance: dict | None = None):
-    """Return a DataFrame as a pyarrow Table whose fields carry unit and meaning.
+def with_meanings(frame: pd.DataFrame, table: str, provenance: dict[str, object] | None = None) -> pa.Table:
+    """Return a DataFrame as a pyarrow Table whose fields have unit and meaning as metadata.
 
     Parameters
     ----------
     frame : pandas.DataFrame
     table : str
-        Its name in `cmonlab.schema`; columns that do not stand there have neither.
+        Its name in `cmonlab.schema`; columns that the schema does not have get no metadata.
     provenance : dict, optional
-        Stored as JSON under ``cmonlab``.
+        Stored as JSON under the key ``cmonlab``; by default the table's name.
+
+    Returns
+    -------
+    pyarrow.Table
     """
     import pyarrow as pa
 
@@ -88,11 +138,11 @@ def with_meanings(frame: pd.DataFrame, table: str, provenance: dict | None = Non
         else field
         for field in content.schema
     ]
-    told = {**content.schema.metadata, b"cmonlab": json.dumps(provenance or {"table": table}, ensure_ascii=False)}
-    return content.cast(pa.schema(fields, metadata=told))
+    metadata = {**content.schema.metadata, b"cmonlab": json.dumps(provenance or {"table": table}, ensure_ascii=False)}
+    return content.cast(pa.schema(fields, metadata=metadata))
 
 
-def _provenance(session: Tables, table: str) -> dict:
+def _provenance(session: Tables, table: str) -> dict[str, object]:
     host = session.manifest["host"]
     return {
         "table": table,

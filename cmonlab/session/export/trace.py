@@ -1,4 +1,4 @@
-"""A Perfetto trace, put together event by event."""
+"""A Perfetto trace, built event by event (protobuf messages of perfetto's ``TracePacket``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Trace:
     Parameters
     ----------
     begin_ns : int
-        CLOCK_MONOTONIC, to relate the clocks at.
+        CLOCK_MONOTONIC at which the clocks are related to each other.
     realtime_offset_ns : int, optional
-        Wall clock less CLOCK_MONOTONIC, where it is known.
+        Wall clock minus CLOCK_MONOTONIC, if it is known.
     """
 
     def __init__(self, begin_ns: int, realtime_offset_ns: int | None = None):
@@ -37,11 +37,29 @@ class Trace:
                 snapshot.clocks.add(clock_id=clock, timestamp=begin_ns + offset)
 
     def track(self, name: str, parent: int = 0, *, order: int | None = None) -> int:
-        """Add a track, below another one, and return its number; `order` is its rank among its siblings."""
+        """Add a track and return its number.
+
+        Parameters
+        ----------
+        name : str
+        parent : int
+            Track below which it is shown; 0: none.
+        order : int, optional
+            Its rank among the tracks of that parent.
+        """
         return self._descriptor(name, parent, order).uuid
 
     def counter(self, name: str, unit: str, parent: int = 0) -> int:
-        """Add a track of numbers, and return its number."""
+        """Add a track for a counter and return its number.
+
+        Parameters
+        ----------
+        name : str
+        unit : str
+            Unit of the values, for instance ``"bit/s"``.
+        parent : int
+            Track below which it is shown; 0: none.
+        """
         track = self._descriptor(name, parent, None)
         track.counter.unit_name = unit
         return track.uuid
@@ -57,20 +75,27 @@ class Trace:
         return track
 
     def slice(
-        self, track: int, name: str, start_ns: int, end_ns: int, facts: Mapping[str, Any] | None = None, flow: int = 0
+        self,
+        track: int,
+        name: str,
+        start_ns: int,
+        end_ns: int,
+        facts: Mapping[str, str | bool | int] | None = None,
+        flow: int = 0,
     ) -> None:
-        """Add a slice. Those of one track do not overlap, and are added in order of time.
+        """Add a slice. Slices of one track must not overlap and must be added in order of time.
 
         Parameters
         ----------
         track : int
+            Number of its track.
         name : str
         start_ns, end_ns : int
             CLOCK_MONOTONIC.
-        facts : mapping, optional
-            What is shown of it besides: str, bool, int.
+        facts : mapping of str to (str, bool or int), optional
+            Shown as the arguments of the slice.
         flow : int
-            What is of one flow is joined by arrows; 0 none.
+            Arrows join the slices of one flow; 0: no flow.
         """
         event = self._add(start_ns, self._event.TYPE_SLICE_BEGIN, track)
         event.name = name
@@ -87,7 +112,17 @@ class Trace:
         self._add(end_ns, self._event.TYPE_SLICE_END, track)
 
     def count(self, track: int, ts_ns: int, value: float) -> None:
-        """Add a value of a counter."""
+        """Add a value of a counter.
+
+        Parameters
+        ----------
+        track : int
+            Number of the counter's track.
+        ts_ns : int
+            CLOCK_MONOTONIC.
+        value : float
+            In the unit of the track.
+        """
         self._add(ts_ns, self._event.TYPE_COUNTER, track).double_counter_value = value
 
     def _add(self, ts_ns: int, kind: int, track: int):
@@ -97,7 +132,7 @@ class Trace:
         return packet.track_event
 
     def serialized(self) -> bytes:
-        """Return the trace, events in order of time."""
+        """Return the trace as a file has it, with its events in order of time."""
         for _, packet in sorted(self._events, key=itemgetter(0)):
             self._trace.packet.append(packet)
         return self._trace.SerializeToString()

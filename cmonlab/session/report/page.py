@@ -1,6 +1,6 @@
-"""One self-contained HTML page that shows runs: figures, tables, and what there is to know beside them.
+"""One self-contained HTML page that shows runs: their figures, tables and notes.
 
-The page loads nothing from anywhere: plotly.js is inside it, once, and a content security policy forbids the rest.
+The page loads nothing from elsewhere: it contains plotly.js once, and a content security policy forbids all requests.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from cmonlab.schema import TABLES
 from cmonlab.system.files import write_text
 
 MOST_ROWS = 500
-# Numbers that name something: no thousands to separate.
+# Numbers that identify something: they get no separators of thousands.
 NAMES = frozenset({"journey", "sport", "dport", "seq", "ident", "tcp_flags", "netns", "ifindex", "master", "peer"})
-# Sentences, which are folded.
+# Columns of sentences, whose lines are wrapped.
 PROSE = frozenset({"note", "why"})
 
+#: errno → what the user can do.
 FIXES = {
     errno.ENOSPC: "free space on that file system, or write elsewhere",
     errno.EDQUOT: "free some of your quota, or write elsewhere",
@@ -45,20 +46,20 @@ FIXES = {
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the report shows of one run.
+    """One run in the report.
 
     Attributes
     ----------
     title : str
         Heading, for instance ``"memcached"``.
     summary : list of (str, str)
-        Labels and values. What all runs share of ``kernel`` and ``machine`` also stands at the top of the page.
+        Labels and values. ``kernel`` and ``machine`` are also shown at the top of the page if all runs share them.
     figures : dict of str to Figure
         Headings and figures, in the order of the page.
     tables : dict of str to DataFrame
-        Headings and tables. A name of `cmonlab.schema` gives the columns their meaning.
+        Headings and tables. If the heading is a table of `cmonlab.schema`, the columns have their meaning as tooltip.
     notes : list of str
-        Paragraphs, for instance what falls short in this run.
+        Paragraphs, for instance on the limits of this run.
     """
 
     title: str
@@ -69,16 +70,16 @@ class RunReport:
 
 
 def write_report(path: Path, sections: Sequence[RunReport], *, title: str = "cmonlab report") -> Path:
-    """Write runs as one HTML file, whole or not at all.
+    """Write runs as one HTML file, atomically.
 
     Parameters
     ----------
     path : Path
-        The file; missing directories are made, an older file is replaced.
+        The file; missing directories are created, an older file is replaced.
     sections : sequence of RunReport
-        The runs in the order of the page.
+        The runs, in the order of the page.
     title : str
-        The page's heading.
+        Heading of the page.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def write_report(path: Path, sections: Sequence[RunReport], *, title: str = "cmo
     Raises
     ------
     SessionError
-        The file could not be written: disk full, no permission, …
+        The file cannot be written: the disk is full, permission is missing, and so on.
     """
     path = Path(path)
     page = _page(title, sections, datetime.now().astimezone())
@@ -96,7 +97,7 @@ def write_report(path: Path, sections: Sequence[RunReport], *, title: str = "cmo
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, page)
     except OSError as error:
-        fix = FIXES.get(error.errno, "write the report to another path")
+        fix = FIXES.get(error.errno or 0, "write the report to another path")
         raise SessionError(f"cannot write the report {path}", why=error.strerror or str(error), fix=fix) from error
     return path
 
@@ -123,7 +124,7 @@ def _header(title: str, sections: Sequence[RunReport], now: datetime) -> str:
 
 
 def _shared(sections: Sequence[RunReport]) -> list[tuple[str, str]]:
-    """Return the pairs of the summary that all runs have in common."""
+    """Return the pairs of label and value that all runs have in common."""
     first, *others = [[(str(a), str(b)) for a, b in run.summary] for run in sections] or [[]]
     return [pair for pair in first if all(pair in other for other in others)]
 
@@ -160,7 +161,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _figure(anchor: str, name: str, figure: go.Figure) -> str:
-    """Return a figure: its place on the page, and its data for the script at the end."""
+    """Return a figure: an element to draw in, and its data for the script at the end of the page."""
     height = int(figure.layout.height or 450)
     return (
         f"<figure id='{anchor}'><figcaption><h3>{_text(name)}</h3></figcaption>"
@@ -170,7 +171,7 @@ def _figure(anchor: str, name: str, figure: go.Figure) -> str:
 
 
 def _table(anchor: str, name: str, table: pd.DataFrame) -> str:
-    """Return a table; numbers stand right, each heading explains its column."""
+    """Return a table; numbers are aligned right, the tooltip of each heading explains its column."""
     meaning = {column.name: column.meaning for column in TABLES.get(name, ())}
     kinds = [_kind(table[column]) for column in table.columns]
     head = "".join(
@@ -203,30 +204,31 @@ def _kind(column: pd.Series) -> str:
 
 
 def _failed(table: pd.DataFrame) -> list[bool]:
-    """Tell which rows are verdicts that something failed: a column ``pass`` says no."""
+    """Return for each row whether it is a failed check: its column ``pass`` is false."""
     return [not passed for passed in table["pass"]] if "pass" in table else [False] * len(table)
 
 
 def _cell(value: object) -> str:
-    """Return a cell's text: counts with their thousands separated, other numbers with at least four digits."""
+    """Return the text of a cell: counts with separators of thousands, other numbers with four digits or more."""
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
-        if not np.isfinite(value):
+        number = float(value)
+        if not np.isfinite(number):
             return "–"
-        return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return f"{number:,.1f}" if abs(number) >= 1000 else f"{number:.4g}"
     return str(value)
 
 
 def _text(value: object) -> str:
-    """Return text for HTML, in elements and in attributes."""
+    """Return text escaped for HTML elements and attributes."""
     return html.escape(str(value), quote=True)
 
 
 def _json(text: str) -> str:
-    """Return JSON that may stand inside a script element: no name in it can end that element."""
+    """Return JSON for a script element, escaped so that no text in it can end the element."""
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -294,7 +296,7 @@ td.prose { white-space: normal; min-width: 24rem; max-width: 44rem }
 }
 """
 
-# Figures follow the page's theme while it is shown, and are light and as wide as the paper when it is printed.
+# Figures follow the theme of the page; in print they are light and as wide as the paper.
 _SCRIPT = """
 "use strict";
 const themes = JSON.parse(document.getElementById("themes").textContent);

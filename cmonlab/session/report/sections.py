@@ -1,4 +1,4 @@
-"""A session as a section of the report: figures, tables and what to know beside them."""
+"""A session as a section of the report: its figures, tables and notes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 from cmonlab import plot
 from cmonlab.data.analysis.overhead import program_times
 from cmonlab.data.analysis.overhead import summary as overhead_summary
-from cmonlab.data.tables.manifest import Facts
+from cmonlab.data.tables.manifest import Manifest
 
 from ..session import Session
 from .page import RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from cmonlab.data.analysis.overhead import Overhead
     from cmonlab.rules import Rule
@@ -24,10 +26,10 @@ _ENOUGH = 20  # journeys for a distribution
 
 
 _OVERHEAD_NOTE = (
-    "Tracing overhead: the workload ran untraced and traced in turn, in random order within each round, after a round "
-    "that does not count. Differences and ratios are taken within a round; given are their medians and 95% bootstrap "
-    "intervals. CPU is the time that all processors were busy, other work on the machine included, per piece of work; "
-    "tracer CPU is that of the observing process."
+    "Tracing overhead: each round ran the workload untraced and traced, in random order; a first round is not counted. "
+    "Differences and ratios are taken within a round; the table has their medians and 95% bootstrap intervals. CPU is "
+    "the CPU time per operation of the whole machine, other work included; tracer CPU is the number of CPUs that the "
+    "tracer's process kept busy."
 )
 
 
@@ -39,16 +41,20 @@ def run_report(session: Session, title: str) -> RunReport:
     session : Session
     title : str
         Heading, for instance the workload's name.
+
+    Returns
+    -------
+    RunReport
     """
     return RunReport(title, _facts(session), _figures(session), _tables(session), _notes(session))
 
 
 def _facts(session: Session) -> list[tuple[str, str]]:
-    told = session.manifest
-    journeys, workload = session.journeys(), told.get("workload") or {}
+    manifest = session.manifest
+    journeys, workload = session.journeys(), manifest.get("workload") or {}
     facts = [
         ("rules", session.rules_summary),
-        ("recorded", f"{told['recording']['seconds']:.1f} s, {told['recording']['ended']}"),
+        ("recorded", f"{manifest['recording']['seconds']:.1f} s, {manifest['recording']['ended']}"),
         ("journeys", f"{len(journeys):,}, {int(journeys['complete'].sum()):,} complete"),
         *([("sampling", session.sampled)] if session.sampled else []),
         ("packets dropped", f"{len(session.drops()):,}"),
@@ -58,11 +64,16 @@ def _facts(session: Session) -> list[tuple[str, str]]:
         ("trace gaps", f"{len(session.trace_gaps()):,}, {session.trace_gap_ns / 1e6:.1f} ms"),
         ("tracing overhead", overhead_summary(session.overhead())),
         ("clock error", "none: one clock"),
-        *((name, f"{value:,.6g}") for name, value in workload.get("metrics", {}).items()),
-        *_machine(told["host"]),
-        ("recorded at", told["created"]),
+        *((name, _metric(value)) for name, value in workload.get("metrics", {}).items()),
+        *_machine(manifest["host"]),
+        ("recorded at", manifest["created"]),
     ]
-    return facts + [("budget", told) for told in Facts(session.manifest).budgets_told()]
+    return facts + [("budget", sentence) for sentence in Manifest(session.manifest).budget_sentences()]
+
+
+def _metric(value: float) -> str:
+    """Return a workload's number as text: counts with all their digits, others with six."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
 
 def _machine(host: Mapping) -> list[tuple[str, str]]:
@@ -73,7 +84,7 @@ def _machine(host: Mapping) -> list[tuple[str, str]]:
 
 
 def _aggregated(session: Session) -> list[tuple[str, str]]:
-    """Return what aggregate rules counted; packets of several rules count for each."""
+    """Return the counts of each aggregate rule; a packet that several rules match counts for each of them."""
     if not session.aggregated:
         return []
     rows = session.pairs().groupby("rule", observed=True)[["packets_sent", "packets_arrived", "dropped"]].sum()
@@ -87,14 +98,14 @@ def _aggregated(session: Session) -> list[tuple[str, str]]:
 
 
 def _directions(session: Session) -> dict[str, int]:
-    """Return how many complete journeys went each direction, the busiest first."""
+    """Return the number of complete journeys per direction, the largest first."""
     table = session.journeys()
     return table.loc[table["complete"], "direction"].value_counts().loc[lambda n: n > 0].to_dict()
 
 
 def _figures(session: Session) -> dict:
     draw, directions = session.plot, _directions(session)
-    if not len(session) and session.aggregated:  # that tells of no single packet
+    if not len(session) and session.aggregated:  # aggregates keep nothing about single packets
         return {"Over time": draw.timeline(), "Who talks to whom": draw.flow_matrix(), "Ledger": draw.ledger()}
     figures = {"Where the time goes": draw.breakdown(), "What the time is spent on": draw.breakdown(by="kind")}
     for direction, journeys in list(directions.items())[:2]:
@@ -113,7 +124,7 @@ def _slowest(session: Session, direction: str) -> int:
     return int(session.slowest(1, direction)["journey"].iloc[0])
 
 
-def _tables(session: Session) -> dict:
+def _tables(session: Session) -> dict[str, pd.DataFrame]:
     paths = session.journeys().groupby(["direction", "path"], observed=True)
     delays = paths.agg(n=("journey", "size"), complete=("complete", "sum"), p50_ns=("one_way_delay_ns", "median"))
     tables = {
@@ -138,59 +149,69 @@ def _notes(session: Session) -> list[str]:
     notes = ["A segment is the time between two adjacent hops; the segments of a journey add up to its one-way delay."]
     if session.lost_events:
         notes.append(
-            f"{session.lost_events:,} events were lost by the monitor itself: counts are too low by that, journeys may "
-            "lack hops or end at the arrival. Narrow the rule, or lower the rate."
+            f"The monitor itself lost {session.lost_events:,} events: counts are too low by that number, and journeys "
+            "may lack hops or end at the arrival. Narrow the rule, or lower the rate."
         )
     if session.trace_gap_ns:
         notes.append(
-            f"Tracepoints stayed silent for {session.trace_gap_ns / 1e6:.1f} ms in {len(session.trace_gaps()):,} intervals "
-            "(summed over CPUs), while a process ran that this machine keeps from view; "
-            "packets that passed then were not seen."
+            f"Trace gaps: {session.trace_gap_ns / 1e6:.1f} ms in {len(session.trace_gaps()):,} intervals, summed over "
+            "CPUs. Tracepoints do not fire on a CPU while it runs a process that this machine hides; packets that "
+            "passed then were not seen."
         )
     if session.sampled:
-        notes.append(f"Journeys are of a share of the packets, {session.sampled}: counts and rates are of that share.")
+        notes.append(
+            f"Only a share of the packets was recorded, {session.sampled}: counts and rates are of that share."
+        )
     if len(session.budget()):
         notes.append(
-            "A budget changed how much was taken, at the times in the table budget: journeys on their way at such a "
-            "time may lack hops, and counts before and after are of different shares of the packets."
+            "A budget changed the share of packets that was recorded, at the times in the table budget: journeys of "
+            "packets in flight at such a time may lack hops, and counts before and after it are not comparable."
         )
     if missing := session.manifest["missing"]:
-        notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end before that, at the arrival.")
+        notes.append(f"This kernel lacked {', '.join(missing)}: journeys may end earlier, at the arrival.")
     if len(session.overhead()):
         notes.append(_OVERHEAD_NOTE)
     inventory = session.manifest.get("inventory", {})
     if inventory.get("missed"):
-        notes.append(f"Gone before they could be named: {', '.join(inventory['missed'])}.")
+        notes.append(f"These containers were gone before their names could be read: {', '.join(inventory['missed'])}.")
     if inventory.get("error"):
-        notes.append(f"Containers that came later may lack their names: {inventory['error']}.")
+        notes.append(f"Containers that were started later may lack their names: {inventory['error']}.")
     if session.manifest["recording"]["ended"] != "finished":
         notes.append(f"The recording ended early: {session.manifest['recording']['ended']}.")
     return notes
 
 
 def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> RunReport:
-    """Return the report's section of a measurement of tracing overhead.
+    """Return the section of the report that shows a measurement of tracing overhead.
 
     Parameters
     ----------
     found : Overhead
+        The measurement.
     rules : sequence of Rule
-        What was traced.
-    host : mapping
-        As in a manifest.
+        The rules that were traced.
+    host : mapping of str to object
+        The machine, as in a manifest.
+
+    Returns
+    -------
+    RunReport
     """
     table = found.table()
     rounds = len(found.order)
     summary = [
         ("rules", "; ".join(rule.match.packets or "all IP packets" for rule in rules)),
-        ("rounds", f"{rounds} of {found.round_s:g} s each way, {found.warmup} before them left out"),
+        (
+            "rounds",
+            f"{rounds}, each {found.round_s:g} s per tracer and untraced; {found.warmup} more at the start not counted",
+        ),
         ("tracing overhead", overhead_summary(table)),
         *_machine(host),
     ]
     caption = f"{found.workload['name']} · {rounds} rounds"
     notes = [_OVERHEAD_NOTE]
     if np.isnan(table["low"]).any():
-        notes.append(f"{rounds} rounds are too few for an interval: there are none.")
+        notes.append(f"{rounds} rounds are too few for intervals.")
     figures = {"Tracing overhead": plot.overhead(table, caption=caption)}
     tables = {"overhead": table, "program_times": program_times(found.programs)}
     return RunReport(

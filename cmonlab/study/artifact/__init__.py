@@ -1,7 +1,7 @@
 """Artifacts: a project in one archive that anyone can check and run again.
 
-`pack` makes one of a folder, `check` tells what of it agrees here and what differs by how much, `reproduce` keeps what
-comes out. In a notebook `result` declares the numbers that must come out again.
+`pack` makes an artifact of a folder. `check` reports what agrees on this machine, and what differs by how much.
+`reproduce` does the same and keeps the outputs. In a notebook, `result` declares the numbers that a check compares.
 """
 
 from .check import check, reproduce

@@ -1,4 +1,4 @@
-"""The archive: one .tar.gz whose bytes follow from its content, and its safe unpacking."""
+"""The archive of an artifact: a .tar.gz with deterministic bytes, and safe unpacking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from cmonlab.errors import ArtifactError
 from cmonlab.system.files import export_file
@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256_of(file: BinaryIO) -> str:
-    """Return the digest of what can still be read from a file."""
+    """Return the sha256, in hex, of the rest of an open file."""
     digest = hashlib.sha256()
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
@@ -40,16 +40,16 @@ def sha256_of(file: BinaryIO) -> str:
 
 
 def write(out: Path, name: str, files: Mapping[str, bytes | Path]) -> None:
-    """Write an archive, its manifest first; the same content gives the same bytes.
+    """Write an archive with its manifest as the first member; the same content gives the same bytes.
 
     Parameters
     ----------
     out : Path
-        A new file.
+        The archive, a new file.
     name : str
-        The folder that it unpacks to.
+        Name of the folder that the archive unpacks to.
     files : mapping of str to bytes or Path
-        Content by name within that folder.
+        Name within that folder → content, or the file that holds it.
 
     Raises
     ------
@@ -84,26 +84,40 @@ def _opened(content: bytes | Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def unpack(archive: Path, to: Path) -> Path:
-    """Unpack an archive below a directory, and return the folder that it holds.
+    """Unpack an archive into a directory.
 
-    Only what the manifest lists comes out, regular files of the listed sizes below that folder; whether their content
-    is as listed is for `damaged` to say.
+    Only regular files that the manifest lists are written, below the archive's folder, and only if they have the listed
+    size. `damaged` checks their content.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive.
+    to : Path
+        An existing directory.
+
+    Returns
+    -------
+    Path
+        The unpacked folder.
 
     Raises
     ------
     ArtifactError
-        It is none, is damaged, or holds what leads elsewhere: other paths, links, devices.
+        The file is not an artifact, is damaged, or is unsafe: it holds paths outside of its folder, links or devices.
     """
     try:
         with tarfile.open(archive, mode="r|gz") as tar:
             first = tar.next()
             if first is None or PurePosixPath(first.name).name != MANIFEST or first.size > _LARGEST_MANIFEST:
                 why = f"it does not begin with {MANIFEST}"
-                raise ArtifactError(f"{archive} is no artifact", why=why, fix="name what `cmonlab artifact pack` wrote")
+                raise ArtifactError(
+                    f"{archive} is not an artifact", why=why, fix="name a file that `cmonlab artifact pack` wrote"
+                )
             text = _content(tar, first).read()
             manifest = read_manifest(text)
             if first.name != f"{manifest['name']}/{MANIFEST}":
-                raise ArtifactError(f"{archive} is unsafe", why=f"it begins with {first.name!r}", fix=_ELSEWHERE)
+                raise ArtifactError(f"{archive} is unsafe", why=f"it begins with {first.name!r}", fix=_UNSAFE)
             root = to / manifest["name"]
             root.mkdir()
             (root / MANIFEST).write_bytes(text)
@@ -113,21 +127,23 @@ def unpack(archive: Path, to: Path) -> Path:
         raise ArtifactError(f"{archive} is damaged", why=str(error), fix="fetch it again") from error
     except OSError as error:
         why = error.strerror or str(error)
-        raise ArtifactError(f"{archive} cannot be unpacked", why=why, fix="is it there, and is there room?") from error
+        raise ArtifactError(
+            f"{archive} cannot be unpacked", why=why, fix="check that it exists and that there is room"
+        ) from error
     return root
 
 
-_ELSEWHERE = "do not unpack it by hand: it was not made by `cmonlab artifact pack`, or was changed since"
+_UNSAFE = "do not unpack it by hand: `cmonlab artifact pack` did not make it, or it was changed since"
 
 
 def _unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, manifest: Mapping[str, Any], root: Path) -> None:
     path = entry.name.removeprefix(f"{manifest['name']}/")
     listed = manifest["files"].get(path)
     if listed is None or not entry.isreg() or not is_safe(path):
-        kind = "a regular file" if entry.isreg() else "no regular file"
-        raise ArtifactError(f"the artifact is unsafe: {entry.name!r}", why=f"{kind} that is not listed", fix=_ELSEWHERE)
+        why = "the manifest does not list this file" if entry.isreg() else "it is not a regular file"
+        raise ArtifactError(f"the artifact is unsafe: {entry.name!r}", why=why, fix=_UNSAFE)
     if entry.size != listed["bytes"]:
-        return  # whatever it is, it is not what was packed: `damaged` tells
+        return  # it is not the packed file: `damaged` reports it
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     source = _content(tar, entry)
@@ -136,26 +152,26 @@ def _unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, manifest: Mapping[str,
             file.write(chunk)
 
 
-def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo):
+def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
     file = tar.extractfile(entry)
     if file is None:
-        raise ArtifactError(f"the artifact is unsafe: {entry.name!r}", why="it is no regular file", fix=_ELSEWHERE)
+        raise ArtifactError(f"the artifact is unsafe: {entry.name!r}", why="it is not a regular file", fix=_UNSAFE)
     return file
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether a name stays below the folder that it is in."""
+    """Return whether a path, with ``/`` between its parts, stays below the folder that it is relative to."""
     parts = path.split("/")
     return bool(path) and "\\" not in path and "\0" not in path and not {"", ".", ".."} & set(parts)
 
 
 def read_manifest(text: bytes) -> dict[str, Any]:
-    """Return an artifact's manifest, checked.
+    """Return the checked manifest of an artifact.
 
     Raises
     ------
     ArtifactError
-        It is damaged, unsafe, or of a newer version.
+        The manifest is damaged, is unsafe, or was written by a newer version.
     """
     try:
         manifest = json.loads(text)
@@ -166,14 +182,29 @@ def read_manifest(text: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError("the artifact's manifest is damaged", why=str(error), fix="fetch it again") from error
     if newer:
-        raise ArtifactError("the artifact is of a newer cmonlab", why=f"format {manifest['format']}", fix="upgrade it")
+        raise ArtifactError(
+            "a newer cmonlab wrote the artifact", why=f"format {manifest['format']}", fix="upgrade cmonlab"
+        )
     if not good:
-        raise ArtifactError("the artifact is unsafe", why="its manifest lists what leads elsewhere", fix=_ELSEWHERE)
+        raise ArtifactError("the artifact is unsafe", why="its manifest lists paths outside of its folder", fix=_UNSAFE)
     return manifest
 
 
 def damaged(root: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is not as it was packed: name → what is wrong."""
+    """Return the files that are not as they were packed.
+
+    Parameters
+    ----------
+    root : Path
+        The unpacked folder.
+    manifest : mapping
+        From `read_manifest`.
+
+    Returns
+    -------
+    dict of str to str
+        Name of the file → what is wrong with it.
+    """
     wrong = {}
     for path, listed in manifest["files"].items():
         file = root / path

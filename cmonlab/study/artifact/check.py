@@ -1,4 +1,4 @@
-"""Does an artifact give here what it gave where it was packed?"""
+"""Check whether an artifact gives the same results here as where it was packed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 from cmonlab.errors import ArtifactError, CmonlabError
 from cmonlab.session.session import open as open_session
-from cmonlab.system import tempdirs as scratch
 from cmonlab.system.files import write_text
+from cmonlab.system.tempdirs import prefix
 
 from . import archive, environment
 from .difference import differences
 from .frozen import freeze, thaw
-from .report import AGREES, DIFFERS, FAILED, TOLD, Report
+from .report import AGREES, DIFFERS, FAILED, NOTED, Report
 from .rerun import Rerun
 from .results import RUN
 from .sessions import tables
@@ -43,13 +43,13 @@ def check(
     path : str or Path
         The archive, or a folder that it was unpacked to.
     notebooks : bool
-        Run them; otherwise nothing of the archive is executed. It is not either where a file has changed.
+        Run the notebooks. Otherwise, and if a file has changed, nothing of the archive is executed.
     live : bool
-        Run each notebook once more, with CMONLAB_LIVE=1, and tell how what it records here differs.
+        Also run each notebook with CMONLAB_LIVE=1, and report how its new recordings differ.
     timeout_s : float
-        For each cell of a notebook.
+        Time limit for each cell of a notebook, in seconds.
     notify : callable, optional
-        Called with sentences on what is done.
+        Called with a sentence (str) for each step.
 
     Returns
     -------
@@ -58,9 +58,9 @@ def check(
     Raises
     ------
     ArtifactError
-        It is no artifact, damaged beyond reading, or unsafe to unpack.
+        The path is not an artifact, is too damaged to be read, or is unsafe to unpack.
     """
-    with _unpacked(Path(path)) as root, tempfile.TemporaryDirectory(prefix=scratch.prefix()) as kept:
+    with _unpacked(Path(path)) as root, tempfile.TemporaryDirectory(prefix=prefix()) as kept:
         rerun = Rerun(live, timeout_s, Path(kept)) if notebooks else None
         return _examine(root, _digest(Path(path)), rerun, notify)
 
@@ -73,17 +73,21 @@ def reproduce(
     timeout_s: float = TIMEOUT_S,
     notify: Notify | None = None,
 ) -> Report:
-    """Unpack an artifact, check it all, and keep what came out.
+    """Unpack an artifact, check it completely, and keep the outputs.
 
     Parameters
     ----------
     path : str or Path
         The archive.
     out : str or Path, optional
-        A new folder; by default one here, with the artifact's name. Executed notebooks and sessions are in
-        ``reproduced/``, beside report.txt and report.json.
-    live, timeout_s, notify
-        As of `check`.
+        A new folder; by default in the current directory, with the artifact's name. It will hold the executed
+        notebooks and their sessions in ``reproduced/``, report.txt and report.json.
+    live : bool
+        As in `check`.
+    timeout_s : float
+        As in `check`.
+    notify : callable, optional
+        As in `check`.
 
     Returns
     -------
@@ -92,17 +96,19 @@ def reproduce(
     Raises
     ------
     ArtifactError
-        As of `check`; or the folder exists.
+        As in `check`, or the folder exists.
     """
     path = Path(path)
     if path.is_dir():
-        raise ArtifactError(f"{path} is a folder", fix="name the archive; or `cmonlab artifact check` the folder")
+        raise ArtifactError(
+            f"{path} is a folder", fix="name the archive, or run `cmonlab artifact check` on the folder"
+        )
     name = next((path.name.removesuffix(end) for end in archive.SUFFIXES if path.name.endswith(end)), path.stem)
     out = Path(out) if out is not None else Path(name)
     if out.exists():
         raise ArtifactError(f"{out} exists", fix="choose another --out, or remove it first")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{scratch.prefix()}", dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{prefix()}", dir=out.parent) as folder:
         archive.unpack(path, Path(folder)).rename(out)
     report = _examine(out, _digest(path), Rerun(live, timeout_s, out / RERUN), notify)
     write_text(out / REPORT_TEXT, report.text() + "\n")
@@ -115,7 +121,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         yield archive.unpack(path, Path(folder))
 
 
@@ -131,8 +137,10 @@ def _examine(root: Path, digest: str, rerun: Rerun | None, notify: Notify | None
     try:
         manifest = archive.read_manifest((root / archive.MANIFEST).read_bytes())
     except OSError as error:
-        fix = "name what `cmonlab artifact pack` wrote"
-        raise ArtifactError(f"{root} is no artifact", why=f"{archive.MANIFEST}: {error.strerror}", fix=fix) from error
+        fix = "name a file that `cmonlab artifact pack` wrote"
+        raise ArtifactError(
+            f"{root} is not an artifact", why=f"{archive.MANIFEST}: {error.strerror}", fix=fix
+        ) from error
     report = Report(manifest["name"], digest)
     wrong = archive.damaged(root, manifest)
     for name in manifest["files"]:
@@ -142,13 +150,12 @@ def _examine(root: Path, digest: str, rerun: Rerun | None, notify: Notify | None
         _sessions(report, root / archive.PROJECT, expected["sessions"], say)
     if packed is not None:
         for name, then, now in environment.changes(packed, environment.lock()):
-            report.add("environment", name, TOLD, f"{then} → {now}")
+            report.add("environment", name, NOTED, f"{then} → {now}")
     if expected is None or wrong:
-        report.add("notebook", "all", TOLD, "not run: what was packed has changed")
+        report.add("notebook", "all", NOTED, "not run: packed files have changed")
     elif rerun is None or os.environ.get(RUN):
-        report.add(
-            "notebook", "all", TOLD, "not run: " + ("left out" if rerun is None else "within such a run already")
-        )
+        why = "left out" if rerun is None else "this is already within a check of an artifact"
+        report.add("notebook", "all", NOTED, f"not run: {why}")
     else:
         notebooks = sorted(name for name in manifest["files"] if name.endswith(".ipynb"))
         rerun.run(report, root, notebooks, expected["results"], say)
@@ -156,7 +163,7 @@ def _examine(root: Path, digest: str, rerun: Rerun | None, notify: Notify | None
 
 
 def _read(file: Path) -> Any:
-    """Return what a JSON file of the artifact holds, None where it cannot be read: that it has changed is told."""
+    """Return the content of a JSON file, or None if it cannot be read: it is then reported as a changed file."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError):

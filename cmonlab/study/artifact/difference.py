@@ -1,4 +1,4 @@
-"""By how much two tables differ."""
+"""Differences between two tables: which columns differ, and by how much."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from cmonlab.schema.column import unit_of
 
-#: What another machine's arithmetic may change: relative to the number, and to the greatest one of its column.
+#: Tolerances for the arithmetic of another machine: relative to the number, and to the largest one of its column.
 RELATIVE, OF_GREATEST = 1e-9, 1e-12
 
 
@@ -21,17 +21,17 @@ class Difference:
     Attributes
     ----------
     column : str
-        Its name; ``"rows"`` or ``"columns"`` where the tables are not of one shape.
+        Its name; ``"rows"`` or ``"columns"`` if the tables do not have the same shape.
     rows : int
-        How many differ.
+        Number of rows that differ.
     where : str
-        The row that differs most: its words.
+        The row that differs most, identified by its texts.
     expected, found : str
-        There.
+        The values in that row.
     relative : float
-        (found - expected) / \\|expected\\| there, NaN where these are no numbers.
+        (found - expected) / \\|expected\\| in that row, NaN if the values are not numbers.
     unit : str
-        Of the numbers.
+        Unit of the values.
     """
 
     column: str
@@ -51,21 +51,26 @@ class Difference:
 
 
 def differences(expected: pd.DataFrame, found: pd.DataFrame) -> list[Difference]:
-    """Return how a table differs from what was expected, column by column; none beyond float tolerance: empty.
+    """Return how a table differs from the expected one, column by column.
 
     Parameters
     ----------
     expected, found : pandas.DataFrame
-        Rows are compared in their order.
+        The tables; rows are compared in their order.
+
+    Returns
+    -------
+    list of Difference
+        Empty if all differences are within the tolerance for floating-point arithmetic.
     """
     if list(expected.columns) != list(found.columns):
-        names = [", ".join(map(str, table.columns)) for table in (expected, found)]
-        return [Difference("columns", 1, "", *names)]
+        then, now = (", ".join(map(str, table.columns)) for table in (expected, found))
+        return [Difference("columns", 1, "", then, now)]
     if len(expected) != len(found):
         relative = (len(found) - len(expected)) / len(expected) if len(expected) else math.inf
         return [Difference("rows", 1, "", str(len(expected)), str(len(found)), relative)]
-    told = (_column(expected, found, name) for name in expected.columns)
-    return [one for one in told if one is not None]
+    columns = (_column(expected, found, name) for name in expected.columns)
+    return [one for one in columns if one is not None]
 
 
 def _column(expected: pd.DataFrame, found: pd.DataFrame, name: str) -> Difference | None:
@@ -100,7 +105,7 @@ def _is_number(values: pd.Series) -> bool:
 
 
 def _relative(expected: np.ndarray, found: np.ndarray, differ: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the relative difference of each row, and the row where it is greatest."""
+    """Return the relative difference of each row, shape (rows,), and the row where it is largest."""
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(differ, (found - expected) / np.abs(expected), 0.0)
     size = np.where(np.isnan(relative), math.inf, np.abs(relative))
@@ -114,6 +119,6 @@ def _shown(value: object) -> str:
 
 
 def _words(table: pd.DataFrame, at: int) -> str:
-    """Return what tells a row: its texts, else its number."""
+    """Return what identifies a row: its texts, or its number if it has none."""
     texts = [str(table[name].iloc[at]) for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     return ", ".join(text for text in texts if text) or f"row {at}"

@@ -1,4 +1,4 @@
-"""Tables as JSON that keeps every number: what an artifact expects, and what notebooks declare."""
+"""Tables as JSON without loss of numbers: for expected tables of artifacts and for declared results."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import pandas as pd
 
 from cmonlab.errors import ArtifactError
 
-LONGEST = 10_000  # rows: a result is a table that can be compared, not a recording
-_EXACT = 1 << 53  # a program that reads numbers of JSON as doubles, as browsers do, keeps integers up to here
+LONGEST = 10_000  # rows; a result is a table to compare, not a recording
+_EXACT = 1 << 53  # programs that read JSON numbers as doubles, as browsers do, keep integers up to this
 
 
 def freeze(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a table as JSON's own types.
+    """Return a table as JSON-compatible data.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        An index that has a name is kept as columns.
+        The table. An index that has a name becomes columns.
 
     Returns
     -------
     dict
-        ``columns``: a list of name, kind (``"float"``, ``"int"``, ``"bool"`` or ``"text"``) and values. What JSON has
-        no number for (NaN, infinity, great integers) stands as text.
+        ``columns``: a list of dicts with ``name``, ``kind`` (``"float"``, ``"int"``, ``"bool"`` or ``"text"``) and
+        ``values``. Numbers that JSON cannot hold (NaN, infinity, large integers) are texts.
 
     Raises
     ------
     ArtifactError
-        It has more than 10,000 rows, or two columns of one name.
+        The table has more than 10,000 rows, or two columns with the same name.
     """
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     if len(frame) > LONGEST:
-        fix = "summarise it first: quantiles, counts, a row a segment"
+        fix = "summarise it first: quantiles, counts, one row per segment"
         raise ArtifactError(f"a result of {len(frame):,} rows is too long", why=f"at most {LONGEST:,}", fix=fix)
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
-        raise ArtifactError("a result has two columns of one name", fix="rename one: it is by name that they compare")
+        raise ArtifactError("a result has two columns of one name", fix="rename one: columns are compared by name")
     return {"columns": [_column(name, frame.iloc[:, at]) for at, name in enumerate(names)]}
 
 
@@ -61,19 +61,19 @@ def _number(value: float) -> float | str:
 
 
 def _text(value: object) -> str:
-    """Return a value as text that does not depend on anything but the value."""
+    """Return a value as text that depends on the value only."""
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return "" if value is None or value is pd.NaT or value is pd.NA else str(value)
 
 
 def thaw(content: dict[str, Any]) -> pd.DataFrame:
-    """Return the table that `freeze` made content of.
+    """Return the table that was given to `freeze`.
 
     Raises
     ------
     ArtifactError
-        It is none.
+        The content is not a stored table.
     """
     read = {"float": float, "int": int, "bool": bool, "text": str}
     try:

@@ -1,4 +1,4 @@
-"""The notebooks of an artifact run again, and what they declare compared."""
+"""Run the notebooks of an artifact again, and compare the results they declare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cmonlab.errors import CmonlabError
 from . import archive
 from .difference import differences
 from .frozen import thaw
-from .report import AGREES, DIFFERS, FAILED, TOLD, Report
+from .report import AGREES, DIFFERS, FAILED, NOTED, Report
 from .run import Run, run
 
 
@@ -23,11 +23,11 @@ class Rerun:
     Attributes
     ----------
     live : bool
-        Once more, so that they record anew.
+        Run them a second time in live mode, in which they record new sessions.
     timeout_s : float
-        For each cell.
+        Time limit for each cell, in seconds.
     kept : Path
-        Where executed notebooks and declared sessions go.
+        Directory for executed notebooks and declared sessions.
     """
 
     live: bool
@@ -37,19 +37,20 @@ class Rerun:
     def run(
         self, report: Report, root: Path, notebooks: list[str], expected: Mapping[str, Any], say: Callable[[str], None]
     ) -> None:
-        """Run each notebook, and add to the report what it and its results are like.
+        """Run each notebook, compare its results, and add the findings to the report.
 
         Parameters
         ----------
         report : Report
+            Receives the findings.
         root : Path
             The artifact's folder.
         notebooks : list of str
-            Files of it.
+            Names of the notebooks, relative to `root`.
         expected : mapping
-            Result → table, and the notebook that declares it.
+            Result → ``table`` and ``notebook``, the notebook that declares it.
         say : callable
-            Called with sentences on what is done.
+            Called with a sentence (str) for each step.
         """
         for file in notebooks:
             name = file.removeprefix(f"{archive.PROJECT}/")
@@ -59,7 +60,7 @@ class Rerun:
             mine = {key: one["table"] for key, one in expected.items() if one["notebook"] == name}
             _compare(report, name, mine, recorded)
             if self.live:
-                say(f"notebook {name}, recording anew")
+                say(f"notebook {name}, live")
                 again = self._run(root / file, name, live=True)
                 if again.failure:
                     report.add("live", name, FAILED, again.failure)
@@ -73,18 +74,18 @@ class Rerun:
         return run(notebook, where, live=live, timeout_s=self.timeout_s, keep=where.with_suffix(".ipynb"))
 
     def _compare_live(self, report: Report, notebook: str, recorded: Run, again: Run) -> None:
-        """Tell how what was recorded anew differs: sessions by statistics, other results by their numbers."""
+        """Report how the live run differs: sessions by statistics, other results by their numbers."""
         for name, content in recorded.results.items():
             title = f"{name} ({notebook})"
             if name not in again.results:
-                report.add("live", title, TOLD, "not declared when recording anew")
+                report.add("live", title, NOTED, "not declared in the live run")
                 continue
             there, here = (self._sessions(notebook, live) / name for live in (False, True))
             if there.exists() and here.exists():
-                report.add("live", title, TOLD, _compared(there, here))
+                report.add("live", title, NOTED, _compared(there, here))
                 continue
             differ = differences(thaw(content), thaw(again.results[name]))
-            report.add("live", title, TOLD, "other numbers" if differ else "the same numbers", differ)
+            report.add("live", title, NOTED, "other numbers" if differ else "the same numbers", differ)
 
 
 def _compare(report: Report, notebook: str, expected: Mapping[str, Any], found: Run) -> None:
@@ -96,11 +97,11 @@ def _compare(report: Report, notebook: str, expected: Mapping[str, Any], found: 
         differ = differences(thaw(content), thaw(found.results[name]))
         report.add("result", title, DIFFERS if differ else AGREES, differences=differ)
     for name in found.results.keys() - expected.keys():
-        report.add("result", f"{name} ({notebook})", TOLD, "declared now, not known when it was packed")
+        report.add("result", f"{name} ({notebook})", NOTED, "declared now, but not when it was packed")
 
 
 def _compared(there: Path, here: Path) -> str:
-    """Return how two sessions differ, with intervals: a run elsewhere never has the same numbers."""
+    """Return how two sessions differ, with intervals: two recordings never have the same numbers."""
     from ..compare.comparison import compare
 
     try:

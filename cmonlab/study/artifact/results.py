@@ -1,4 +1,4 @@
-"""Results that a notebook declares: what an artifact of it promises."""
+"""Results that a notebook declares, for later checks of an artifact."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,9 +14,12 @@ from cmonlab.errors import ArtifactError
 
 from .frozen import freeze
 
-#: A declared result stands in the notebook's outputs under this type.
+if TYPE_CHECKING:
+    from cmonlab.session.session import Session
+
+#: MIME type of a declared result in the outputs of a notebook.
 MIME = "application/vnd.cmonlab.table+json"
-#: Where a notebook that is run again saves the sessions that it declares.
+#: Environment variable: directory where a notebook that is run again saves the sessions that it declares.
 RUN = "CMONLAB_ARTIFACT_RUN"
 _NAME = re.compile(r"[\w.-]{1,80}")
 
@@ -24,18 +27,18 @@ _declared: dict[str, dict[str, Any]] = {}
 
 
 def result(name: str, table: Any) -> None:
-    """Declare a result: the numbers that whoever runs this again is to find.
+    """Declare a result: numbers that a later run of the notebook must find again.
 
     In a notebook the table is shown, and stored in the notebook's outputs so that ``cmonlab artifact check`` can
-    compare it with that of another run. A name that is declared again replaces the former.
+    compare it with the table of another run. Declaring a name again replaces the former result.
 
     Parameters
     ----------
     name : str
         Letters, digits, ``_``, ``-`` and ``.``; unique within the artifact.
-    table : pandas.DataFrame, pandas.Series, Session, or what has a method ``table``
-        The numbers, at most 10,000 rows. Of a Session its one-way delays: a check that records anew then compares
-        the two sessions with `cmonlab.compare`.
+    table : pandas.DataFrame, pandas.Series, Session, or an object with a method ``table``
+        The numbers, at most 10,000 rows. For a Session, its one-way delays; a live check also compares the packed and
+        the new session with `cmonlab.compare`.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def result(name: str, table: Any) -> None:
     from cmonlab.session.session import Session
 
     if not _NAME.fullmatch(name) or name.startswith("."):
-        fix = "use letters, digits, _ - and ., at most 80, the first no dot"
+        fix = "use at most 80 letters, digits, _ - and ., and do not begin with a dot"
         raise ArtifactError(f"{name!r} cannot be the name of a result", fix=fix)
     if isinstance(table, Session):
         if where := os.environ.get(RUN):
@@ -68,8 +71,8 @@ def _frame(table: Any) -> pd.DataFrame:
     return table
 
 
-def _save(session, path: Path) -> None:
-    if not path.exists():  # a cell that is run twice declares the same session
+def _save(session: Session, path: Path) -> None:
+    if not path.exists():  # a cell that runs twice declares the same session
         session.save(path)
 
 
@@ -86,17 +89,17 @@ def _show(content: Mapping[str, Any], frame: pd.DataFrame) -> None:
 
 
 def declared() -> dict[str, dict[str, Any]]:
-    """Return what this process has declared, by name."""
+    """Return the results that this process has declared, by name."""
     return dict(_declared)
 
 
 def stored(notebook: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what the outputs of a notebook declare, by name.
+    """Return the results in the outputs of a notebook, by name.
 
     Parameters
     ----------
     notebook : mapping
-        As read from its JSON (nbformat 4).
+        Parsed JSON of the notebook (nbformat 4).
     """
     found = {}
     for cell in notebook.get("cells", []):

@@ -1,4 +1,4 @@
-"""Notebooks run again, in a kernel of this Python."""
+"""Run a notebook in a kernel of this Python."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmonlab.errors import ArtifactError
 
 from .results import RUN, stored
 
-#: A notebook that finds this set to 1 records anew, where it can.
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+
+#: Environment variable: 1 asks a notebook to record new sessions, if it can.
 LIVE = "CMONLAB_LIVE"
-_STARTUP_S = 300  # a loaded machine is no failure
+_STARTUP_S = 300  # long enough for a loaded machine
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Run:
     Attributes
     ----------
     results : dict of str to dict
-        What it declared.
+        Declared results by name.
     failure : str
-        Why it ended early, empty if it did not.
+        Why it ended early; empty if it did not.
     """
 
     results: dict[str, dict[str, Any]]
@@ -42,19 +45,24 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
     Parameters
     ----------
     notebook : Path
+        The notebook file; it is not changed.
     sessions : Path
-        Directory where it saves the sessions that it declares.
+        Directory where the notebook saves the sessions that it declares.
     live : bool
-        Let it record anew.
+        Ask the notebook to record new sessions.
     timeout_s : float
-        For each cell.
+        Time limit for each cell, in seconds.
     keep : Path, optional
-        Where to write the notebook with its outputs.
+        File to write the executed notebook to, with its outputs.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
     ArtifactError
-        There is no Jupyter here to run it, or it is no notebook.
+        Jupyter is not installed, or the file is not a notebook.
     """
     try:
         import nbformat
@@ -66,8 +74,10 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
         raise ArtifactError("notebooks cannot be run here", why=str(error), fix=fix) from error
     try:
         content = nbformat.read(notebook, as_version=4)
-    except Exception as error:  # nbformat has no root of its errors
-        raise ArtifactError(f"{notebook.name} is no notebook", why=str(error), fix="pack the artifact again") from error
+    except Exception as error:  # nbformat has no common base class of its errors
+        raise ArtifactError(
+            f"{notebook.name} is not a notebook", why=str(error), fix="pack the artifact again"
+        ) from error
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -77,7 +87,7 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
         timeout=timeout_s,
         resources={"metadata": {"path": str(notebook.parent)}},
         startup_timeout=_STARTUP_S,
-        extra_arguments=["--IPKernelApp.log_level=50"],  # it warns of TCP, on loopback
+        extra_arguments=["--IPKernelApp.log_level=50"],  # hides its warning about TCP, which is on loopback
     )
     failure = ""
     try:
@@ -97,9 +107,9 @@ def run(notebook: Path, sessions: Path, *, live: bool, timeout_s: float, keep: P
     return Run(stored(content), failure)
 
 
-def _execute(client, environment: Mapping[str, str]) -> None:
-    """Let nbclient run a notebook in a thread: in the main one it would take Ctrl-C for a kernel that died."""
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task]] = []
+def _execute(client: NotebookClient, environment: Mapping[str, str]) -> None:
+    """Run a notebook in a thread: in the main thread nbclient mistakes Ctrl-C for the death of the kernel."""
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None] | None]] = []
     begun = Event()
 
     async def executed() -> None:
@@ -114,5 +124,6 @@ def _execute(client, environment: Mapping[str, str]) -> None:
         except KeyboardInterrupt:
             begun.wait()
             loop, task = running[0]
-            loop.call_soon_threadsafe(task.cancel)  # the kernel is shut down before the thread ends
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)  # the kernel is shut down before the thread ends
             raise

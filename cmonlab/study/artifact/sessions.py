@@ -1,4 +1,4 @@
-"""What a session sums up to: the tables that an artifact expects of it."""
+"""The tables of a session that an artifact stores and compares."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pandas as pd
 
 from cmonlab.session.session import Session
 
-#: Tables that follow from the recording alone, of a few rows each.
+#: Tables that depend on the recording only, and have few rows.
 NAMES = ("one_way_delay", "delay_variation", "breakdown", "loss", "segments", "ledger", "rules")
 
 
 def tables(session: Session) -> dict[str, pd.DataFrame]:
-    """Return the tables that are computed again and compared, by name."""
+    """Return the tables of a session that are stored and compared, by name."""
     every = {name: session.table(name) for name in NAMES}
     counts = session.journeys().groupby(["direction", "outcome"], observed=True).size()
     return every | {

@@ -1,1 +1,1 @@
-"""Score cmonlab against known truths, on this machine."""
+"""Calibration: compare what cmonlab reports with reference values, on this machine."""

@@ -1,4 +1,4 @@
-"""A truth, what cmonlab reported of it, and whether that is close enough."""
+"""One check of a calibration: a reference value, the measured value, and the tolerance."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: How often a scenario is made again when it failed while tracepoints were silent.
+#: How often a scenario is run at most; it is repeated only if it failed and its recording has trace gaps.
 ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
 class Check:
-    """One truth and what was measured of it.
+    """A reference value and the value that cmonlab measured.
 
     Attributes
     ----------
@@ -21,17 +21,17 @@ class Check:
     name : str
         The scenario and the quantity, for instance ``"delay: tbf at the bridge's port, p50"``.
     truth, measured : float
-        In `unit`.
+        The reference value and the measured one, in `unit`.
     unit : str
-        Empty for a share.
+        Unit of the values, empty for shares.
     tolerance : float
-        The greatest difference that passes, in `unit`; 0 is exact.
+        The largest difference that passes, in `unit`; 0: they must be equal.
     note : str
-        How the truth is known, and what a reader should know of this value.
+        Where the reference value comes from, and other remarks on it.
     trace_gap_ns : int
-        For how long tracepoints stayed silent in the recording it comes from.
+        Sum of the trace gaps in the recording.
     attempts : int
-        How often the scenario was made; more than once only where tracepoints were silent.
+        How often the scenario was run; more than once only because of trace gaps.
     """
 
     group: str
@@ -46,16 +46,16 @@ class Check:
 
     @property
     def error(self) -> float:
-        """Measured less truth."""
+        """The measured value minus the reference value."""
         return self.measured - self.truth
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance; what is no number never passes."""
+        """Whether the error is within the tolerance; NaN never passes."""
         return abs(self.error) <= self.tolerance
 
     def describe(self) -> dict[str, Any]:
-        """Return what calibrate.json holds of it."""
+        """Return the check's entry in calibrate.json."""
         return {
             "group": self.group,
             "name": self.name,
@@ -73,12 +73,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A scenario that this host cannot make, which is told and neither passes nor fails.
+    """A scenario that cannot be run on this host. It is reported, and neither passes nor fails.
 
     Attributes
     ----------
     group, name : str
-        As of a check.
+        As in `Check`.
     why : str
         What is missing.
     """
@@ -89,12 +89,17 @@ class Unavailable:
 
 
 def repeat_over_trace_gaps(make: Callable[[], Iterable[Check]]) -> list[Check]:
-    """Make a scenario, and again where it failed while tracepoints were silent (packets passed unseen).
+    """Run a scenario; repeat it if a check failed whose recording has trace gaps, in which packets passed unseen.
 
     Parameters
     ----------
     make : callable
-        Makes the scenario, records it and returns its checks.
+        Runs the scenario, records it and returns its checks.
+
+    Returns
+    -------
+    list of Check
+        The checks of the last attempt.
     """
     for attempt in range(1, ATTEMPTS + 1):
         checks = [replace(check, attempts=attempt) for check in make()]

@@ -1,4 +1,4 @@
-"""What a calibration found, as data and as tables."""
+"""The outcome of a calibration, as data and as tables."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .check import Check, Unavailable
 
 @dataclass(frozen=True)
 class Broken:
-    """A group that ended with an error: it failed, whatever its checks say.
+    """A group that ended with an error: it failed, even if its checks passed.
 
     Attributes
     ----------
     group : str
-        The group's module.
+        Name of the group.
     what, why : str
-        As of a `CmonlabError`; of another error its type and text.
+        As in a `CmonlabError`; for another error, its type and text.
     """
 
     group: str
@@ -38,11 +38,17 @@ class Calibration:
     host : dict
         Machine, kernel, versions and time, from `cmonlab.recording.provenance`.
     groups : list of str
-        Those that ran, in order.
+        The groups that ran, in order.
     quick : bool
         Whether the short form was run.
     seconds : float
-        How long it took.
+        Duration of the calibration.
+    checks : list of Check
+        The checks of all groups.
+    unavailable : list of Unavailable
+        Scenarios that cannot be run on this host.
+    broken : list of Broken
+        Groups that ended with an error.
     """
 
     host: dict[str, Any]
@@ -60,12 +66,12 @@ class Calibration:
 
     @property
     def passed(self) -> bool:
-        """Whether all groups came to their end and every check passed; nothing checked is not passed."""
+        """Whether all groups ended normally, every check passed, and there is at least one check."""
         return bool(self.checks) and not self.failed and not self.broken
 
     @property
     def summary(self) -> dict[str, Any]:
-        """How many checks there are, and how they fared."""
+        """Counts of checks by result, as in calibrate.json."""
         failed = len(self.failed)
         return {
             "pass": self.passed,
@@ -78,7 +84,7 @@ class Calibration:
         }
 
     def describe(self) -> dict[str, Any]:
-        """Return what calibrate.json holds."""
+        """Return the content of calibrate.json."""
         return {
             **self.host,
             "quick": self.quick,
@@ -91,6 +97,6 @@ class Calibration:
         }
 
     def table(self) -> pd.DataFrame:
-        """Return one row a check, failed ones first; columns of ``schema.TABLES["checks"]``."""
+        """Return one row per check, failed ones first; columns of ``schema.describe("checks")``."""
         rows = sorted((check.describe() for check in self.checks), key=lambda row: row["pass"])
         return pd.DataFrame(rows, columns=columns("checks")).astype({"pass": bool})

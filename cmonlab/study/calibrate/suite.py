@@ -1,4 +1,4 @@
-"""All groups of the calibration, one after the other, on one testbed."""
+"""Run all groups of the calibration, one after the other, on one testbed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from cmonlab.errors import CmonlabError, UnknownName
-from cmonlab.progress import Progress, Tell, shown
+from cmonlab.progress import Progress, Report, shown
 from cmonlab.recording import provenance
-from cmonlab.system import host as manifest
+from cmonlab.system.host import now
 
 from ..testbed.testbed import Testbed, testbed
 from .check import Unavailable
@@ -19,22 +19,22 @@ from .outcome import Broken, Calibration
 
 #: The groups in the order in which they run; each is a module of this folder with a function ``run(bed, quick)``.
 GROUPS = {
-    "delay": "a known delay at a known place: the right segment's error, and what leaked into others",
-    "loss": "so many packets dropped at a known place: place, reason and count",
-    "counts": "so many packets in, as many journeys out, none of them of two packets",
-    "rates": "throughput and round trip times, beside iperf3's, sockperf's and the kernel's own",
-    "sampling": "the estimate of a sample lies in its interval as often as stated",
-    "overload": "a reader that stands still: every lost event is counted, none is called packet loss",
+    "delay": "a known delay at a known place: error in that segment, and leakage into other segments",
+    "loss": "a known number of packets dropped at a known place: place, reason and count",
+    "counts": "n packets in, n journeys out, and no journey that mixes two packets",
+    "rates": "throughput and round trip times, compared with iperf3, sockperf and the kernel's counters",
+    "sampling": "confidence intervals of a sample contain the true value as often as stated",
+    "overload": "a stopped reader: every lost event is counted, and none is reported as packet loss",
 }
 
 
 def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress = None) -> Calibration:
-    """Make the known scenarios of all groups, or of some, and score what cmonlab reports of them.
+    """Run scenarios with reference values, and compare them with what cmonlab reports.
 
     Parameters
     ----------
     only : sequence of str
-        Names of groups; by default all.
+        Names of groups, see `GROUPS`; by default all.
     quick : bool
         Fewer packets and rounds in each scenario.
     progress : callable or False, optional
@@ -44,14 +44,14 @@ def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress 
     Returns
     -------
     Calibration
-        A group that ends with an error is told in it; the others go on.
+        If a group ends with an error, this is recorded in it, and the others still run.
 
     Raises
     ------
     UnknownName
         There is no such group.
     NotTraceable
-        The testbed cannot be made here.
+        The testbed cannot be created on this machine.
     """
     groups = chosen(only)
     result, began = Calibration(describe_host(), groups, quick), time.monotonic()
@@ -62,7 +62,7 @@ def calibrate(only: Sequence[str] = (), quick: bool = False, progress: Progress 
     return result
 
 
-def _tell(say: Tell, done: float, phrase: str) -> None:
+def _tell(say: Report, done: float, phrase: str) -> None:
     say(phrase, done)
 
 
@@ -87,7 +87,7 @@ def _run(bed: Testbed, group: str, result: Calibration, say: Callable[[str], Non
         for found in import_module(f".groups.{group}", __package__).run(bed, result.quick):
             if isinstance(found, Unavailable):
                 result.unavailable.append(found)
-                say(f"{group}: {found.name} cannot be made here")
+                say(f"{group}: {found.name} is not available here")
             else:
                 result.checks += found
                 say(f"{group}: {found[-1].name}" if found else group)
@@ -98,7 +98,7 @@ def _run(bed: Testbed, group: str, result: Calibration, say: Callable[[str], Non
 
 
 def _place(error: Exception) -> str:
-    """Return where an error that nobody foresaw was raised."""
+    """Return where an unexpected error was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -106,18 +106,18 @@ def _place(error: Exception) -> str:
 
 
 def describe_host() -> dict[str, Any]:
-    """Return when, and machine, kernel and versions."""
+    """Return time, machine, kernel and software versions, for calibrate.json."""
     from cmonlab.tracing.kernel.build import check_bcc
 
-    told = provenance.of_host()
-    host = told["host"]
+    origin = provenance.of_host()
+    host = origin["host"]
     kernel = {name: host.pop(name) for name in ("kernel", "kernel_build", "btf_sha256")}
-    versions = {"python": host.pop("python"), **host.pop("python_packages"), "bcc": check_bcc(), "abi": told["abi"]}
+    versions = {"python": host.pop("python"), **host.pop("python_packages"), "bcc": check_bcc(), "abi": origin["abi"]}
     versions["cmonlab_git"] = host.pop("git_revision")
     return {
-        "created": manifest.now(),
+        "created": now(),
         "machine": host,
         "kernel": kernel,
         "versions": versions,
-        "missing_points": told["missing"],
+        "missing_points": origin["missing"],
     }

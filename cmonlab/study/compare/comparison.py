@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,6 @@ from . import metrics
 from . import warnings as threats
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     One = Session | str | os.PathLike
 _SHOWN = ("direction", "name", "statistic", "value", "difference", "low", "high", "verdict")
 
@@ -255,7 +253,7 @@ class Comparison:
         other = next(pair.name for pair in self.pairs)
         return [pair for pair in self.pairs if pair.name == (other if name == self.baseline else name)]
 
-    def plot(self, kind: str | None = None) -> Figure:
+    def plot(self, kind: str | None = None) -> Any:
         """Draw the comparison.
 
         Parameters

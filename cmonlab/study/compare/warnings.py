@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cmonlab.data.analysis.overhead import on_the_way
+from cmonlab.data.analysis.overhead import program_time_per_packet
 from cmonlab.schema.format import duration, with_unit
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _on_the_way(session: Session) -> dict[str, float]:
     if times["tracer"].nunique() != 1:
         return {}
     program_ns = {points[row.point]: row.mean_ns for row in times.itertuples() if row.point in points}
-    return on_the_way(session.columns["point"], session.correlated, session.ends, program_ns)
+    return program_time_per_packet(session.columns["point"], session.correlated, session.ends, program_ns)
 
 
 def _parameters(workload: Mapping[str, Any]) -> str:
@@ -304,7 +304,9 @@ def _why(metric: str, direction: str, side: Sequence[Circumstances], base: Seque
     if not all(measured):
         return "it was measured on one side only, so the upper end of its interval counts"
     if any({r.alike[w] for r in side} != {r.alike[w] for r in base} for w in ("rules", "points", "sample")):
-        return "the sides were not traced alike, so the costs do not cancel out and the upper end of the interval counts"
+        return (
+            "the sides were not traced alike, so the costs do not cancel out and the upper end of the interval counts"
+        )
     return "both sides were traced alike, so the difference of their overheads counts"
 
 
@@ -323,4 +325,6 @@ def _none_dropped(row, where: str) -> list[str]:
     if row.metric != "loss" or (row.value > 0 and row.baseline_value > 0):
         return []
     most = 3 / min(row.n if row.value == 0 else row.baseline_n, row.baseline_n if row.baseline_value == 0 else row.n)
-    return [f"{where}: a side dropped no packet, so there is no interval of its loss; it may be up to {most:.2g} (3 / n)"]
+    return [
+        f"{where}: a side dropped no packet, so there is no interval of its loss; it may be up to {most:.2g} (3 / n)"
+    ]

@@ -1,4 +1,4 @@
-"""Sessions that cmonlab recorded itself: small, checked before they are read, and there without root or Docker.
+"""Datasets: small recorded sessions that come with cmonlab. Reading them needs neither root nor Docker.
 
 >>> import cmonlab as cm
 >>> cm.datasets.names()
@@ -22,13 +22,13 @@ __all__ = ["card", "load", "load_runs", "names"]
 
 
 def names() -> pd.DataFrame:
-    """Return the datasets, one row each.
+    """Return the datasets, one row per dataset.
 
     Returns
     -------
     pandas.DataFrame
-        ``name`` (object), ``what`` (object: what is in it), ``sessions`` (int64), ``journeys``
-        (int64, how many there were when it was recorded), ``bytes`` (int64, of all its files).
+        ``name`` (object), ``what`` (object: its content), ``sessions`` (int64), ``journeys`` (int64: their number when
+        it was recorded), ``bytes`` (int64: size of all its files).
 
     Raises
     ------
@@ -51,7 +51,7 @@ def names() -> pd.DataFrame:
 
 
 def load(name: str) -> Session:
-    """Return the session of a dataset that holds one.
+    """Return the session of a dataset with one session.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def load(name: str) -> Session:
     UnknownName
         There is no such dataset.
     SessionError
-        A file of it is missing or is not what was recorded; or it holds several sessions.
+        A file is missing or has changed, or the dataset has several sessions.
     """
     runs = load_runs(name)
     sessions = [session for repetitions in runs.values() for session in repetitions]
     if len(sessions) != 1:
         raise SessionError(
-            f"dataset {name} holds {len(sessions)} sessions",
-            why=f"they are runs of {', '.join(runs)}",
+            f"dataset {name} has {len(sessions)} sessions",
+            why=f"its runs are {', '.join(runs)}",
             fix=f"use cm.datasets.load_runs({name!r})",
         )
     return sessions[0]
@@ -87,28 +87,28 @@ def load_runs(name: str) -> dict[str, list[Session]]:
     Returns
     -------
     dict of str to list of Session
-        What was run → its repetitions, in order of time.
+        Name of a run → its repetitions, in order of time.
 
     Raises
     ------
     UnknownName
         There is no such dataset.
     SessionError
-        A file of it is missing or is not what was recorded.
+        A file is missing or has changed.
     """
     folder, entry = verified(name)
     return {run: [_open(folder / part) for part in parts] for run, parts in entry["runs"].items()}
 
 
 def card(name: str) -> str:
-    """Return a dataset's card: what it is, how and where it was recorded, its limits, its licence (Markdown).
+    """Return the card of a dataset (Markdown): content, how and where it was recorded, limits, licence.
 
     Raises
     ------
     UnknownName
         There is no such dataset.
     SessionError
-        A file of it is missing or is not what was recorded.
+        A file is missing or has changed.
     """
     folder, _ = verified(name)
     return (folder / "card.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How each dataset was recorded. Its card quotes the function, so what is needed stands in it."""
+"""How each dataset was recorded. A dataset's card quotes its function, so the function must be complete in itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Recipe:
     Attributes
     ----------
     what : str
-        What is in it, in a sentence.
+        Its content, in a phrase.
     limits : str
-        What it cannot tell.
+        Limits of its validity.
     make : callable
-        Records it, on a machine that can trace and has a Docker engine.
+        Records the sessions, on a machine that can trace and has a Docker engine.
     """
 
     what: str
@@ -35,16 +35,16 @@ class Recipe:
 
 
 def memcached_bridge() -> Runs:
-    """One connection: each packet has the network to itself."""
+    """Record one connection, so that each packet has the network to itself."""
     with cm.templates.bridge(containers=2).deploy() as lab:
         load = cm.Memcached(server="c0", client="c1", connections=1)
         return {"memcached": [cm.record(lab, load, rule="tcp port 11211", duration_s=1, overhead=True)]}
 
 
 def network_modes() -> Runs:
-    """The same load over four kinds of network, five times each, in random order within each round.
+    """Record the same load over four kinds of network, five times each, in random order within each round.
 
-    What observing costs is measured before the first one of each.
+    The tracing overhead is measured before the first recording of each network.
     """
     rule = cm.Rule(name="memcached", match="tcp port 11211", points="path", sample="6%")
     load = cm.Memcached(server="c0", client="c1", connections=1)
@@ -64,7 +64,7 @@ def network_modes() -> Runs:
 
 
 def memcached_tail() -> Runs:
-    """Thirty-two connections that keep one server busy; who waits for a processor is recorded, too."""
+    """Record thirty-two connections that keep one server busy, including waits for a CPU."""
     rule = cm.Rule(name="memcached", match="tcp port 11211", points=["default", "sched"], sample="5%")
     with cm.templates.bridge(containers=2).deploy() as lab:
         load = cm.Memcached(server="c0", client="c1", connections=32)
@@ -72,16 +72,16 @@ def memcached_tail() -> Runs:
 
 
 def loss_places() -> Runs:
-    """Three places at which datagrams from c1 to c0 are lost, all in one recording."""
+    """Record datagrams from c1 to c0 that are lost at three places."""
     with cm.templates.bridge(containers=2).deploy() as lab:
         # A queue of 15 kB in front of 40 Mbit/s, on the bridge's port to c0.
         port = socket.if_indextoname(int(lab.exec("c0", ["cat", "/sys/class/net/eth0/iflink"])[1]))
         subprocess.run(f"tc qdisc add dev {port} root tbf rate 40mbit burst 8k limit 15k".split(), check=True)
-        # A firewall in c0 that drops each 50th datagram.
+        # A firewall in c0 that drops every 50th datagram.
         inside = f"nsenter --net=/proc/{lab.containers['c0'].pid}/ns/net"
         each_50th = "-m statistic --mode nth --every 50 --packet 49 -j DROP"
         subprocess.run(f"{inside} iptables -A INPUT -p udp --dport 5201 {each_50th}".split(), check=True)
-        # A server that stands still for 100 ms now and then, so that its socket's buffer runs full.
+        # The server is stopped for 100 ms every now and then, so that its socket's buffer fills up.
         find = "$(busybox pidof iperf3)"
         nap = f"while :; do sleep 0.4; kill -STOP {find}; sleep 0.1; kill -CONT {find}; done"
         lab.start("c0", ["sh", "-c", nap], service="nap")
@@ -89,8 +89,8 @@ def loss_places() -> Runs:
         return {"iperf-udp": [cm.record(lab, load, duration_s=2)]}
 
 
-def observers() -> Runs:
-    """A message there and back, untraced and under four rules in turn; then a recording with the fullest of them."""
+def tracing_overhead() -> Runs:
+    """Measure a ping-pong untraced and with four rules, interleaved; then record a session."""
     from cmonlab.recording.overhead import measure
     from cmonlab.recording.traced import Traced
 
@@ -110,7 +110,7 @@ def observers() -> Runs:
 
 
 def congestion_window() -> Runs:
-    """A connection through a narrow place, and a point of our own that takes down its window."""
+    """Record a connection through a bottleneck, with a custom probe that records the congestion window."""
     window = cm.Probe(
         "window",
         at="tcp_probe",
@@ -131,7 +131,7 @@ def congestion_window() -> Runs:
 
 
 _ONE_MACHINE = (
-    "One virtual machine with two processors, nothing else at work on it; what else its host did is not known: compare "
+    "One virtual machine with two processors and no other load; the load of its host is not known. Compare values "
     "within the dataset only."
 )
 
@@ -142,29 +142,30 @@ RECIPES: dict[str, Recipe] = {
         memcached_bridge,
     ),
     "memcached-tail": Recipe(
-        "memcached on a bridge with 32 connections, who waits for a processor included",
-        f"One second, 5% of the packets: quantiles beyond the 99th rest on a few journeys. {_ONE_MACHINE}",
+        "memcached on a bridge with 32 connections, including waits for a CPU",
+        f"One second, 5% of the packets: quantiles beyond the 99th depend on a few journeys. {_ONE_MACHINE}",
         memcached_tail,
     ),
     "network-modes": Recipe(
         "memcached over a bridge, the host's network, macvlan and a VXLAN overlay, five repetitions each",
-        "One second each, 6% of the packets, one connection; journeys end at the arrival, as reads are not recorded. "
-        f"The two hosts of the overlay are namespaces of one machine: no wire is between them. {_ONE_MACHINE}",
+        "One second each, 6% of the packets, one connection; journeys end at the arrival, because reads are not "
+        "recorded. The two hosts of the overlay are namespaces of one machine, without a wire between them. "
+        f"{_ONE_MACHINE}",
         network_modes,
     ),
     "loss-places": Recipe(
         "datagrams lost at a full queue, at a firewall and at a full socket",
-        "Two seconds of iperf3 at 45 Mbit/s. Each place is set up to lose something; their shares mean nothing.",
+        "Two seconds of iperf3 at 45 Mbit/s. Each place is set up to lose packets; their shares have no meaning.",
         loss_places,
     ),
     "observers": Recipe(
-        "what tracing costs a TCP ping-pong, by mode: twelve rounds of each, and a session",
+        "tracing overhead of a TCP ping-pong by mode, twelve rounds of each, and a session",
         f"Rounds of one second. {_ONE_MACHINE}",
-        observers,
+        tracing_overhead,
     ),
     "congestion-window": Recipe(
-        "iperf3 over TCP through 5 Mbit/s, with a custom point that takes down the congestion window",
-        "Four seconds, one connection. Segments leave as one buffer and are cut on the way (GSO).",
+        "iperf3 over TCP through 5 Mbit/s, with a custom probe that records the congestion window",
+        "Four seconds, one connection. Segments leave in one buffer and are split on the path (GSO segmentation).",
         congestion_window,
     ),
 }

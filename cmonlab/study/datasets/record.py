@@ -1,7 +1,7 @@
-"""Record the datasets anew: ``python -m cmonlab.study.datasets.record [NAME…] [--out datasets]``, as root.
+"""Record the datasets again: ``python -m cmonlab.study.datasets.record [NAME…] [--out datasets]``, as root.
 
-A maintainer's tool. It replaces a dataset, its card and its entry in the registry. Notebooks
-assert numbers that they find in datasets: run their tests afterwards, and mend those.
+A tool for maintainers. It replaces a dataset, its card and its entry in the registry. Notebooks assert numbers of the
+datasets: run their tests afterwards, and update those numbers.
 """
 
 from __future__ import annotations
@@ -21,29 +21,38 @@ import numpy as np
 
 from cmonlab.errors import SessionError
 from cmonlab.session.session import Session
-from cmonlab.system import tempdirs as scratch
+from cmonlab.system.tempdirs import prefix
 
 from .recipes import RECIPES, Recipe, Runs
 from .registry import FOLDER, register
 
 MOST_BYTES = 3 << 20
 _LEFT_OUT = (
-    "Left out of the manifests: the workload's own report (its metrics are there), the kernel's build, the revision of "
-    "the source, and interfaces that are not the lab's."
+    "Not in the manifests: the workload's own report (its metrics are included), the kernel's build, the revision of "
+    "the source, and interfaces that do not belong to the lab."
 )
 
 
 def write(name: str, recipe: Recipe, folder: Path) -> None:
     """Record one dataset and register it.
 
+    Parameters
+    ----------
+    name : str
+        Name of the dataset.
+    recipe : Recipe
+        How to record it.
+    folder : Path
+        Folder of all datasets.
+
     Raises
     ------
     SessionError
-        It is too large, events were lost, or something private is in it.
+        The dataset is too large, events were lost, or the manifest contains private data.
     """
     runs = recipe.make()
     parts = {run: [_part(run, number, len(found)) for number in range(len(found))] for run, found in runs.items()}
-    with tempfile.TemporaryDirectory(prefix=scratch.prefix(), dir=folder) as made:
+    with tempfile.TemporaryDirectory(prefix=prefix(), dir=folder) as made:
         fresh = Path(made, name)
         for run, sessions in runs.items():
             for part, session in zip(parts[run], sessions, strict=True):
@@ -60,36 +69,42 @@ def write(name: str, recipe: Recipe, folder: Path) -> None:
 
 
 def _part(run: str, number: int, of: int) -> str:
-    """Return the folder of a session."""
+    """Return the folder name of a session: number `number` of the `of` repetitions of a run."""
     base = re.sub(r"[^a-z0-9]+", "-", run.lower()).strip("-")
     return base if of == 1 else f"{base}-{number + 1}"
 
 
 def _check(where: str, session: Session) -> None:
     if session.lost_events or session.manifest["recording"]["ended"] != "finished":
-        raise SessionError(f"{where}: {session!r}", why="it is not whole", fix="record it again")
+        raise SessionError(f"{where}: {session!r}", why="it is not complete", fix="record it again")
     containers = {container["name"] for container in session.manifest["lab"]["containers"]}
     others = set(session.journeys()[["src", "dst"]].astype(str).to_numpy().ravel()) - containers
     if others:
         why = f"packets of others were recorded: {', '.join(sorted(others)[:4])}"
-        raise SessionError(f"{where} is not of its lab alone", why=why, fix="record it again while they rest")
+        raise SessionError(f"{where} has packets that are not of its lab", why=why, fix="stop the others, record again")
 
 
 def _public(session: Session) -> Session:
-    """Return the session without what is of this machine only, and of no use elsewhere."""
-    told = session.manifest
-    host = told["host"] | {"kernel": told["host"]["kernel"].split("-")[0], "kernel_build": None, "git_revision": None}
-    workload = {key: value for key, value in told["workload"].items() if key != "output"}
+    """Return the session without data that identify this machine."""
+    manifest = session.manifest
+    host = manifest["host"] | {
+        "kernel": manifest["host"]["kernel"].split("-")[0],
+        "kernel_build": None,
+        "git_revision": None,
+    }
+    workload = {key: value for key, value in manifest["workload"].items() if key != "output"}
     session.manifest |= {"host": host, "workload": workload, "links": _used(session)}
     text = json.dumps(session.manifest)
-    for private in (socket.gethostname(), str(Path.cwd()), str(Path.home()), *_addresses(told["links"], session)):
+    for private in (socket.gethostname(), str(Path.cwd()), str(Path.home()), *_addresses(manifest["links"], session)):
         if private and private in text:
-            raise SessionError(f"the manifest names {private!r}", why="it is of this machine", fix="mend _public")
+            raise SessionError(
+                f"the manifest names {private!r}", why="it identifies this machine", fix="extend _public"
+            )
     return session
 
 
 def _used(session: Session) -> list[dict]:
-    """Return the links of the lab: its containers', and others that packets passed, with their bridges."""
+    """Return the links of the lab: those of its containers and others that packets passed, with their bridges."""
     passed = set(map(tuple, np.unique(session.events[["netns", "ifindex"]].to_numpy(np.int64), axis=0).tolist()))
     spaces, containers = {netns for netns, _ in passed}, {c["name"] for c in session.manifest["lab"]["containers"]}
     links = session.manifest["links"]
@@ -113,7 +128,7 @@ def _addresses(links: list[dict], session: Session) -> list[str]:
 
 
 def _card(name: str, recipe: Recipe, runs: Runs) -> str:
-    """Return a dataset's card."""
+    """Return the card of a dataset (Markdown)."""
     host = next(iter(runs.values()))[0].manifest["host"]
     created = sorted(session.manifest["created"] for sessions in runs.values() for session in sessions)[0]
     return f"""# {name}
@@ -126,14 +141,14 @@ def _card(name: str, recipe: Recipe, runs: Runs) -> str:
 
 ## How it was recorded
 
-`python -m cmonlab.study.datasets.record {name}`, {created[:10]}, which ran
+`python -m cmonlab.study.datasets.record {name}`, {created[:10]}, which called
 
 ```python
 {_source(recipe.make)}
 ```
 
 cmonlab {host["python_packages"]["cmonlab"]} · Linux {host["kernel"]} · {host["distribution"]} · {host["cpu"]}, \
-{host["cpus"]} processors · clock source {host["clocksource"]}. The manifests say more.
+{host["cpus"]} processors · clock source {host["clocksource"]}. The manifests contain more details.
 
 ## Limits
 
@@ -166,7 +181,7 @@ def _source(function: Callable) -> str:
 
 
 def main() -> None:
-    """Record the datasets that are named, all of them by default."""
+    """Record the named datasets, by default all of them."""
     parser = argparse.ArgumentParser(
         prog="python -m cmonlab.study.datasets.record", description=__doc__.splitlines()[0]
     )

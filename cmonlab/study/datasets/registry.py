@@ -1,4 +1,4 @@
-"""The registry of datasets: their files, and by what it is known that they are whole."""
+"""The registry of datasets: their files and checksums."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from cmonlab.system.packaged import packaged
 
 FORMAT = 1
 REGISTRY = "registry.json"
-#: In an installed wheel beside the package's modules, else at the top of the checkout.
+#: In an installed wheel inside the package, otherwise at the top of the checkout.
 FOLDER = packaged("datasets")
 
 _FIX = "restore it with `git checkout datasets`, or install cmonlab again"
 
 
 def entries(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """Return what the registry tells of each dataset.
+    """Return the registry's entry of each dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of all datasets.
 
     Returns
     -------
     dict of str to dict
-        Name → ``what``, ``runs`` (what was run → folders of its sessions), ``journeys``
-        (how many there were when it was recorded) and ``files`` (path → ``bytes``,
-        ``sha256``).
+        Name → ``what`` (its content), ``runs`` (name of a run → folders of its sessions), ``journeys`` (their number
+        when the dataset was recorded) and ``files`` (path → ``bytes``, ``sha256``).
 
     Raises
     ------
     SessionError
-        It is missing, damaged, or of a newer version.
+        The registry is missing, damaged, or of another version.
     """
     path = folder / REGISTRY
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         if read["format"] != FORMAT:
             raise SessionError(
-                "the datasets are of another version of cmonlab",
+                "the datasets belong to another version of cmonlab",
                 why=f"format {read['format']}, this one reads {FORMAT}",
                 fix=_FIX,
             )
@@ -51,20 +55,32 @@ def entries(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
 
 
 def verified(name: str, folder: Path = FOLDER) -> tuple[Path, dict[str, Any]]:
-    """Return a dataset's folder and entry, after a look at every byte of it.
+    """Return a dataset's folder and entry, after checking the checksums of all its files.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dataset.
+    folder : Path
+        Folder of all datasets.
+
+    Returns
+    -------
+    (Path, dict)
+        The dataset's folder, and its entry as in `entries`.
 
     Raises
     ------
     UnknownName
         There is no such dataset.
     SessionError
-        A file is missing or is not what was recorded.
+        A file is missing or has changed.
     """
     known = entries(folder)
     if name not in known:
         raise UnknownName("dataset", name, known)
-    for file, told in known[name]["files"].items():
-        _check(name, file, folder / name / file, told["sha256"])
+    for file, listed in known[name]["files"].items():
+        _check(name, file, folder / name / file, listed["sha256"])
     return folder / name, known[name]
 
 
@@ -77,22 +93,25 @@ def _check(name: str, file: str, path: Path, sha256: str) -> None:
         ) from error
     if found != sha256:
         raise SessionError(
-            f"dataset {name}: {file} is not what was recorded", why="its sha256 is not the registry's", fix=_FIX
+            f"dataset {name}: {file} is not what was recorded", why="its sha256 is not that of the registry", fix=_FIX
         )
 
 
 def register(folder: Path, name: str, what: str, runs: dict[str, list[str]], journeys: int) -> None:
-    """Write a dataset's entry, from the files that are there.
+    """Write the registry entry of a dataset from its files.
 
     Parameters
     ----------
     folder : Path
-        That of all datasets.
-    name, what : str
+        Folder of all datasets.
+    name : str
+        Name of the dataset.
+    what : str
+        Its content, in a phrase.
     runs : dict of str to list of str
-        What was run → folders of its sessions, in order of time.
+        Name of a run → folders of its sessions, in order of time.
     journeys : int
-        How many there are.
+        Number of journeys in all sessions.
     """
     known = entries(folder) if (folder / REGISTRY).exists() else {}
     files = {}

@@ -1,4 +1,4 @@
-"""Experiments: runs over a grid of parameters, in random order, that survive a crash."""
+"""Experiments: runs over a grid of parameters, in random order, resumable after a crash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cmonlab.errors import CmonlabError, UnknownName, WorkloadError
-from cmonlab.progress import Progress, Tell, part, shown
+from cmonlab.progress import Progress, Report, part, shown
 from cmonlab.recording.overhead import check_rounds
 from cmonlab.system.files import write_text
 from cmonlab.system.host import now
@@ -28,35 +28,35 @@ DEPLOY = ("run", "topology")
 
 
 class Experiment(Results):
-    """Runs over every combination of a grid, so many times each.
+    """Runs of every combination of a grid, repeated.
 
     Parameters
     ----------
     path : str or Path
-        Directory of the experiment: ``plan.json``, and a session directory a run.
+        Directory of the experiment: ``plan.json``, and one session directory per run.
     grid : mapping of str to values
         Factor → its values: one, a list, or a mapping of labels to values. Factors: ``workload`` (names or
         objects), ``template`` (names or topologies; ``bridge`` by default), ``rule`` (pcap expressions, files,
         rules, or in a mapping lists of rules; by default the workload's own traffic), ``duration_s``, ``points``, and
         parameters of the templates and workloads, for instance ``containers``.
     repetitions : int
-        How often each combination is run.
+        How often each combination is run, at least 1.
     duration_s : float
-        How long the workload runs each time.
+        How long the workload runs in each run, in seconds.
     warm_up_s : float
-        How long it runs before, unrecorded; 0 for not at all.
+        How long the workload runs before, unrecorded, in seconds; 0 for no warm-up.
     deploy : {"run", "topology"}
-        Make new containers for each run, or keep those of a topology until `run` ends. New ones cost some seconds,
-        and what varies with them is then among what the repetitions tell.
+        ``"run"``: create new containers for each run, which takes some seconds; the repetitions then contain the
+        variation between deployments. ``"topology"``: keep the containers of a topology until `run` ends.
     overhead : bool or int
         As in `cmonlab.record`: measure tracing overhead before each run.
     seed : int
-        Of the order of the runs.
+        Seed of the random order of the runs.
 
     Raises
     ------
     CmonlabError
-        A combination cannot be; all are checked at once.
+        A combination is not possible; all are checked before any is run.
 
     Examples
     --------
@@ -84,8 +84,8 @@ class Experiment(Results):
             raise UnknownName("way to deploy", deploy, DEPLOY)
         if repetitions < 1 or warm_up_s < 0:
             raise WorkloadError(
-                f"an experiment of {repetitions} repetitions after {warm_up_s} s of warming up cannot be run",
-                fix="give 1 repetition or more, and 0 s or more",
+                f"{repetitions} repetitions after a warm-up of {warm_up_s} s cannot be run",
+                fix="give repetitions=1 or more, and warm_up_s=0 or more",
             )
         if overhead:
             check_rounds(2 if overhead is True else overhead)
@@ -105,7 +105,7 @@ class Experiment(Results):
         super().__init__(Path(path), plan)
 
     def run(self, progress: Progress = None) -> pd.DataFrame:
-        """Make the runs that are missing, those among them that failed before.
+        """Make the missing and the failed runs.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Experiment(Results):
         Returns
         -------
         DataFrame
-            As `status`. Runs that failed are also told by a warning.
+            As `status`. If runs failed, a warning names them.
 
         Raises
         ------
@@ -125,40 +125,40 @@ class Experiment(Results):
         NotTraceable
             This host cannot trace.
         KeyboardInterrupt
-            After Ctrl-C; what the run under way made is removed, and the next `run` makes it again.
+            After Ctrl-C. What the unfinished run made is removed; the next call of `run` makes that run again.
         """
         from cmonlab.lab.docker.engine import docker_engine
         from cmonlab.tracing import preflight
 
         preflight.require()
-        plans.keep(self.path, self.plan)
+        plans.write_or_check(self.path, self.plan)
         missing = [entry for entry in self.plan["order"] if not self._done(entry)]
         failed = []
         with shown(progress, self.path.name) as say, ExitStack() as labs:
             kept: dict[str, Any] = {}
-            if missing:  # one engine for all of them, where we start our own
+            if missing:  # if we start a Docker engine, all runs share it
                 labs.enter_context(docker_engine(lambda text: say(text, 0.0)))
             for number, entry in enumerate(missing):
-                title = f"run {number + 1} of {len(missing)}, {self._told(entry)}"
-                tell = part(say, number / len(missing), (number + 1) / len(missing), title)
+                title = f"run {number + 1} of {len(missing)}, {self._title(entry)}"
+                say_part = part(say, number / len(missing), (number + 1) / len(missing), title)
                 try:
-                    self._run(entry, tell, kept, labs)
+                    self._run(entry, say_part, kept, labs)
                 except CmonlabError as error:
                     self._fail(entry, error)
-                    failed.append(f"{entry['run']} ({self._told(entry)}): {error.what}")
+                    failed.append(f"{entry['run']} ({self._title(entry)}): {error.what}")
         if failed:
             warnings.warn(f"{len(failed)} runs failed: {'; '.join(failed)}. run() tries them again.", stacklevel=2)
         return self.status()
 
-    def _run(self, entry: Mapping[str, Any], tell: Tell, kept: dict[str, Any], labs: ExitStack) -> None:
+    def _run(self, entry: Mapping[str, Any], say: Report, kept: dict[str, Any], labs: ExitStack) -> None:
         """Make one run and save its session."""
         from cmonlab.recording.record import record
 
         cell = self._cells[entry["cell"]]
         with ExitStack() as stack:
-            lab = self._lab(cell, tell, kept, labs if self.plan["deploy"] == "topology" else stack)
+            lab = self._lab(cell, say, kept, labs if self.plan["deploy"] == "topology" else stack)
             if self.plan["warm_up_s"]:
-                tell("warming up", 0.0)
+                say("warming up", 0.0)
                 cell.workload.prepare(lab)
                 cell.workload.run(lab, self.plan["warm_up_s"])
             with defer_signals():
@@ -168,7 +168,7 @@ class Experiment(Results):
                     list(cell.rules),
                     duration_s=cell.duration_s,
                     overhead=self.plan["overhead"],
-                    progress=tell,
+                    progress=say,
                 )
                 if session.manifest["recording"]["ended"] == "interrupted":
                     raise KeyboardInterrupt
@@ -176,12 +176,12 @@ class Experiment(Results):
                 session.save(self.path / entry["run"])
                 (self.path / f"{entry['run']}{FAILED}").unlink(missing_ok=True)
 
-    def _lab(self, cell: Cell, tell: Tell, kept: dict[str, Any], stack: ExitStack) -> Any:
+    def _lab(self, cell: Cell, say: Report, kept: dict[str, Any], stack: ExitStack) -> Any:
         key = json.dumps(cell.topology.describe(), sort_keys=True)
         if key not in kept or self.plan["deploy"] == "run":
-            kept[key] = stack.enter_context(cell.topology.deploy(notify=lambda text: tell(text, 0.0)))
+            kept[key] = stack.enter_context(cell.topology.deploy(notify=lambda text: say(text, 0.0)))
         return kept[key]
 
     def _fail(self, entry: Mapping[str, Any], error: CmonlabError) -> None:
-        told = {"when": now(), "what": error.what, "why": error.why}
-        write_text(self.path / f"{entry['run']}{FAILED}", json.dumps(told, ensure_ascii=False))
+        failure = {"when": now(), "what": error.what, "why": error.why}
+        write_text(self.path / f"{entry['run']}{FAILED}", json.dumps(failure, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What an experiment varies: from factors and their values to runnable combinations."""
+"""The grid of an experiment: from factors and their values to runnable combinations."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ class Cell:
     Attributes
     ----------
     labels : dict of str to str, int, float or bool
-        Factor → value, as tables show it.
+        Factor → label of its value, as shown in tables.
     topology : Topology
+        The network to deploy.
     workload : Workload
+        The load to run.
     rules : tuple of Rule
+        Rules to record with.
     duration_s : float
+        How long the workload runs, in seconds.
     """
 
     labels: dict[str, Label]
@@ -42,7 +46,7 @@ class Cell:
     duration_s: float
 
     def describe(self) -> dict[str, Any]:
-        """Return what JSON can hold, for a plan."""
+        """Return the combination as JSON-compatible data, for the plan."""
         return {
             "labels": self.labels,
             "topology": self.topology.describe(),
@@ -58,16 +62,22 @@ def factors_of(grid: Mapping[str, Any]) -> dict[str, dict[Label, Any]]:
     Parameters
     ----------
     grid : mapping of str to values
-        See `Experiment`.
+        As of `Experiment`.
+
+    Returns
+    -------
+    dict of str to dict
+        Factor → label → value; ``template`` is always among the factors.
 
     Raises
     ------
     WorkloadError
-        There is no workload, a factor has no values, or two of its values look alike.
+        There is no workload, a factor has no values, or two of its values have the same label.
     """
     if "workload" not in grid:
         raise WorkloadError("an experiment needs a workload", fix='for instance grid={"workload": ["memcached"], …}')
-    return {"template": {"bridge": "bridge"}} | {name: _labelled(name, values) for name, values in grid.items()}
+    template: dict[str, dict[Label, Any]] = {"template": {"bridge": "bridge"}}
+    return template | {name: _labelled(name, values) for name, values in grid.items()}
 
 
 def _labelled(factor: str, values: Any) -> dict[Label, Any]:
@@ -82,7 +92,7 @@ def _labelled(factor: str, values: Any) -> dict[Label, Any]:
         raise WorkloadError(f"the factor {factor!r} has no values", fix="give at least one")
     if twice := {label for label in names if names.count(label) > 1}:
         raise WorkloadError(
-            f"two values of the factor {factor!r} are called {twice.pop()!r}",
+            f"two values of the factor {factor!r} have the label {twice.pop()!r}",
             fix=f'name them: "{factor}": {{"one": …, "other": …}}',
         )
     return dict(found)
@@ -90,7 +100,9 @@ def _labelled(factor: str, values: Any) -> dict[Label, Any]:
 
 def _labels(values: Sequence[Any]) -> list[Label]:
     names = [_label(value) for value in values]
-    return [_apart(value, values) if names.count(name) > 1 else name for name, value in zip(names, values, strict=True)]
+    return [
+        _distinct(value, values) if names.count(name) > 1 else name for name, value in zip(names, values, strict=True)
+    ]
 
 
 def _label(value: Any) -> Label:
@@ -101,8 +113,8 @@ def _label(value: Any) -> Label:
     return getattr(value, "name", None) or getattr(value, "template", None) or str(value)
 
 
-def _apart(value: Any, values: Sequence[Any]) -> Label:
-    """Return a workload's name with those of its parameters in which it differs from its namesakes."""
+def _distinct(value: Any, values: Sequence[Any]) -> Label:
+    """Return a workload's name with the parameters in which it differs from workloads of the same name."""
     if not dataclasses.is_dataclass(value) or isinstance(value, Topology):
         return _label(value)
     alike = [other for other in values if dataclasses.is_dataclass(other) and _label(other) == _label(value)]
@@ -117,10 +129,21 @@ def _apart(value: Any, values: Sequence[Any]) -> Label:
 def cells_of(factors: Mapping[str, Mapping[Label, Any]], duration_s: float) -> list[Cell]:
     """Return every combination of the factors' values.
 
+    Parameters
+    ----------
+    factors : mapping of str to mapping
+        Factor → label → value, from `factors_of`.
+    duration_s : float
+        How long the workload runs in seconds, unless ``duration_s`` is a factor.
+
+    Returns
+    -------
+    list of Cell
+
     Raises
     ------
     CmonlabError
-        A combination cannot be: all are checked before any is run.
+        A combination is not possible; all are checked before any is run.
     """
     names = list(factors)
     cells = []
@@ -129,8 +152,8 @@ def cells_of(factors: Mapping[str, Mapping[Label, Any]], duration_s: float) -> l
         try:
             cells.append(_cell(chosen, {name: factors[name][label] for name, label in chosen.items()}, duration_s))
         except CmonlabError as error:
-            told = ", ".join(f"{name} {label}" for name, label in chosen.items())
-            error.add_note(f"in the combination {told}")
+            combination = ", ".join(f"{name} {label}" for name, label in chosen.items())
+            error.add_note(f"in the combination {combination}")
             raise
     return cells
 
@@ -151,7 +174,7 @@ def _cell(labels: dict[str, Label], values: dict[str, Any], duration_s: float) -
     load = workload(load, **mine) if isinstance(load, str) else dataclasses.replace(load, **mine) if mine else load
     points = [points] if isinstance(points, str) else points
     rules = tuple(rules_of(load.default_rule if rule is None else rule, points))
-    compile_rules(list(rules), list(BY_NAME))  # what libpcap does not take is refused here
+    compile_rules(list(rules), list(BY_NAME))  # refuses expressions that libpcap does not accept
     for name in load.containers:
         if name not in topology.names:
             raise UnknownName("container", name, topology.names)

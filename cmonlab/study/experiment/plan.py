@@ -1,4 +1,4 @@
-"""The plan of an experiment: which combinations, how often, in which order. Written before the first run."""
+"""The plan of an experiment: combinations, repetitions and order. It is written before the first run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cmonlab.errors import SessionError
-from cmonlab.system import host as manifest
 from cmonlab.system.files import write_text
+from cmonlab.system.host import now
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -20,7 +20,21 @@ def ordered(cells: int, repetitions: int, seed: int) -> list[dict[str, Any]]:
     """Return the runs in the order in which they are made.
 
     Each repetition has every combination once, in another random order (randomised blocks: Fisher 1935, The Design of
-    Experiments), so that what drifts over hours does not fall on one combination.
+    Experiments), so that a drift over hours does not affect one combination only.
+
+    Parameters
+    ----------
+    cells : int
+        Number of combinations.
+    repetitions : int
+        How often each is run.
+    seed : int
+        Seed of the random order.
+
+    Returns
+    -------
+    list of dict
+        One dict per run: ``run`` (its name), ``cell`` (index of the combination) and ``repetition``, from 0.
     """
     draw, runs = random.Random(seed), []
     for repetition in range(repetitions):
@@ -32,35 +46,42 @@ def ordered(cells: int, repetitions: int, seed: int) -> list[dict[str, Any]]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the plan in a directory.
+    """Return the plan that is stored in a directory.
 
     Raises
     ------
     SessionError
-        There is none, or it is damaged.
+        There is no plan, it is damaged, or a newer cmonlab wrote it.
     """
     try:
-        told = json.loads((path / PLAN).read_text(encoding="utf-8"))
-        if told["format"] > FORMAT:
+        plan = json.loads((path / PLAN).read_text(encoding="utf-8"))
+        if plan["format"] > FORMAT:
             raise SessionError(f"{path} was planned by a newer cmonlab", fix="upgrade cmonlab")
         for name in ("factors", "cells", "order"):
-            told[name]
+            plan[name]
     except FileNotFoundError as error:
         raise SessionError(
             f"{path} holds no experiment", why=f"there is no {PLAN}", fix="run one there, or name another directory"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SessionError(f"the plan in {path} is damaged", why=str(error), fix="restore it from a copy") from error
-    return told
+    return plan
 
 
-def keep(path: Path, plan: Mapping[str, Any]) -> None:
-    """Write a plan, or check that the one that stands there is the same.
+def write_or_check(path: Path, plan: Mapping[str, Any]) -> None:
+    """Write a plan into a directory; if the directory has a plan already, check that it is the same.
+
+    Parameters
+    ----------
+    path : Path
+        Directory of the experiment; created if needed.
+    plan : mapping
+        The plan, as JSON-compatible data.
 
     Raises
     ------
     SessionError
-        Another plan stands there, something else does, or it cannot be written.
+        The directory holds another plan or other files, or the plan cannot be written.
     """
     if (path / PLAN).exists():
         _check_same(path, read(path), json.loads(json.dumps(plan)))
@@ -69,7 +90,7 @@ def keep(path: Path, plan: Mapping[str, Any]) -> None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SessionError(f"{path} exists and is not an empty directory", fix="choose another directory")
         path.mkdir(parents=True, exist_ok=True)
-        write_text(path / PLAN, json.dumps({"created": manifest.now()} | dict(plan), indent=1, ensure_ascii=False))
+        write_text(path / PLAN, json.dumps({"created": now()} | dict(plan), indent=1, ensure_ascii=False))
     except OSError as error:
         raise SessionError(
             f"the plan cannot be written to {path}", why=error.strerror or str(error), fix="choose another directory"
@@ -80,9 +101,9 @@ def _check_same(path: Path, there: Mapping[str, Any], wanted: Mapping[str, Any])
     different = [name for name in wanted if there.get(name) != wanted[name]]
     if different:
         raise SessionError(
-            f"{path} was planned otherwise",
+            f"{path} has another plan",
             why="; ".join(_change(name, there, wanted) for name in different),
-            fix="choose another directory, or go on with the plan of this one",
+            fix="choose another directory, or use the plan of this one",
         )
 
 

@@ -1,4 +1,4 @@
-"""What an experiment has found so far: from its plan and its finished runs."""
+"""The results of an experiment so far, read from its plan and its finished runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.directory import MANIFEST
 from cmonlab.errors import SessionError, UnknownName
 
 from . import plan as plans
@@ -24,14 +24,14 @@ FAILED = ".failed.json"
 
 
 class Results:
-    """The finished runs of an experiment; needs no Docker and no root.
+    """The finished runs of an experiment. Reading them needs neither Docker nor root.
 
     Parameters
     ----------
     path : Path
         Directory of the experiment.
     plan : mapping
-        As in its ``plan.json``.
+        Content of its ``plan.json``.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any]):
@@ -40,7 +40,7 @@ class Results:
 
     @staticmethod
     def open(path: str | Path) -> Results:
-        """Return what an experiment has found, to look at.
+        """Open the directory of an experiment to read its results.
 
         Raises
         ------
@@ -50,18 +50,25 @@ class Results:
         return Results(Path(path), plans.read(Path(path)))
 
     def _done(self, entry: Mapping[str, Any]) -> bool:
-        return (self.path / entry["run"] / store.MANIFEST).is_file()
+        return (self.path / entry["run"] / MANIFEST).is_file()
 
     def _labels(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         return self.plan["cells"][entry["cell"]]["labels"]
 
-    def _told(self, entry: Mapping[str, Any]) -> str:
+    def _title(self, entry: Mapping[str, Any]) -> str:
         varied = [name for name, values in self.plan["factors"].items() if len(values) > 1]
         labels = self._labels(entry)
         return ", ".join(str(labels[name]) for name in varied) or str(labels["workload"])
 
     def status(self) -> pd.DataFrame:
-        """Return one row a run in the planned order: run, repetition, factors, state (done, failed, missing), why."""
+        """Return one row per run, in the planned order.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``run``, ``repetition``, one column per factor, ``state`` (done, failed, missing) and ``why`` (the error
+            of a failed run).
+        """
         rows = []
         for entry in self.plan["order"]:
             note = self.path / f"{entry['run']}{FAILED}"
@@ -80,23 +87,25 @@ class Results:
         return pd.DataFrame(rows)
 
     def table(self, direction: str | None = None) -> pd.DataFrame:
-        """Return one row a finished run: run, repetition, factors, then metrics.
+        """Return one row per finished run: run, repetition, factors, then metrics.
 
         Parameters
         ----------
         direction : str, optional
-            Of the packets; by default all directions together (delays of all packets, the sum of throughputs).
+            Direction of the packets, for instance ``"c1 → c0"``; by default all directions together (delays of all
+            packets, the sum of throughputs).
 
         Returns
         -------
         DataFrame
             Metrics: started, seconds, complete_journeys, lost_events, trace_gap_ns, one_way_delay_p50_ns (and p90, p99,
-            p999, mean), throughput_bps, loss, and the results of the workloads, NaN where one has none of that name.
+            p999, mean), throughput_bps, loss, and the results of the workloads. A result that a workload does not
+            have is NaN.
 
         Raises
         ------
         UnknownName
-            A run has no packet of that direction.
+            A run has no packets in that direction.
         """
         rows = []
         for entry, path in self._finished({}):
@@ -114,12 +123,16 @@ class Results:
         Parameters
         ----------
         **where
-            Factor → the label that it has, or a list of labels.
+            Factor → label of its value, or a list of labels.
+
+        Returns
+        -------
+        list of Session
 
         Raises
         ------
         UnknownName
-            There is no such factor, or it has no such value.
+            There is no such factor, or the factor has no such value.
         """
         return [_open(path) for _, path in self._finished(where)]
 
@@ -143,25 +156,29 @@ class Results:
     def compare(
         self, by: str, metric: str = "one_way_delay", where: Mapping[str, Any] | None = None, **options: Any
     ) -> Comparison:
-        """Compare the values of one factor, each with all its repetitions.
+        """Compare the values of one factor; each value is a side with all its repetitions.
 
         Parameters
         ----------
         by : str
-            The factor.
+            The factor whose values are compared.
         metric : str
-            As in `cmonlab.compare`.
+            Metric of `cmonlab.compare`.
         where : mapping of str to value, optional
-            What the other factors are: each that varies must be held fast.
+            Factor → label, for the other factors: every other factor that varies must be fixed to one value.
         **options
             ``direction``, ``quantiles``, ``segment`` and ``baseline`` of `cmonlab.compare`.
+
+        Returns
+        -------
+        Comparison
 
         Raises
         ------
         UnknownName
             There is no such factor or value.
         SessionError
-            Another factor varies, too, or a value has no finished run.
+            Another factor varies, or a value has no finished run.
         """
         from ..compare.comparison import compare
 
@@ -172,9 +189,9 @@ class Results:
         if free:
             example = ", ".join(f"{name!r}: {factors[name][0]!r}" for name in free)
             raise SessionError(
-                f"beside {by}, {', '.join(free)} varies, too",
-                why="what a difference is due to could not be told",
-                fix=f"hold it fast: where={{{example}}}",
+                f"not only {by} varies, but also {', '.join(free)}",
+                why="a difference could not be attributed to one of them",
+                fix=f"fix it to one value: where={{{example}}}",
             )
         labels = self._checked(by, where.pop(by)) if by in where else factors[by]
         sides: dict[str, list[Path]] = {str(label): [] for label in labels}
@@ -185,9 +202,9 @@ class Results:
 
     def __repr__(self) -> str:
         states = self.status()["state"].value_counts()
-        told = ", ".join(f"{states[word]} {word}" for word in ("done", "failed", "missing") if word in states)
+        counts = ", ".join(f"{states[word]} {word}" for word in ("done", "failed", "missing") if word in states)
         varied = " × ".join(f"{len(values)} {name}" for name, values in self.plan["factors"].items())
-        return f"<Experiment {self.path.name}: {varied} × {self.plan['repetitions']} repetitions; {told}>"
+        return f"<Experiment {self.path.name}: {varied} × {self.plan['repetitions']} repetitions; {counts}>"
 
 
 def _open(path: Path) -> Session:

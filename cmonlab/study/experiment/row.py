@@ -1,4 +1,4 @@
-"""What a finished run is in an experiment's table: one row."""
+"""One finished run as a row of an experiment's table."""
 
 from __future__ import annotations
 
@@ -23,23 +23,29 @@ def row(session: Session, direction: str | None = None) -> dict[str, Any]:
     Parameters
     ----------
     session : Session
+        Session of the run.
     direction : str, optional
-        Of the packets; by default all directions together.
+        Direction of the packets, for instance ``"c1 → c0"``; by default all directions together.
+
+    Returns
+    -------
+    dict of str to object
+        Column → value; see `Results.table`.
 
     Raises
     ------
     UnknownName
         No packet has that direction.
     """
-    told = session.manifest
+    manifest = session.manifest
     delay = _values(session, "one_way_delay", direction)
     delays = np.concatenate([np.empty(0), *delay])
     loss = np.concatenate([np.empty(0), *_values(session, "loss", direction)])
     rate = [values.mean() for values in _values(session, "throughput", direction)]
     found = np.quantile(delays, [*_QUANTILES.values()]) if len(delays) else np.full(len(_QUANTILES), np.nan)
     return {
-        "started": told.get("created", ""),
-        "seconds": told["recording"].get("seconds", math.nan),
+        "started": manifest.get("created", ""),
+        "seconds": manifest["recording"].get("seconds", math.nan),
         "complete_journeys": len(delays),
         "lost_events": session.lost_events,
         "trace_gap_ns": session.trace_gap_ns,
@@ -47,7 +53,7 @@ def row(session: Session, direction: str | None = None) -> dict[str, Any]:
         "one_way_delay_mean_ns": float(delays.mean()) if len(delays) else math.nan,
         "throughput_bps": float(sum(rate)) if rate else math.nan,
         "loss": float(loss.mean()) if len(loss) else math.nan,
-        **(told.get("workload") or {}).get("metrics", {}),
+        **(manifest.get("workload") or {}).get("metrics", {}),
     }
 
 

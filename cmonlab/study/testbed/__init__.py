@@ -1,1 +1,1 @@
-"""The testbed: network namespaces and traffic whose properties are known."""
+"""The testbed: network namespaces and traffic with known properties."""

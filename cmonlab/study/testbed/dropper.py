@@ -1,4 +1,4 @@
-"""What drops packets at a known place, and counts them itself: filters and rules put into a testbed, and out again."""
+"""Known packet loss: tc filters, nftables rules and queues that drop packets in a testbed and count them."""
 
 from __future__ import annotations
 
@@ -30,23 +30,25 @@ _TABLE = "cmonlab"
 
 @contextmanager
 def classifier(bed: Testbed, place: tuple[str, str, str], port: int, every: int, version: int = 4) -> Iterator[Count]:
-    """Let a tc program drop each `every`-th packet to a port, and yield how many it has dropped.
+    """Drop every n-th packet to a port with a tc program; yield a function that returns the number of drops.
 
     Parameters
     ----------
+    bed : Testbed
+        Where to drop.
     place : (str, str, str)
         Namespace, device, and ``"ingress"`` or ``"egress"``.
     port : int
-        Destination port, of UDP or TCP.
+        Destination port, UDP or TCP.
     every : int
-        Of so many packets the last is dropped.
+        Drop the last one of this many packets.
     version : int
-        Of IP.
+        IP version, 4 or 6.
 
     Raises
     ------
     NotTraceable
-        This kernel does not take it.
+        The kernel does not accept the program.
     """
     namespace, device, hook = place
     with _translated("a tc program cannot be attached"):
@@ -67,7 +69,7 @@ def classifier(bed: Testbed, place: tuple[str, str, str], port: int, every: int,
 
 
 def _drop_each(counters: int, port: int, every: int, version: int) -> bytes:
-    """Return a filter that counts a port's packets, and drops and counts each `every`-th."""
+    """Return a filter that counts the packets to a port, and drops and counts every n-th."""
     asm, (r0, r1, r2, r3, r4, _, context, counted, *_, frame) = Assembler(), Register
     asm.alu(MOV, context, r1, wide=True)
     asm.load(4, r0, context, _PROTOCOL_AT)
@@ -111,15 +113,28 @@ def _attach(device: str, program: int, parent: int) -> None:
 
 @contextmanager
 def nft_rule(bed: Testbed, namespace: str, port: int, every: int, version: int = 4) -> Iterator[Count]:
-    """Let an nftables rule on a namespace's bridge drop each `every`-th packet to a port, and yield its counter.
+    """Drop every n-th packet to a port on a bridge with an nftables rule; yield a function that returns the drops.
 
-    In nft's words: ``table bridge cmonlab { chain forward { type filter hook forward priority 0;
+    In the syntax of nft: ``table bridge cmonlab { chain forward { type filter hook forward priority 0;
     udp dport PORT numgen inc mod EVERY == EVERY-1 counter drop } }``.
+
+    Parameters
+    ----------
+    bed : Testbed
+        Where to drop.
+    namespace : str
+        Namespace with the bridge.
+    port : int
+        Destination port.
+    every : int
+        Drop the last one of this many packets.
+    version : int
+        IP version, 4 or 6.
 
     Raises
     ------
     NotTraceable
-        This kernel does not take it.
+        The kernel does not accept the rule.
     """
     with _translated("an nftables rule cannot be added"):
         bed.call(namespace, _add_rule, port, every, version)
@@ -138,8 +153,8 @@ def _add_rule(port: int, every: int, version: int) -> None:
 
     load = genex("payload", {"dreg": 1, "base": _NETWORK_HEADER, "offset": _PORT_AT[version], "len": 2})
     number = {"attrs": [("NFTA_NG_DREG", 1), ("NFTA_NG_MODULUS", every), ("NFTA_NG_TYPE", 0)]}  # incremental
-    turn = {"attrs": [("NFTA_EXPR_NAME", "numgen"), ("NFTA_EXPR_DATA", number)]}
-    rule = [load, equals(struct.pack(">H", port)), turn, equals(struct.pack("=I", every - 1)), genex("counter", {})]
+    count = {"attrs": [("NFTA_EXPR_NAME", "numgen"), ("NFTA_EXPR_DATA", number)]}
+    rule = [load, equals(struct.pack(">H", port)), count, equals(struct.pack("=I", every - 1)), genex("counter", {})]
     with NFTables(nfgen_family=_BRIDGE) as tables:
         tables.table("add", name=_TABLE)
         tables.chain("add", table=_TABLE, name="forward", hook="forward", type="filter", priority=0, policy=_ACCEPT)
@@ -164,24 +179,29 @@ def _remove_table() -> None:
 
 @contextmanager
 def queue(bed: Testbed, namespace: str, device: str, *qdiscs: str) -> Iterator[Count]:
-    """Give a device a queue, and yield how many packets its kernel counters say were dropped.
+    """Give a device a queue; yield a function that returns how many packets it dropped, by the kernel's counters.
 
     Parameters
     ----------
+    bed : Testbed
+        Where to add the queue.
+    namespace, device : str
+        Namespace and device.
     *qdiscs : str
-        What follows ``tc qdisc add dev DEVICE``, or ``tc class``, one text each; the first is the root.
+        One text per qdisc or class: the words after ``tc qdisc add dev DEVICE`` or ``tc class add dev DEVICE``. The
+        first is the root qdisc.
 
     Raises
     ------
     NotTraceable
-        This kernel does not take it.
+        The kernel does not accept it.
     """
     tc = ("tc", "-n", bed.namespaces[namespace])
     command(*tc, "qdisc", "add", "dev", device, *qdiscs[0].split())
     try:
         for below in qdiscs[1:]:
             command(*tc, "class" if "classid" in below else "qdisc", "add", "dev", device, *below.split())
-        # A qdisc counts what those below it dropped, too.
+        # A qdisc also counts what its children dropped.
         yield lambda: json.loads(command(*tc, "-s", "-j", "qdisc", "show", "dev", device, "root"))[0]["drops"]
     finally:
         command(*tc, "qdisc", "del", "dev", device, "root")
@@ -189,7 +209,19 @@ def queue(bed: Testbed, namespace: str, device: str, *qdiscs: str) -> Iterator[C
 
 @contextmanager
 def counter(bed: Testbed, namespace: str, file: str, name: str) -> Iterator[Count]:
-    """Yield by how much a namespace's protocol counter has grown (``/proc/net/snmp`` or ``snmp6``)."""
+    """Yield a function that returns by how much a protocol counter of a namespace has grown.
+
+    Parameters
+    ----------
+    bed : Testbed
+        Where to read.
+    namespace : str
+        Name of the namespace.
+    file : str
+        ``"snmp"`` or ``"snmp6"``, of ``/proc/net``.
+    name : str
+        Protocol and counter, for instance ``"UdpNoPorts"`` or ``"Udp6NoPorts"``.
+    """
     before = bed.call(namespace, read_counter, file, name)
     yield lambda: bed.call(namespace, read_counter, file, name) - before
 
@@ -202,11 +234,20 @@ def read_counter(file: str, name: str) -> int:
     file : str
         ``"snmp"`` or ``"snmp6"``.
     name : str
-        Protocol and name, for instance ``"UdpNoPorts"`` or ``"Udp6NoPorts"``.
+        Protocol and counter, for instance ``"UdpNoPorts"`` or ``"Udp6NoPorts"``.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    KeyError
+        There is no such counter.
     """
     with open(f"/proc/thread-self/net/{file}") as lines:
         rows = [line.split() for line in lines]
-    if file == "snmp":  # a line of names, then a line of numbers
+    if file == "snmp":  # per protocol one line of names and one of numbers
         heads = zip(rows[::2], rows[1::2], strict=True)
         pairs = [
             (head[0][:-1] + word, value)
@@ -214,7 +255,7 @@ def read_counter(file: str, name: str) -> int:
             for word, value in zip(head[1:], numbers[1:], strict=True)
         ]
     else:
-        pairs = rows
+        pairs = [(row[0], row[1]) for row in rows]
     return int(dict(pairs)[name])
 
 
@@ -225,4 +266,4 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, NetlinkError) as error:
-        raise NotTraceable(what, why=str(error), fix="use a kernel that is built with it") from error
+        raise NotTraceable(what, why=str(error), fix="use a kernel that is built with this feature") from error

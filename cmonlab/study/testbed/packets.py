@@ -1,4 +1,4 @@
-"""Packets made by scapy: identifications and order as we want them."""
+"""Packets made by scapy, with chosen IP identifications and order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ _SPORT = 4242
 
 
 def datagrams(bed: Testbed, port: int, count: int, size: int = 40) -> list[bytes]:
-    """Return Ethernet frames of numbered UDP datagrams from c1 to c0, whose IP identification is their number."""
+    """Return Ethernet frames of numbered UDP datagrams from c1 to c0; the IP identification is the number.
+
+    Parameters
+    ----------
+    bed : Testbed
+        Gives the MAC addresses.
+    port : int
+        Destination port.
+    count : int
+        Number of datagrams.
+    size : int
+        Payload of each, in bytes.
+    """
     from scapy.layers.inet import IP, UDP  # takes a moment to load
     from scapy.layers.l2 import Ether
 
@@ -26,17 +38,21 @@ def datagrams(bed: Testbed, port: int, count: int, size: int = 40) -> list[bytes
 
 
 def duplicated_and_reordered(count: int, share: float = 0.2, seed: int = 1) -> list[int]:
-    """Return an order to send `count` packets in: a share of them twice, and a share behind others.
+    """Return a sending order with duplicates and late packets.
 
     Parameters
     ----------
     count : int
-        Packets, numbered from 0.
+        Number of packets; they are numbered from 0.
     share : float
-        Of the packets come twice, one behind the other; and of all these are late, by up
-        to eight places.
+        This share of the packets is duplicated, and this share of all packets is late by up to eight places.
     seed : int
-        Decides which.
+        Seed of the random choice.
+
+    Returns
+    -------
+    list of int
+        Numbers of packets in the order in which to send them.
     """
     rng = random.Random(seed)
     twice = set(rng.sample(range(count), round(share * count)))
@@ -47,9 +63,17 @@ def duplicated_and_reordered(count: int, share: float = 0.2, seed: int = 1) -> l
 
 
 def wire(bed: Testbed, name: str) -> socket.socket:
-    """Return a socket that puts frames on a namespace's eth0 as they are."""
+    """Return a socket that sends complete Ethernet frames from a namespace's eth0.
 
-    def make():
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    name : str
+        Name of the namespace.
+    """
+
+    def make() -> socket.socket:
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         sock.bind(("eth0", 0))
         return sock
@@ -58,5 +82,13 @@ def wire(bed: Testbed, name: str) -> socket.socket:
 
 
 def in_order(frames: Sequence[bytes], order: Sequence[int]) -> list[bytes]:
-    """Return the frames in an order; those that come twice are the same to the last bit."""
+    """Return frames in an order; duplicates are identical in every bit.
+
+    Parameters
+    ----------
+    frames : sequence of bytes
+        Frames by number.
+    order : sequence of int
+        Numbers of frames, from `duplicated_and_reordered`.
+    """
     return [frames[number] for number in order]

@@ -1,4 +1,4 @@
-"""Ways that packets take on a testbed beside the plain one; what is added is removed again."""
+"""Other packet paths on a testbed than plain bridging: routing, NAT, tunnels, offloads. All are removed afterwards."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _in(bed: Testbed, name: str, *words: str) -> str:
 
 @contextmanager
 def routed(bed: Testbed) -> Iterator[None]:
-    """Give c1 a second interface, 10.78.0.11 on eth1, from which the way to c0 leads through `host` as its router.
+    """Give c1 a second interface, 10.78.0.11 on eth1, whose route to c0 leads through `host` as router.
 
     Raises
     ------
     NotTraceable
-        It cannot be made here.
+        The network cannot be set up.
     """
     host, c0, c1 = (bed.namespaces[name] for name in ("host", "c0", "c1"))
     with ExitStack() as stack:
@@ -50,7 +50,7 @@ def routed(bed: Testbed) -> Iterator[None]:
 
 
 def _forwarding(value: str) -> str:
-    """Set whether the calling thread's namespace forwards IPv4, and return how it was."""
+    """Set ``ip_forward`` of the calling thread's namespace and return the former value."""
     with open("/proc/sys/net/ipv4/ip_forward", "r+") as file:
         before = file.read()
         file.seek(0)
@@ -60,17 +60,21 @@ def _forwarding(value: str) -> str:
 
 @contextmanager
 def netfilter(bed: Testbed, name: str, *words: str) -> Iterator[None]:
-    """Add a rule of iptables in a namespace.
+    """Add an iptables rule in a namespace.
 
     Parameters
     ----------
-    words : str
+    bed : Testbed
+        The testbed.
+    name : str
+        Name of the namespace.
+    *words : str
         Table, chain and rule, for instance ``"nat", "POSTROUTING", "-j", "MASQUERADE"``.
 
     Raises
     ------
     NotTraceable
-        There is no iptables, or it refused.
+        iptables is not installed, or it refused the rule.
     """
     table, chain, *rule = words
     _in(bed, name, "iptables", "-t", table, "-A", chain, *rule)
@@ -82,12 +86,12 @@ def netfilter(bed: Testbed, name: str, *words: str) -> Iterator[None]:
 
 @contextmanager
 def tunnelled(bed: Testbed) -> Iterator[None]:
-    """Join c0 and c1 by VXLAN: vxlan0, with the addresses `TUNNEL`.
+    """Connect c0 and c1 by VXLAN: devices vxlan0 with the addresses `TUNNEL`.
 
     Raises
     ------
     NotTraceable
-        It cannot be made here.
+        The tunnel cannot be set up.
     """
     with ExitStack() as stack:
         for number, name in enumerate(("c0", "c1")):
@@ -104,7 +108,15 @@ def tunnelled(bed: Testbed) -> Iterator[None]:
 
 @contextmanager
 def largest_segments(bed: Testbed, segments: int) -> Iterator[None]:
-    """Let the devices of c0 and c1 take at most so many segments in one packet."""
+    """Limit how many segments the devices of c0 and c1 accept in one GSO packet.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    segments : int
+        The limit, ``gso_max_segs``.
+    """
     try:
         for name in ("c0", "c1"):
             ip("-n", bed.namespaces[name], "link", "set", "eth0", "gso_max_segs", str(segments))
@@ -116,12 +128,25 @@ def largest_segments(bed: Testbed, segments: int) -> Iterator[None]:
 
 @contextmanager
 def offload(bed: Testbed, name: str, interface: str, feature: int, on: bool) -> Iterator[None]:
-    """Switch an offload of an interface on or off, as ethtool does; the other way round in the end.
+    """Switch an offload of an interface on or off, as ethtool does; restore it at the end.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    name : str
+        Name of the namespace.
+    interface : str
+        Name of the interface.
+    feature : int
+        ``ETHTOOL_S…`` number, for instance `GRO` or `TSO`.
+    on : bool
+        The new state; the opposite is restored.
 
     Raises
     ------
     OSError
-        The device refuses.
+        The device refuses the change.
     """
     bed.call(name, _switch, interface, feature, on)
     try:

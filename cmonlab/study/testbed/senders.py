@@ -1,4 +1,4 @@
-"""Senders as fast as the machine, or paced; and readers that keep a log of every read."""
+"""Fast or paced senders, and readers that log every read."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _MESSAGE = np.dtype(
         "itemsize": 64,
     }
 )  # struct mmsghdr (socket.h)
-_AT_ONCE = 256  # messages a call: the sender gives the other threads their turn in between
+_AT_ONCE = 256  # messages per call; other threads can run in between
 _TICK_S = 50e-6
-_IDLE_S = 5.0  # on a busy machine a sender may stand still for a second
+_IDLE_S = 5.0  # on a busy machine a sender may pause for a second
 _LARGEST_BYTES = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def processors() -> tuple[int, int]:
-    """Return the processors of the sender and of the reader: two where there are two."""
+    """Return the CPU of the sender and that of the reader; they differ if there are two or more."""
     usable = sorted(os.sched_getaffinity(os.getpid()))
     return usable[0], usable[-1]
 
 
 @contextmanager
 def pinned(processor: int) -> Iterator[None]:
-    """Keep the calling thread on one processor: packets that it sends do not overtake one another."""
+    """Keep the calling thread on one CPU, so that the packets it sends do not overtake each other."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})
     try:
@@ -56,7 +56,7 @@ class Batch:
     Parameters
     ----------
     messages : sequence of bytes
-        One for each packet.
+        One message per packet.
     """
 
     def __init__(self, messages: Sequence[bytes]):
@@ -73,19 +73,24 @@ class Batch:
         return len(self._message)
 
     def send(self, sock: socket.socket, rate_pps: float | None = None) -> float:
-        """Send all messages through a connected socket, on one processor; return how many a second.
+        """Send all messages on one CPU.
 
         Parameters
         ----------
         sock : socket.socket
-            Connected; or a packet socket that is bound.
+            A connected socket, or a bound packet socket.
         rate_pps : float, optional
-            As fast as it goes where there is none.
+            Messages per second; by default as fast as possible.
+
+        Returns
+        -------
+        float
+            Messages sent per second.
 
         Raises
         ------
         OSError
-            A message was refused.
+            The kernel refused a message.
         """
         sent, begin_s = 0, time.perf_counter()
         with pinned(processors()[0]):
@@ -110,14 +115,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Reads:
-    """What an application knows of its own reads, in their order.
+    """An application's log of its own reads, in order.
 
     Attributes
     ----------
     before_ns, after_ns : numpy.ndarray of int64, shape (reads,)
-        When it called, and when it had the data (CLOCK_MONOTONIC).
+        Times of CLOCK_MONOTONIC before and after each read call.
     number : numpy.ndarray of int64, shape (reads,)
-        Which message it got; of a stream, the bytes read up to then.
+        Number of the message; for a stream, how many bytes have been read so far.
     """
 
     before_ns: np.ndarray
@@ -129,21 +134,30 @@ class Reads:
 
 
 def reads_of(rows: Sequence[tuple[int, int, int]]) -> Reads:
-    """Return the reads of rows of (before, after, number)."""
+    """Return the log with the given rows of (before_ns, after_ns, number)."""
     return Reads(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 
 def read_messages(sock: socket.socket, count: int, at: int = 0, width: int = 4, idle_s: float = _IDLE_S) -> Reads:
-    """Read messages, on a processor that is not the sender's, until all are there or none comes any more.
+    """Read messages on another CPU than the sender's, until all are read or no more come.
 
     Parameters
     ----------
+    sock : socket.socket
+        The socket to read.
+    count : int
+        How many messages to read.
     at, width : int
-        Where in a message its number is, in bytes.
+        Offset and width of the number in a message, in bytes.
     idle_s : float
-        None comes any more when none came for so long.
+        Stop when no message came for this time, in seconds.
+
+    Returns
+    -------
+    Reads
     """
-    rows, buffer, now = [], memoryview(bytearray(_LARGEST_BYTES)), time.monotonic_ns
+    rows: list[tuple[int, int, int]] = []
+    buffer, now = memoryview(bytearray(_LARGEST_BYTES)), time.monotonic_ns
     sock.settimeout(idle_s)
     with pinned(processors()[1]):
         while len(rows) < count:
@@ -157,14 +171,21 @@ def read_messages(sock: socket.socket, count: int, at: int = 0, width: int = 4, 
 
 
 def machine_rate(bed: Testbed, count: int = 30_000) -> float:
-    """Return how many 40-byte datagrams a second one sender brings to a reader over the bridge, untraced.
+    """Return how many 40-byte datagrams per second one sender brings to a reader over the bridge, untraced.
 
-    The best of three times: what else runs on the machine only slows it.
+    The best of three measurements, because other load on the machine can only slow it down.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    count : int
+        Datagrams per measurement.
 
     Raises
     ------
     WorkloadError
-        They did not all arrive.
+        Not all datagrams arrived.
     """
     port, batch = free_port(), Batch([payload(number, 40) for number in range(count)])
     rates = []

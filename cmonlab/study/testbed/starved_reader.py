@@ -1,7 +1,7 @@
-"""A reader whose processor is taken, and how long the kernel says it waited for it.
+"""A starved reader: a socket reader that waits for its CPU, and reports how long the kernel says it waited.
 
-Run as a program of its own (``python -m cmonlab.study.testbed.blocked``): no other thread of an interpreter is to keep it
-from going on.
+Run it as a separate program (``python -m cmonlab.study.testbed.starved_reader``), so that no other thread of the same
+interpreter delays it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,25 @@ _NICE = 5
 
 
 def main(address: str, port: int, cpu: int, count: int) -> None:
-    """Read datagrams on one processor; print ``ready``, and at the end a row for each.
+    """Read datagrams on one CPU; print ``ready``, and at the end one row per datagram as JSON.
 
-    A row has the datagram's number, from when it came to the device until it was read (ns), how long its reader waited
-    to run within the call that reads (ns), and how often it came to run. The reader is of the class that does not take
-    a processor from whoever runs there (SCHED_BATCH), and has the smaller share of it.
+    The reader has the scheduling class SCHED_BATCH, which does not preempt a running task, and a positive nice value,
+    so it gets the smaller share of the CPU.
+
+    A row has the number of the datagram; the time from its arrival at the device until the read (ns); how long the
+    reader was runnable and waited for the CPU within the call that reads (ns); and its number of time slices within
+    that call.
+
+    Parameters
+    ----------
+    address : str
+        IPv4 address to bind to.
+    port : int
+        UDP port to bind to.
+    cpu : int
+        The CPU to run on.
+    count : int
+        How many datagrams to read.
     """
     os.sched_setaffinity(0, {cpu})
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -33,21 +47,21 @@ def main(address: str, port: int, cpu: int, count: int) -> None:
         stamp_received(sock)
         print("ready", flush=True)
         for _ in range(count):
-            waited_ns, turns = _turns(schedule)
+            waited_ns, slices = _schedstat(schedule)
             data, came = received(sock, 2048)
             took_ns = now_ns() - came
-            waited_until_ns, turns_until = _turns(schedule)
-            rows.append((int.from_bytes(data[:4], "big"), took_ns, waited_until_ns - waited_ns, turns_until - turns))
+            waited_until_ns, slices_until = _schedstat(schedule)
+            rows.append((int.from_bytes(data[:4], "big"), took_ns, waited_until_ns - waited_ns, slices_until - slices))
     print(json.dumps(rows))
 
 
-def _turns(file: Path) -> tuple[int, int]:
-    """Return how long this task was ready and waited for a processor so far, and how often it got one.
+def _schedstat(file: Path) -> tuple[int, int]:
+    """Return how long (ns) this task was runnable and waited for a CPU so far, and its number of time slices.
 
-    See sched-stats.rst of the kernel.
+    See Documentation/scheduler/sched-stats.rst of the kernel.
     """
-    _, waited_ns, turns = map(int, file.read_text().split())
-    return waited_ns, turns
+    _, waited_ns, slices = map(int, file.read_text().split())
+    return waited_ns, slices
 
 
 if __name__ == "__main__":

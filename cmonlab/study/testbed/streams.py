@@ -1,4 +1,4 @@
-"""A TCP transfer, the log of its reader, and what a packet socket saw of it at the sender's device."""
+"""A TCP transfer with the log of its reader, and a packet sniffer at the sender's device."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ _DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class Transfer:
-    """How a transfer went.
+    """The result of `transfer`.
 
     Attributes
     ----------
     reads : Reads
-        Of the reader; ``number`` counts the bytes.
+        Log of the reader; ``number`` is how many bytes have been read so far.
     retransmitted : int
-        Segments that the sender's kernel says it sent once more (tcp_info).
+        Retransmitted segments by the sender's kernel (``tcpi_total_retrans`` of tcp_info).
     seconds : float
+        Duration, connecting and closing included.
     """
 
     reads: Reads
@@ -43,24 +44,37 @@ class Transfer:
 
 
 def transfer(bed: Testbed, bind: str, port: int, target: str, size: int, pace_bps: float | None) -> Transfer:
-    """Send so many bytes from c1 to c0 over one connection, and close it.
+    """Send bytes from c1 to c0 over one connection, and close it.
 
     Parameters
     ----------
-    bind, target : str
-        Address that c0 listens on, and the one that c1 connects to.
+    bed : Testbed
+        The testbed.
+    bind : str
+        Address that c0 listens on.
+    port : int
+        Port of the server.
+    target : str
+        Address that c1 connects to.
+    size : int
+        How many bytes to send.
     pace_bps : float, optional
-        Bits of payload a second that the sender's kernel keeps to; none where there is none.
+        Pacing rate of the sender's kernel, in bits of payload per second; None: unlimited.
+
+    Returns
+    -------
+    Transfer
 
     Raises
     ------
     WorkloadError
-        Not all bytes came.
+        Not all bytes arrived.
     """
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
 
-    def serve(server):
-        rows, got, now = [], 0, time.monotonic_ns
+    def serve(server: socket.socket) -> Reads:
+        rows: list[tuple[int, int, int]] = []
+        got, now = 0, time.monotonic_ns
         with server.accept()[0] as connection, pinned(processors()[1]):
             buffer = bytearray(1 << 16)
             while True:
@@ -71,7 +85,7 @@ def transfer(bed: Testbed, bind: str, port: int, target: str, size: int, pace_bp
                     return reads_of(rows)
                 rows.append((before_ns, after_ns, got))
 
-    def send():
+    def send() -> tuple[int, float]:
         begin_s = time.perf_counter()
         with socket.socket(family, socket.SOCK_STREAM) as connection, pinned(processors()[0]):
             connection.settimeout(_DEADLINE_S)
@@ -95,14 +109,18 @@ def transfer(bed: Testbed, bind: str, port: int, target: str, size: int, pace_bp
 
 @dataclass
 class Sniffer:
-    """What passes an interface, by a packet socket: a tracer that has nothing to do with tracepoints.
+    """A packet socket that records the TCP packets of an interface of c1, independent of tracepoints.
 
     Attributes
     ----------
+    bed : Testbed
+        The testbed.
+    interface : str
+        Interface of c1.
     packets : Counter
-        How often each (outgoing, sequence, length of the IP packet, identification) was seen.
+        (outgoing, sequence number, length of the IP packet, identification) → how often it was seen.
     missed : int
-        Packets for which its socket had no room.
+        Packets that its socket had no room for.
     """
 
     bed: Testbed
@@ -111,7 +129,7 @@ class Sniffer:
     missed: int = 0
 
     def __enter__(self) -> Sniffer:
-        def make():
+        def make() -> socket.socket:
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 30)
             sock.bind((self.interface, _ETH_P_ALL))
@@ -144,7 +162,7 @@ class Sniffer:
 
 
 def tcp_header(head: bytes) -> tuple[int, int, int] | None:
-    """Return (sequence number, length of the IP packet, IPv4 identification or 0) of a TCP packet, None of others."""
+    """Return (sequence number, length of the IP packet, IPv4 identification or 0) of a TCP packet, None for others."""
     if head[0] >> 4 == 4 and head[9] == _TCP:
         length, identification = struct.unpack_from(">HH", head, 2)
         return struct.unpack_from(">I", head, (head[0] & 15) * 4 + 4)[0], length, identification

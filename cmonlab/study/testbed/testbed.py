@@ -1,7 +1,7 @@
-"""Containers' networks without containers: two namespaces on a bridge in a third.
+"""A container network without containers: two network namespaces on a bridge in a third one.
 
-The bridge has a namespace of its own, so that the machine's firewall rules do not
-touch the packets that are measured, nor they the machine.
+The bridge has its own namespace, so that the machine's firewall rules do not affect the measured packets, and the
+packets do not affect the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter(namespace: str) -> None:
-    """Move the calling thread into a network namespace that has a name."""
+    """Move the calling thread into a named network namespace."""
     with open(_NAMESPACES / namespace) as file:
         if _libc.setns(file.fileno(), _CLONE_NEWNET):
             code = ctypes.get_errno()
@@ -43,7 +43,7 @@ def ip(*words: str) -> str:
     Raises
     ------
     NotTraceable
-        It failed, or is not installed.
+        ``ip`` failed, or is not installed.
     """
     return command("ip", *words)
 
@@ -54,21 +54,27 @@ def command(*words: str) -> str:
     Raises
     ------
     NotTraceable
-        It failed, or is not installed.
+        The program failed, or is not installed.
     """
-    told = f"`{' '.join(words)}` failed"
+    what = f"`{' '.join(words)}` failed"
     try:
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError as error:
-        raise NotTraceable(told, why=f"there is no program {words[0]}", fix=f"install {words[0]}") from error
+        raise NotTraceable(what, why=f"there is no program {words[0]}", fix=f"install {words[0]}") from error
     except subprocess.CalledProcessError as error:
-        raise NotTraceable(told, why=error.stderr.strip(), fix="run as root (sudo)") from error
+        raise NotTraceable(what, why=error.stderr.strip(), fix="run as root (sudo)") from error
 
 
 class Testbed:
-    """Namespaces ``c0`` (10.77.0.10) and ``c1`` (10.77.0.11) on ``br0`` in ``host``; IPv6 fd77::10 and fd77::11."""
+    """Namespaces ``c0`` (10.77.0.10, fd77::10) and ``c1`` (10.77.0.11, fd77::11), connected by ``br0`` in ``host``.
 
-    __test__ = False  # pytest: no test, whatever the name
+    Attributes
+    ----------
+    namespaces : dict of str to str
+        ``"host"``, ``"c0"`` and ``"c1"`` → name of the namespace in iproute2.
+    """
+
+    __test__ = False  # not a test, in spite of its name
 
     def __init__(self):
         run = f"cmonlab-bed-{os.getpid()}-{next(_runs)}"
@@ -79,7 +85,7 @@ class Testbed:
         }
 
     def build(self) -> None:
-        """Make the namespaces, the bridge and its ports."""
+        """Create the namespaces, the bridge and its ports."""
         for namespace in self.namespaces.values():
             ip("netns", "add", namespace)
             ip("-n", namespace, "link", "set", "lo", "up")
@@ -95,27 +101,85 @@ class Testbed:
             ip("-n", namespace, "link", "set", "eth0", "up")
 
     def start(self, name: str, function: Callable, *args: Any) -> Future:
-        """Run a function in a thread that lives in a namespace."""
+        """Run a function in a thread of a namespace, without waiting for it.
+
+        Parameters
+        ----------
+        name : str
+            ``"host"``, ``"c0"`` or ``"c1"``.
+        function : callable
+            What to run.
+        *args
+            Its arguments.
+        """
         return self._threads[name].submit(function, *args)
 
     def call(self, name: str, function: Callable, *args: Any) -> Any:
-        """Run a function in a namespace and return its result."""
+        """Run a function in a namespace and return its result.
+
+        Parameters
+        ----------
+        name : str
+            ``"host"``, ``"c0"`` or ``"c1"``.
+        function : callable
+            What to run.
+        *args
+            Its arguments.
+
+        Raises
+        ------
+        TimeoutError
+            It takes more than 60 s.
+        """
         return self.start(name, function, *args).result(timeout=_CALL_S)
 
     def argv(self, name: str, *words: str) -> list[str]:
-        """Return the command that runs a program in a namespace."""
+        """Return the command that runs a program in a namespace.
+
+        Parameters
+        ----------
+        name : str
+            ``"host"``, ``"c0"`` or ``"c1"``.
+        *words : str
+            The program and its arguments.
+        """
         return ["ip", "netns", "exec", self.namespaces[name], *words]
 
     def run(self, name: str, *words: str, **options: Any) -> str:
-        """Run a program in a namespace and return what it prints."""
+        """Run a program in a namespace and return its standard output.
+
+        Parameters
+        ----------
+        name : str
+            ``"host"``, ``"c0"`` or ``"c1"``.
+        *words : str
+            The program and its arguments.
+        **options
+            Options of ``subprocess.run``.
+
+        Raises
+        ------
+        subprocess.CalledProcessError
+            The program failed.
+        """
         return subprocess.run(self.argv(name, *words), check=True, capture_output=True, text=True, **options).stdout
 
     def popen(self, name: str, *words: str, **options: Any) -> subprocess.Popen:
-        """Start a program in a namespace."""
+        """Start a program in a namespace; its standard output is a pipe.
+
+        Parameters
+        ----------
+        name : str
+            ``"host"``, ``"c0"`` or ``"c1"``.
+        *words : str
+            The program and its arguments.
+        **options
+            Options of ``subprocess.Popen``.
+        """
         return subprocess.Popen(self.argv(name, *words), stdout=subprocess.PIPE, text=True, **options)
 
     def links(self) -> list[dict]:
-        """Read the links with iproute2's own JSON, in the columns of the links table."""
+        """Return the links of all namespaces as rows of the links table, read from iproute2's JSON."""
         rows = []
         for name, namespace in self.namespaces.items():
             inode = os.stat(_NAMESPACES / namespace).st_ino
@@ -139,7 +203,7 @@ class Testbed:
         return rows
 
     def remove(self) -> None:
-        """Remove the namespaces and all that is in them; may be called twice."""
+        """Remove the namespaces and everything in them (idempotent)."""
         for threads in self._threads.values():
             threads.shutdown(cancel_futures=True)
         for namespace in self.namespaces.values():
@@ -154,12 +218,12 @@ def _remove(namespace: str) -> bool:
 
 @contextmanager
 def testbed() -> Iterator[Testbed]:
-    """Yield a testbed that is there for as long as the block lasts.
+    """Yield a testbed that exists for the duration of the block.
 
     Raises
     ------
     NotTraceable
-        It cannot be made here.
+        The testbed cannot be created on this machine.
     """
     bed = Testbed()
     try:
@@ -169,11 +233,11 @@ def testbed() -> Iterator[Testbed]:
         bed.remove()
 
 
-testbed.__test__ = False
+testbed.__test__ = False  # type: ignore[attr-defined]  # pytest reads it from any object
 
 
 def remove_testbeds() -> list[str]:
-    """Remove the namespaces of testbeds whose process has gone; return what was removed."""
+    """Remove the namespaces of testbeds whose process has ended; return what was removed, as texts."""
     named = [(path.name, _NAME.fullmatch(path.name)) for path in sorted(_NAMESPACES.glob("cmonlab-bed-*"))]
     gone = [name for name, found in named if found and not Path("/proc", found[1]).exists()]
     return [f"namespace {name}" for name in gone if _remove(name)]

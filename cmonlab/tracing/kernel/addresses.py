@@ -1,4 +1,4 @@
-"""Addresses as the programs know them: 32 bits, IPv6 folded (``bpf/packet.h``)."""
+"""Addresses as the programs have them: 32 bits, IPv6 addresses hashed (``bpf/packet.h``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ _M64 = (1 << 64) - 1
 
 
 def mix(a: int, b: int) -> int:
-    """Return the hash of two 32-bit words."""
+    """Return the hash of two 32-bit words, as ``mix()`` of ``bpf/packet.h``.
+
+    Parameters
+    ----------
+    a, b : int
+        0 to 2**32 - 1.
+
+    Returns
+    -------
+    int
+        0 to 2**32 - 1.
+    """
     m = (a ^ 0x9E3779B97F4A7C15) * 0xFF51AFD7ED558CCD & _M64
     m ^= m >> 32
     m = (m ^ b) * 0xC4CEB9FE1A85EC53 & _M64
@@ -17,17 +28,22 @@ def mix(a: int, b: int) -> int:
 
 
 def address_key(address: str) -> int:
-    """Return the key of an IP address in records and maps.
+    """Return what stands for an IP address in records and maps.
 
     Parameters
     ----------
     address : str
         IPv4 or IPv6, without prefix length.
 
+    Returns
+    -------
+    int
+        IPv4: the address as on the wire, read as a 32-bit number in host order. IPv6: a 32-bit hash.
+
     Raises
     ------
     ValueError
-        It is no address.
+        `address` is not an IP address.
     """
     packed = ip_address(address).packed
     words = struct.unpack(f"={len(packed) // 4}I", packed)

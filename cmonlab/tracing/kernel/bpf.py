@@ -1,7 +1,7 @@
-"""The bpf(2) calls that bcc has no function for.
+"""Calls of bpf(2).
 
-Layouts follow ``union bpf_attr`` in ``include/uapi/linux/bpf.h``; the kernel
-accepts a shorter attribute than its own and takes the rest as zero.
+Layouts follow ``union bpf_attr`` in ``include/uapi/linux/bpf.h``; the kernel accepts a shorter attribute than its own
+and takes the rest as zero.
 """
 
 from __future__ import annotations
@@ -30,7 +30,33 @@ TRACE_RAW_TP, TRACE_FENTRY = 23, 24
 def create_map(
     kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int = 0, inner_fd: int = 0, name: str = ""
 ) -> int:
-    """Create a map and return its fd; of a ring buffer, `entries` is its size in bytes."""
+    """Create a map.
+
+    Parameters
+    ----------
+    kind : int
+        ``BPF_MAP_TYPE_…``.
+    key_bytes, value_bytes : int
+        Sizes of a key and a value; both 0 for a ring buffer.
+    entries : int
+        Largest number of elements; of a ring buffer, its size in bytes.
+    flags : int
+        ``BPF_F_…``.
+    inner_fd : int
+        For a map of maps: the fd of a map like those that it will hold.
+    name : str
+        Shown by ``bpftool map``; cut to 15 characters.
+
+    Returns
+    -------
+    int
+        The map's fd.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
     attr = struct.pack(
         "<7I16s", kind, key_bytes, value_bytes, entries, flags, inner_fd, 0, name.encode()[:15].replace(b".", b"_")
     )
@@ -38,13 +64,39 @@ def create_map(
 
 
 def update(map_fd: int, key: bytes, value: bytes) -> None:
-    """Set an element of a map."""
+    """Set an element of a map.
+
+    Parameters
+    ----------
+    map_fd : int
+        The map.
+    key, value : bytes
+        Of the map's sizes.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
     k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
     call(MAP_UPDATE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0))
 
 
 def delete(map_fd: int, key: bytes) -> None:
-    """Remove an element of a map."""
+    """Remove an element of a map.
+
+    Parameters
+    ----------
+    map_fd : int
+        The map.
+    key : bytes
+        Of the map's size.
+
+    Raises
+    ------
+    OSError
+        There is no such element.
+    """
     k = ctypes.create_string_buffer(key, len(key))
     call(MAP_DELETE_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), 0, 0))
 
@@ -52,26 +104,71 @@ def delete(map_fd: int, key: bytes) -> None:
 def update_fd(map_fd: int, key: int, value_fd: int) -> None:
     """Put a map into an array of maps.
 
-    Returns once programs that ran before have ended on every processor
-    (kernel/bpf/syscall.c, maybe_wait_bpf_programs).
+    Returns when all programs that were running have ended on every CPU (kernel/bpf/syscall.c,
+    maybe_wait_bpf_programs).
+
+    Parameters
+    ----------
+    map_fd : int
+        The array.
+    key : int
+        Index.
+    value_fd : int
+        The map to put there.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
     """
     update(map_fd, struct.pack("<I", key), struct.pack("<I", value_fd))
 
 
 def lookup(map_fd: int, key: bytes, size_bytes: int) -> bytes:
-    """Return an element of a map; `size_bytes` is that of its value, of all CPUs where each has one."""
+    """Return an element of a map.
+
+    Parameters
+    ----------
+    map_fd : int
+        The map.
+    key : bytes
+        Of the map's size.
+    size_bytes : int
+        Size of a value; of a map with values per CPU, of the values of all CPUs.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        There is no such element.
+    """
     k, v = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size_bytes)
     call(MAP_LOOKUP_ELEM, struct.pack("<IIQQQ", map_fd, 0, ctypes.addressof(k), ctypes.addressof(v), 0))
     return v.raw
 
 
 def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
-    """Copy every element of a map into arrays, in one call, and return their number.
+    """Copy all elements of a map into arrays, in one call.
 
     Parameters
     ----------
-    keys, values : numpy.ndarray
-        Of the map's layouts, with room for as many elements as the map.
+    map_fd : int
+        The map.
+    keys, values : numpy.ndarray, shape (entries,)
+        Arrays to write to, of the map's dtypes and with room for as many elements as the map.
+
+    Returns
+    -------
+    int
+        Number of elements.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
     """
     attr = ctypes.create_string_buffer(56)
     position = ctypes.create_string_buffer(8)
@@ -91,18 +188,18 @@ def read_all(map_fd: int, keys: np.ndarray, values: np.ndarray) -> int:
     try:
         call_with(MAP_LOOKUP_BATCH, attr)
     except OSError as error:
-        if error.errno != errno.ENOENT:  # which tells that this was the end
+        if error.errno != errno.ENOENT:  # ENOENT: there are no more elements
             raise
     return struct.unpack_from("<I", attr, 32)[0]
 
 
 def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int = TRACE_RAW_TP, btf_fd: int = 0) -> int:
-    """Load a program of a tracepoint or a function's entry and return its fd.
+    """Load a program for a tracepoint or the entry of a function.
 
     Parameters
     ----------
     instructions : bytes
-        eBPF instructions, map fds filled in.
+        eBPF instructions with the fds of maps filled in.
     name : str
         Shown by ``bpftool prog``; cut to 15 characters.
     btf_id : int
@@ -110,13 +207,17 @@ def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int =
     attach_type : int
         `TRACE_RAW_TP` or `TRACE_FENTRY`.
     btf_fd : int
-        Of the type information that `btf_id` is in: a module's (`module_btf`), 0 for the kernel's.
+        fd of the type information that has `btf_id`: a module's (`module_btf`), or 0 for the kernel's.
+
+    Returns
+    -------
+    int
+        The program's fd.
 
     Raises
     ------
     OSError
-        The kernel's errno; for a program the verifier refuses, its log's end is
-        in the message.
+        The kernel refuses. If its verifier does, the message has the last lines of its log.
     """
     try:
         return _load(instructions, name, btf_id, attach_type, btf_fd, None)
@@ -131,7 +232,9 @@ def load_tracing(instructions: bytes, name: str, btf_id: int, attach_type: int =
         raise OSError(error.errno, f"{os.strerror(error.errno)}; the verifier says:\n" + "\n".join(tail)) from None
 
 
-def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd: int, log) -> int:
+def _load(
+    instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd: int, log: ctypes.Array[ctypes.c_char] | None
+) -> int:
     code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
         "<IIQQIIQII16sIIIIQIIQIII4x",
@@ -161,12 +264,12 @@ def _load(instructions: bytes, name: str, btf_id: int, attach_type: int, btf_fd:
 
 
 def load_classifier(instructions: bytes) -> int:
-    """Load a program of a queueing discipline's filter (tc) and return its fd.
+    """Load a classifier of packets (``BPF_PROG_TYPE_SCHED_CLS``) and return its fd.
 
     Raises
     ------
     OSError
-        With the kernel's errno.
+        The kernel refuses.
     """
     code, licence = ctypes.create_string_buffer(instructions), ctypes.create_string_buffer(b"Dual BSD/GPL")
     attr = struct.pack(
@@ -181,11 +284,11 @@ def module_btf(name: str) -> int:
     Raises
     ------
     OSError
-        There is none of that name.
+        No module of that name is loaded, or it has no type information.
     """
     attr, text = ctypes.create_string_buffer(12), ctypes.create_string_buffer(64)
     while True:
-        call_with(BTF_GET_NEXT_ID, attr)  # from one id to the next; ENOENT behind the last one
+        call_with(BTF_GET_NEXT_ID, attr)  # the next id; ENOENT after the last one
         number = struct.unpack_from("<I", attr, 4)[0]
         try:
             handle = call(BTF_GET_FD_BY_ID, struct.pack("<III", number, 0, 0))
@@ -202,17 +305,29 @@ def module_btf(name: str) -> int:
 
 
 def attach_tracing(prog_fd: int) -> int:
-    """Attach such a program; the returned fd holds the link."""
+    """Attach a program that `load_tracing` loaded; closing the returned fd detaches it."""
     return call(RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", 0, prog_fd))
 
 
 def enable_run_time_stats() -> int:
-    """Count run time and runs of all programs while the returned fd is open."""
+    """Count run time and runs of all programs as long as the returned fd is open.
+
+    Raises
+    ------
+    OSError
+        The kernel cannot count them.
+    """
     return call(ENABLE_STATS, struct.pack("<I", 0))
 
 
 def program_stats(prog_fd: int) -> tuple[int, int, int]:
-    """Return (run_time_ns, run_cnt, recursion_misses) of a program (struct bpf_prog_info)."""
+    """Return what the kernel counts of a program (struct bpf_prog_info).
+
+    Returns
+    -------
+    run_time_ns, run_cnt, recursion_misses : int
+        The first two count only while `enable_run_time_stats` is in force.
+    """
     info = ctypes.create_string_buffer(232)
     call(OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", prog_fd, len(info), ctypes.addressof(info)))
     return struct.unpack_from("<QQQ", info, 192)

@@ -1,8 +1,7 @@
 """Read the running kernel's type information (BTF).
 
-Struct offsets, enum values and tracepoint ids come from here and never from
-header files, which describe some other kernel.  The format is documented in
-``Documentation/bpf/btf.rst`` of the Linux source.
+Offsets of struct members, enum values and ids of tracepoints come from here and never from header files, which may
+describe another kernel. The format is documented in ``Documentation/bpf/btf.rst`` of the Linux source.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from cmonlab.errors import NotTraceable
 
-VMLINUX = Path("/sys/kernel/btf/vmlinux")  # beside it: one file for each loaded module
+VMLINUX = Path("/sys/kernel/btf/vmlinux")  # next to it: one file per loaded module
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF = range(1, 9)
 VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC = range(9, 16)
@@ -27,12 +27,12 @@ FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(16, 20)
 _MODIFIERS = {TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG}
 _FIXED_TAIL = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}
 _MEMBER_SIZE = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
-_SIGNED = 1 << 24  # in what an INT says of itself
+_SIGNED = 1 << 24  # a bit of the word that follows an INT
 
 
 @dataclass(frozen=True)
 class Field:
-    """Where a struct's member lies.
+    """Position and type of a struct's member.
 
     Attributes
     ----------
@@ -50,14 +50,14 @@ class Field:
 
 
 class Btf:
-    """Types of one kernel, or of one of its modules, indexed by kind and name.
+    """Types of a kernel, or of one of its modules, which can be found by kind and name.
 
     Parameters
     ----------
     raw : bytes
         The contents of a BTF file, native byte order.
     base : Btf, optional
-        For a module, the kernel's: a module's ids and strings go on where those end.
+        For a module: the kernel's types. A module's ids and string offsets continue those of the kernel.
 
     Raises
     ------
@@ -75,20 +75,21 @@ class Btf:
         self._raw = raw
         hdr_len, type_off, type_len, str_off, self._strings_len = struct.unpack_from("<IIIII", raw, 4)
         self._strings, self._base = hdr_len + str_off, base
-        self._first_id, self._first_string = (len(base._offsets), base._strings_len) if base else (0, 0)
-        self._offsets = self._index(hdr_len + type_off, type_len)
+        self._first_id: int = len(base._offsets) if base else 0
+        self._first_string: int = base._strings_len if base else 0
+        self._offsets: array[int] = self._index(hdr_len + type_off, type_len)
         at = np.asarray(self._offsets, np.int64) >> 2
         self._names, kinds = self._words[at], self._words[at + 1] >> 24 & 0x1F
         self._kinds = kinds.astype(np.uint8)
         if not base:
-            self._kinds[0] = 0  # the kernel's type 0 is void, and is not in the file
+            self._kinds[0] = 0  # type 0 is void and not in the file
 
     @property
     def _words(self) -> np.ndarray:
         return np.frombuffer(self._raw, "<u4", len(self._raw) // 4)
 
-    def _index(self, start: int, length: int) -> array:
-        """Return the position of every type."""
+    def _index(self, start: int, length: int) -> array[int]:
+        """Return the position of every type in the file, in bytes."""
         words, offsets = array("I", self._raw[: (start + length) // 4 * 4]), array("I", [] if self._base else [0])
         at, end = start // 4, (start + length) // 4
         sizes = [3 + _FIXED_TAIL.get(kind, 0) // 4 for kind in range(32)]
@@ -102,7 +103,7 @@ class Btf:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the type information, the identity of this kernel build."""
+        """SHA-256 of the type information, hexadecimal: it identifies a build of the kernel."""
         return hashlib.sha256(self._raw).hexdigest()
 
     def _string(self, offset: int) -> str:
@@ -118,13 +119,26 @@ class Btf:
         return self._string(name_off), (info >> 24) & 0x1F, info & 0xFFFF, size
 
     def _place(self, type_id: int) -> tuple[bytes, int]:
-        """Return where a type is described."""
+        """Return the file and the position in it where a type is described."""
         if self._base and type_id < self._first_id:
             return self._base._place(type_id)
         return self._raw, self._offsets[type_id - self._first_id]
 
     def id_of(self, kind: int, name: str) -> int | None:
-        """Return the id of the first type of that kind and name, or None; of a module, its own types alone."""
+        """Return the id of the first type of a kind and name; a module's own types only.
+
+        Parameters
+        ----------
+        kind : int
+            `STRUCT`, `FUNC` and so on.
+        name : str
+            The type's name.
+
+        Returns
+        -------
+        int or None
+            None if there is no such type.
+        """
         known = self._kinds == kind
         for offset in self._string_offsets(name):
             found = np.flatnonzero(known & (self._names == offset))
@@ -133,7 +147,7 @@ class Btf:
         return None
 
     def _string_offsets(self, name: str) -> list[int]:
-        """Return where a text stands among the strings; a module's may be the kernel's."""
+        """Return the string offsets of a name; a module may use strings of the kernel."""
         at = self._raw.find(b"\0" + name.encode() + b"\0", self._strings)
         own = [at + 1 - self._strings + self._first_string] if at >= 0 and name else []
         return (self._base._string_offsets(name) if self._base else []) + own
@@ -170,9 +184,9 @@ class Btf:
         return elem, count
 
     def c_type(self, type_id: int) -> str:
-        """Return the C type of a number or a pointer, empty for anything else.
+        """Return the C type of a number or a pointer, empty for other types.
 
-        Numbers are ``u8`` to ``s64``; a pointer to neither a struct nor a number is ``void *``.
+        Numbers are ``u8`` to ``s64``. A pointer is ``void *`` unless it points to a struct or a number.
         """
         _, kind, _, size = self._head(type_id := self.resolve(type_id))
         if kind == PTR:
@@ -186,7 +200,7 @@ class Btf:
         return f"{'s' if signed else 'u'}{8 * size}"
 
     def pointee(self, type_id: int) -> str | None:
-        """Return the struct name a pointer refers to, or None when it is no such pointer."""
+        """Return the name of the struct that a pointer points to, None for any other type."""
         name, kind, _, target = self._head(self.resolve(type_id))
         if kind != PTR or not target:
             return None
@@ -194,19 +208,19 @@ class Btf:
         return name if kind == STRUCT else None
 
     def fields(self, struct_name: str, whole_bytes: bool = False) -> dict[str, Field]:
-        """Return a struct's named members, those of anonymous members included.
+        """Return a struct's members by name, including those of anonymous members.
 
         Parameters
         ----------
         struct_name : str
             For instance ``"sk_buff"``.
         whole_bytes : bool
-            Also those bit fields that are whole bytes; their size is told as that of their type.
+            Include bit fields of whole bytes at a byte offset; `Field.size_bytes` is then the size of their type.
 
         Returns
         -------
         dict of str to Field
-            Other bit fields are left out: they have no byte offset.
+            Without other bit fields, which have no byte offset.
 
         Raises
         ------
@@ -223,10 +237,22 @@ class Btf:
         return self.fields_of(type_id, whole_bytes)
 
     def fields_of(self, type_id: int, whole_bytes: bool = False) -> dict[str, Field]:
-        """Return the members of the struct or union that `type_id` resolves to; see `fields`."""
+        """Return the members of a struct or union by name, as `fields` does.
+
+        Parameters
+        ----------
+        type_id : int
+            Id of the struct or union, or of a typedef or qualifier of it.
+        whole_bytes : bool
+            As in `fields`.
+
+        Returns
+        -------
+        dict of str to Field
+        """
         return dict(self._walk(self.resolve(type_id), 0, whole_bytes))
 
-    def _walk(self, type_id: int, base: int, whole_bytes: bool):
+    def _walk(self, type_id: int, base: int, whole_bytes: bool) -> Iterator[tuple[str, Field]]:
         vlen = self._head(type_id)[2]
         bitfields = self._info_flag(type_id)
         for name_off, member, offset in self._members(type_id, vlen, "<III"):
@@ -243,12 +269,12 @@ class Btf:
         raw, at = self._place(type_id)
         return bool(struct.unpack_from("<I", raw, at + 4)[0] >> 31)
 
-    def _members(self, type_id: int, vlen: int, fmt: str):
+    def _members(self, type_id: int, vlen: int, fmt: str) -> Iterator[tuple[int, ...]]:
         raw, at = self._place(type_id)
         return struct.iter_unpack(fmt, raw[at + 12 : at + 12 + vlen * struct.calcsize(fmt)])
 
     def enum(self, name: str) -> dict[int, str]:
-        """Return an enum's names by value, empty when the kernel has no such enum."""
+        """Return an enum's names by value, empty if there is no such enum."""
         type_id = self.id_of(ENUM, name)
         if type_id is None:
             return {}
@@ -256,18 +282,18 @@ class Btf:
         return {value: self._string(off) for off, value in self._members(type_id, vlen, "<Ii")}
 
     def tracepoint(self, name: str) -> int | None:
-        """Return the id that a typed raw tracepoint program is loaded with, or None."""
+        """Return the id of a tracepoint's type, which programs are loaded with, or None if there is none."""
         return self.id_of(TYPEDEF, f"btf_trace_{name}")
 
     def arguments(self, tracepoint: str) -> list[str | None]:
-        """Return the struct each argument of a tracepoint points to (None: a plain value)."""
+        """Return the names of the structs that a tracepoint's arguments point to, None for other arguments."""
         type_id = self.tracepoint(tracepoint)
         if type_id is None:
             return []
-        return self._parameters(self._head(self.resolve(type_id))[3])[1:]  # the first is the tracepoint's own
+        return self._parameters(self._head(self.resolve(type_id))[3])[1:]  # without the tracepoint's own data
 
     def parameters(self, function: str) -> list[str | None]:
-        """Return the struct each parameter of a function points to (None: a plain value)."""
+        """Return the names of the structs that a function's parameters point to, None for other parameters."""
         type_id = self.id_of(FUNC, function)
         return [] if type_id is None else self._parameters(self._head(type_id)[3])
 
@@ -284,7 +310,7 @@ def vmlinux() -> Btf:
     Raises
     ------
     NotTraceable
-        The kernel exposes no BTF.
+        The kernel provides no BTF.
     """
     try:
         return Btf(VMLINUX.read_bytes())
@@ -294,38 +320,3 @@ def vmlinux() -> Btf:
             why=f"{VMLINUX}: {error.strerror}",
             fix="boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10 or newer have it)",
         ) from error
-
-
-def module(name: str) -> Btf:
-    """Return the types of a loaded module.
-
-    Raises
-    ------
-    OSError
-        It is not loaded, or has no type information.
-    """
-    return _module(name, (VMLINUX.parent / name).read_bytes())
-
-
-@lru_cache(maxsize=16)
-def _module(_name: str, raw: bytes) -> Btf:
-    return Btf(raw, vmlinux())
-
-
-def module_of(function: str) -> str | None:
-    """Return which loaded module has a function, empty for the kernel itself, None where nothing has it."""
-    if vmlinux().id_of(FUNC, function) is not None:
-        return ""
-    word = b"\0" + function.encode() + b"\0"
-    for path in sorted(VMLINUX.parent.iterdir()):
-        if path.name == VMLINUX.name:
-            continue
-        # Most modules are done with here: to index their types takes longer than to read them.
-        if word in path.read_bytes() and module(path.name).id_of(FUNC, function) is not None:
-            return path.name
-    return None
-
-
-def types_of(module_name: str) -> Btf:
-    """Return the types of a loaded module; of the kernel itself where the name is empty."""
-    return module(module_name) if module_name else vmlinux()

@@ -1,7 +1,7 @@
-"""Have C compiled, once for each kernel: what came of it is kept in a cache.
+"""Compile C code in another process, once per kernel, and keep the result in a cache.
 
-The cache is a directory of this user alone; what others might have written is not
-looked at.  The kernel's verifier checks every program that is loaded all the same.
+The cache is a directory that only this user can write to; files that others could have written are not read. The
+kernel's verifier checks every program that is loaded in any case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cmonlab.errors import NotTraceable
-from cmonlab.system import tempdirs as scratch
+from cmonlab.system import tempdirs
 from cmonlab.system.files import write_text
 
 from . import headers
@@ -28,7 +28,7 @@ from .btf import vmlinux
 _COMPILER = Path(__file__).with_name("compiler.py")
 _BCC = Path("/usr/lib/python3/dist-packages/bcc")
 _FIX = "apt install python3-bpfcc (not `pip install bcc`, which is another project)"
-#: Of what C lets pass, what never works in a program: calls of what is no helper, text as a number.
+#: Errors, although C allows them: calls of undeclared functions, which are no helpers, and pointers as numbers.
 _FLAGS = (
     "-Wno-macro-redefined",
     "-Wno-address-of-packed-member",
@@ -36,7 +36,7 @@ _FLAGS = (
     "-Werror=int-conversion",
 )
 _COMPILE_S = 120.0
-_KEPT = 16
+_MOST_FILES = 16
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +46,7 @@ def check_bcc() -> str:
     Raises
     ------
     NotTraceable
-        It is not installed, or its library does not load.
+        bcc is not installed, or its library does not load.
     """
     return _compile({"source": "", "flags": [], "tree": ""})["version"]
 
@@ -57,22 +57,22 @@ def build(source: str, macros: Mapping[str, int], members: headers.Members = hea
     Parameters
     ----------
     source : str
-        C, with the include files of ``bpf/`` in their places.
+        C code, with the include files of ``bpf/`` inserted (`cmonlab.tracing.kernel.loader.expand`).
     macros : mapping of str to int
-        Handed to the compiler as ``-D``.
+        Given to the compiler as ``-D``.
     members : mapping of str to sequence of Member
-        More members of kernel structs for ``kernel.h``.
+        By struct: members of kernel structs for ``kernel.h``, besides `cmonlab.tracing.kernel.headers.STRUCTS`.
 
     Returns
     -------
     dict
-        ``code``: instructions (hexadecimal) by function; ``maps``: what they name, by
-        name.
+        ``code``: hexadecimal instructions by function; ``maps``: the maps that they use
+        (`cmonlab.tracing.kernel.compiler.MapLayout`) by name.
 
     Raises
     ------
     NotTraceable
-        bcc is missing or the compiler refuses; what it said is in `why`.
+        bcc is missing, or the code does not compile; the compiler's messages are in `why`.
     """
     header = headers.kernel_header(vmlinux(), members)
     flags = [*_FLAGS, *(f"-D{name}={value}" for name, value in sorted(macros.items()))]
@@ -80,7 +80,7 @@ def build(source: str, macros: Mapping[str, int], members: headers.Members = hea
     with contextlib.suppress(OSError, ValueError):
         if _is_ours(kept):
             return json.loads(kept.read_text())
-    with tempfile.TemporaryDirectory(prefix=scratch.prefix()) as folder:
+    with tempfile.TemporaryDirectory(prefix=tempdirs.prefix()) as folder:
         tree, own = Path(folder, "tree"), Path(folder, "own")
         own.mkdir()
         headers.write_tree(tree)
@@ -92,7 +92,7 @@ def build(source: str, macros: Mapping[str, int], members: headers.Members = hea
 
 
 def _digest(*texts: str) -> str:
-    """Return what tells this compilation from others, of another compiler too."""
+    """Return a hash that differs for other code, and for another compiler."""
     with contextlib.suppress(OSError):
         state = (_BCC / "__init__.py").stat()
         texts += (f"{state.st_mtime_ns} {state.st_size}",)
@@ -109,7 +109,7 @@ def _cache() -> Path:
 
 
 def _is_ours(file: Path) -> bool:
-    """Tell whether only this user can have written a file."""
+    """Return whether only this user can have written a file."""
     return all(
         state.st_uid == os.geteuid() and not state.st_mode & 0o022 for state in (file.lstat(), file.parent.lstat())
     )
@@ -118,13 +118,13 @@ def _is_ours(file: Path) -> bool:
 def _keep(file: Path, text: str) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_text(file, text, mode=0o600)
-    old = sorted(file.parent.glob("*.json"), key=lambda each: each.stat().st_mtime)[:-_KEPT]
+    old = sorted(file.parent.glob("*.json"), key=lambda each: each.stat().st_mtime)[:-_MOST_FILES]
     for each in old:
         each.unlink(missing_ok=True)
 
 
 def _compile(job: dict[str, Any]) -> dict[str, Any]:
-    """Have a job done by `compiler`, in a process of its own."""
+    """Return what `compiler.answer` returns, from another process."""
     try:
         done = subprocess.run(
             [sys.executable, str(_COMPILER)],
@@ -137,7 +137,7 @@ def _compile(job: dict[str, Any]) -> dict[str, Any]:
         answer, said = json.loads(done.stdout or "{}"), done.stderr.strip()
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise NotTraceable(
-            "the compiler cannot be run", why=str(error), fix=f"see that {sys.executable} works for this user"
+            "the compiler cannot be run", why=str(error), fix=f"make sure that this user can run {sys.executable}"
         ) from error
     if "missing" in answer:
         raise NotTraceable("bcc cannot be imported", why=answer["missing"], fix=_FIX)

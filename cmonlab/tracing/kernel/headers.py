@@ -1,8 +1,8 @@
 """The include tree that lets bcc compile without kernel headers.
 
-bcc insists on a kernel source tree.  It is given a small one that points to the
-user-space headers of ``linux-libc-dev``, plus ``kernel.h``: the few kernel structs
-that the programs read, each member at the offset the running kernel's BTF gives.
+bcc requires a kernel source tree. It gets a small one, which points to the user-space headers of ``linux-libc-dev``,
+and ``kernel.h``: the few kernel structs that the programs read, with each member at its offset in the running kernel,
+which BTF gives.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from cmonlab.errors import NotTraceable
 
 from .btf import Btf
 
-#: Struct → member → C type. A dotted member is reached through embedded structs, "+8"
-#: is as many bytes behind its beginning; both are written with an underscore.
+#: Struct → member → C type. A member of an embedded struct is written with dots, and "+8" means 8 bytes after the
+#: beginning of a member; in C both become underscores.
 STRUCTS: dict[str, dict[str, str]] = {
     "net": {"ns.inum": "unsigned int"},
     "net_device": {
         "ifindex": "int",
         "nd_net.net": "struct net *",
-        "priv_flags": "unsigned int",  # 32 bits; a bit field since 6.12
+        "priv_flags": "unsigned int",  # may be a bit field, see differences.py
         "rx_handler": "void *",
     },
     "nsproxy": {"net_ns": "struct net *"},
@@ -72,18 +72,23 @@ _LIBC = "linux-libc-dev (apt install linux-libc-dev)"
 
 
 def system_headers() -> tuple[Path, Path]:
-    """Return the directories of the user-space kernel headers, and of their ``asm``.
+    """Find the user-space kernel headers.
+
+    Returns
+    -------
+    system, asm : Path
+        The directory that has ``linux/types.h``, and the one that is included as ``asm``.
 
     Raises
     ------
     NotTraceable
-        They are not installed.
+        The headers are not installed.
     """
     system = Path("/usr/include")
     asm = next((path for path in (*system.glob("*-linux-gnu/asm"), system / "asm") if path.is_dir()), None)
     if asm is None or not (system / "linux/types.h").exists():
         raise NotTraceable(
-            "the eBPF programs cannot be compiled", why=f"{system}/linux is not there", fix=f"install {_LIBC}"
+            "the eBPF programs cannot be compiled", why=f"there is no {system}/linux", fix=f"install {_LIBC}"
         )
     return system, asm
 
@@ -127,18 +132,18 @@ def _link_all(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of a kernel struct.
+    """A member of a kernel struct, or of structs embedded in it.
 
     Attributes
     ----------
     path : tuple of str
-        Its name, behind those of the embedded structs that it is in.
+        Names of the embedded structs, then the member's own name.
     offset_bytes : tuple of int
-        Of each of these within the one before.
+        Offset of each name of `path` in its struct.
     ctype : str
-        Its C type; of an array, that of the elements.
+        The member's C type; of an array, the type of its elements.
     count : int
-        Elements of an array, 0 where it is none.
+        Number of elements of an array, 0 for other members.
     """
 
     path: tuple[str, ...]
@@ -152,19 +157,24 @@ NO_MEMBERS: Members = MappingProxyType({})
 
 
 def kernel_header(btf: Btf, members: Members = NO_MEMBERS) -> str:
-    """Return ``kernel.h``: struct definitions with every member at its true offset.
+    """Return ``kernel.h``: definitions of structs with every member at its offset in the kernel.
 
     Parameters
     ----------
     btf : Btf
         The kernel's types.
     members : mapping of str to sequence of Member
-        By struct: what is to be defined besides `STRUCTS`.
+        By struct: members besides those of `STRUCTS`.
+
+    Returns
+    -------
+    str
+        C code; the compiler checks the offsets.
 
     Raises
     ------
     NotTraceable
-        A member is missing in this kernel.
+        This kernel lacks a struct or member.
     """
     names = dict.fromkeys([*STRUCTS, *members])
     pointed = (re.findall(r"struct (\w+)", member.ctype) for ones in members.values() for member in ones)
@@ -174,7 +184,27 @@ def kernel_header(btf: Btf, members: Members = NO_MEMBERS) -> str:
 
 
 def offset_of(btf: Btf, struct: str, member: str) -> int:
-    """Return the offset in bytes of a member, dotted for embedded structs, "+n" for n bytes behind."""
+    """Return the offset of a member.
+
+    Parameters
+    ----------
+    btf : Btf
+        The kernel's types.
+    struct : str
+        Name of a struct.
+    member : str
+        Name of the member: with dots for embedded structs, with ``+n`` at the end for n bytes after its beginning.
+
+    Returns
+    -------
+    int
+        Bytes from the beginning of the struct.
+
+    Raises
+    ------
+    NotTraceable
+        This kernel lacks the struct or the member.
+    """
     path, _, behind = member.partition("+")
     fields, base = btf.fields(struct, whole_bytes=True), int(behind or 0)
     *outer, last = path.split(".")
@@ -215,7 +245,7 @@ def _struct(btf: Btf, name: str, members: dict[str, str], more: Sequence[Member]
     body = "\n".join(lines)
     more = [member for member in more if member.path[0] not in {m for _, m, _ in placed}]
     if more:
-        body = f"union {{ struct {{\n{body}\n}};\n{_beside(more, 0, count())}}};"
+        body = f"union {{ struct {{\n{body}\n}};\n{_union_of(more, 0, count())}}};"
     named = [(m, o) for o, m, _ in placed] + [(".".join(m.path), sum(m.offset_bytes)) for m in more]
     checks = "".join(
         f'_Static_assert(__builtin_offsetof(struct {name}, {m}) == {o}, "{name}.{m}");\n' for m, o in named
@@ -223,14 +253,16 @@ def _struct(btf: Btf, name: str, members: dict[str, str], more: Sequence[Member]
     return f"struct {name} {{\n{body}\n}};\n{checks}"
 
 
-def _beside(members: Sequence[Member], level: int, numbers: Iterator[int]) -> str:
-    """Return members as the alternatives of a union, each behind as many bytes as its offset: they may come in any
-    order, and be parts of each other."""
+def _union_of(members: Sequence[Member], level: int, numbers: Iterator[int]) -> str:
+    """Return members as parts of a union, each after as many bytes as its offset.
+
+    So they may come in any order, and may overlap.
+    """
     text = ""
     for name, group in groupby(sorted(set(members), key=lambda m: m.path), key=lambda m: m.path[level]):
         first, *others = group
         if len(first.path) > level + 1:
-            inner = _beside([first, *others], level + 1, numbers)
+            inner = _union_of([first, *others], level + 1, numbers)
             declared = f"struct {{ union {{\n{inner}}}; }} {name}"
         else:
             declared = f"{first.ctype} {name}" + (f"[{first.count}]" if first.count else "")

@@ -1,7 +1,6 @@
-"""A researcher's own points: checked against this kernel, and put behind ``points.c`` as C.
+"""Custom probes: checked against this kernel, and compiled with ``points.c``.
 
-The code of a `Probe` is the user's own program in the user's own process.  It comes in
-through Python alone: rules name probes, and carry none.
+The code of a `Probe` is C code of the user. It comes from Python only: rules name probes but contain no code.
 """
 
 from __future__ import annotations
@@ -9,61 +8,62 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from cmonlab.errors import NotTraceable, ProbeError
-from cmonlab.points.catalogue import BY_NAME, CATALOGUE, FIRST_CUSTOM, GROUPS, MOST_CUSTOM, Point
+from cmonlab.points.catalogue import BY_NAME, CATALOGUE, FIRST_PROBE, GROUPS, MAX_PROBES, Point
 from cmonlab.points.probe import Probe
 
 from . import loader, programs
-from .btf import ARRAY, FUNC, STRUCT, TYPEDEF, UNION, Btf, module_of, types_of, vmlinux
+from .btf import ARRAY, FUNC, STRUCT, TYPEDEF, UNION, Btf, vmlinux
 from .headers import Member
+from .modules import module_of, types_of
 
 _TRACEPOINT = "btf_trace_"
-#: There the header is at the begin of the data, and nothing else says where.
+#: Beginnings of tracepoints on reception: there the data begin with the IP header, and network_header is not set yet.
 _RECEIVE = ("netif_r", "napi_gro")
 _DIAGNOSTIC = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<kind>\w[\w ]*): (?P<text>.*)")
-_SHOWN = 36  # lines of messages
-_WIDEST = 120
+_MAX_LINES, _MAX_WIDTH = 36, 120  # of messages
 
 
-def points(probes: Sequence[Probe]) -> list[Point]:
-    """Return probes as points, in the order in which they are given.
+def probe_points(probes: Sequence[Probe]) -> list[Point]:
+    """Return the points of probes, in the same order.
 
     Raises
     ------
     ProbeError
-        Two have one name, the catalogue has it, there are too many, or this kernel has no
-        such place, argument or member.
+        Two probes have the same name, or one has that of a point or group; there are too many; or this kernel lacks
+        the place, or the argument is not a packet or socket there.
     NotTraceable
         This kernel has no type information.
     """
-    if len(probes) > MOST_CUSTOM:
-        raise ProbeError(f"{len(probes)} points of one's own are too many", fix=f"at most {MOST_CUSTOM} at a time")
+    if len(probes) > MAX_PROBES:
+        raise ProbeError(f"{len(probes)} custom probes are too many", fix=f"use at most {MAX_PROBES} at a time")
     seen: set[str] = set()
     for probe in probes:
         if probe.name in {*BY_NAME, *GROUPS, *seen}:
             raise ProbeError(f"there is a point or a group {probe.name!r} already", fix="give it another name")
         seen.add(probe.name)
-    return [_point(FIRST_CUSTOM + number, probe) for number, probe in enumerate(probes)]
+    return [_point(FIRST_PROBE + number, probe) for number, probe in enumerate(probes)]
 
 
 def _point(number: int, probe: Probe) -> Point:
     arguments, kind = _arguments(probe), "sk_buff" if probe.socket is None else "sock"
     if arguments[probe.argument : probe.argument + 1] != [kind]:
-        told = ", ".join(f"{n} {f'struct {name} *' if name else 'a value'}" for n, name in enumerate(arguments))
+        listed = ", ".join(f"{n} {f'struct {name} *' if name else 'a value'}" for n, name in enumerate(arguments))
         fitting = [str(n) for n, name in enumerate(arguments) if name == kind]
         word = "socket" if kind == "sock" else "packet"
         raise ProbeError(
-            f"point {probe.name!r}: argument {probe.argument} of {probe.place} is no {word}",
-            why=f"its arguments are: {told or 'none'}",
-            fix=f"give {word}={' or '.join(fitting)}" if fitting else f"no argument is a {word}: choose another place",
+            f"point {probe.name!r}: argument {probe.argument} of {probe.place} is not a {word}",
+            why=f"its arguments are: {listed or 'none'}",
+            fix=f"use {word}={' or '.join(fitting)}" if fitting else f"no argument is a {word}: choose another place",
         )
     point = Point(
         number,
         probe.name,
         probe.name,
         "function" if probe.socket is None else "note",
-        f"a point of one's own at {probe.place}",
+        f"custom probe at {probe.place}",
         at=probe.place,
         packet=-1 if probe.packet is None else probe.packet,
         is_function=bool(probe.function),
@@ -77,7 +77,7 @@ def _point(number: int, probe: Probe) -> Point:
 
 
 def _arguments(probe: Probe) -> list[str | None]:
-    """Return the structs that the arguments of the probe's place point to."""
+    """Return the names of the structs that the arguments of a probe's place point to."""
     if probe.at:
         if vmlinux().tracepoint(probe.at) is None:
             names = (
@@ -102,13 +102,13 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else "look for its name in the kernel's source"
 
 
-def members(probes: Sequence[Probe]) -> dict[str, list[Member]]:
+def members_read(probes: Sequence[Probe]) -> dict[str, list[Member]]:
     """Return the members of kernel structs that probes read, by struct.
 
     Raises
     ------
     ProbeError
-        This kernel has no such struct or member, or it is none that C code can read at once.
+        This kernel has no such struct or member, or the member is not a number, a pointer or an array of them.
     """
     found: dict[str, list[Member]] = {}
     for probe in probes:
@@ -127,7 +127,7 @@ def _member(probe: Probe, btf: Btf, struct_name: str, path: list[str]) -> Member
         if name not in fields:
             raise ProbeError(
                 f"point {probe.name!r}: {within} has no member {name!r} that can be read",
-                why="no such name is in this kernel's type information, or it is a bit field",
+                why="this kernel's type information has no such name, or it is a bit field",
                 fix=_near(name, fields),
             )
         field = fields[name]
@@ -140,23 +140,36 @@ def _member(probe: Probe, btf: Btf, struct_name: str, path: list[str]) -> Member
     if not btf.c_type(type_id):
         inner = ", ".join(list(btf.fields_of(type_id))[:8]) if btf.kind(btf.resolve(type_id)) in (STRUCT, UNION) else ""
         raise ProbeError(
-            f"point {probe.name!r}: {'.'.join([struct_name, *path])} is no number and no pointer",
-            why=f"it is a struct of {inner}, …" if inner else "its type is none that a program can copy",
+            f"point {probe.name!r}: {'.'.join([struct_name, *path])} is not a number or pointer",
+            why=f"it is a struct of {inner}, …" if inner else "a program cannot copy its type",
             fix="name the member of it that the code uses",
         )
     return Member(tuple(path), tuple(offsets), btf.c_type(type_id), count)
 
 
-def source(probes: Sequence[Probe], own: Sequence[Point]) -> str:
-    """Return the C code of probes; their own lines keep their numbers."""
-    return "".join(map(_program, probes, own))
+def source(probes: Sequence[Probe], points: Sequence[Point]) -> str:
+    """Return the C code of probes, to be appended to ``probes.h``.
+
+    Parameters
+    ----------
+    probes : sequence of Probe
+        The probes.
+    points : sequence of Point
+        Their points, in the same order.
+
+    Returns
+    -------
+    str
+        In messages of the compiler, lines of a probe's code have the probe's name and their own numbers.
+    """
+    return "".join(map(_program, probes, points))
 
 
 def _program(probe: Probe, point: Point) -> str:
     fields = "".join(f"\t{kind} {name} __attribute__((aligned(8)));\n" for name, kind in probe.fields.items())
     known = "struct sk_buff *skb" if probe.socket is None else "struct sock *sk"
     head = f"""\
-#line 1 "probe {probe.name} (made)"
+#line 1 "probe {probe.name} (generated)"
 struct {probe.name}_fields {{
 {fields}}};
 static __always_inline void {probe.name}_body(void *ctx, {known}, struct {probe.name}_fields *out)
@@ -169,81 +182,125 @@ static __always_inline void {probe.name}_body(void *ctx, {known}, struct {probe.
         made = f"PACKET_PROBE({probe.name}, {point.id}, {probe.packet}, {place})"
     else:
         made = f"SOCKET_PROBE({probe.name}, {point.id}, {probe.socket})"
-    return f'{head}{probe.body}\n#line 9 "probe {probe.name} (made)"\n}}\n{made}\n'
+    return f'{head}{probe.body}\n#line 9 "probe {probe.name} (generated)"\n}}\n{made}\n'
 
 
-def compiled(probes: Sequence[Probe], own: Sequence[Point], cpus: int, slots: int) -> loader.Module:
-    """Compile ``points.c``, and probes behind it.
+def compile_points(probes: Sequence[Probe], points: Sequence[Point], cpus: int, slots: int) -> loader.Module:
+    """Compile ``points.c`` and custom probes, and create the maps.
 
     Parameters
     ----------
     probes : sequence of Probe
-    own : sequence of Point
-        The same from `points`.
+        Custom probes, may be empty.
+    points : sequence of Point
+        Their points, from `probe_points`.
     cpus : int
-        One more than the highest CPU number.
+        Highest CPU number + 1.
     slots : int
-        Of each CPU's ring.
+        Number of slots of each CPU's ring, a power of two.
+
+    Returns
+    -------
+    Module
 
     Raises
     ------
     ProbeError
-        The code of a probe does not compile; the message has its own line numbers.
+        The code of a probe does not compile; messages have the line numbers of the probe's code.
     NotTraceable
-        bcc is missing, or refuses what is not the user's.
+        bcc is missing, cmonlab's own code does not compile, or the kernel refuses the maps.
     """
     text = loader.expand(loader.SOURCES / "points.c")
-    sizes = dict.fromkeys(("slots", "note_slots"), cpus * slots)
+    sizes = dict.fromkeys(("slots", "probe_slots") if probes else ("slots",), cpus * slots)
     if not probes:
         return loader.Module(text, programs.macros(cpus), entries=sizes)
-    text += loader.expand(loader.SOURCES / "custom.h") + source(probes, own)
+    text += loader.expand(loader.SOURCES / "probes.h") + source(probes, points)
     try:
-        return loader.Module(text, programs.macros(cpus), members(probes), sizes)
+        return loader.Module(text, programs.macros(cpus), members_read(probes), sizes)
     except NotTraceable as error:
-        told = messages(error.why, probes)
-        if not told:
+        lines = error_lines(error.why, probes)
+        if not lines:
             raise
-        names = sorted({line.split(":", 1)[0] for line in told if _of_probe(line, probes)})
+        names = sorted({line.split(":", 1)[0] for line in lines if _is_of_probe(line, probes)})
         raise ProbeError(
             f"the code of {' and '.join(names)} does not compile",
-            why="\n".join(["the compiler says:", *told]),
+            why="\n".join(["the compiler says:", *lines]),
             fix="name every member of a kernel struct that the code uses in reads=[...]"
-            if any("no member named" in line or "incomplete" in line for line in told)
+            if any("no member named" in line or "incomplete" in line for line in lines)
             else "",
         ) from error
 
 
-def messages(said: str, probes: Sequence[Probe]) -> list[str]:
-    """Return the lines of a compiler's messages that are errors in the code of probes."""
+def error_lines(messages: str, probes: Sequence[Probe]) -> list[str]:
+    """Return the lines of a compiler's messages that report errors in the code of probes.
+
+    Parameters
+    ----------
+    messages : str
+        What the compiler wrote to standard error.
+    probes : sequence of Probe
+        The probes whose code was compiled.
+
+    Returns
+    -------
+    list of str
+        At most 36 lines: each error with the lines that belong to it, once.
+    """
     blocks: list[list[str]] = []
     ours = False
-    for line in said.splitlines():
+    for line in messages.splitlines():
         if _DIAGNOSTIC.fullmatch(line):
-            ours = _of_probe(line, probes)
+            ours = _is_of_probe(line, probes)
             blocks += [[]] if ours else []
         elif re.fullmatch(r"(\d+ (warning|error)s?.*generated\..*|In file included from.*)", line):
             ours = False
         if ours:
             blocks[-1].append(line)
-    errors = [block for block in blocks if _DIAGNOSTIC.fullmatch(block[0])["kind"].endswith("error")]
+    errors = [block for block in blocks if (head := _DIAGNOSTIC.fullmatch(block[0])) and head["kind"].endswith("error")]
     different = {"\n".join(block): block for block in errors}  # a macro's argument may be compiled twice
-    return [line for block in different.values() for line in block][:_SHOWN]
+    return [line for block in different.values() for line in block][:_MAX_LINES]
 
 
-def _of_probe(line: str, probes: Sequence[Probe]) -> bool:
+def _is_of_probe(line: str, probes: Sequence[Probe]) -> bool:
     return any(line.startswith(f"probe {probe.name}:") for probe in probes)
 
 
-def refused(point: Point, error: NotTraceable) -> ProbeError:
-    """Return what to raise where the kernel refuses the program of a custom point."""
-    told = [line for line in error.why.splitlines() if not line.startswith(("cur state:", "old state:", "processed "))]
+def refusal(point: Point, error: NotTraceable) -> ProbeError:
+    """Return the error to raise when the kernel refuses the program of a custom probe.
+
+    Parameters
+    ----------
+    point : Point
+        The probe's point.
+    error : NotTraceable
+        Its `why` has the last lines of the verifier's log.
+
+    Returns
+    -------
+    ProbeError
+    """
+    skipped = ("cur state:", "old state:", "processed ")
+    lines = [line for line in error.why.splitlines() if not line.startswith(skipped)]
     return ProbeError(
         f"the kernel refuses the code of point {point.name!r}",
-        why="\n".join(line if len(line) < _WIDEST else line[:_WIDEST] + "…" for line in told),
-        fix="read what pointers point to with READ(...), and bound loops and indices",
+        why="\n".join(line if len(line) < _MAX_WIDTH else line[:_MAX_WIDTH] + "…" for line in lines),
+        fix="use READ(...) to read through pointers, and bound loops and indices",
     )
 
 
-def described(probes: Sequence[Probe], own: Sequence[Point]) -> list[dict]:
-    """Return probes for the manifest, with the ids of their points."""
-    return [{"id": point.id, **probe.describe()} for probe, point in zip(probes, own, strict=True)]
+def described(probes: Sequence[Probe], points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Return probes as a manifest has them.
+
+    Parameters
+    ----------
+    probes : sequence of Probe
+        The probes.
+    points : sequence of Point
+        Their points, in the same order.
+
+    Returns
+    -------
+    list of dict
+        ``id`` of the point, and what `Probe.describe` returns.
+    """
+    return [{"id": point.id, **probe.describe()} for probe, point in zip(probes, points, strict=True)]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .defines import defines
+
+_SHIFT = defines("records.h")["REASON_SUBSYSTEM_SHIFT"]
+
 
 def drop_reasons(enum: Mapping[int, str]) -> dict[str, str]:
     """Return the running kernel's drop reasons by their number in the records.
@@ -11,21 +15,34 @@ def drop_reasons(enum: Mapping[int, str]) -> dict[str, str]:
     Parameters
     ----------
     enum : mapping of int to str
-        ``enum skb_drop_reason`` of the kernel's BTF; empty before Linux 5.17, which
-        tells no reason.
+        ``enum skb_drop_reason`` of the kernel's BTF; empty before Linux 5.17, which gives no reasons.
+
+    Returns
+    -------
+    dict of str to str
+        Names without the prefix ``SKB_DROP_REASON_``, by the number in decimal: the keys of a JSON object.
     """
     enum = enum or {0: "SKB_DROP_REASON_NOT_SPECIFIED"}
     return {
-        str((value >> 16 & 0xF) << 12 | value & 0xFFF): name.removeprefix("SKB_DROP_REASON_")
+        str((value >> 16 & 0xF) << _SHIFT | value & (1 << _SHIFT) - 1): name.removeprefix("SKB_DROP_REASON_")
         for value, name in enum.items()
     }
 
 
 def symbols(low_addresses: Iterable[int]) -> dict[str, str]:
-    """Name the kernel functions that hold these addresses (their low 32 bits).
+    """Return the names of the kernel functions at some addresses.
 
-    Kernel text lies in the top 2 GiB of the address space, so the low half is enough.
-    Nothing is named where ``/proc/kallsyms`` hides addresses.
+    Kernel code is in the top 2 GiB of the address space, so the low half of an address is enough.
+
+    Parameters
+    ----------
+    low_addresses : iterable of int
+        Low 32 bits of code addresses.
+
+    Returns
+    -------
+    dict of str to str
+        Names by the number in decimal; empty if ``/proc/kallsyms`` hides addresses.
     """
     wanted = sorted(set(low_addresses))
     if not wanted:

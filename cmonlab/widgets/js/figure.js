@@ -28,8 +28,8 @@ const CONFIG = { displaylogo: false };
 function begin(library, el, model, { data, layout }) {
   library.newPlot(el, data, layout, CONFIG);
   el.on("plotly_click", ({ points: [point] }) => {
-    const told = point.data.type === "heatmap" ? ["pair", point.y, point.x] : point.customdata;
-    if (told) model.send({ clicked: told });
+    const clicked = point.data.type === "heatmap" ? ["pair", point.y, point.x] : point.customdata;
+    if (clicked) model.send({ clicked });
   });
 }
 function change(library, el, traces, layout) {
@@ -46,19 +46,19 @@ async function render({ model, el }) {
   const figure = document.createElement("div");
   el.append(figure);
   let drawn = false;
-  const hear = (message, buffers) => {
-    if (message.whole && !drawn) begin(library, figure, model, unpacked(message.whole, buffers));
+  const receive = (message, buffers) => {
+    if (message.figure && !drawn) begin(library, figure, model, unpacked(message.figure, buffers));
     else if (message.traces && drawn) change(library, figure, ...unpacked([message.traces, message.layout], buffers));
-    drawn ||= Boolean(message.whole);
+    drawn ||= Boolean(message.figure);
   };
   await listening(model);
-  model.on("msg:custom", hear);
-  model.send({ want: "whole" });
-  const wide = new ResizeObserver(() => { if (drawn && figure.clientWidth) library.Plots.resize(figure); });
-  wide.observe(el);
+  model.on("msg:custom", receive);
+  model.send({ request: "figure" });
+  const resized = new ResizeObserver(() => { if (drawn && figure.clientWidth) library.Plots.resize(figure); });
+  resized.observe(el);
   return () => {
-    wide.disconnect();
-    model.off("msg:custom", hear);
+    resized.disconnect();
+    model.off("msg:custom", receive);
     library.purge(figure);
   };
 }

@@ -1,4 +1,4 @@
 export default {
-  initialize({ model }) { shared().bring(model.get("code")); },
+  initialize({ model }) { shared().provide(model.get("code")); },
   render() {},
 };

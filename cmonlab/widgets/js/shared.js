@@ -1,8 +1,8 @@
-// One copy of plotly.js for all figures of a page.
+// One copy of plotly.js for all figures of a page; `provide` is called with its code.
 function shared() {
   if (!globalThis.cmonlabPlotly) {
-    const made = (globalThis.cmonlabPlotly = {});
-    made.code = new Promise((bring) => { made.bring = bring; });
+    const state = (globalThis.cmonlabPlotly = {});
+    state.code = new Promise((resolve) => { state.provide = resolve; });
   }
   return globalThis.cmonlabPlotly;
 }

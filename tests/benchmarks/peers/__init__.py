@@ -1,1 +1,1 @@
-"""What a user would look at packets with instead, beside cmonlab, on the same traffic."""
+"""Other tracers, compared with cmonlab on the same traffic."""

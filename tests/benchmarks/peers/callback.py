@@ -1,4 +1,4 @@
-"""bcc's own way: a callback in Python for each record, in a process of its own.
+"""bcc's own method: a callback in Python for each record, in a separate process.
 
 ``python -m tests.benchmarks.peers.callback PROTOCOL PORT`` looks until SIGINT, then prints what it got.
 """
@@ -15,24 +15,24 @@ from ..bccobject import compiled
 from .tracer import Program
 
 SOURCE = Path(__file__).with_name("same_points.c")
-_POLL_MS = 100  # how long it waits for an event at most
+_POLL_MS = 100  # longest wait for an event
 EVENTS_PAGES = 4096  # 16 MiB, as much as cmonlab has for one CPU
 
 
 def program(protocol: str, port: int) -> Program:
-    """Return the process that looks at the packets of one port."""
+    """Return the process that traces the packets of one port."""
     command = [sys.executable, "-m", __name__, protocol, str(port)]
-    return Program([command], lambda _, said: "ready" in said, lambda said: told(said[0]))
+    return Program([command], lambda _, said: "ready" in said, lambda said: counts(said[0]))
 
 
-def told(said: str) -> tuple[int, int]:
-    """Return events and lost events from what such a process printed last."""
+def counts(said: str) -> tuple[int, int]:
+    """Return events and lost events from the last line that the process printed."""
     found = json.loads(said.strip().splitlines()[-1])
     return found["events"], found["lost"]
 
 
 def main(protocol: str, port: int) -> None:
-    """Look until SIGINT; the callback decodes each record and keeps nothing of it, which is the least one can do."""
+    """Trace until SIGINT; the callback decodes each record and stores nothing, which is the least possible work."""
     macros = {"RULES": 16, "EVENTS_PAGES": EVENTS_PAGES, "PORT": port, "PROTOCOL": {"tcp": 6, "udp": 17}[protocol]}
     module, count = compiled(SOURCE, macros), 0
     table = module[b"events"]
@@ -42,7 +42,7 @@ def main(protocol: str, port: int) -> None:
         table.event(data)
         count += 1
 
-    # KeyboardInterrupt would be raised in the callback, where it is swallowed.
+    # KeyboardInterrupt would be raised in the callback, which swallows it.
     stopping = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stopping.set())
     table.open_ring_buffer(on_event)

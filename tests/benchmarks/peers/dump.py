@@ -9,11 +9,11 @@ from pathlib import Path
 
 from .tracer import Program
 
-_TOLD = re.compile(r"(\d+) packets? (captured|dropped by kernel)")
+_COUNTS = re.compile(r"(\d+) packets? (captured|dropped by kernel)")
 
 
 def everywhere(lab, expression: str, scratch: Path) -> Program:
-    """Return ``tcpdump -i any``: it sees the host's ends of the containers' interfaces, and the bridge."""
+    """Return ``tcpdump -i any``, which sees the host's ends of the containers' interfaces and the bridge."""
     return _program([_command(["-i", "any"], expression, scratch / "any.pcap")])
 
 
@@ -39,33 +39,33 @@ def _host_interfaces(lab) -> list[str]:
 
 
 def _links(*prefix: str) -> list[dict]:
-    told = subprocess.run([*prefix, "ip", "-j", "link"], check=True, capture_output=True, text=True).stdout
-    return json.loads(told)
+    output = subprocess.run([*prefix, "ip", "-j", "link"], check=True, capture_output=True, text=True).stdout
+    return json.loads(output)
 
 
 def _command(where: list[str], expression: str, file: Path) -> list[str]:
-    # Headers are enough for whoever wants times, and nanoseconds are what he wants them in.
+    # Headers are enough for times; times are taken in nanoseconds.
     limits = ["-n", "-s", "128", "--time-stamp-precision=nano", "-Z", "root"]
     return ["tcpdump", *where, *limits, "-w", str(file), *expression.split()]
 
 
 def _program(commands: list[list[str]]) -> Program:
-    return Program(commands, lambda _, said: "listening on" in said, told)
+    return Program(commands, lambda _, said: "listening on" in said, counts)
 
 
-def told(said: list[str]) -> tuple[int, int]:
+def counts(said: list[str]) -> tuple[int, int]:
     """Return how many packets were captured and how many the kernel dropped, over all processes.
 
     Raises
     ------
     ValueError
-        One did not tell.
+        A process reported no counts.
     """
     totals = {"captured": 0, "dropped by kernel": 0}
     for text in said:
-        found = {what: int(count) for count, what in _TOLD.findall(text)}
+        found = {what: int(count) for count, what in _COUNTS.findall(text)}
         if found.keys() != totals.keys():
-            raise ValueError(f"tcpdump told no counts: {text[-300:]!r}")
+            raise ValueError(f"tcpdump reported no counts: {text[-300:]!r}")
         for what, count in found.items():
             totals[what] += count
     return totals["captured"], totals["dropped by kernel"]

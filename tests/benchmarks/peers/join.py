@@ -1,7 +1,7 @@
-"""What tcpdump leaves to its user: read the captures, find each packet on every interface, and take the times.
+"""The analysis that tcpdump leaves to its user: read captures, find each packet on every interface, compute times.
 
 A strong form of what one would write: one pass over the records in plain Python (their
-lengths differ, so each tells where the next begins), the rest vectorised.
+lengths differ, so each one gives the start of the next), the rest vectorised.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 
 _MAGIC_NANO = 0xA1B23C4D
 _ETHERNET, _SLL2 = 1, 276
-#: Link type → where the IP header begins, and where the interface's number stands (-1: the file is one interface's).
+#: Link type → offset of the IP header, and offset of the interface's number (-1: the file has one interface only).
 _LINKS = {_ETHERNET: (14, -1), _SLL2: (20, 4)}
 _HEADER, _RECORD = 24, 16
 
 
 def read(file: Path, place: int) -> dict[str, np.ndarray]:
-    """Return the IPv4 packets of a capture with nanoseconds: ts_ns, place, and what tells them apart.
+    """Return the IPv4 packets of a capture with nanoseconds: ts_ns, place, and columns that identify a packet.
 
     Parameters
     ----------
     file : Path
         As tcpdump writes it on a little-endian machine.
     place : int
-        Number of the interface where the file does not tell it.
+        Number of the interface if the file does not contain it.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def read(file: Path, place: int) -> dict[str, np.ndarray]:
 
 
 def _numbers(octets: np.ndarray, at: np.ndarray, offset: np.ndarray | int, size: int) -> np.ndarray:
-    """Return a big-endian number of each packet."""
+    """Return a big-endian number at an offset of each packet."""
     value = np.zeros(len(at), np.uint64)
     for byte in range(size):
         value = value << np.uint64(8) | octets[at + offset + byte]
@@ -67,7 +67,7 @@ def _numbers(octets: np.ndarray, at: np.ndarray, offset: np.ndarray | int, size:
 
 
 def _records(data: bytes, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each packet begins, and its time; those cut too short are left out."""
+    """Return the offset and the time of each packet; truncated packets are left out."""
     starts, times, at, end = [], [], _HEADER, len(data)
     unpack = struct.Struct("<III").unpack_from
     while at + _RECORD <= end:
@@ -90,7 +90,7 @@ def join(captures: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to numpy.ndarray
-        ``from``, ``to`` (places) and ``ns``, one row a segment of a packet.
+        ``from``, ``to`` (places) and ``ns``, one row per packet and segment.
     """
     table = {name: np.concatenate([capture[name] for capture in captures]) for name in captures[0]}
     order = np.lexsort((table["ts_ns"], table["seq"], table["ident"], table["flow"]))

@@ -1,4 +1,4 @@
-"""What is left to do once the packets have passed: ``python -m tests.benchmarks.peers.offline DIRECTORY``.
+"""The analysis after the capture: ``python -m tests.benchmarks.peers.offline DIRECTORY``.
 
 Prints how many events a second of CPU become segments: those of a session of cmonlab, or
 of tcpdump's captures, whichever the directory holds.
@@ -16,7 +16,7 @@ from . import join
 
 
 def main(scratch: Path) -> None:
-    """Do it once."""
+    """Run the analysis once."""
     began_s = time.process_time()
     if (scratch / "session").exists():
         session = cmonlab.open(scratch / "session")

@@ -1,4 +1,4 @@
-"""cmonlab in a process of its own, beside the others.
+"""cmonlab in a separate process, like the other tracers.
 
 ``python -m tests.benchmarks.peers.ours RULE [DIRECTORY]``: a rule as JSON; looks until
 SIGINT, then prints what it got, and saves the session where a directory is given.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from cmonlab.recording.capture import Capture
 from cmonlab.rules import Rule
 
-from .callback import told
+from .callback import counts
 from .tracer import Program
 
 
@@ -22,7 +22,7 @@ def program(expression: str, mode: str, points: Sequence[str], directory: str = 
     """Return the process that traces with one rule."""
     rule = Rule(name=mode, match=expression, mode=mode, points=list(points)).model_dump_json()
     command = [sys.executable, "-m", __name__, rule, *filter(None, [directory])]
-    return Program([command], lambda _, said: "ready" in said, lambda said: told(said[0]))
+    return Program([command], lambda _, said: "ready" in said, lambda said: counts(said[0]))
 
 
 def main(rule: Rule, directory: str) -> None:

@@ -26,20 +26,20 @@ tracepoint:net:{point} {{
 
 
 def program(points: Sequence[str], protocol: str, port: int, scratch: Path) -> Program:
-    """Return bpftrace with a script for these points, which prints packets of one port into a file."""
+    """Return bpftrace with a script for the given points, which prints packets of one port into a file."""
     file = scratch / "points.bt"
     file.write_text(text(points, protocol, port))
-    told = scratch / "printed"
+    output = scratch / "printed"
 
     def is_ready(process: subprocess.Popen, _said: str) -> bool:
         return perf_events(process) >= len(points) + len(os.sched_getaffinity(0))
 
     def read(said: list[str]) -> tuple[int, int]:
-        with open(told, "rb") as printed:
+        with open(output, "rb") as printed:
             lines = sum(line[:1].isdigit() for line in printed)
-        return lines, lost(said[0]) + lost(_lines_of_words(told))
+        return lines, lost(said[0]) + lost(_lines_of_words(output))
 
-    return Program([["bpftrace", "-o", str(told), str(file)]], is_ready, read)
+    return Program([["bpftrace", "-o", str(output), str(file)]], is_ready, read)
 
 
 def text(points: Sequence[str], protocol: str, port: int) -> str:
@@ -52,7 +52,7 @@ def text(points: Sequence[str], protocol: str, port: int) -> str:
 
 
 def lost(said: str) -> int:
-    """Return how many events bpftrace says were lost."""
+    """Return how many lost events bpftrace reports."""
     return sum(map(int, _LOST.findall(said)))
 
 

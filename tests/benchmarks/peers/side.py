@@ -1,4 +1,4 @@
-"""Side by side on the same containers and the same traffic: cmonlab, and what a user would pick instead."""
+"""Side by side on the same containers and the same traffic: cmonlab and other tracers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cmonlab.recording.overhead import measure
 
 from ..outcome import Outcome
 from . import callback, dump, ours, perf, script
-from .tracer import Tracer, Program
+from .tracer import Program, Tracer
 from .verdict import AGGREGATE, ALL, ANY, CAPTURE, OURS, judged
 
 POINTS = [point.name for point in CATALOGUE if "path" in point.groups]
@@ -27,11 +27,11 @@ WORKLOADS = {
     "sockperf UDP": partial(cmonlab.Sockperf, protocol="udp"),
     "memcached": cmonlab.Memcached,
     "iperf3 TCP": partial(cmonlab.Iperf, protocol="tcp"),
-    # More than it can send: as fast as it goes.
+    # More than it can send, so as fast as possible.
     "iperf3 UDP, 64 B": partial(cmonlab.Iperf, protocol="udp", length_bytes=64, bitrate_bps=10_000_000_000),
 }
 EACH = "tcpdump on each interface"
-#: In a quick run every tracer looks at these, and these look at everything.
+#: In a quick run, every tracer traces these workloads, and these tracers trace every workload.
 QUICK_WORKLOADS, QUICK_WAYS = ("sockperf TCP",), (ALL, AGGREGATE, ANY)
 Maker = Callable[[object, str, Path], Program]
 
@@ -45,7 +45,7 @@ def _of_port(make: Callable[..., Program], _lab, expression: str, *scratch: Path
     return make(protocol, int(port), *scratch)
 
 
-#: Who looks: each makes a program of a lab, an expression of the form "tcp port 80", and a directory.
+#: Tracers: each function takes a lab, an expression of the form "tcp port 80" and a directory, and returns a program.
 WAYS: dict[str, Maker] = {
     CAPTURE: partial(_ours, "capture", ["path"], True),
     ALL: partial(_ours, "capture", ["all"], False),
@@ -60,7 +60,7 @@ WAYS: dict[str, Maker] = {
 
 
 class Side:
-    """One workload with everybody's eyes on it.
+    """One workload, traced by every tracer.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ class Side:
     def __init__(self, lab, name: str, ways: dict[str, Maker]):
         self.lab, self.name, self.ways = lab, name, ways
         self.workload = WORKLOADS[name](server="c0", client="c1")
-        self.told: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
+        self.values: dict[str, dict[str, list[float]]] = {way: {} for way in ways}
 
     @contextmanager
     def look(self, way: str) -> Iterator[list[int]]:
-        """Have a tracer look while the block runs, then do what it leaves to its user."""
+        """Run a tracer for the duration of the block, then the analysis that it leaves to its user."""
         with tempfile.TemporaryDirectory(prefix="cmonlab-bench-") as folder:
             scratch = Path(folder)
             tracer = Tracer(self.ways[way](self.lab, self.workload.default_rule, scratch), scratch)
@@ -94,7 +94,7 @@ class Side:
                 self._tell(way, "offline", offline(scratch))
 
     def _tell(self, way: str, what: str, value: float) -> None:
-        self.told[way].setdefault(what, []).append(float(value))
+        self.values[way].setdefault(what, []).append(float(value))
 
     def outcome(self, rounds: int) -> Outcome:
         """Measure; return samples and targets."""
@@ -104,20 +104,20 @@ class Side:
         for way, metrics in found.samples.items():
             for metric, values in metrics.items():
                 outcome.add("peers", f"{self.name}: {metric}", way, *_readable(found.units[metric], values))
-        for way, told in self.told.items():
-            for what, values in told.items():
+        for way, metrics in self.values.items():
+            for what, values in metrics.items():
                 outcome.add("peers", f"{self.name}: {what}", way, units[what], values)
         outcome.merge(judged(self.name, found))
         return outcome
 
 
 def _readable(unit: str, values: list[float]) -> tuple[str, list[float]]:
-    """Return latencies in microseconds, everything else as it is."""
+    """Return latencies in microseconds, other values unchanged."""
     return ("us", [value / 1000 for value in values]) if unit == "ns" else (unit, values)
 
 
 def offline(scratch: Path) -> float:
-    """Return how many events a second of CPU become segments: of a session's, or of captures of tcpdump."""
+    """Return how many events per second of CPU time become segments, of a session or of captures of tcpdump."""
     command = [sys.executable, "-m", "tests.benchmarks.peers.offline", str(scratch)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -151,7 +151,7 @@ def everywhere() -> str:
 
 @contextmanager
 def keeping_to(cpus: str, lab) -> Iterator[None]:
-    """Let the lab's containers run on some CPUs only while the block lasts; tracers may use all."""
+    """Restrict the lab's containers to some CPUs for the duration of the block; tracers may use all."""
 
     def let(allowed: str) -> None:
         for container in lab.containers.values():

@@ -1,4 +1,4 @@
-"""A program that looks at packets while traffic flows, whoever wrote it."""
+"""A tracer as a program that runs while traffic flows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ READY_S, END_S = 30.0, 60.0
 
 @dataclass(frozen=True)
 class Account:
-    """What a tracer did while it looked.
+    """The account of a tracer's run.
 
     Attributes
     ----------
     events : int or None
-        What it brought home, None where it had to be killed.
+        Its result, None if it had to be killed.
     lost : int or None
         What it lost, as far as it knows; None where it had to be killed.
     """
@@ -41,7 +41,7 @@ class Program:
     commands : sequence of sequence of str
         One a process.
     is_ready : callable
-        Takes the process and what it has said so far, and tells whether it looks already.
+        Takes the process and what it has said so far, and returns whether it has started to trace.
     read : callable
         Takes what each process said, and returns events and lost events.
     """
@@ -116,11 +116,11 @@ class Tracer:
 
 
 def perf_events(process: subprocess.Popen) -> int:
-    """Return how many perf events a process has open: one for each tracepoint (and CPU) that it is attached to."""
+    """Return how many perf events a process has open: one per tracepoint (and CPU) that it is attached to."""
     found = 0
     for link in Path(f"/proc/{process.pid}/fd").iterdir():
         try:
             found += os.readlink(link) == "anon_inode:[perf_event]"
-        except OSError:  # closed meanwhile
+        except OSError:  # closed in the meantime
             continue
     return found

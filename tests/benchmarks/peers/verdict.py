@@ -1,4 +1,4 @@
-"""What each of cmonlab's modes changes, beside the peer that changes least."""
+"""Judge the overhead of cmonlab's modes against the peer with the lowest overhead."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..outcome import Outcome
 CAPTURE, ALL, AGGREGATE = "cmonlab capture", "cmonlab capture, all points", "cmonlab aggregate"
 ANY = "tcpdump -i any"
 OURS = (CAPTURE, ALL, AGGREGATE)
-#: Metric → what to judge of it: factor from a sample to what is shown (bad when it grows), and the unit.
+#: Metric → factor from a sample to the shown value (worse when it grows), and the unit.
 JUDGED = {"p50": (1e-3, "us"), "p99": (1e-3, "us"), "p99.9": (1e-3, "us"), "CPU": (1.0, "")}
 
 
 def judged(name: str, found: Overhead) -> Outcome:
-    """Judge what each of cmonlab's modes changes, beside the peer that changes least."""
+    """Judge the overhead of each of cmonlab's modes against the lowest one among the peers."""
     outcome, samples = Outcome(), found.samples
     peers = [way for way in samples if way not in (*OURS, UNTRACED)]
     changes = changed(samples)
     for metric, by_way in changes.items():
         if metric == "throughput" and name.startswith("sockperf"):
-            continue  # of one message at a time it is the delay's inverse
+            continue  # with one message at a time, it is the inverse of the delay
         unit = {"throughput": "% of untraced", "CPU": found.units["CPU"]}.get(metric, "us")
         for way in OURS:
             if way in by_way and peers:

@@ -1,4 +1,4 @@
-"""The benchmarks' statistics, targets and reports, on samples that are known."""
+"""Statistics, targets and reports of the benchmarks, on known samples."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ def test_summary_of_known_samples():
     assert 1.0 <= found.interval[0] <= 3.0 <= found.interval[1] <= 5.0
 
 
-def test_one_outlier_moves_neither_median_nor_interval_far():
+def test_outlier_hardly_moves_median_and_interval():
     calm = [1.0 + i / 1000 for i in range(21)]
     wild = [*calm[:-1], 1000.0]
     assert abs(summarise(wild).median - summarise(calm).median) < 0.01
@@ -38,7 +38,7 @@ def test_one_outlier_moves_neither_median_nor_interval_far():
 
 
 @pytest.mark.parametrize("samples", [[], [1.0, math.nan], [math.inf], [[1.0], [2.0]]])
-def test_summary_refuses_what_has_no_middle(samples):
+def test_summary_refuses_samples_without_a_median(samples):
     with pytest.raises(ValueError, match="finite sample"):
         summarise(samples)
 
@@ -51,7 +51,7 @@ def test_summary_is_ordered_and_repeatable(samples):
     assert found == summarise(samples)
 
 
-def test_interval_holds_the_true_median_about_nineteen_times_in_twenty():
+def test_interval_contains_the_true_median_in_95_percent():
     draw = random.Random(1)
     runs = [summarise([draw.gauss(10, 2) for _ in range(15)]).interval for _ in range(200)]
     held = sum(low <= 10 <= high for low, high in runs)
@@ -82,12 +82,12 @@ def test_targets_are_met_by_the_median_and_sure_by_the_interval(key, around, met
     assert target.name == f"{GOALS[key].name}, somewhere"
 
 
-def test_what_is_no_goal_is_not_judged():
+def test_judge_refuses_an_unknown_goal():
     with pytest.raises(UnknownName, match="reading"):
         judge("readin", [1.0])
 
 
-def test_every_goal_belongs_to_a_part_and_is_judged_in_the_code():
+def test_every_goal_has_a_part_and_is_judged_in_the_code():
     assert {goal.part for goal in GOALS.values()} <= set(parts.PARTS)
     assert {goal.sense for goal in GOALS.values()} <= set(MEETS)
     folder = Path(parts.__file__).parent
@@ -96,13 +96,13 @@ def test_every_goal_belongs_to_a_part_and_is_judged_in_the_code():
     assert [key for key in GOALS if key not in words] == []
 
 
-def test_goals_that_nothing_was_measured_for_are_told():
+def test_unjudged_lists_goals_without_measurement():
     assert {goal.key for goal in unjudged([], list(parts.PARTS))} == set(GOALS)
     left = unjudged([judge("agent memory", [140.0])], ["agent"])
     assert {goal.key for goal in left} == {"agent idle", "agent first", "agent change"}
 
 
-def test_interleave_measures_each_variant_once_a_round_in_changing_order():
+def test_interleave_measures_each_variant_once_per_round_in_changing_order():
     calls = []
     found = interleave({name: lambda name=name: calls.append(name) or float(len(calls)) for name in "abc"}, 20)
     assert {name: len(values) for name, values in found.items()} == {"a": 20, "b": 20, "c": 20}
@@ -111,7 +111,7 @@ def test_interleave_measures_each_variant_once_a_round_in_changing_order():
     assert len(orders) > 2
 
 
-def test_interleave_stops_at_its_budget_but_not_before_the_least(monkeypatch):
+def test_interleave_stops_at_its_budget_after_the_least_rounds(monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(stats.time, "monotonic", lambda: next(clock))
     assert len(interleave({"a": lambda: 1.0}, 50, budget_s=35, least=2)["a"]) == 5
@@ -138,7 +138,7 @@ def a_result(*, quick=False, **samples):
     }
 
 
-def test_a_missed_target_is_marked_everywhere(tmp_path):
+def test_missed_target_is_marked_everywhere(tmp_path):
     result = a_result(good=[1.0, 2.0, 2.5], bad=[3.5, 4.0, 4.5])
     lines = [line for line in report.text(result, colour=True).splitlines() if "at most" in line]
     bad, good = (next(line for line in lines if name in line) for name in ("bad", "good"))
@@ -175,7 +175,7 @@ def peers():
     return outcome.samples
 
 
-def test_side_by_side_table_has_a_row_an_observer():
+def test_side_by_side_table_has_one_row_per_tracer():
     (table,) = report.side_tables(peers()).values()
     assert table["tracer"].tolist() == ["untraced", "cmonlab capture", "tcpdump -i any"]
     assert table["p50 (us)"].tolist() == [10.0, 11.5, 20.0]
@@ -196,22 +196,22 @@ def test_figures_show_ratios_to_untraced_and_the_scale():
     ("low", "high", "found"),
     [(0.01, 1.0, [0.01, 0.05, 0.2, 1.0]), (1.0, 250.0, [1, 5, 20, 100]), (0.8, 1.0, [0.8, 1.0]), (1, 1.4, [1.0, 1.4])],
 )
-def test_ticks_of_a_logarithmic_axis_are_few_and_round(low, high, found):
+def test_logarithmic_ticks_are_few_and_round(low, high, found):
     assert figures.ticks(low, high) == pytest.approx(found)
 
 
-def test_histograms_are_off_by_less_than_they_say():
+def test_histogram_error_is_smaller_than_stated():
     assert 0 < live.largest_error() < 0.03
 
 
 @pytest.mark.parametrize("flows", [1, 10, 50_000, 50_001, 100_000])
-def test_flows_are_as_many_pairs_of_ports(flows):
+def test_ports_make_the_given_number_of_flows(flows):
     found = manyflows.ports(flows)
     assert sum(map(len, found)) == flows
     assert all(numbers[0] > 1024 and numbers[-1] < 65536 for numbers in found)
 
 
-def test_without_root_it_says_what_it_needs(tmp_path):
+def test_command_without_root_says_what_it_needs(tmp_path):
     code = (
         "import os, sys\n"
         "os.geteuid = lambda: 1000\n"
@@ -224,7 +224,7 @@ def test_without_root_it_says_what_it_needs(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_each_namespace_has_an_address_of_its_own():
+def test_every_namespace_has_its_own_address():
     found = [manyping.address(number) for number in range(600)]
     assert len(set(found)) == 600
     assert found[:2] == ["10.78.0.1", "10.78.0.2"]

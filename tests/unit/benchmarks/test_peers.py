@@ -1,4 +1,4 @@
-"""What the benchmarks read of other programs, and how they judge beside them."""
+"""Reading the output of other tracers, and judging cmonlab against them."""
 
 import struct
 
@@ -9,17 +9,17 @@ from cmonlab.data.analysis.overhead import Overhead
 from tests.benchmarks.peers import callback, dump, join, perf, script, verdict
 
 
-def test_tcpdumps_counts_are_summed_over_processes():
+def test_tcpdump_counts_are_summed_over_processes():
     said = [
         "listening on any\n^C66484 packets captured\n66500 packets received by filter\n7 packets dropped by kernel\n",
         "1 packet captured\n1 packet received by filter\n0 packets dropped by kernel\n",
     ]
-    assert dump.told(said) == (66485, 7)
+    assert dump.counts(said) == (66485, 7)
     with pytest.raises(ValueError, match="no counts"):
-        dump.told(["tcpdump: no such device"])
+        dump.counts(["tcpdump: no such device"])
 
 
-def test_perf_tells_samples_and_lost_ones():
+def test_perf_reports_samples_and_lost_ones():
     said = (
         "Aggregated stats:\n     TOTAL events:     200\n     SAMPLE events:    193  (96.5%)\n LOST_SAMPLES events: 5\n"
     )
@@ -27,7 +27,7 @@ def test_perf_tells_samples_and_lost_ones():
     assert perf.stats("") == (0, 0)
 
 
-def test_bpftrace_script_has_a_probe_for_each_point_and_the_port_as_on_the_wire():
+def test_bpftrace_script_has_one_probe_per_point_and_the_port_in_network_order():
     text = script.text(["net_dev_queue", "netif_rx"], "tcp", 0x1234)
     assert text.count("tracepoint:net:") == 2
     assert text.count("$ports->dest == 13330") == 2  # 0x3412
@@ -35,8 +35,8 @@ def test_bpftrace_script_has_a_probe_for_each_point_and_the_port_as_on_the_wire(
     assert script.lost("Lost 12 events\nother\nLost 3 events\n") == 15
 
 
-def test_last_line_of_a_process_tells():
-    assert callback.told('ready\n{"events": 5, "lost": 2}\n') == (5, 2)
+def test_callback_counts_are_in_the_last_line():
+    assert callback.counts('ready\n{"events": 5, "lost": 2}\n') == (5, 2)
 
 
 LINK = {1: 14, 276: 20}
@@ -59,7 +59,7 @@ def packet(number, sport=1000, dport=2000):
     return header + struct.pack(">HHIIHHHH", sport, dport, number, 0, 0x5010, 0, 0, 0)
 
 
-def test_captures_of_interfaces_are_joined_packet_by_packet(tmp_path):
+def test_join_matches_packets_of_several_captures(tmp_path):
     one = [(1_000_000_000 + n * 1000, 0, packet(n)) for n in range(50)]
     two = [(1_000_000_300 + n * 1000, 0, packet(n)) for n in range(50) if n != 7]
     files = [capture(tmp_path / "a.pcap", one), capture(tmp_path / "b.pcap", two)]
@@ -70,7 +70,7 @@ def test_captures_of_interfaces_are_joined_packet_by_packet(tmp_path):
     assert set(zip(found["from"].tolist(), found["to"].tolist(), strict=True)) == {(0, 1)}
 
 
-def test_one_capture_of_all_interfaces_is_joined_by_their_numbers(tmp_path):
+def test_join_matches_packets_of_one_capture_by_interface(tmp_path):
     packets = [(5 + 10 * hop, 3 + hop, packet(n)) for n in range(4) for hop in range(3)]
     seen, found = join.segments([capture(tmp_path / "any.pcap", packets, 276)])
     assert seen == 12
@@ -78,7 +78,7 @@ def test_one_capture_of_all_interfaces_is_joined_by_their_numbers(tmp_path):
     assert np.all(found["ns"] == 10)
 
 
-def test_another_kind_of_capture_is_refused(tmp_path):
+def test_join_refuses_another_kind_of_capture(tmp_path):
     path = tmp_path / "x.pcap"
     path.write_bytes(b"\0" * 24)
     with pytest.raises(ValueError, match="link type"):
@@ -94,7 +94,7 @@ def rounds(throughput, p50, cpu):
     return {"throughput": [throughput] * 3, "p50": [p50] * 3, "CPU": [cpu] * 3}
 
 
-def test_each_of_ours_is_judged_beside_the_peer_that_changes_least():
+def test_modes_are_judged_against_the_peer_with_the_lowest_overhead():
     samples = {
         "untraced": rounds(100.0, 10_000.0, 50.0),
         verdict.ALL: rounds(80.0, 13_000.0, 60.0),
@@ -112,7 +112,7 @@ def test_each_of_ours_is_judged_beside_the_peer_that_changes_least():
     assert not any("throughput" in target.name for target in found.targets)
 
 
-def test_throughput_is_judged_where_it_is_the_workloads_own_measure():
+def test_throughput_is_judged_only_if_the_workload_reports_it():
     samples = {
         "untraced": {"throughput": [1.0, 10.0], "CPU": [1.0, 1.0]},
         verdict.AGGREGATE: {"throughput": [0.98, 9.8], "CPU": [1.0, 1.0]},

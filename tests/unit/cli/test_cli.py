@@ -12,25 +12,25 @@ import pytest
 
 from cmonlab import cli
 from cmonlab.cli import app, console, demo
-from cmonlab.cli import record as run
-from cmonlab.data.store import directory as store
+from cmonlab.cli.record import check_replaceable
+from cmonlab.data.store import directory
+from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import CmonlabError, SessionError, TopologyError
 from cmonlab.session.session import Session
 from tests.support.events import bulk, manifest
 
-TABLES = ("breakdown", "journeys", "drops", "throughput", "ledger", "trace_gaps", "links", "overhead", "hops")
 MAIN = "import sys; from cmonlab.cli import main; sys.argv[0] = 'cmonlab'; main()"
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A saved session of made events."""
-    told = manifest(trace_gap_ns=5) | {
+    """A saved session of synthetic events."""
+    entries = manifest(trace_gap_ns=5) | {
         "recording": {"ended": "finished", "seconds": 1.0},
         "host": {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"},
         "created": "2026-01-01T00:00:00+00:00",
     }
-    return Session(bulk(300), told).save(tmp_path_factory.mktemp("sessions") / "run")
+    return Session(bulk(300), entries).save(tmp_path_factory.mktemp("sessions") / "run")
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def cmonlab(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_in_every_format(cmonlab, saved, table):
-    frame = Session(*store.load(saved)).table(table)
+def test_show_prints_every_table_in_every_format(cmonlab, saved, table):
+    frame = Session(*directory.load(saved)).table(table)
     code, out, err = cmonlab("show", saved, "--table", table, "--format", "json")
     rows = json.loads(out)
     assert (code, err, len(rows)) == (0, "", len(frame)) and all(list(row) == list(frame.columns) for row in rows)
@@ -60,12 +60,12 @@ def test_every_table_in_every_format(cmonlab, saved, table):
     assert ("--rows N shows more" in err) == (len(frame) > 3)
 
 
-def test_a_piped_table_is_not_folded(capsys):
+def test_a_piped_table_is_not_wrapped(capsys):
     console.show(pd.DataFrame({"path": ["x" * 300], "n": [1234567]}))
     assert capsys.readouterr().out.splitlines()[1].split() == ["x" * 300, "1,234,567"]
 
 
-def test_on_a_narrow_terminal_no_number_and_no_name_is_cut(capsys, monkeypatch):
+def test_a_narrow_terminal_cuts_no_number_and_no_name(capsys, monkeypatch):
     monkeypatch.setattr(console, "_WIDTH", 40)
     row = {
         "journey": 7,
@@ -80,13 +80,13 @@ def test_on_a_narrow_terminal_no_number_and_no_name_is_cut(capsys, monkeypatch):
     assert max(map(len, text.splitlines())) <= 40
 
 
-def test_an_error_is_told_with_why_and_fix_on_lines_of_their_own(capsys):
+def test_an_error_shows_why_and_fix_on_separate_lines(capsys):
     console.complain(CmonlabError("what", why="w" * 200, fix="[bold]fix[/bold]"))
     assert capsys.readouterr().err == f"error: what\n  why: {'w' * 200}\n  fix: [bold]fix[/bold]\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (["--template", "brige"], "did you mean 'bridge'?"),
         (["--containers", "1"], "traffic needs two ends"),
@@ -105,14 +105,14 @@ def test_an_error_is_told_with_why_and_fix_on_lines_of_their_own(capsys):
         (["--duration", "inf"], "number of seconds above 0"),
     ],
 )
-def test_bad_arguments_get_one_error_and_leave_nothing(cmonlab, tmp_path, arguments, told):
+def test_record_refuses_wrong_options_with_one_error_and_leaves_nothing(cmonlab, tmp_path, arguments, text):
     code, out, err = cmonlab("record", "--out", tmp_path / "run", *arguments)
-    assert code == 1 and out == "" and err.startswith("error: ") and "  fix: " in err and told in err
+    assert code == 1 and out == "" and err.startswith("error: ") and "  fix: " in err and text in err
     assert err.count("error:") == 1 and len(err) < 1200 and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (["--workload", "sockperf-tpc"], "did you mean 'sockperf-tcp'?"),
         (["--rule", "tcp prt 80"], "did you mean 'port'?"),
@@ -121,9 +121,9 @@ def test_bad_arguments_get_one_error_and_leave_nothing(cmonlab, tmp_path, argume
         (["--round-seconds", "nan"], "number of seconds above 0"),
     ],
 )
-def test_overhead_refuses_bad_arguments_before_it_starts(cmonlab, tmp_path, arguments, told):
+def test_overhead_refuses_wrong_options_before_it_starts(cmonlab, tmp_path, arguments, text):
     code, out, err = cmonlab("overhead", "--out", tmp_path / "run", *arguments)
-    assert code == 1 and out == "" and err.count("error:") == 1 and told in err and list(tmp_path.iterdir()) == []
+    assert code == 1 and out == "" and err.count("error:") == 1 and text in err and list(tmp_path.iterdir()) == []
 
 
 def test_unknown_tables_and_formats_suggest_the_nearest(cmonlab, saved):
@@ -135,18 +135,18 @@ def test_unknown_tables_and_formats_suggest_the_nearest(cmonlab, saved):
     assert code == 2 and "'show'" in err
 
 
-def test_a_directory_that_holds_sessions_names_them(cmonlab, saved):
+def test_show_suggests_the_sessions_inside_a_directory(cmonlab, saved):
     code, _, err = cmonlab("show", saved.parent)
     assert code == 1 and f"did you mean {saved}?" in err
     assert cmonlab("report", saved.parent / "none")[0] == 1
 
 
-def test_outputs_that_are_taken_are_refused(cmonlab, saved, tmp_path, monkeypatch):
+def test_record_refuses_an_output_that_is_not_free(cmonlab, saved, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    for out, told in {
+    for out, text in {
         saved: "already holds a session",
         tmp_path / "file": "not an empty directory",
         tmp_path / "full": "not an empty directory",
@@ -157,13 +157,13 @@ def test_outputs_that_are_taken_are_refused(cmonlab, saved, tmp_path, monkeypatc
         ".": "e",
     }.items():
         code, printed, err = cmonlab("record", "--out", out)
-        assert code == 1 and printed == "" and err.startswith("error: ") and told in err, out
+        assert code == 1 and printed == "" and err.startswith("error: ") and text in err, out
     assert sorted(os.listdir(tmp_path)) == ["file", "full"] and (tmp_path / "full" / "x").read_text() == "mine"
 
 
-def test_the_demo_refuses_what_is_in_the_way_before_it_starts(tmp_path):
+def test_demo_refuses_an_output_that_is_not_free_before_it_starts(tmp_path):
     (tmp_path / "memcached").mkdir()
-    run.check_replaceable(tmp_path / "memcached")
+    check_replaceable(tmp_path / "memcached")
     (tmp_path / "memcached" / "mine").write_text("")
     with pytest.raises(SessionError, match="not an empty directory"):
         demo.run(tmp_path, 1.0)
@@ -174,7 +174,7 @@ def test_the_demo_refuses_what_is_in_the_way_before_it_starts(tmp_path):
         demo.run(tmp_path, float("nan"))
 
 
-def test_the_doctors_verdict_is_the_exit_code(cmonlab, monkeypatch):
+def test_doctor_returns_its_verdict_as_exit_code(cmonlab, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     code, out, _ = cmonlab("doctor", "--json")
     assert code == 1 and json.loads(out)["ready"] is False
@@ -182,21 +182,21 @@ def test_the_doctors_verdict_is_the_exit_code(cmonlab, monkeypatch):
     assert code == 1 and "✗ root" in out and "sudo" in out
 
 
-def test_ctrl_c_ends_with_130_and_a_word(cmonlab, saved, monkeypatch):
+def test_ctrl_c_exits_with_130_and_a_message(cmonlab, saved, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cmonlab.session.session.open", interrupted)
-    assert cmonlab("show", saved) == (130, "", "interrupted; what was made has been removed\n")
+    assert cmonlab("show", saved) == (130, "", "interrupted; everything that cmonlab had created has been removed\n")
 
 
-def test_a_full_disk_under_the_output_is_told():
+def test_a_full_disk_under_the_output_is_reported():
     shell = '"$0" -c "$1" --help > /dev/full'
     done = subprocess.run(["sh", "-c", shell, sys.executable, MAIN], capture_output=True, text=True)
     assert done.returncode == 1 and "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_help_is_whole_and_loads_neither_docker_nor_bcc(cmonlab):
+def test_help_of_every_command_is_complete(cmonlab):
     alone = ("doctor", "record", "overhead", "show", "report", "agent", "status", "live", "collect", "clean", "demo")
     of_rules = ("check", "explain", "schema", "apply", "list", "remove")
     for command in ([], *([word] for word in (*alone, "rules")), *(["rules", word] for word in of_rules)):
@@ -208,9 +208,10 @@ def test_help_is_whole_and_loads_neither_docker_nor_bcc(cmonlab):
         )
     _, out, _ = cmonlab("show", "--help")
     assert all(table in out for table in TABLES)
+    assert app._TABLES == TABLES
 
 
-def test_showing_loads_neither_docker_nor_bcc(saved):
+def test_show_loads_neither_docker_nor_bcc(saved):
     code = f"import sys; sys.argv = ['cmonlab', 'show', {str(saved)!r}]; sys.stdout = sys.stderr\n"
     code += "from cmonlab.cli import main\ntry: main()\nexcept SystemExit: print(*sys.modules, file=sys.__stdout__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -218,15 +219,15 @@ def test_showing_loads_neither_docker_nor_bcc(saved):
     assert "cmonlab.session" in loaded and not loaded & {"docker", "bcc", "pyroute2"}
 
 
-def test_parameters_of_a_template_are_numbers_or_words():
+def test_template_parameters_are_numbers_or_words():
     assert dict(map(app._parameter, ["hosts=3", "image=mine:1"])) == {"hosts": 3, "image": "mine:1"}
     for text in ("hosts", "=3"):
         with pytest.raises(TopologyError, match="sets nothing"):
             app._parameter(text)
 
 
-def test_wrong_parameters_are_refused_before_anything_is_made(cmonlab, tmp_path):
-    for given, told in (("host=3", "did you mean 'hosts'"), ("hosts=3", "choose 3 to 1000"), ("hosts", "--set")):
+def test_wrong_template_parameters_are_refused_before_anything_is_created(cmonlab, tmp_path):
+    for given, text in (("host=3", "did you mean 'hosts'"), ("hosts=3", "choose 3 to 1000"), ("hosts", "--set")):
         code, _, error = cmonlab("record", "--template", "vxlan", "--set", given, "--out", str(tmp_path / "run"))
-        assert code == 1 and told in error
+        assert code == 1 and text in error
     assert not (tmp_path / "run").exists()

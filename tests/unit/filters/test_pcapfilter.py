@@ -1,4 +1,4 @@
-"""A compiled expression decides as libpcap's own compilation of it does, packet by packet."""
+"""Compiled expressions give the same verdicts as libpcap's own compilation, for each packet."""
 
 import ctypes
 import random
@@ -94,7 +94,7 @@ HOSTS6 = ["fe80::1", "2001:db8::7", "ff02::1"]
 
 @lru_cache(maxsize=1)
 def packets() -> tuple[bytes, ...]:
-    """IPv4 and IPv6, every transport, options, fragments, cut short, and plain noise."""
+    """Return IPv4 and IPv6 packets of every transport, with options and fragments; also truncated and random ones."""
     rng = random.Random(7)
 
     def transport():
@@ -124,7 +124,7 @@ class Header(ctypes.Structure):
 
 
 def libpcap_program(text: str, optimize: int) -> "pcapfilter._Program":
-    """libpcap's own compilation of the text as it stands."""
+    """Return libpcap's own compilation of the unchanged text."""
     handle, program = PCAP.pcap_open_dead(12, 65535), pcapfilter._Program()
     result = PCAP.pcap_compile(handle, ctypes.byref(program), text.encode(), optimize, 0xFFFFFFFF)
     message = PCAP.pcap_geterr(handle).decode()
@@ -134,13 +134,13 @@ def libpcap_program(text: str, optimize: int) -> "pcapfilter._Program":
 
 
 def as_program(instructions: list[Instruction]) -> "pcapfilter._Program":
-    """The instructions as libpcap's interpreter takes them."""
+    """Return the instructions in the form that libpcap's interpreter takes."""
     insns = (pcapfilter._Insn * len(instructions))(*((i.code, i.jt, i.jf, i.k) for i in instructions))
     return pcapfilter._Program(len(instructions), insns)
 
 
 def verdict(program: "pcapfilter._Program", packet: bytes, total: int | None = None) -> bool:
-    """What libpcap's interpreter makes of a packet of which these bytes are at hand."""
+    """Return the verdict of libpcap's interpreter on a packet of `total` bytes, of which these were captured."""
     header = Header(caplen=len(packet), len=len(packet) if total is None else total)
     return PCAP.pcap_offline_filter(ctypes.byref(program), ctypes.byref(header), packet) != 0
 
@@ -170,7 +170,7 @@ load = st.builds(
 arithmetic = st.recursive(
     load | number.map(str) | st.just("len"),
     lambda inner: (
-        # libpcap rejects constant divisions by zero and shifts by 32 and more: divide by what a packet holds
+        # libpcap rejects constant divisions by zero and shifts by 32 and more: divide by a value from the packet
         st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "&", "|", "^"]), inner)
         | st.builds("({} {} {})".format, inner, st.sampled_from(["/", "%", "<<", ">>"]), load)
     ),
@@ -201,7 +201,7 @@ def compiles(text: str) -> bool:
     try:
         return bool(compile_expression(text))
     except CmonlabError as error:
-        # What cannot match anything, and what is too long, is refused: nothing to compare.
+        # An expression that matches nothing or is too long is refused, so there is nothing to compare.
         assert "rejects all" in error.why or "at most" in error.why or "by zero" in error.why or "shift" in error.why, (
             error
         )

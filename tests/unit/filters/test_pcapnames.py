@@ -1,4 +1,4 @@
-"""No rule makes libpcap ask anyone for a name."""
+"""Compilation never makes libpcap look up a name."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ INTERPOSER = """
 #include <stdlib.h>
 #include <unistd.h>
 #include <arpa/inet.h>
-static int told(const char *name)
+static int refuse_name(const char *name)
 {
     unsigned char address[16];
     if (name && inet_pton(AF_INET6, name, address) != 1) { write(2, "looked up a name\\n", 17); _exit(99); }
@@ -49,19 +49,19 @@ int getaddrinfo(const char *n, const char *s, const void *h, void **r)
 {
     static int (*real)(const char *, const char *, const void *, void **);
     if (!real) real = dlsym(RTLD_NEXT, "getaddrinfo");
-    told(n ? n : s);
+    refuse_name(n ? n : s);
     return real(n, s, h, r);
 }
-void *gethostbyname(const char *n) { told("x"); return 0; }
-void *getservbyname(const char *n, const char *p) { told("x"); return 0; }
-void *getnetbyname(const char *n) { told("x"); return 0; }
-void *getprotobyname(const char *n) { told("x"); return 0; }
-void *ether_hostton(const char *n) { told("x"); return 0; }
+void *gethostbyname(const char *n) { refuse_name("x"); return 0; }
+void *getservbyname(const char *n, const char *p) { refuse_name("x"); return 0; }
+void *getnetbyname(const char *n) { refuse_name("x"); return 0; }
+void *getprotobyname(const char *n) { refuse_name("x"); return 0; }
+void *ether_hostton(const char *n) { refuse_name("x"); return 0; }
 """
 
 
-def test_no_name_is_looked_up(tmp_path):
-    """libpcap, run beside look-up functions that end the process, survives them all."""
+def test_names_are_never_looked_up(tmp_path):
+    """Compile with look-up functions that end the process."""
     source, library = tmp_path / "names.c", tmp_path / "names.so"
     source.write_text("#define _GNU_SOURCE\n#include <dlfcn.h>\n" + INTERPOSER)
     subprocess.run(["gcc", "-w", "-shared", "-fPIC", source, "-o", library, "-ldl"], check=True)

@@ -1,4 +1,4 @@
-"""What an expression may hold, and what is said about the rest."""
+"""Words of pcap expressions: which are allowed, and how others are refused."""
 
 import threading
 
@@ -43,7 +43,7 @@ except CmonlabError as error:
         ("1 = 2", "rejects all packets"),
     ],
 )
-def test_refusal_quotes_the_expression_and_says_how_to_mend_it(expression, said):
+def test_refusal_quotes_the_expression_and_says_how_to_fix_it(expression, said):
     with pytest.raises(RuleError) as caught:
         compile_expression(expression)
     assert repr(expression) in caught.value.what
@@ -51,7 +51,7 @@ def test_refusal_quotes_the_expression_and_says_how_to_mend_it(expression, said)
     assert caught.value.why and caught.value.fix
 
 
-def test_length_is_limited():
+def test_length_of_an_expression_is_limited():
     with pytest.raises(RuleError, match=f"of at most {MAX_CHARACTERS}"):
         compile_expression("tcp or " * MAX_CHARACTERS + "udp")
     many = " or ".join(f"udp[udp[{at}]] = {at}" for at in range(75))
@@ -59,14 +59,14 @@ def test_length_is_limited():
         compile_expression(many)
 
 
-def test_white_space_and_the_empty_rule():
+def test_white_space_is_ignored_and_empty_text_matches_all():
     everything = [Instruction(0x06, 0, 0, 65535)]
     assert compile_expression("") == compile_expression(" \t\r\n ") == everything
     assert compile_expression(" tcp\n  port\t80 \n") == compile_expression("tcp port 80")
 
 
 @pytest.mark.parametrize(("name", "value"), sorted(pcapwords.CONSTANTS.items()))
-def test_constants_are_libpcaps(monkeypatch, name, value):
+def test_constants_equal_those_of_libpcap(monkeypatch, name, value):
     by_number = compile_expression(f"ip[0] = {value}")
     monkeypatch.setattr(pcapfilter, "screen", str)
     assert compile_expression(f"ip[0] = {name}") == by_number
@@ -88,7 +88,7 @@ def test_names_of_services_and_protocols_become_numbers(tmp_path, monkeypatch):
     assert pcapwords.screen("ip6 net fe80::/10") == "ip6 net fe80:0000:0000:0000:0000:0000:0000:0000 / 10"
 
 
-def test_many_threads_compile_at_once():
+def test_many_threads_can_compile_at_once():
     expected = {port: compile_expression(f"tcp port {port} or udp[4:2] > {port}") for port in range(1, 30)}
     found = {}
 
@@ -104,7 +104,7 @@ def test_many_threads_compile_at_once():
     assert found == {port: [program] * 5 for port, program in expected.items()}
 
 
-def test_missing_libpcap_names_the_package(monkeypatch):
+def test_error_without_libpcap_names_the_package(monkeypatch):
     monkeypatch.setattr(pcapfilter, "_SONAMES", ("libnosuchpcap.so.0",))
     pcapfilter._libpcap.cache_clear()
     with pytest.raises(NotTraceable, match="apt install libpcap0"):

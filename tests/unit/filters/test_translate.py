@@ -1,4 +1,4 @@
-"""From classic BPF to eBPF: what is encoded, what is refused, and that the kernel could take it."""
+"""Translation of classic BPF to eBPF: encoding, refusals, and rules of the verifier."""
 
 import struct
 
@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 R0, R1, R2, R5, R6, R7, R10 = (Register(n) for n in (0, 1, 2, 5, 6, 7, 10))
 TAKE, LEAVE = Instruction(0x06, 0, 0, 65535), Instruction(0x06, 0, 0, 0)
 PROBE_READ = bytes([0x85, 0, 0, 0, 113, 0, 0, 0])
-# As libpcap compiles it.
+# libpcap's compilation of this expression.
 TCP_PORT_11211 = [
     (0x30, 0, 0, 0), (0x54, 0, 0, 0xF0), (0x15, 0, 6, 0x60), (0x30, 0, 0, 6), (0x15, 0, 17, 6), (0x28, 0, 0, 40),
     (0x15, 14, 0, 11211), (0x28, 0, 0, 42), (0x15, 12, 13, 11211), (0x30, 0, 0, 0), (0x54, 0, 0, 0xF0),
     (0x15, 0, 10, 0x40), (0x30, 0, 0, 9), (0x15, 0, 8, 6), (0x28, 0, 0, 6), (0x45, 6, 0, 0x1FFF), (0xB1, 0, 0, 0),
     (0x48, 0, 0, 0), (0x15, 2, 0, 11211), (0x48, 0, 0, 2), (0x15, 0, 1, 11211), (0x06, 0, 0, 65535), (0x06, 0, 0, 0),
 ]  # fmt: skip
-# The mask is 0, and not known to be; a bit is set; the mask is returned.
+# Start: the mask is 0, unknown to the verifier. End: the mask is returned.
 START, END = ["bf 30 0 0x0", "1f 30 0 0x0", "63 0a -100 0x0"], ["61 a0 -100 0x0", "95 00 0 0x0"]
 
 
@@ -33,7 +33,7 @@ def taken(slot: int) -> list[str]:
 
 
 def ld(size: int, k: int) -> Instruction:
-    """A load of A at a fixed offset."""
+    """Return a load of A from a fixed offset."""
     return Instruction({4: 0x20, 2: 0x28, 1: 0x30}[size], 0, 0, k)
 
 
@@ -42,7 +42,7 @@ def jeq(k: int, jt: int, jf: int) -> Instruction:
 
 
 def lines(code: bytes) -> list[str]:
-    """The instructions in hexadecimal: opcode, registers (source, destination), offset, immediate number."""
+    """Return the instructions in hexadecimal: opcode, registers (source, destination), offset, immediate number."""
     return [
         f"{op:02x} {registers:02x} {offset} {imm:#x}"
         for op, registers, offset, imm in struct.iter_unpack("<BBhI", code)
@@ -50,13 +50,13 @@ def lines(code: bytes) -> list[str]:
 
 
 def translated(*program: Instruction, slot: int = 0) -> list[str]:
-    """The code of one rule, without what surrounds it."""
+    """Return the code of one rule, without start and end of the function."""
     code = lines(match_program([(slot, program)]))
     assert code[-2:] == END
     return code[code.index(START[-1]) + 1 : -2]
 
 
-def test_encoding():
+def test_assembler_encodes_instructions():
     asm = Assembler()
     asm.alu(ebpf.ADD, R5, 7)
     asm.alu(ebpf.ADD, R5, R6, wide=True)
@@ -89,7 +89,7 @@ def test_encoding():
 
 
 @pytest.mark.parametrize("between", [0x7FFF, 0x8000])
-def test_a_jump_reaches_as_far_as_16_bits(between):
+def test_jump_distance_is_limited_to_16_bits(between):
     asm = Assembler()
     asm.jump("end")
     for _ in range(between):
@@ -103,11 +103,11 @@ def test_a_jump_reaches_as_far_as_16_bits(between):
         assert asm.assemble()[:8] == bytes([0x05, 0, 0xFF, 0x7F, 0, 0, 0, 0])
 
 
-def test_no_rule_takes_nothing():
+def test_function_without_rules_matches_nothing():
     assert lines(match_program([])) == START + END
 
 
-def test_constant_verdicts_and_slots():
+def test_constant_verdict_sets_the_bit_of_its_slot():
     assert translated(TAKE, slot=3) == taken(3)
     assert translated(LEAVE) == []
     assert translated(Instruction(0x05, 0, 0, 1), LEAVE, TAKE, slot=31) == taken(31)
@@ -117,11 +117,11 @@ def test_constant_verdicts_and_slots():
         match_program([(32, [TAKE])])
 
 
-def test_a_protocol_is_three_instructions():
+def test_protocol_filter_has_three_instructions():
     assert translated(ld(1, 9), jeq(6, 0, 1), TAKE, LEAVE) == ["71 15 9 0x0", "56 05 3 0x6", *taken(0)]
 
 
-def test_what_is_read_before_it_is_set_is_0():
+def test_registers_and_scratch_words_start_as_0():
     take_a = [Instruction(0x16, 0, 0, 0)]
     assert translated(Instruction(0x60, 0, 0, 3), *take_a) == [
         "62 0a -48 0x0",
@@ -133,24 +133,24 @@ def test_what_is_read_before_it_is_set_is_0():
     assert translated(ld(1, 0), Instruction(0x02, 0, 0, 3), *take_a)[:2] == ["71 15 0 0x0", "63 5a -48 0x0"]
 
 
-def test_only_what_may_be_missing_is_checked_and_once():
+def test_length_is_checked_only_where_it_is_not_known():
     last = [jeq(5, 0, 1), TAKE, LEAVE]
     assert not any(line.startswith("a6") for line in translated(ld(4, 16), *last))
     checks = translated(ld(2, 20), jeq(1, 3, 0), ld(1, 21), ld(2, 20), ld(4, 20), *last)
     assert [line.split()[-1] for line in checks if line.startswith("a6")] == ["0x16", "0x18"]
-    # where paths meet, what the shorter one checked
+    # where paths meet, only the length that both checked is known
     meet = translated(ld(1, 0), jeq(1, 0, 1), ld(1, 40), ld(1, 30), *last)
     assert [line.split()[-1] for line in meet if line.startswith("a6")] == ["0x29", "0x1f"]
 
 
-def test_unaligned_loads_are_put_together():
+def test_unaligned_load_is_split_into_aligned_loads():
     for size, offset, loads in [(4, 3, ["71", "69", "71"]), (4, 6, ["69", "69"]), (2, 7, ["71", "71"]), (2, 6, ["69"])]:
         rule = [ld(size, offset), jeq(5, 0, 1), TAKE, LEAVE]
         code = translated(*rule)
         assert [line[:2] for line in code if line[:2] in ("71", "69", "61") and line[3] == "1"] == loads
 
 
-def test_loads_behind_a_plain_ip_header_call_no_helper():
+def test_load_behind_a_20_byte_ip_header_calls_no_helper():
     rule = [Instruction(0xB1, 0, 0, 0), Instruction(0x48, 0, 0, 2), jeq(80, 0, 1), TAKE, LEAVE]
     code = translated(*rule)
     branch = next(at for at, line in enumerate(code) if line.startswith("56 06") and line.endswith("0x14"))
@@ -164,14 +164,14 @@ def test_loads_behind_a_plain_ip_header_call_no_helper():
 
 
 @pytest.mark.parametrize(
-    "hopeless",
+    "rejecting",
     [ld(1, 0x10000), Instruction(0x50, 0, 0, 0x10000), Instruction(0xB1, 0, 0, 2**32 - 1), Instruction(0x34, 0, 0, 0)],
 )
-def test_what_can_only_reject_is_not_computed(hopeless):
-    assert not set(translated(hopeless, TAKE)) - {"b4 05 0 0x0", "b4 06 0 0x0", "05 00 0 0x0"}
+def test_instruction_that_always_rejects_emits_no_code(rejecting):
+    assert not set(translated(rejecting, TAKE)) - {"b4 05 0 0x0", "b4 06 0 0x0", "05 00 0 0x0"}
 
 
-def test_a_common_rule_is_short():
+def test_common_rule_has_fewer_than_80_instructions():
     rule = [Instruction(*fields) for fields in TCP_PORT_11211]
     sizes = [len(match_program([(n, rule) for n in range(count)])) // 8 for count in (0, 1, 16)]
     assert sizes[1] - sizes[0] < 80
@@ -198,14 +198,14 @@ RETURN = Instruction(0x06, 0, 0, 1)
         ([Instruction(0xA1, 0, 0, 0), RETURN], "0x00a1"),
     ],
 )
-def test_broken_programs_are_refused(program, said):
+def test_broken_program_is_refused(program, said):
     with pytest.raises(RuleError, match=said) as caught:
         match_program([(0, [TAKE]), (1, program)])
     assert caught.value.why and caught.value.fix
 
 
 @pytest.mark.parametrize("k", [-1, 2**32, 1.0, True, "1; evil()"])
-def test_only_numbers_get_into_an_instruction(k):
+def test_instruction_takes_32_bit_numbers_only(k):
     with pytest.raises(RuleError, match="k = "):
         Instruction(0x06, 0, 0, k)
 
@@ -228,7 +228,7 @@ number = st.sampled_from(OPERANDS) | st.integers(0, 70) | st.integers(0, 2**32 -
 
 @st.composite
 def programs(draw, longest: int = 40):
-    """Any mixture of opcodes that libpcap's interpreter has, with jumps inside of the program."""
+    """Draw a mixture of opcodes of libpcap's interpreter, with jumps inside of the program."""
     made = []
     for left in range(draw(st.integers(0, longest)), 0, -1):
         family = draw(st.sampled_from(list(OPCODES)))
@@ -245,10 +245,10 @@ LOADS, STORES, CALL, EXIT, ALWAYS = {0x71, 0x69, 0x61, 0x79}, {0x63, 0x7B, 0x62}
 CALL_DESTROYS = frozenset(range(1, 6))
 
 
-def assert_kernel_could_take(code: bytes) -> None:
-    """What the verifier demands: forward jumps, no dead code, no register read before it is set, the stack's bounds."""
+def assert_verifier_would_accept(code: bytes) -> None:
+    """Check rules of the verifier: forward jumps, no dead code, no register read before it is set, stack bounds."""
     decoded = list(struct.iter_unpack("<BBhI", code))
-    known = {0: frozenset({1, 2, 3, 4, 10})}  # before each instruction, the registers that hold something
+    known = {0: frozenset({1, 2, 3, 4, 10})}  # before each instruction, the registers that are set
     for at, (op, registers, offset, _) in enumerate(decoded):
         assert at in known, f"{at} cannot be reached"
         src, dst, held = registers >> 4, registers & 15, known[at]
@@ -281,7 +281,7 @@ def assert_kernel_could_take(code: bytes) -> None:
 @given(st.lists(programs(), max_size=4))
 def test_any_program_is_translated(rules):
     code = match_program(list(enumerate(rules)))
-    assert_kernel_could_take(code)
+    assert_verifier_would_accept(code)
 
 
 instructions = st.builds(
@@ -303,4 +303,4 @@ def test_any_instructions_are_translated_or_refused(program):
     except RuleError as refusal:
         assert refusal.why and refusal.fix
     else:
-        assert_kernel_could_take(code)
+        assert_verifier_would_accept(code)

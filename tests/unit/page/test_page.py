@@ -1,4 +1,4 @@
-"""Who the dashboard's server lets in, asked over plain HTTP."""
+"""The token check of the dashboard's server, tested with plain HTTP requests."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ UPGRADE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }
 KERNEL = "/api/kernels/00000000-0000-0000-0000-000000000000"
-#: What is there: the page, a kernel, its websocket, a file, a theme, the goodbye of a page.
+#: Paths of the server: the page, a kernel, its websocket, a file, a theme, and the request that ends a page's kernel.
 PATHS = [
     "/",
     KERNEL,
@@ -51,7 +51,7 @@ def _ask(server, path: str, method: str = "GET", **headers: str) -> tuple[int, d
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("prefix", ["", "/wrong", f"/{TOKEN}x", f"/{TOKEN[:-1]}", f"//{TOKEN}", f"/x/../{TOKEN}"])
-def test_nothing_is_there_without_the_token(server, prefix, method, path):
+def test_every_path_is_refused_without_the_token(server, prefix, method, path):
     status, headers, text = _ask(server, prefix + path, method)
     assert status == 403
     assert "the address that the command printed" in text
@@ -60,7 +60,7 @@ def test_nothing_is_there_without_the_token(server, prefix, method, path):
 
 
 @pytest.mark.parametrize("query", [f"?token={TOKEN}", f"?{TOKEN}"])
-def test_the_token_counts_in_its_place_only(server, query):
+def test_the_token_is_accepted_in_the_path_only(server, query):
     assert _ask(server, f"/{query}")[0] == 403
     assert _ask(server, "/", Authorization=f"token {TOKEN}")[0] == 403
     assert _ask(server, "/", Cookie=f"token={TOKEN}")[0] == 403
@@ -71,22 +71,22 @@ def test_websockets_are_refused_without_the_token(server):
     assert _ask(server, f"{KERNEL}/channels", **UPGRADE)[0] == 403
 
 
-def test_files_and_kernels_are_there_with_the_token(server):
+def test_files_and_kernels_are_served_with_the_token(server):
     status, _, text = _ask(server, f"/{TOKEN}/voila/static/voila.js")
     assert (status, len(text) > 10_000) == (200, True)
-    assert _ask(server, f"/{TOKEN}{KERNEL}")[0] == 404  # asked for, and none of that name
+    assert _ask(server, f"/{TOKEN}{KERNEL}")[0] == 404  # allowed, but there is no such kernel
     assert _ask(server, f"/{TOKEN}{KERNEL}/channels", **UPGRADE)[0] == 404
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.1:{port}", ""]
 )
-def test_another_name_for_this_machine_is_refused(server, host):
+def test_other_host_names_are_refused(server, host):
     assert _ask(server, f"/{TOKEN}{KERNEL}", Host=host.format(port=server.port))[0] in (400, 403)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_both_names_of_loopback_will_do(server, host):
+def test_both_names_of_loopback_are_accepted(server, host):
     own = f"{host}:{server.port}"
     assert _ask(server, f"/{TOKEN}{KERNEL}", Host=own, Origin=f"http://{own}")[0] == 404
 
@@ -98,7 +98,7 @@ def test_other_pages_are_refused_even_with_the_token(server, origin, headers):
     assert _ask(server, path, Origin=origin.format(port=server.port), **headers)[0] == 403
 
 
-def test_it_listens_on_loopback_only(server):
+def test_the_server_listens_on_loopback_only(server):
     (listening,) = [
         line.split()[1]
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
@@ -108,11 +108,11 @@ def test_it_listens_on_loopback_only(server):
     assert f":{server.port:04X}" not in Path("/proc/net/tcp6").read_text()
 
 
-def test_files_of_the_server_are_private(server):
+def test_the_directory_of_the_server_is_private(server):
     assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
 
 
-def test_tokens_differ_and_are_not_shown():
+def test_random_tokens_differ_and_are_not_in_the_repr():
     with PageServer() as one, PageServer() as other:
         tokens = {server.url.split("/")[3] for server in (one, other)}
         assert len(tokens) == 2 and min(map(len, tokens)) >= 40
@@ -120,7 +120,7 @@ def test_tokens_differ_and_are_not_shown():
         assert one.port != other.port
 
 
-def test_a_server_ends_whole():
+def test_close_is_idempotent_and_leaves_nothing():
     before = threading.active_count()
     server = PageServer()
     server.close()
@@ -137,12 +137,12 @@ def test_a_weak_token_is_refused(token):
         PageServer(token=token)
 
 
-def test_a_port_in_use_is_told(server):
+def test_a_port_in_use_is_reported(server):
     with pytest.raises(PageError, match=f"port {server.port} .*\n.*in use"):
         PageServer(port=server.port)
 
 
-def test_the_page_is_one_cell_of_ours():
+def test_the_page_is_a_notebook_of_one_cell():
     page = Path(PageServer.__init__.__defaults__[0])
     (cell,) = json.loads(page.read_text())["cells"]
     assert "".join(cell["source"]) == "from cmonlab.page.visit import show\n\nshow()"

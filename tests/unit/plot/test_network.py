@@ -35,7 +35,7 @@ def drawn_edges(figure):
     return [shape.path.count("L") if shape.visible else 0 for shape in figure.layout.shapes[1:]]
 
 
-def test_every_node_and_every_edge_is_drawn_and_tells_what_it_is():
+def test_topology_draws_every_node_and_edge_and_identifies_them():
     figure = plot.topology(TWO, tables.make_edges(TWO))
     assert {row[1] for row in marks(figure, "node")} == set(TWO["a"]) | set(TWO["b"])
     assert [row[1:] for row in marks(figure, "edge")] == list(zip(TWO["a"], TWO["b"], strict=True))
@@ -48,7 +48,7 @@ def without_template(figure):
 
 
 @pytest.mark.parametrize(("by", "unit"), [("delay", "µs"), ("throughput", "Mbit/s"), ("loss", "%")])
-def test_the_colour_of_an_edge_is_its_value_s_step_and_the_bar_has_a_unit(by, unit):
+def test_edge_colour_is_the_step_of_its_value_and_the_colour_bar_has_a_unit(by, unit):
     edges = EDGES.assign(loss=0.0, dropped=0)
     column, factor = {"delay": ("delay_p50_ns", 1e-3), "throughput": ("throughput_bps", 1e-6), "loss": ("loss", 100)}[
         by
@@ -65,7 +65,7 @@ def test_the_colour_of_an_edge_is_its_value_s_step_and_the_bar_has_a_unit(by, un
     assert values == pytest.approx([2.0] + [200.0] * (len(ONE) - 1))
 
 
-def test_an_edge_without_traffic_is_grey_and_one_with_drops_has_a_cross():
+def test_edge_without_traffic_is_grey_and_edge_with_drops_has_a_cross():
     edges = EDGES[(EDGES["src"] != "c1") & (EDGES["dst"] != "c1")].assign(dropped=0)
     edges.loc[edges["src"] == "c2", "dropped"] = 3
     figure = plot.topology(ONE, edges)
@@ -78,24 +78,24 @@ def test_an_edge_without_traffic_is_grey_and_one_with_drops_has_a_cross():
     assert "no traffic was seen" in figure.data[0].hovertext[1] and "dropped 3" in figure.data[0].hovertext[2]
 
 
-def test_no_loss_is_not_drawn_as_a_little_loss():
+def test_edge_without_loss_is_not_drawn_as_small_loss():
     figure = plot.topology(ONE, EDGES.assign(loss=0.0, dropped=0), by="loss")
     assert drawn_edges(figure)[:2] == [0, len(ONE)] and figure.layout.coloraxis.showscale is False
 
 
-def test_traffic_of_unknown_delay_is_not_told_as_none():
+def test_edge_with_unknown_delay_is_not_drawn_as_without_traffic():
     figure = plot.topology(ONE, EDGES.assign(delay_p50_ns=np.nan, delay_p99_ns=np.nan, dropped=0))
     assert drawn_edges(figure)[:2] == [0, len(ONE)]
     assert not any("no traffic" in text for text in figure.data[0].hovertext)
 
 
-def test_places_are_the_same_for_the_same_names_in_any_order():
+def test_places_do_not_depend_on_the_order_of_links():
     assert places(ONE) == places(ONE.sample(frac=1, random_state=1))
     found = places(MANY)
     assert len(set(found.values())) == len(found) == 201
 
 
-def test_who_stays_keeps_its_place_when_others_come_and_go():
+def test_node_keeps_its_place_when_others_come_and_go():
     before = places(tables.make_topology(10))
     more = tables.make_topology(60)
     grown = places(more, before)
@@ -106,7 +106,7 @@ def test_who_stays_keeps_its_place_when_others_come_and_go():
     assert all(left[name] == pytest.approx(grown[name]) for name in left)
 
 
-def test_hosts_stand_apart_on_ground_of_their_own():
+def test_hosts_have_separate_areas():
     known = nodes(TWO)
     found, at = blocks(TWO, known), places(TWO)
     assert [block.host for block in found] == ["h0", "h1"] and found[0].right < found[1].left
@@ -118,7 +118,7 @@ def test_hosts_stand_apart_on_ground_of_their_own():
     assert {"<b>h0</b>", "<b>h1</b>"} <= set(figure.data[2].text)
 
 
-def test_two_hundred_containers_have_few_labels_and_complete_hover_text():
+def test_topology_of_two_hundred_has_few_labels_and_complete_hover_texts():
     figure = plot.topology(MANY, tables.make_edges(MANY))
     ring = next(trace for trace in figure.data if trace.name == "container")
     shown = [text for text in ring.text if text]
@@ -126,7 +126,7 @@ def test_two_hundred_containers_have_few_labels_and_complete_hover_text():
     assert shown[:2] == ["c0", "c7"]
 
 
-def test_an_update_in_place_gives_the_figure_that_would_be_drawn_anew():
+def test_topology_update_gives_the_same_figure_as_a_new_one():
     figure = plot.topology(ONE, EDGES)
     traces = figure.data
     grown, edges = tables.make_topology(5), tables.make_edges(tables.make_topology(5), seed=7)
@@ -141,20 +141,20 @@ def test_an_update_in_place_gives_the_figure_that_would_be_drawn_anew():
     assert figure.layout.coloraxis.colorscale is None
 
 
-def test_names_of_nodes_are_drawn_as_they_stand():
+def test_node_names_are_escaped():
     evil = ONE.replace({"c0": "<a href='x'>c0</a>"})
     text = plot.topology(evil, EDGES.replace({"c0": "<a href='x'>c0</a>"})).to_dict()
-    told = str([trace.get("text") for trace in text["data"]]) + str([trace.get("hovertext") for trace in text["data"]])
-    assert "<a" not in told and "&lt;a" in told
+    texts = str([trace.get("text") for trace in text["data"]]) + str([trace.get("hovertext") for trace in text["data"]])
+    assert "<a" not in texts and "&lt;a" in texts
 
 
-def test_a_topology_without_links_and_one_without_edges():
+def test_topology_without_links_or_edges_is_drawn():
     assert [n.text for n in plot.topology(ONE.head(0)).layout.annotations if n.name == "empty"]
     figure = plot.topology(ONE)
     assert drawn_edges(figure)[0] == len(ONE) and figure.layout.coloraxis.showscale is False
 
 
-def test_colours_that_mean_nothing_are_refused():
+def test_unknown_meaning_of_colours_is_refused():
     for call in (
         lambda: plot.topology(ONE, EDGES, by="delays"),
         lambda: plot.topology_update(ONE, EDGES, by="delays"),
@@ -166,7 +166,7 @@ def test_colours_that_mean_nothing_are_refused():
         plot.topology(ONE.drop(columns="a_kind"))
 
 
-def test_matrix_cells_are_the_pairs_and_names_are_in_natural_order():
+def test_matrix_cells_are_the_pairs_in_natural_order():
     figure = plot.flow_matrix(PAIRS)
     names = [f"c{i}" for i in range(12)]
     ground, cells, _ = figure.data
@@ -180,7 +180,7 @@ def test_matrix_cells_are_the_pairs_and_names_are_in_natural_order():
     assert (np.array(ground.z)[~np.isfinite(z)] == 0).all() and np.isnan(np.array(ground.z)[np.isfinite(z)]).all()
 
 
-def test_matrix_shows_loss_and_what_never_arrived_in_a_colour_of_their_own():
+def test_matrix_has_own_colours_for_loss_and_for_pairs_that_never_arrived():
     table = PAIRS.copy()
     table.loc[0, ["lost", "packets_arrived"]] = [5, table.loc[0, "packets_sent"] - 5]
     table.loc[1, ["lost", "packets_arrived", "one_way_delay_p50_ns"]] = [table.loc[1, "packets_sent"], 0, np.nan]
@@ -193,7 +193,7 @@ def test_matrix_shows_loss_and_what_never_arrived_in_a_colour_of_their_own():
     assert (np.array(ground.z) == 1).sum() == len(table) - 2 and len(crosses.x) == 0
 
 
-def test_matrix_puts_windows_together():
+def test_matrix_combines_windows():
     later = PAIRS.assign(
         start_ns=10**9, packets_arrived=PAIRS["packets_arrived"] * 3, throughput_bps=3e6, one_way_delay_p50_ns=9e6
     )
@@ -204,7 +204,7 @@ def test_matrix_puts_windows_together():
     assert np.unique(10 ** z[np.isfinite(z)]) == pytest.approx([9e3])
 
 
-def test_matrix_of_two_hundred_names_some_on_the_axes_and_all_in_the_cells():
+def test_matrix_of_two_hundred_has_some_names_on_the_axes_and_all_in_cells():
     table = tables.make_pairs(200, share=0.02)
     figure = plot.flow_matrix(table)
     assert len(figure.layout.xaxis.tickvals) <= 40 and len(figure.data[1].x) == 200
@@ -214,7 +214,7 @@ def test_matrix_of_two_hundred_names_some_on_the_axes_and_all_in_the_cells():
     assert np.isfinite(np.array(figure.data[1].z)).sum() == 5 and len(figure.data[1].x) == 200
 
 
-def test_themes_change_colours_of_scales_by_the_template_alone():
+def test_theme_is_changed_by_the_template_only():
     for figure in (plot.topology(ONE, EDGES), plot.flow_matrix(PAIRS)):
         own, scale = without_template(figure), figure.layout.template.layout.coloraxis.colorscale
         assert plot.dark(figure) is figure
@@ -225,6 +225,6 @@ def test_themes_change_colours_of_scales_by_the_template_alone():
     assert names == [shape.name for shape in plot.template("dark").layout.shapes] and len(names) == STEPS
 
 
-def test_symbols_tell_every_kind_apart():
+def test_every_kind_of_node_has_its_own_symbol():
     assert len({symbol for symbol, *_ in graph.SYMBOLS.values()}) == len(graph.SYMBOLS)
     assert isinstance(plot.topology(TWO), go.Figure)

@@ -13,14 +13,14 @@ CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(60)
 
 
-def test_without_a_browser_the_error_says_what_to_install(tmp_path, monkeypatch):
+def test_export_without_a_browser_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
     with pytest.raises(ExportError, match="apt install chromium"):
         plot.export(plot.ecdf(HOPS), tmp_path / "figure.svg")
     assert not list(tmp_path.iterdir())
 
 
-def test_other_suffixes_and_widths_are_refused(tmp_path):
+def test_unknown_suffixes_and_widths_are_refused(tmp_path):
     with pytest.raises(ExportError, match=r"\.svg, \.pdf, \.png"):
         plot.export(plot.ecdf(HOPS), tmp_path / "figure.eps")
     with pytest.raises(UnknownName, match="did you mean 'column'"):
@@ -29,13 +29,13 @@ def test_other_suffixes_and_widths_are_refused(tmp_path):
         plot.export(plot.ecdf(HOPS), tmp_path / "figure.svg", width=3)
 
 
-def test_columns_are_those_of_the_papers():
+def test_widths_are_those_of_paper_columns():
     # acmart sigconf: \columnwidth 241.14749pt, \textwidth 506.295pt, of 72.27 to an inch.
     assert WIDTHS_MM["column"] == pytest.approx(241.14749 / 72.27 * 25.4, abs=0.1)
     assert WIDTHS_MM["page"] == pytest.approx(506.295 / 72.27 * 25.4, abs=0.2)
 
 
-def test_no_figure_has_type_smaller_than_what_becomes_7_pt():
+def test_type_of_every_figure_becomes_7_pt_or_more():
     journeys = tables.make_journeys(HOPS)
     figures = plot.topology(tables.make_topology(5)), plot.ridgeline(HOPS, caption=CAPTION), plot.heatmap(journeys)
     sizes = [note.font.size for figure in figures for note in figure.layout.annotations]
@@ -51,7 +51,7 @@ def test_no_figure_has_type_smaller_than_what_becomes_7_pt():
     assert pytest.approx(7.0) == SMALLEST_PX * SCALE * 0.75
 
 
-def test_fitting_folds_labels_drops_the_title_and_leaves_the_figure_alone():
+def test_fit_folds_labels_drops_the_title_and_does_not_change_the_figure():
     figure = plot.breakdown(tables.make_breakdown(HOPS), caption=CAPTION)
     before = figure.to_json()
     fitted = fit(figure, 377)
@@ -64,14 +64,14 @@ def test_fitting_folds_labels_drops_the_title_and_leaves_the_figure_alone():
     assert CAPTION in fit(figure, 377, caption=True).layout.legend.title.text.replace("<br>", " ")
 
 
-def test_a_caption_without_a_legend_stands_below():
+def test_caption_without_a_legend_is_below_the_plot():
     figure = plot.heatmap(tables.make_journeys(HOPS), caption=CAPTION)
     notes = [note for note in fit(figure, 377, caption=True).layout.annotations if note.name == "caption"]
     assert [note.text.replace("<br>", " ") for note in notes] == [CAPTION]
     assert not [note for note in fit(figure, 377).layout.annotations if note.name == "caption"]
 
 
-def test_a_crowded_matrix_names_fewer_on_paper():
+def test_crowded_matrix_has_fewer_names_on_paper():
     figure = plot.flow_matrix(tables.make_pairs(200, share=0.01))
     fitted = fit(figure, 377)
     assert (

@@ -35,7 +35,7 @@ def caption_of(figure):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_figure_carries_its_caption_and_titles_with_units(name):
+def test_figure_has_its_caption_and_axis_titles_with_units(name):
     function, table = EVERY[name]
     figure = function(table, caption=CAPTION)
     assert caption_of(figure).replace("<br>", " ") == CAPTION
@@ -47,7 +47,7 @@ def test_every_figure_carries_its_caption_and_titles_with_units(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_an_empty_table_gives_a_sentence_and_the_caption(name):
+def test_empty_table_gives_a_sentence_and_the_caption(name):
     figure = EVERY[name][0](tables.no_rows(SCHEMA.get(name, name)), caption=CAPTION)
     sentences = {note.name: note.text for note in figure.layout.annotations}
     assert not figure.data
@@ -55,13 +55,13 @@ def test_an_empty_table_gives_a_sentence_and_the_caption(name):
     assert sentences["empty"].endswith(".")
 
 
-def test_no_drop_is_said_plainly():
+def test_drops_says_that_no_packet_was_dropped():
     figure = plot.drops(tables.no_rows("drops"))
     assert [note.text for note in figure.layout.annotations] == ["No packet was dropped."]
 
 
 @pytest.mark.parametrize(("name", "column"), [("breakdown", "mean_ns"), ("ecdf", "segment_ns"), ("ledger", "lost")])
-def test_a_missing_column_is_named(name, column):
+def test_missing_column_is_named(name, column):
     function, table = EVERY[name]
     with pytest.raises(UnknownName, match=column):
         function(table.drop(columns=column))
@@ -75,7 +75,7 @@ def test_breakdown_adds_up_to_the_mean_one_way_delay():
         assert drawn * 1e3 == pytest.approx(delays.mean(), rel=1e-12)
 
 
-def test_breakdown_keeps_the_order_of_the_path_and_the_table_s_numbers():
+def test_breakdown_keeps_the_order_of_the_path_and_the_numbers_of_the_table():
     figure = plot.breakdown(BREAKDOWN)
     assert len(figure.data) == len(BREAKDOWN) == 14
     for bar, row in zip(figure.data, BREAKDOWN.itertuples(), strict=True):
@@ -85,7 +85,7 @@ def test_breakdown_keeps_the_order_of_the_path_and_the_table_s_numbers():
         assert all(word in bar.hovertext[0] for word in ("p50", "p90", "p99", "p99.9", "n 300 journeys"))
 
 
-def test_a_kind_looks_the_same_in_every_direction():
+def test_kind_of_time_looks_the_same_in_every_direction():
     table = BY_KIND[(BY_KIND["direction"] != "c0 → c1") | (BY_KIND["kind"] != "queueing")]
     colors = {}
     for bar in plot.breakdown(table).data:
@@ -95,7 +95,7 @@ def test_a_kind_looks_the_same_in_every_direction():
     assert len(set.union(*colors.values())) == 4
 
 
-def test_kinds_add_up_to_the_mean_one_way_delay_too():
+def test_breakdown_by_kind_adds_up_to_the_mean_one_way_delay():
     drawn = pd.Series([bar.x[0] for bar in plot.breakdown(BY_KIND).data]).groupby(
         [bar.y[0] for bar in plot.breakdown(BY_KIND).data]
     )
@@ -103,7 +103,7 @@ def test_kinds_add_up_to_the_mean_one_way_delay_too():
     assert (drawn.sum() * 1e3).to_dict() == pytest.approx(means.to_dict())
 
 
-def test_breakdown_tells_the_kind_of_each_segment():
+def test_breakdown_shows_the_kind_of_each_segment():
     for bar, row in zip(plot.breakdown(BREAKDOWN).data, BREAKDOWN.itertuples(), strict=True):
         assert f"<br>{row.kind}<br>" in bar.hovertext[0]
 
@@ -144,7 +144,7 @@ def test_ecdf_is_monotone_exact_and_reaches_the_extremes(tail):
         assert set(times[-10:]) <= set(x)
 
 
-def test_ecdf_draws_few_and_zero_times_on_the_logarithmic_axis():
+def test_ecdf_draws_single_times_and_zero_on_the_logarithmic_axis():
     table = pd.DataFrame({"segment": ["", "a → b", "a → b", "b → c"], "segment_ns": [0, 0, 2_000, 5]})
     first, second = plot.ecdf(table).data
     assert (list(first.x), list(first.y)) == ([0.001, 2.0], [0.5, 1.0])
@@ -162,12 +162,12 @@ def test_waterfall_bars_are_the_segments_end_to_end():
     assert list(plot.waterfall(rows).layout.yaxis.ticktext) == rows["hop"].to_list()
 
 
-def test_waterfall_wants_one_journey():
+def test_waterfall_refuses_several_journeys():
     with pytest.raises(CmonlabError, match="holds 600"):
         plot.waterfall(HOPS)
 
 
-def test_throughput_draws_bit_per_second_and_zero_in_a_silent_window():
+def test_throughput_is_in_bits_per_second_and_zero_in_an_empty_window():
     table = tables.make_throughput(8, window_s=0.1, directions=("c1 → c0",)).drop(index=[3, 4])
     full, good = plot.throughput(table).data
     np.testing.assert_allclose(full.x, np.arange(8) * 0.1)
@@ -194,7 +194,7 @@ def test_ledger_bars_add_up_to_seen(log):
         assert all(value != 0 for bar in bars for value in bar.x)
 
 
-def test_ledger_states_lost_events_even_when_there_is_none():
+def test_ledger_states_lost_events_even_if_there_are_none():
     none, some = plot.ledger(tables.make_ledger()), plot.ledger(tables.make_ledger(lost=3))
     assert none.layout.title.text == "Ledger: 0 lost events"
     assert "18 lost events" in some.layout.title.text and WARNING in some.layout.title.text
@@ -202,7 +202,7 @@ def test_ledger_states_lost_events_even_when_there_is_none():
     assert len(marks) == 1 and len(marks[0].y) == 6
 
 
-def test_ledger_tells_when_it_does_not_add_up():
+def test_ledger_says_where_it_does_not_add_up():
     table = tables.make_ledger()
     table.loc[2, "seen"] += 1
     assert "but not at netif_rx" in plot.ledger(table).layout.title.subtitle.text.replace("<br>", " ")
@@ -240,7 +240,7 @@ def test_overhead_dots_are_the_ratios_in_percent_with_their_intervals():
     assert "2 rounds" in alone.layout.title.subtitle.text and "interval" not in alone.layout.title.subtitle.text
 
 
-def test_names_from_outside_are_drawn_as_they_stand():
+def test_names_from_outside_are_escaped():
     evil = "<a href='x'>c1</a>"
     table = BREAKDOWN.assign(segment=evil, direction=evil).head(1)
     for figure in (plot.breakdown(table), plot.ecdf(HOPS.head(3).assign(segment=evil))):
@@ -249,12 +249,12 @@ def test_names_from_outside_are_drawn_as_they_stand():
         assert "&lt;a" in text or "\\u0026lt;a" in text
 
 
-def test_thirty_series_look_different_and_none_like_a_lost_event():
+def test_thirty_series_differ_from_each_other_and_from_lost_events():
     assert len({str(fill(i)) for i in range(30)}) == len({str(stroke(i)) for i in range(30)}) == 30
     assert WARNING not in PALETTE
 
 
-def test_an_unknown_theme_is_named():
+def test_unknown_theme_is_named():
     assert plot.template("dark").layout.paper_bgcolor != plot.template("light").layout.paper_bgcolor
     with pytest.raises(UnknownName, match="did you mean 'dark'"):
         plot.template("drak")

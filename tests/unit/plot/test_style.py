@@ -34,14 +34,14 @@ def lab(rgb):
 
 
 @pytest.mark.parametrize("kind", BLINDNESS)
-def test_the_palette_stays_apart_for_every_kind_of_colour_blindness(kind):
+def test_palette_can_be_distinguished_with_every_kind_of_colour_blindness(kind):
     seen = [lab(np.array(BLINDNESS[kind]) @ linear(color)) for color in PALETTE]
     # A CIE76 difference of 2.3 is just noticeable.
     assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 12
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#14181f"])
-def test_the_palette_can_be_seen_on_both_backgrounds(background):
+def test_palette_contrasts_with_both_backgrounds(background):
     for color in PALETTE:
         light = sorted(float(XYZ[1] @ linear(c)) + 0.05 for c in (color, background))
         assert light[1] / light[0] > 2.2, color
@@ -63,7 +63,7 @@ def test_the_palette_can_be_seen_on_both_backgrounds(background):
         (float("nan"), "–"),
     ],
 )
-def test_durations_read_in_the_unit_that_fits(ns, text):
+def test_durations_have_the_unit_that_fits(ns, text):
     assert duration(ns) == text
 
 
@@ -72,7 +72,7 @@ def test_numbers_keep_three_digits_without_an_exponent():
     assert [percent(v) for v in (0.0421, 1.0, float("nan"))] == ["4.2 %", "100 %", "–"]
 
 
-def test_a_long_label_is_folded_and_never_cut():
+def test_long_label_is_folded_and_never_cut():
     label = "compose_project-memcached-server-1:eth0 xmit → host:vethab12cd rx"
     folded = fold(label, 28)
     assert longest([folded]) <= 28
@@ -81,7 +81,7 @@ def test_a_long_label_is_folded_and_never_cut():
     assert fold("c1:eth0 xmit → host:vethab12cd rx", 24) == "c1:eth0 xmit<br>→ host:vethab12cd rx"
 
 
-def test_folding_escapes_after_it_has_counted():
+def test_fold_counts_characters_before_escaping():
     assert fold("<b>", 3) == "&lt;b&gt;"
     assert longest(["&lt;b&gt;"]) == 3
     assert paragraph("a <i> b", 3) == "a<br>&lt;i&gt;<br>b"
@@ -93,7 +93,7 @@ def test_rows_are_as_high_as_the_tallest_label():
     assert rows_px(tall, 36) >= 4 * 16 * (tall[0].count("<br>") + 1)
 
 
-def test_a_figure_grows_with_its_rows_legend_and_caption():
+def test_figure_grows_with_its_rows_legend_and_caption():
     one = tables.make_breakdown(tables.make_hops(40))
     many = [one.assign(direction=one["direction"].astype(str) + str(i)) for i in range(3)]
     heights = [breakdown(one).layout.height, breakdown(tables.pd.concat(many)).layout.height]
@@ -101,7 +101,7 @@ def test_a_figure_grows_with_its_rows_legend_and_caption():
     assert breakdown(one, caption="word " * 60).layout.margin.b > breakdown(one).layout.margin.b + 30
 
 
-def test_the_margin_holds_the_widest_label():
+def test_margin_holds_the_widest_label():
     labels = tick_labels(["host:vethab12cd receive"])
     figure = frame(breakdown(tables.no_rows("breakdown")), title="x", labels=labels)
     assert figure.layout.margin.l > len(labels[0]) * 7

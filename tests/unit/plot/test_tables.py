@@ -20,7 +20,7 @@ HOPS = tables.make_hops(600)
 JOURNEYS = tables.make_journeys(HOPS)
 DELAYS, TAIL, TIMELINE = tables.make_one_way_delay(JOURNEYS), tables.make_tail(), tables.make_timeline()
 DROPS = tables.make_drops(60).assign(journey=np.arange(60))
-#: Function, table, and what stands on axes and colour bar.
+#: Function, table, titles of axes and colour bar.
 EVERY = {
     "ridgeline": (plot.ridgeline, HOPS, ["µs"]),
     "heatmap": (plot.heatmap, JOURNEYS, ["(s)", "µs", "count"]),
@@ -35,7 +35,7 @@ EVERY = {
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_figure_carries_its_caption_and_the_units(name):
+def test_figure_has_its_caption_and_units(name):
     function, table, units = EVERY[name]
     figure = function(table, caption=CAPTION)
     assert caption_of(figure).replace("<br>", " ") == CAPTION
@@ -45,7 +45,7 @@ def test_every_figure_carries_its_caption_and_the_units(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_an_empty_table_gives_a_sentence_and_the_caption(name):
+def test_empty_table_gives_a_sentence_and_the_caption(name):
     function, table, _ = EVERY[name]
     figure = function(table.head(0), caption=CAPTION)
     sentences = {note.name: note.text for note in figure.layout.annotations}
@@ -54,7 +54,7 @@ def test_an_empty_table_gives_a_sentence_and_the_caption(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_missing_column_is_named_and_the_theme_is_the_template_alone(name):
+def test_missing_column_is_named_and_the_theme_is_the_template_only(name):
     function, table, _ = EVERY[name]
     with pytest.raises(UnknownName, match="unknown column"):
         function(table.drop(columns=table.columns))
@@ -64,7 +64,7 @@ def test_a_missing_column_is_named_and_the_theme_is_the_template_alone(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_figure_is_laid_out_for_a_column(name):
+def test_figure_is_laid_out_for_a_column(name):
     function, table, _ = EVERY[name]
     for figure in (function(table, caption=CAPTION), function(table.head(0))):
         fitted = fit(figure, 377)
@@ -73,7 +73,7 @@ def test_every_figure_is_laid_out_for_a_column(name):
 
 
 @pytest.mark.parametrize("name", ["ridgeline", "heatmap", "timeline", "sankey", "drop_map", "one_way_delay", "tail"])
-def test_names_from_outside_are_drawn_as_they_stand(name):
+def test_names_from_outside_are_escaped(name):
     function, table, _ = EVERY[name]
     evil = "<a href='x'>c1</a>"
     columns = {"direction", "segment", "place", "reason", "path"} & set(table.columns)
@@ -82,11 +82,11 @@ def test_names_from_outside_are_drawn_as_they_stand(name):
     assert "lt;a" in text
 
 
-def test_no_drop_is_said_plainly():
+def test_drop_map_says_that_no_packet_was_dropped():
     assert [note.text for note in plot.drop_map(DROPS.head(0)).layout.annotations] == ["No packet was dropped."]
 
 
-def test_a_ridge_is_the_density_of_its_segment_and_the_mark_its_median():
+def test_ridge_is_the_density_of_its_segment_with_a_line_at_the_median():
     figure = plot.ridgeline(HOPS)
     ridges = [trace for trace in figure.data if trace.fill == "toself"]
     marks = [trace for trace in figure.data if trace.hoverinfo == "skip" and trace.x[0] is not None]
@@ -105,7 +105,7 @@ def test_a_ridge_is_the_density_of_its_segment_and_the_mark_its_median():
     }
 
 
-def test_densities_integrate_to_one_and_stand_where_the_times_are():
+def test_densities_integrate_to_one_and_are_at_the_times():
     times = np.exp(np.random.default_rng(1).normal(8, 0.5, 5_000))
     x, y = density(times)
     assert np.trapezoid(y, x) == pytest.approx(1, abs=1e-3)
@@ -143,13 +143,13 @@ def test_timeline_draws_the_windows_and_leaves_gaps():
     assert sum(figure.data[-1].y) == pytest.approx(table.drop_duplicates("start_ns")["trace_gap_ns"].sum() / 1e6)
 
 
-def test_timeline_says_what_is_known_of_lost_events():
+def test_timeline_says_what_is_known_about_lost_events():
     assert "0 lost events" in plot.timeline(TIMELINE).layout.title.subtitle.text
     lost = plot.timeline(TIMELINE.assign(lost_events=np.nan)).layout.title.subtitle.text.replace("<br>", " ")
     assert "in which windows is not known" in lost
 
 
-def test_sankey_widths_are_packets_and_drops_end_in_a_sink():
+def test_sankey_widths_are_packets_and_drops_end_in_their_own_node():
     table = JOURNEYS.astype({"path": str, "outcome": str, "drop_reason": str}).copy()
     table.loc[:9, ["path", "outcome", "drop_reason"]] = ["eth0 → veth", "dropped", "NETFILTER_DROP"]
     flows = plot.sankey(table).data[0]
@@ -205,7 +205,7 @@ def test_tail_leads_from_the_median_to_the_quantile_without_a_gap(most):
         assert len(length) == 2 + min(len(rows), most + 1)
 
 
-def test_natural_order_is_that_of_people():
+def test_natural_order_sorts_numbers_by_value():
     assert sorted(["c10", "c2", "b", "c", "2", "h1-c3", "h1-c20", "²"], key=natural) == [
         "2",
         "b",
@@ -219,14 +219,14 @@ def test_natural_order_is_that_of_people():
 
 
 @pytest.mark.parametrize(("theme", "paper"), [("light", 1.0), ("dark", 0.0093)])
-def test_every_step_of_the_scale_is_seen_on_its_paper_and_more_is_further_from_it(theme, paper):
+def test_scale_contrasts_with_its_background_and_larger_values_contrast_more(theme, paper):
     channels = np.array([[int(part) for part in shade[4:-1].split(",")] for shade in colors(theme)]) / 255
     light = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ XYZ[1]
     contrast = (np.maximum(light, paper) + 0.05) / (np.minimum(light, paper) + 0.05)
     assert contrast.min() > 2.5 and (np.diff(contrast) > 0).all()
 
 
-def test_scales_have_round_ends_that_hold_all_values():
+def test_scales_have_round_ends_around_all_values():
     assert span([]) == (0.0, 1.0) == span([0, np.nan])
     low, high = span([3, 4_200])
     assert (10**low, 10**high) == pytest.approx((2, 5_000))

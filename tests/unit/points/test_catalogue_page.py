@@ -1,11 +1,14 @@
-"""docs/points.md says what the catalogue says. ``python -m tests.unit.points.test_catalogue_page`` writes its tables anew."""
+"""The tables of docs/points.md are those of the catalogue.
+
+``python -m tests.unit.points.test_catalogue_page`` writes them.
+"""
 
 import re
 
 import pytest
 
-from cmonlab.points.catalogue import CATALOGUE, COSTS, FIRST_CUSTOM, GROUPS, MOST_CUSTOM
-from cmonlab.points.probe import COLUMNS, MOST_FIELDS, TYPES
+from cmonlab.points.catalogue import CATALOGUE, COSTS, FIRST_PROBE, GROUPS, MAX_PROBES
+from cmonlab.points.probe import COLUMNS, MAX_FIELDS, TYPES
 from tests.support import ROOT
 
 PAGE = ROOT / "docs/points.md"
@@ -47,7 +50,7 @@ def table_of_functions() -> str:
 
 def table_of(words: dict[str, str], head: str) -> str:
     return "\n".join(
-        [row(head, "meaning"), row("---", "---"), *(row(f"`{word}`", told) for word, told in words.items())]
+        [row(head, "meaning"), row("---", "---"), *(row(f"`{word}`", meaning) for word, meaning in words.items())]
     )
 
 
@@ -68,24 +71,24 @@ def written(page: str) -> str:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_page_has_each_table(name):
+def test_page_has_each_table_once(name):
     assert PAGE.read_text().count(f"<!-- table: {name} -->") == 1
     assert PAGE.read_text().count("<!-- end -->") == len(TABLES)
 
 
-def test_its_tables_are_the_catalogues():
+def test_tables_of_the_page_are_those_of_the_catalogue():
     assert written(PAGE.read_text()) == PAGE.read_text(), "run python -m tests.unit.points.test_catalogue_page"
 
 
-def test_what_it_says_of_custom_points_holds():
+def test_page_states_the_limits_of_custom_probes():
     page = PAGE.read_text()
-    assert f"at most {MOST_FIELDS}" in page and f"At most {MOST_CUSTOM}" in page
+    assert f"at most {MAX_FIELDS}" in page and f"At most {MAX_PROBES}" in page
     assert all(f"`{kind}`" in page for kind in (min(TYPES), max(TYPES)))
-    assert f"from {FIRST_CUSTOM} on" in page
+    assert f"from {FIRST_PROBE} on" in page
     assert all(f"`{name}`" in page for name in COLUMNS)
 
 
-def test_its_example_is_a_probe():
+def test_example_of_the_page_is_a_probe():
     import cmonlab as cm
 
     code = re.search(r"```python\n(cwnd = .*?)\n\n", PAGE.read_text(), re.DOTALL)[1]

@@ -1,4 +1,4 @@
-"""Tracing overhead: the statistics on made samples, and the order of the rounds."""
+"""Tracing overhead: the statistics of known samples, and the order of the rounds."""
 
 import json
 import os
@@ -26,20 +26,20 @@ METRICS = ["throughput", "p50", "p99", "p99.9", "CPU", "tracer CPU"]
 
 
 class Load:
-    """A workload of known numbers: each run is slower than the one before, and slower still when observed."""
+    """A workload with known results: each run is slower than the one before, and slower still when traced."""
 
-    name, work = "made", ("pieces_per_s", "piece")
+    name, work = "made", ("operations_per_s", "operation")
 
     def __init__(self, latencies=True):
-        self.runs, self.prepared, self.observed, self.latencies = 0, 0, False, latencies
+        self.runs, self.prepared, self.traced, self.latencies = 0, 0, False, latencies
 
     def prepare(self, lab):
         self.prepared += 1
 
     def run(self, lab, duration_s, progress=None):
         self.runs += 1
-        delay = 1000.0 + 10 * self.runs + 200 * self.observed
-        metrics = {"pieces_per_s": 1e9 / delay, "load_s": duration_s}
+        delay = 1000.0 + 10 * self.runs + 200 * self.traced
+        metrics = {"operations_per_s": 1e9 / delay, "load_s": duration_s}
         if self.latencies:
             metrics |= {"latency_p50_ns": delay, "latency_p99_ns": 2 * delay, "latency_p999_ns": 3 * delay}
         return WorkloadResult(self.name, {}, 0, 1, metrics, "")
@@ -48,21 +48,21 @@ class Load:
         return {"name": self.name, "parameters": {}}
 
 
-def watching(load, pids=None):
-    """Return a tracer of that load."""
+def tracer_of(load, pids=None):
+    """Return a tracer that slows this load down."""
 
     @contextmanager
-    def look():
-        load.observed = True
+    def trace():
+        load.traced = True
         yield pids
-        load.observed = False
+        load.traced = False
 
-    return look
+    return trace
 
 
-def test_a_known_difference_is_recovered_within_its_interval_and_drift_falls_out():
+def test_known_difference_is_within_its_interval_despite_drift():
     draw = random.Random(3)
-    # What both have in common varies a hundred times as much as what is looked for.
+    # What both have in common varies a hundred times as much as their difference.
     common = [1000 + 500 * draw.random() for _ in range(15)]
     untraced = [value + draw.gauss(0, 5) for value in common]
     observed = [value + 20 + draw.gauss(0, 5) for value in common]
@@ -73,7 +73,7 @@ def test_a_known_difference_is_recovered_within_its_interval_and_drift_falls_out
 
 
 @pytest.mark.parametrize("rounds", [5, 6, 10])
-def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(rounds):
+def test_interval_contains_the_true_difference_with_its_confidence(rounds):
     draw = np.random.default_rng(5)
     held = 0
     for _ in range(200):
@@ -83,7 +83,7 @@ def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(rounds
     assert held >= 176  # 95% of 200 less three standard deviations
 
 
-def test_too_few_rounds_have_no_interval_and_nothing_has_no_ratio():
+def test_few_rounds_have_no_interval_and_zero_has_no_ratio():
     few = paired([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
     assert few.ratio.median == 2 and np.isnan(few.difference.interval).all() and np.isnan(few.ratio.interval).all()
     assert paired([1.0], [0.0]).ratio is None
@@ -91,25 +91,27 @@ def test_too_few_rounds_have_no_interval_and_nothing_has_no_ratio():
         paired([1.0], [1.0, 2.0])
 
 
-def test_each_round_holds_everybody_once_in_random_order_and_the_first_is_left_out():
-    load, told = Load(), []
-    watch = watching(load)
-    found = measure(None, load, {"a": watch, "b": watch}, rounds=20, warmup=2, progress=lambda *said: told.append(said))
-    assert load.prepared == 1 and load.runs == 3 * 22 and len(told) == 3 * 22
+def test_each_round_has_every_tracer_once_in_random_order_after_the_warmup():
+    load, calls = Load(), []
+    tracer = tracer_of(load)
+    found = measure(
+        None, load, {"a": tracer, "b": tracer}, rounds=20, warmup=2, progress=lambda *said: calls.append(said)
+    )
+    assert load.prepared == 1 and load.runs == 3 * 22 and len(calls) == 3 * 22
     assert len(found.order) == 20 and all(sorted(turn) == ["a", "b", UNTRACED] for turn in found.order)
     assert len({tuple(turn) for turn in found.order}) == 6
-    assert all(0 <= fraction < 1 for _, fraction in told) and told == sorted(told, key=lambda said: said[1])
-    # The delay grows with each run: the six of the warm-up are nowhere.
+    assert all(0 <= fraction < 1 for _, fraction in calls) and calls == sorted(calls, key=lambda call: call[1])
+    # The delay grows with each run, and the six runs of the warm-up are left out.
     assert min(min(metrics["p50"]) for metrics in found.samples.values()) == 1000 + 10 * 7
     bare = {name: np.array(metrics["p50"]) - 200 * (name != UNTRACED) for name, metrics in found.samples.items()}
     assert [sorted(bare, key=lambda name: bare[name][number]) for number in range(20)] == found.order
 
 
-def test_the_table_says_what_was_changed():
+def test_table_has_the_change_of_every_metric():
     load = Load()
-    table = measure(None, load, {"watch": watching(load)}, rounds=8, round_s=2.0).table()
+    table = measure(None, load, {"watch": tracer_of(load)}, rounds=8, round_s=2.0).table()
     assert list(table.columns) == schema.columns("overhead") and table["metric"].tolist() == METRICS
-    assert table["unit"].tolist() == ["piece/s", "ns", "ns", "ns", "ns/piece", "CPUs"]
+    assert table["unit"].tolist() == ["operation/s", "ns", "ns", "ns", "ns/operation", "CPUs"]
     rows = table.set_index("metric")
     assert rows.loc["p50", "difference"] == pytest.approx(200, abs=10)
     assert rows.loc["p99", "difference"] == pytest.approx(400, abs=20)
@@ -119,33 +121,35 @@ def test_the_table_says_what_was_changed():
     assert np.isnan(rows.loc["tracer CPU", "ratio"])
 
 
-def test_a_workload_that_measures_no_delay_has_no_delays():
+def test_workload_without_latencies_has_no_rows_for_them():
     load = Load(latencies=False)
-    table = measure(None, load, {"watch": watching(load)}, rounds=1, warmup=0).table()
+    table = measure(None, load, {"watch": tracer_of(load)}, rounds=1, warmup=0).table()
     assert table["metric"].tolist() == ["throughput", "CPU", "tracer CPU"]
 
 
-def test_it_comes_back_from_json_as_it_was():
+def test_overhead_is_the_same_after_json():
     load = Load()
-    found = measure(None, load, {"watch": watching(load)}, rounds=3)
-    told = json.loads(json.dumps(found.describe(), allow_nan=False))
-    assert Overhead.read(told) == found and len(told["table"]) == len(METRICS)
-    assert told["table"][0]["low"] is None and told["table"][1]["difference"] == found.table()["difference"][1]
-    pd.testing.assert_frame_equal(Overhead.read(told).table(), found.table())
+    found = measure(None, load, {"watch": tracer_of(load)}, rounds=3)
+    described = json.loads(json.dumps(found.describe(), allow_nan=False))
+    assert Overhead.read(described) == found and len(described["table"]) == len(METRICS)
+    assert (
+        described["table"][0]["low"] is None and described["table"][1]["difference"] == found.table()["difference"][1]
+    )
+    pd.testing.assert_frame_equal(Overhead.read(described).table(), found.table())
 
 
-def test_what_cannot_be_measured_is_refused():
+def test_impossible_rounds_and_names_of_tracers_are_refused():
     load = Load()
     for arguments in ({"rounds": 0}, {"warmup": -1}):
         with pytest.raises(CmonlabError, match="tracing overhead cannot be measured"):
-            measure(None, load, {"watch": watching(load)}, **arguments)
-    for tracers in ({}, {UNTRACED: watching(load)}):
+            measure(None, load, {"watch": tracer_of(load)}, **arguments)
+    for tracers in ({}, {UNTRACED: tracer_of(load)}):
         with pytest.raises(UnknownName, match="tracer"):
             measure(None, load, tracers)
     assert load.runs == 0
 
 
-def test_the_cpu_of_other_processes_counts_and_their_end_is_told():
+def test_cpu_time_of_other_processes_counts_and_their_end_is_an_error():
     code = "import sys\nwhile True:\n for _ in range(10**6): pass\n print(flush=True)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:
@@ -160,10 +164,10 @@ def test_the_cpu_of_other_processes_counts_and_their_end_is_told():
         process.wait()
     load = Load()
     with pytest.raises(CmonlabError, match="has ended"):
-        measure(None, load, {"watch": watching(load, [process.pid])}, rounds=1)
+        measure(None, load, {"watch": tracer_of(load, [process.pid])}, rounds=1)
 
 
-def test_it_is_told_in_a_line():
+def test_summary_is_one_line():
     samples = {
         UNTRACED: {"throughput": [1000.0] * 6, "p50": [20_000.0] * 6, "p99": [1.0] * 6, "CPU": [100.0] * 6},
         "traced": {
@@ -175,32 +179,32 @@ def test_it_is_told_in_a_line():
     }
     units = {"throughput": "piece/s", "p50": "ns", "p99": "ns", "CPU": "ns/piece"}
     table = analysis.table(samples, units)
-    said = analysis.told(table)
+    said = analysis.summary(table)
     assert said.startswith("throughput −1.2% (95% −1.4…−1.0), p50 +0.80 µs (95% +0.80…+0.80), CPU +50.0% (95%")
     few = {name: {metric: values[:2] for metric, values in metrics.items()} for name, metrics in samples.items()}
-    assert "p50 +0.80 µs (2 rounds only)" in analysis.told(analysis.table(few, units))
+    assert "p50 +0.80 µs (2 rounds only)" in analysis.summary(analysis.table(few, units))
     several = analysis.table(samples | {"other": samples["traced"]}, units)
-    assert analysis.told(several) == "of 2 tracers, see its table"
+    assert analysis.summary(several) == "of 2 tracers, see its table"
     assert analysis.table({}, {}).empty and list(analysis.table({}, {})) == schema.columns("overhead")
 
 
-def test_the_time_of_programs_is_kept_where_an_observer_has_some():
-    told = {"traced": {"netif_rx": [104.5, 2_000], "net_dev_queue": [91.0, 4_000]}}
-    table = analysis.program_times(told)
+def test_program_times_are_kept_if_a_tracer_has_programs():
+    times = {"traced": {"netif_rx": [104.5, 2_000], "net_dev_queue": [91.0, 4_000]}}
+    table = analysis.program_times(times)
     assert list(table.columns) == schema.columns("program_times")
     assert table.set_index("point").loc["netif_rx"].tolist() == ["traced", 104.5, 2_000]
-    found = measure(None, Load(), {"watch": watching(Load())}, rounds=1)
+    found = measure(None, Load(), {"watch": tracer_of(Load())}, rounds=1)
     assert found.programs == {} and analysis.program_times(found.programs).empty
     older = {name: value for name, value in found.describe().items() if name != "programs"}
     assert Overhead.read(older).programs == {} and Overhead.read(json.loads(json.dumps(found.describe()))) == found
 
 
-def test_the_report_of_a_measurement_says_what_and_when_it_is_too_short(tmp_path):
+def test_report_says_what_was_measured_and_whether_rounds_are_too_few(tmp_path):
     load = Load()
     host = {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"}
     rules = [Rule.from_expression("tcp port 1")]
     for rounds, short in ((5, False), (2, True)):
-        found = measure(None, load, {"traced": watching(load)}, rounds=rounds)
+        found = measure(None, load, {"traced": tracer_of(load)}, rounds=rounds)
         section = overhead_report(found, rules, host)
         assert dict(section.summary)["rules"] == "tcp port 1" and dict(section.summary)["kernel"] == "6.1 (tsc)"
         assert any("too few" in note for note in section.notes) == short

@@ -1,4 +1,4 @@
-"""Keeping a recording: session directories, whole or not there, and signals that wait."""
+"""Saving a recording: session directories are written atomically, and signals are deferred."""
 
 import errno
 import json
@@ -17,9 +17,9 @@ from cmonlab.recording.record import check_duration
 from cmonlab.session.rescue import save_somewhere
 from cmonlab.session.session import Session, open
 from cmonlab.system import files
-from cmonlab.system import tempdirs as scratch
 from cmonlab.system.files import replacing
-from cmonlab.system.signals import interruptible, defer_signals
+from cmonlab.system.signals import defer_signals, interruptible
+from cmonlab.system.tempdirs import prefix
 from tests.support.events import bulk, manifest
 
 
@@ -32,7 +32,7 @@ def _same(one: Session, other: Session) -> bool:
     return one.events.equals(other.events) and one.journeys().equals(other.journeys())
 
 
-def test_a_session_comes_back_as_it_was(session, tmp_path):
+def test_saved_session_opens_with_the_same_data(session, tmp_path):
     out = session.save(tmp_path / "a" / "b")
     assert sorted(os.listdir(out)) == ["events.parquet", "manifest.json"] and _same(open(out), session)
     assert out.stat().st_mode & 0o777 == 0o755 and os.listdir(out.parent) == ["b"]
@@ -41,7 +41,7 @@ def test_a_session_comes_back_as_it_was(session, tmp_path):
     assert _same(open(session.save(tmp_path / "link")), session) and (tmp_path / "link").is_symlink()
 
 
-def test_what_is_there_is_never_overwritten(session, tmp_path):
+def test_save_never_overwrites_a_session(session, tmp_path):
     out = session.save(tmp_path / "run")
     before = (out / "manifest.json").stat().st_mtime_ns
     with pytest.raises(SessionError, match="already holds a session"):
@@ -54,7 +54,7 @@ def _full(*_, **__):
 
 
 @pytest.mark.parametrize("at", [(store, "write_events"), (files, "_sync")])
-def test_a_full_disk_leaves_nothing_and_the_session_usable(session, tmp_path, monkeypatch, at):
+def test_full_disk_leaves_no_files_and_the_session_usable(session, tmp_path, monkeypatch, at):
     with monkeypatch.context() as patch:
         patch.setattr(*at, _full)
         with pytest.raises(SessionError, match="No space left") as caught:
@@ -63,14 +63,15 @@ def test_a_full_disk_leaves_nothing_and_the_session_usable(session, tmp_path, mo
     assert _same(open(session.save(tmp_path / "run")), session)
 
 
-def test_what_a_killed_save_left_goes_with_the_next(session, tmp_path):
-    (tmp_path / f".cmonlab-{2**22 + 1}-half").mkdir()
-    (tmp_path / f".{scratch.prefix()}mine").mkdir()
+def test_next_save_removes_the_files_of_a_killed_one(session, tmp_path):
+    killed = prefix().replace(f"cmonlab-{os.getpid()}-", f"cmonlab-{2**22 + 1}-", 1)
+    (tmp_path / f".{killed}half").mkdir()
+    (tmp_path / f".{prefix()}mine").mkdir()
     session.save(tmp_path / "run")
-    assert sorted(os.listdir(tmp_path)) == [f".{scratch.prefix()}mine", "run"]
+    assert sorted(os.listdir(tmp_path)) == [f".{prefix()}mine", "run"]
 
 
-def test_a_session_without_room_is_saved_elsewhere(session, tmp_path, monkeypatch):
+def test_session_that_does_not_fit_is_saved_elsewhere(session, tmp_path, monkeypatch):
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     taken = tmp_path / "taken"
@@ -83,7 +84,7 @@ def test_a_session_without_room_is_saved_elsewhere(session, tmp_path, monkeypatc
     assert caught.value.saved.parent.stat().st_mode & 0o077 == 0
 
 
-def test_no_room_anywhere_is_told_and_leaves_nothing(session, tmp_path, monkeypatch):
+def test_full_disks_everywhere_are_an_error_and_leave_no_files(session, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(store, "write_events", _full)
     before = {folder: set(os.listdir(folder)) for folder in ("/var/tmp", "/dev/shm")}
@@ -94,7 +95,7 @@ def test_no_room_anywhere_is_told_and_leaves_nothing(session, tmp_path, monkeypa
         assert not [name for name in set(os.listdir(folder)) - names if name.startswith("cmonlab-rescued-")]
 
 
-def test_replacing_keeps_the_old_session_until_there_is_a_new_one(session, tmp_path):
+def test_replacing_keeps_the_old_session_until_the_new_one_is_complete(session, tmp_path):
     out = session.save(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt), replacing(out, store.MANIFEST):
         raise KeyboardInterrupt
@@ -131,9 +132,9 @@ def _damage(out: Path, how: str) -> None:
     elif how == "no format":
         (out / "manifest.json").write_text(json.dumps(json.loads(text) | {"format": None}))
     elif how == "entry missing":
-        told = json.loads(text)
-        del told["ledger"]
-        (out / "manifest.json").write_text(json.dumps(told))
+        data = json.loads(text)
+        del data["ledger"]
+        (out / "manifest.json").write_text(json.dumps(data))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def _damage(out: Path, how: str) -> None:
         *("short manifest", "no manifest", "a list", "no format", "entry missing"),
     ],
 )
-def test_damage_is_told(session, tmp_path, how):
+def test_damaged_session_is_an_error(session, tmp_path, how):
     out = session.save(tmp_path / "run")
     _damage(out, how)
     with pytest.raises(SessionError, match="damaged") as caught:
@@ -152,7 +153,7 @@ def test_damage_is_told(session, tmp_path, how):
     assert "seq" in caught.value.why if how == "column missing" else True
 
 
-def test_a_changed_byte_of_the_events_is_noticed(session, tmp_path):
+def test_changed_byte_of_the_events_is_an_error(session, tmp_path):
     out = session.save(tmp_path / "run")
     whole = (out / "events.parquet").read_bytes()
     rng = np.random.default_rng(7)
@@ -165,27 +166,27 @@ def test_a_changed_byte_of_the_events_is_noticed(session, tmp_path):
         assert _same(found, session), f"byte {at} of {len(whole)} changed the events unnoticed"
 
 
-def test_a_newer_format_asks_for_an_upgrade(session, tmp_path):
+def test_newer_format_asks_for_an_upgrade(session, tmp_path):
     out = session.save(tmp_path / "run")
-    told = json.loads((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(json.dumps(told | {"format": store.FORMAT + 1}))
+    data = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(data | {"format": store.FORMAT + 1}))
     with pytest.raises(SessionError, match="newer cmonlab") as caught:
         open(out)
     assert "upgrade" in caught.value.fix
 
 
-def test_no_session_there(tmp_path):
+def test_directory_without_a_session_is_an_error(tmp_path):
     with pytest.raises(SessionError, match="holds no session"):
         open(tmp_path / "none")
 
 
 @pytest.mark.parametrize("duration_s", [0, -1, float("nan"), float("inf")])
-def test_durations_that_cannot_be(duration_s):
+def test_impossible_durations_are_refused(duration_s):
     with pytest.raises(WorkloadError, match="duration"):
         check_duration(duration_s)
 
 
-def test_signals_wait_and_may_be_dealt_with():
+def test_deferred_signals_can_be_cleared():
     with defer_signals() as pending:
         signal.raise_signal(signal.SIGINT)
         assert pending == [signal.SIGINT]
@@ -193,7 +194,7 @@ def test_signals_wait_and_may_be_dealt_with():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_one_signal_gets_through_where_the_block_allows_it():
+def test_interruptible_block_lets_one_signal_through():
     reached = []
     with pytest.raises(KeyboardInterrupt), defer_signals(), defer_signals() as pending:
         with pytest.raises(KeyboardInterrupt), interruptible():
@@ -206,7 +207,7 @@ def test_one_signal_gets_through_where_the_block_allows_it():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_signal_that_came_before_gets_through_at_once():
+def test_interruptible_block_delivers_an_earlier_signal_at_once():
     with defer_signals() as pending:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), interruptible():
@@ -214,7 +215,7 @@ def test_a_signal_that_came_before_gets_through_at_once():
         assert pending == []
 
 
-def test_what_ends_the_process_at_once_still_does(monkeypatch):
+def test_signals_without_a_handler_are_not_deferred(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     with defer_signals():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

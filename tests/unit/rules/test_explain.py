@@ -1,4 +1,4 @@
-"""What a rule will do: points, containers, cost; and the command."""
+"""Explanations of rules: points, containers, cost; and the commands that print them."""
 
 import json
 import sys
@@ -8,10 +8,10 @@ import pytest
 from cmonlab import cli
 from cmonlab.cli import rules as command
 from cmonlab.errors import NotTraceable
-from cmonlab.filters.pcapfilter import compile_expression
+from cmonlab.filters.pcapfilter import compile_expression, disassemble
 from cmonlab.rules import ContainerFacts, Rule
 from cmonlab.rules.budget import COST_NS
-from cmonlab.rules.explain import explain, listing
+from cmonlab.rules.explain import explain
 
 try:
     compile_expression("tcp")
@@ -48,22 +48,22 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("mode", ["capture", "aggregate", "count"])
 @pytest.mark.parametrize("sample", [1, 0.25])
-def test_cost_is_passes_times_the_mode(mode, sample):
-    told = explain(Rule(name="web", match="tcp", mode=mode, sample=sample, points=list(WAYS)))
-    assert {point.name: point.passes for point in told.points} == WAYS
+def test_cost_is_passes_times_cost_of_the_mode(mode, sample):
+    explanation = explain(Rule(name="web", match="tcp", mode=mode, sample=sample, points=list(WAYS)))
+    assert {point.name: point.passes for point in explanation.points} == WAYS
     each = COST_NS["unmatched"] + sample * (COST_NS[mode] - COST_NS["unmatched"])
-    assert (told.matched_ns, told.unmatched_ns) == (pytest.approx(3 * each), 3 * COST_NS["unmatched"])
+    assert (explanation.matched_ns, explanation.unmatched_ns) == (pytest.approx(3 * each), 3 * COST_NS["unmatched"])
 
 
-def test_points_that_this_host_lacks_cost_nothing_and_are_told():
-    told = explain(Rule(name="web", match="tcp", points="path"), ["net_dev_queue"])
-    there = {point.name for point in told.points if point.available}
-    assert there == {"net_dev_queue"} and told.standard["points"] == ["net_dev_queue"] and not told.refused
-    assert all(point.why for point in told.points if not point.available)
-    assert told.matched_ns == 2 * COST_NS["capture"]
+def test_missing_points_cost_nothing_and_are_reported():
+    explanation = explain(Rule(name="web", match="tcp", points="path"), ["net_dev_queue"])
+    there = {point.name for point in explanation.points if point.available}
+    assert there == {"net_dev_queue"} and explanation.rule["points"] == ["net_dev_queue"] and not explanation.refused
+    assert all(point.why for point in explanation.points if not point.available)
+    assert explanation.matched_ns == 2 * COST_NS["capture"]
 
 
-def test_why_a_point_is_lacking():
+def test_missing_point_has_a_reason():
     rule = Rule(name="web", match="tcp", points=["sock_recv_length", "skb_consume_udp", "ip_rcv", "netif_rx"])
     lacking = {point.name: point.why for point in explain(rule, ["consume_skb"]).points}
     assert "Linux 6.3" in lacking["sock_recv_length"] and "cmonlab doctor" in lacking["ip_rcv"]
@@ -73,29 +73,31 @@ def test_why_a_point_is_lacking():
     assert "lacks the point skb_consume_udp" in replaced.refused
 
 
-def test_points_of_one_s_own():
-    told = explain(Rule(name="web", match="tcp", points=["mine"]), ["mine"])
-    assert [(point.name, point.available, point.passes) for point in told.points] == [("mine", True, 1)]
+def test_custom_probe_is_one_pass():
+    explanation = explain(Rule(name="web", match="tcp", points=["mine"]), ["mine"])
+    assert [(point.name, point.available, point.passes) for point in explanation.points] == [("mine", True, 1)]
 
 
-def test_containers():
+def test_matching_containers_are_listed():
     rule = Rule(name="web", match={"containers": {"name": "web-*"}, "direction": "in"})
-    told = explain(rule, None, [WEB, ContainerFacts("db")])
-    assert told.containers == (WEB,) and told.containers_told == "packets to 1 container that match now"
-    assert explain(rule, None, []).containers_told == "none that run match now"
+    explanation = explain(rule, None, [WEB, ContainerFacts("db")])
+    assert (
+        explanation.containers == (WEB,) and explanation.containers_summary == "packets to 1 container that matches now"
+    )
+    assert explain(rule, None, []).containers_summary == "no running container matches now"
     unknown = explain(rule)
-    assert unknown.containers is None and "no Docker engine answers" in unknown.containers_told
+    assert unknown.containers is None and "no Docker engine answers" in unknown.containers_summary
     assert explain(Rule(name="web", match=""), None, [WEB]).containers is None
-    assert "every network namespace" in told.devices and "unmatched" in told.devices
+    assert "every network namespace" in explanation.devices and "unmatched" in explanation.devices
 
 
-def test_the_listing_is_libpcaps():
+def test_filters_are_listed_as_libpcap_prints_them():
     program = compile_expression("tcp")
-    lines = listing(program)
+    lines = disassemble(program)
     assert len(lines) == len(program) and lines[0].split() == ["(000)", "ldb", "[0]"] and "ret" in lines[-1]
 
 
-def test_check(cmonlab, file):
+def test_check_command_accepts_valid_and_explains_invalid_rules(cmonlab, file):
     assert cmonlab("rules", "check", file) == (0, "ok: 2 rules\n", "")
     assert json.loads(cmonlab("rules", "check", file, "--json")[1]) == {"ok": True, "rules": ["web", "all"]}
     file.write_text("{name: web, match: tcp prot 80}")
@@ -106,14 +108,14 @@ def test_check(cmonlab, file):
     assert cmonlab("rules", "check", file.with_name("none"))[0] == 1
 
 
-def test_explain(cmonlab, file, monkeypatch):
+def test_explain_command_prints_points_containers_and_cost(cmonlab, file, monkeypatch):
     monkeypatch.setattr(command, "_available", lambda: ["net_dev_queue", "kfree_skb"])
     monkeypatch.setattr(command, "_containers", lambda: [WEB, ContainerFacts("db")])
     code, out, _ = cmonlab("rules", "explain", file)
     assert code == 0 and "(000)" not in out
     for text in (
         "rule web\n",
-        "not here: net_dev_start_xmit",
+        "not available here: net_dev_start_xmit",
         "  web-1 (nginx): eth0",
         "an estimate",
         f"{2 * COST_NS['capture']} ns",
@@ -121,24 +123,24 @@ def test_explain(cmonlab, file, monkeypatch):
     ):
         assert text in out
     assert "(000) ldb" in cmonlab("rules", "explain", file, "--verbose")[1]
-    told = json.loads(cmonlab("rules", "explain", file, "--json")[1])
-    assert [rule["name"] for rule in told["rules"]] == ["web", "all"] and told["host_known"]
-    assert [container["name"] for container in told["rules"][0]["containers"]] == ["web-1"]
+    output = json.loads(cmonlab("rules", "explain", file, "--json")[1])
+    assert [rule["name"] for rule in output["rules"]] == ["web", "all"] and output["host_known"]
+    assert [container["name"] for container in output["rules"][0]["containers"]] == ["web-1"]
 
 
-def test_explain_where_the_host_cannot_be_told(cmonlab, file, monkeypatch):
+def test_explain_command_works_on_an_unknown_host(cmonlab, file, monkeypatch):
     def refuse():
         raise NotTraceable("no BTF")
 
     monkeypatch.setattr("cmonlab.tracing.kernel.programs.available", refuse)
     monkeypatch.setattr(command, "_containers", lambda: None)
     code, out, err = cmonlab("rules", "explain", file)
-    assert code == 0 and "no BTF, so which points it has cannot be told" in err and "not here" not in out
-    assert "cannot be told: no Docker engine answers" in out
+    assert code == 0 and "no BTF, so its points are unknown" in err and "not available here" not in out
+    assert "not known: no Docker engine answers" in out
 
 
-def test_schema(cmonlab):
+def test_schema_command_prints_a_closed_json_schema(cmonlab):
     code, out, _ = cmonlab("rules", "schema")
-    told = json.loads(out)
-    assert code == 0 and {"Rule", "Match", "Containers", "RuleSet"} <= told["$defs"].keys()
-    assert told["$defs"]["Rule"]["additionalProperties"] is False
+    output = json.loads(out)
+    assert code == 0 and {"Rule", "Match", "Containers", "RuleSet"} <= output["$defs"].keys()
+    assert output["$defs"]["Rule"]["additionalProperties"] is False

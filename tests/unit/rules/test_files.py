@@ -1,4 +1,4 @@
-"""Rules out of files: every form, and whatever else a file may hold."""
+"""Files of rules: all valid forms, and invalid content of any kind."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def test_examples_are_valid(path):
 
 
 @pytest.mark.parametrize("data", [{"rules": [RULE]}, [RULE], RULE], ids=["rules", "list", "one"])
-def test_three_forms_in_both_languages(data, tmp_path):
+def test_three_forms_of_a_file_are_equal_in_yaml_and_json(data, tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(data))
     (tmp_path / "a.yaml").write_text(json.dumps(data))  # JSON is YAML, too
     assert (
@@ -39,11 +39,11 @@ def test_three_forms_in_both_languages(data, tmp_path):
     )
 
 
-def test_a_date_is_text_and_a_bom_is_nothing():
+def test_date_stays_text_and_byte_order_mark_is_ignored():
     assert parse_rules("\ufeffname: 2001-01-01\nmatch: udp".encode())[0].name == "2001-01-01"
 
 
-def test_the_message_names_file_rule_and_field(tmp_path):
+def test_message_names_file_rule_and_field(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("rules:\n- {name: web, match: udp}\n- {name: db, match: tcp, sampel: 1}\n")
     with pytest.raises(RuleError) as caught:
@@ -53,7 +53,7 @@ def test_the_message_names_file_rule_and_field(tmp_path):
     assert "did you mean 'sample'?" in caught.value.fix
 
 
-def test_several_broken_rules_are_told_at_once():
+def test_one_message_reports_several_broken_rules():
     error = refused("- {name: a, match: 1}\n- {name: b, match: udp}\n- {match: udp}\n- 5", source="f")
     assert error.what == "f: rule 'a' and rule number 3 and rule number 4 cannot be used"
     assert "rule 'a': match: must be a mapping" in error.why and "rule number 3: name: is missing" in error.why
@@ -65,11 +65,11 @@ def test_several_broken_rules_are_told_at_once():
         ("", "must be a mapping of fields, not None"),
         ("[]", "from 1 to 16 entries, not 0"),
         ("rules: web", "`rules` must be a list, not 'web'"),
-        ("rules: []\nsample: 1", "'sample' stands beside `rules`"),
+        ("rules: []\nsample: 1", "there is a field 'sample' next to `rules`"),
         ("just text", "must be a mapping of fields, not 'just text'"),
         ("a: &x b\nc: *x", "line 2, column 4: aliases"),
         ("a: &a [b]\nb: &b [*a, *a]", "aliases"),
-        ("name: web\nname: db\nmatch: udp", "line 2, column 1: 'name' is there twice"),
+        ("name: web\nname: db\nmatch: udp", "line 2, column 1: the key 'name' occurs twice"),
         ("name: web\nmatch: {containers: {label: {1: a}}}", "a key must be text"),
         ("? [a, b]\n: c", "a key must be text"),
         ("<<: {name: web}\nmatch: udp", "a key must be text"),
@@ -87,7 +87,7 @@ def test_several_broken_rules_are_told_at_once():
         ("? " * 10000, "too large or too deep"),
     ],
 )
-def test_yaml_refused(content, problem):
+def test_invalid_yaml_is_refused(content, problem):
     assert problem in refused(content).why
 
 
@@ -95,9 +95,9 @@ def test_yaml_refused(content, problem):
     ("content", "problem"),
     [
         ("", "Expecting value"),
-        ('{"name": "web", "name": "db"}', "'name' is there twice"),
-        ('{"sample": NaN}', "NaN is no number"),
-        ('{"limit": -Infinity}', "-Infinity is no number"),
+        ('{"name": "web", "name": "db"}', "the key 'name' occurs twice"),
+        ('{"sample": NaN}', "NaN is not a number"),
+        ('{"limit": -Infinity}', "-Infinity is not a number"),
         ('{"name": "web", "match": "udp", "sample": 1e999}', "sample: "),
         ('{"limit": ' + "9" * 5000 + "}", "Exceeds the limit"),
         ('{"name": "web", "match": "\\ud800"}', "match.packets: "),
@@ -105,7 +105,7 @@ def test_yaml_refused(content, problem):
         ('{"name": "web", "match": "udp"} x', "Extra data"),
     ],
 )
-def test_json_refused(content, problem):
+def test_invalid_json_is_refused(content, problem):
     assert problem in refused(content, is_json=True).why
 
 
@@ -123,7 +123,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("content", LARGE.values(), ids=LARGE)
-def test_the_largest_file_is_refused_in_time(content):
+def test_largest_yaml_is_refused_in_time(content):
     began = time.process_time()
     assert len(content) <= LARGEST
     refused(content)
@@ -139,14 +139,14 @@ def test_the_largest_file_is_refused_in_time(content):
     ],
     ids=["values", "rules", "fields"],
 )
-def test_the_largest_json_is_refused_in_time(content):
+def test_largest_json_is_refused_in_time(content):
     began = time.process_time()
     assert len(content) <= LARGEST
     refused(content, is_json=True)
     assert time.process_time() - began < 5
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_file_is_refused(tmp_path):
     for path, problem in [(tmp_path / "none", "No such file"), (tmp_path, "Is a directory"), ("a\0b", "null byte")]:
         with pytest.raises(RuleError) as caught:
             load_rules(path)

@@ -1,4 +1,4 @@
-"""Whatever a file of rules holds: valid rules, or one error that says what is wrong and how to mend it."""
+"""Files of rules with random changes give valid rules, or one error that says what is wrong and how to fix it."""
 
 import json
 import time
@@ -9,7 +9,7 @@ import yaml
 from cmonlab.errors import CmonlabError, NotTraceable
 from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
 from cmonlab.points.catalogue import BY_NAME
-from cmonlab.rules import MAX_RULES, ContainerFacts, Rule, RuleSet, parse_rules, selects, compile_rules
+from cmonlab.rules import MAX_RULES, ContainerFacts, Rule, RuleSet, compile_rules, parse_rules, selects
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import HealthCheck, given, settings
@@ -210,12 +210,12 @@ def mutated_data(draw):
 
 
 def judge(make) -> bool:
-    """Check the rules, or the error, that come of it, and that it took no time; return whether there were rules."""
+    """Check the resulting rules or error, and that it took little time; return whether there were rules."""
     began = time.process_time()
     try:
         return _judge(make)
     finally:
-        assert time.process_time() - began < 2  # by the processor's clock: a loaded machine is no failure
+        assert time.process_time() - began < 2  # CPU time, so that a busy machine is no failure
 
 
 def _judge(make) -> bool:
@@ -239,13 +239,13 @@ def _judge(make) -> bool:
 
 @settings(max_examples=800, suppress_health_check=list(HealthCheck))
 @given(mutated_texts(), st.booleans())
-def test_mutated_texts(text, is_json):
+def test_mutated_text_gives_rules_or_one_error(text, is_json):
     judge(lambda: parse_rules(text, is_json=is_json))
 
 
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(mutated_texts(), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=4), st.booleans())
-def test_mutated_bytes(text, flips, is_json):
+def test_mutated_bytes_give_rules_or_one_error(text, flips, is_json):
     content = bytearray(text.encode("utf-8", "surrogatepass") or b" ")
     for at, byte in flips:
         content[at % len(content) : at % len(content) + 1] = bytes([byte])
@@ -254,7 +254,7 @@ def test_mutated_bytes(text, flips, is_json):
 
 @settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(mutated_data(), st.sampled_from(["json", "yaml", "python"]))
-def test_mutated_structures(data, way):
+def test_mutated_structure_gives_rules_or_one_error(data, way):
     if way == "json":
         judge(lambda: parse_rules(json.dumps(data), is_json=True))
     elif way == "yaml":
@@ -276,10 +276,10 @@ EXPRESSIONS = st.recursive(
 
 @settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(EXPRESSIONS, st.integers(0, 300), st.sampled_from([0, 0, 1, 5, 20]), st.sampled_from([*PCAP, "", ""]))
-def test_mutated_expressions(expression, at, cut, put):
+def test_mutated_expression_gives_rules_or_one_error(expression, at, cut, put):
     judge(lambda: [Rule.from_expression(expression[:at] + put + expression[at + cut :])])
 
 
-def test_what_is_not_mutated_is_valid():
+def test_unmutated_examples_are_valid():
     assert all(judge(lambda text=text: parse_rules(text)) for text in TEXTS)
     assert all(judge(lambda data=data: parse_rules(json.dumps(data), is_json=True)) for data in DATA)

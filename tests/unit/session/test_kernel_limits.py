@@ -1,4 +1,4 @@
-"""What kernels lack is said: by the doctor's check, in the session, in its report."""
+"""What a kernel lacks is reported by the preflight check, by the session and in its report."""
 
 import platform
 
@@ -15,20 +15,20 @@ from tests.support import events
 
 
 @pytest.mark.parametrize("release", ["5.12.0", "6.1.0-56-amd64", "6.12.117+deb12-amd64", "6.19-rc3+", "10.0"])
-def test_kernels_that_are_accepted(monkeypatch, release):
+def test_supported_kernels_are_accepted(monkeypatch, release):
     monkeypatch.setattr(platform, "release", lambda: release)
     assert release in preflight._kernel()
 
 
 @pytest.mark.parametrize("release", ["4.18.0-553.el8.x86_64", "5.4.0-150-generic", "5.11.22", "5.9+"])
-def test_kernels_that_are_too_old(monkeypatch, release):
+def test_old_kernels_are_refused(monkeypatch, release):
     monkeypatch.setattr(platform, "release", lambda: release)
     with pytest.raises(NotTraceable, match=r"5\.12") as refused:
         preflight._kernel()
     assert refused.value.fix
 
 
-def test_a_kernel_that_keeps_its_memory_to_itself(monkeypatch, tmp_path):
+def test_lockdown_for_confidentiality_is_refused(monkeypatch, tmp_path):
     lockdown = tmp_path / "lockdown"
     monkeypatch.setattr(preflight, "_LOCKDOWN", lockdown)
     for text in ("[none] integrity confidentiality\n", "none [integrity] confidentiality\n"):
@@ -40,7 +40,7 @@ def test_a_kernel_that_keeps_its_memory_to_itself(monkeypatch, tmp_path):
     assert "lockdown=integrity" in refused.value.fix
 
 
-def test_a_kernel_without_drop_reasons_specifies_none():
+def test_kernel_without_drop_reasons_has_not_specified_only():
     assert symbols.drop_reasons({}) == {"0": "NOT_SPECIFIED"}
     assert symbols.drop_reasons({2: "SKB_DROP_REASON_NO_SOCKET", 0x10003: "SKB_DROP_REASON_X"}) == {
         "2": "NO_SOCKET",
@@ -49,7 +49,7 @@ def test_a_kernel_without_drop_reasons_specifies_none():
 
 
 @pytest.mark.parametrize("missing", [["net_dev_queue", "kfree_skb"], []])
-def test_a_session_and_its_report_tell_which_points_were_missing(missing):
+def test_session_and_report_name_missing_points(missing):
     described = events.manifest()
     described["missing"] = missing
     session = Session(store.empty_columns(), described)
@@ -59,8 +59,8 @@ def test_a_session_and_its_report_tell_which_points_were_missing(missing):
         assert not missing or "net_dev_queue, kfree_skb" in text
 
 
-def test_a_datagram_is_delivered_where_its_reader_frees_it():
-    """Before Linux 6.3: the same buffer, so that events lost elsewhere do no harm."""
+def test_datagram_is_delivered_where_its_reader_frees_it():
+    """Before Linux 6.3, send and delivery have the same buffer; events lost at other points do not matter."""
     hops = [(0, events.C1, 2), (3, events.C0, 2), (9, events.C0, 0), (6, 0, 0)]
     count = len(hops)
     rows = {

@@ -1,11 +1,11 @@
-"""A session's tables belong together."""
+"""The tables of a session are consistent with each other."""
 
 import pytest
 
 import cmonlab
 from cmonlab import schema
-from cmonlab.data.store import directory as store
-from cmonlab.data.tables.manifest import Facts
+from cmonlab.data.store import directory
+from cmonlab.data.tables.manifest import Manifest
 from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import SessionError, UnknownName
 from cmonlab.session.report.sections import run_report
@@ -18,7 +18,7 @@ def session():
     return Session(bulk(300), manifest())
 
 
-def test_events_are_those_of_the_schema(session):
+def test_events_equal_the_schema(session):
     assert [(name, str(dtype)) for name, dtype in session.events.dtypes.items()] == [
         (c.name, c.dtype) for c in schema.TABLES["events"]
     ]
@@ -31,14 +31,14 @@ def test_tables_by_name(session, name):
     assert session.table(name).columns.tolist() == schema.columns(name)
 
 
-def test_an_unknown_table_or_journey(session):
+def test_an_unknown_table_or_journey_is_refused(session):
     with pytest.raises(UnknownName, match="breakdown"):
         session.table("breakdwon")
     with pytest.raises(UnknownName, match="0 to 299"):
         session.hops(300)
 
 
-def test_typical(session):
+def test_the_typical_journey_has_the_median_delay(session):
     delays = session.journeys()["one_way_delay_ns"].sort_values(kind="stable").to_numpy()
     journeys = session.journeys().set_index("journey")["one_way_delay_ns"]
     assert journeys[session.typical()] == delays[149]
@@ -47,7 +47,7 @@ def test_typical(session):
         session.typical("c0 → c1")
 
 
-def test_pairs_and_flows_of_events_are_those_of_loss_and_throughput(session):
+def test_pairs_and_flows_of_events_agree_with_loss_and_throughput(session):
     pairs, flows, loss = session.pairs(), session.flows(), session.loss().set_index("direction")
     assert pairs.set_index("direction")["packets_sent"].to_dict() == loss["packets"].to_dict() == {"c1 → c0": 300}
     assert pairs["packets_arrived"].tolist() == (loss["delivered"] + loss["arrived"]).tolist()
@@ -63,14 +63,14 @@ def test_pairs_and_flows_of_events_are_those_of_loss_and_throughput(session):
         assert [str(dtype) for dtype in table.dtypes] == [column.dtype for column in schema.TABLES[name]]
 
 
-def test_what_a_table_is_changed_to_stays_out(session):
+def test_changes_of_a_table_do_not_affect_the_session(session):
     table = session.journeys()
     table["outcome"] = "mine"
     assert (session.journeys()["outcome"] == "delivered").all()
 
 
-def test_lost_events_are_told_and_no_reads_are_guessed():
-    """UDP reads are joined by their order, which is not known any more; TCP's by their bytes."""
+def test_lost_events_are_reported_and_reads_are_not_guessed():
+    """UDP reads are matched by their order, which is then unknown; TCP reads by their bytes."""
     session = Session(bulk(300), manifest(lost=7))
     assert session.lost_events == 7 * len(session.ledger())
     assert f"{session.lost_events} lost events" in repr(session)
@@ -78,7 +78,7 @@ def test_lost_events_are_told_and_no_reads_are_guessed():
     assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
 
 
-def test_rules_are_told():
+def test_rules_are_in_table_summary_and_caption():
     entries = manifest()
     rule = entries["rules"][0]["rule"]
     entries["rules"][0] |= {
@@ -130,7 +130,7 @@ def test_rules_are_told():
     assert session.sampled in session.caption()
 
 
-def test_a_budget_is_told_and_no_one_share_is_claimed():
+def test_a_budget_is_reported_with_the_range_of_shares():
     entries, columns = manifest(), bulk(300)
     entries["rules"][0]["rule"] |= {"max_overhead": "3%"}
     at = columns["ts_ns"][[100, 200]].tolist()
@@ -148,41 +148,41 @@ def test_a_budget_is_told_and_no_one_share_is_claimed():
     assert session.rules()[["sample_min", "sample", "max_overhead"]].to_numpy().tolist() == [[0.01, 0.02, "3%"]]
     assert session.budget()["sample"].tolist() == [0.01, 0.02]
     assert "budget of all, 3%: 1.2% on average, 3.12% at most; over it in 1 of 9 measurements" in repr(session)
-    # Packets on their way at a change may have been taken in part.
-    assert Facts(entries).breaks(columns["epoch"], columns["ts_ns"]).tolist() == at
+    # Packets in flight at a change may have been recorded in part.
+    assert Manifest(entries).breaks(columns["epoch"], columns["ts_ns"]).tolist() == at
 
 
-def test_of_a_sample_no_reads_are_guessed():
+def test_reads_of_a_sample_are_not_guessed():
     entries = manifest()
     entries["ledger"][0]["sampled_out"] = 1
     outcomes = Session(bulk(300), entries).journeys().groupby("proto", observed=True)["outcome"].agg(lambda o: set(o))
     assert outcomes.to_dict() == {"tcp": {"delivered"}, "udp": {"arrived"}}
 
 
-def test_where_the_rules_change_packets_may_have_passed_unseen():
+def test_changes_of_rules_are_breaks():
     columns = bulk(300)
     half = len(columns["ts_ns"]) // 2
     columns["epoch"][half:] += 1
-    breaks = Facts(manifest(trace_gap_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
+    breaks = Manifest(manifest(trace_gap_ns=70)).breaks(columns["epoch"], columns["ts_ns"])
     assert breaks.tolist() == [0, 70, columns["ts_ns"][half]]
 
 
-def test_blind_times_are_told():
+def test_trace_gaps_are_reported():
     session = Session(bulk(300), manifest(trace_gap_ns=2_500_000))
     assert session.trace_gap_ns == 2_500_000
     assert "trace gaps: 2.5 ms in total" in repr(session)
     assert (session.journeys()["outcome"] == "delivered").all()
 
 
-def test_blind_times_that_an_agent_has_let_go_are_told():
-    def told(**changes):
+def test_unknown_trace_gaps_of_an_agent_are_reported():
+    def summary_of(**changes):
         return repr(Session(bulk(20), manifest() | {"recording": {"ended": "finished", "started_ns": 10**9}} | changes))
 
-    assert "trace gaps of the first 2.5 s are not known" in told(blind_from_ns=3_500_000_000)
-    assert "not known when" not in told(blind_from_ns=10**9) and "not known when" not in told()
+    assert "trace gaps of the first 2.5 s are not known" in summary_of(blind_from_ns=3_500_000_000)
+    assert "not known when" not in summary_of(blind_from_ns=10**9) and "not known when" not in summary_of()
 
 
-def test_saved_and_opened(session, tmp_path):
+def test_a_saved_session_opens_unchanged(session, tmp_path):
     again = cmonlab.open(session.save(tmp_path / "run"))
     assert again.events.equals(session.events)
     for name in ("breakdown", "journeys", "drops", "throughput", "ledger", "hops"):
@@ -190,13 +190,13 @@ def test_saved_and_opened(session, tmp_path):
     assert repr(again) == repr(session)
 
 
-def test_memory_stays_small():
-    """Beside the events, tables need less than the events themselves."""
+def test_memory_is_bounded():
+    """Tables need less memory than the events themselves."""
     import tracemalloc
 
     columns = bulk(60_000)
     size = 56 * len(columns["ts_ns"])
-    Session(bulk(100), manifest()).breakdown()  # what is imported late
+    Session(bulk(100), manifest()).breakdown()  # modules that are imported late
     tracemalloc.start()
     try:
         Session(columns, manifest()).breakdown()
@@ -206,14 +206,14 @@ def test_memory_stays_small():
     assert peak < 2 * size
 
 
-def test_a_breakdown_is_by_segment_or_by_kind(session):
+def test_breakdown_is_by_segment_or_by_kind(session):
     with pytest.raises(UnknownName, match="kind, segment"):
         session.breakdown(by="hop")
     drawn = session.plot.breakdown(by="kind")
     assert sum(bar.x[0] for bar in drawn.data) * 1e3 == pytest.approx(session.journeys()["one_way_delay_ns"].mean())
 
 
-def test_its_section_of_the_report():
+def test_a_session_has_a_section_in_the_report():
     entries = manifest()
     entries["recording"] |= {"seconds": 1.0}
     entries["host"] = {"kernel": "6.18", "clocksource": "tsc", "cpu": "x", "cpus": 2}
@@ -228,15 +228,15 @@ def test_its_section_of_the_report():
     assert any("lacked sched_waking" in note for note in part.notes)
 
 
-def test_no_events():
-    session = Session(store.empty_columns(), manifest())
+def test_no_events_give_no_journeys():
+    session = Session(directory.empty_columns(), manifest())
     assert len(session) == 0
     assert session.duration_s == 0
     with pytest.raises(SessionError):
         session.typical()
 
 
-def test_observer_overhead_is_told_where_it_was_measured(tmp_path):
+def test_tracing_overhead_is_reported_if_measured(tmp_path):
     session = Session(bulk(300), _whole())
     assert "tracing overhead: not measured" in repr(session) and session.overhead().empty
     assert "tracing overhead: not measured" in session.caption()

@@ -1,4 +1,4 @@
-"""From what is measured to what is foreseen, and how a rule tells less."""
+"""Measured costs, predicted costs, and rules at other levels."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,8 @@ from cmonlab.filters.pcapfilter import compile_expression
 from cmonlab.rules import Rule, compile_rules
 from cmonlab.rules.budget import COST_NS, Level
 from cmonlab.rules.explain import explain
-from cmonlab.tracing import cost as meter
-from cmonlab.tracing.budgets import in_mode, predicted_ns
-from cmonlab.tracing.cost import Cost
+from cmonlab.tracing.cost import Cost, _cost, _Reading
+from cmonlab.tracing.prediction import in_mode, predicted_ns
 
 try:
     compile_expression("tcp")
@@ -40,13 +39,13 @@ def plan(points=POINTS, mode="capture"):
 
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 @pytest.mark.parametrize(("now", "then"), [(0.02, 0.2), (1.0, 0.1), (0.5, 0.5)])
-def test_another_sample_costs_what_it_costs_once_it_is_taken(now, then, scale):
+def test_predicted_cost_of_a_sample_equals_its_measured_cost(now, then, scale):
     levels = Level("capture", now), Level("capture", then)
-    foreseen = predicted_ns(measured(now, scale), plan(), 3, *levels, POINTS, set())
-    assert foreseen == pytest.approx(measured(then, scale).hop_ns)
+    predicted = predicted_ns(measured(now, scale), plan(), 3, *levels, POINTS, set())
+    assert predicted == pytest.approx(measured(then, scale).hop_ns)
 
 
-def test_points_that_are_given_up_cost_nothing_unless_others_have_them():
+def test_removed_points_cost_nothing_unless_other_rules_have_them():
     levels = Level("capture", 1.0), Level("count", 1.0)
     alone = predicted_ns(measured(1.0), plan(), 3, *levels, POINTS[:1], set())
     each = 500 * UNMATCHED + 500 * LIGHT
@@ -55,13 +54,13 @@ def test_points_that_are_given_up_cost_nothing_unless_others_have_them():
     assert shared == pytest.approx((each + 1000 * UNMATCHED + 7000) / 2000)
 
 
-def test_points_of_other_rules_stay_as_they_are():
+def test_prediction_leaves_points_of_other_rules_unchanged():
     levels = Level("capture", 1.0), Level("count", 1.0)
-    foreseen = predicted_ns(measured(1.0), plan(POINTS[:1]), 3, *levels, POINTS[:1], set(POINTS[1:]))
-    assert foreseen == pytest.approx((500 * (2 * UNMATCHED + TAKEN + LIGHT) + 7000) / 2000)
+    predicted = predicted_ns(measured(1.0), plan(POINTS[:1]), 3, *levels, POINTS[:1], set(POINTS[1:]))
+    assert predicted == pytest.approx((500 * (2 * UNMATCHED + TAKEN + LIGHT) + 7000) / 2000)
 
 
-def test_a_rule_that_falls_back_takes_the_same_packets():
+def test_rule_in_a_lower_mode_takes_the_same_packets():
     rule = Rule(name="web", match="tcp", limit=5, sample=0.5, max_overhead="3%")
     assert in_mode(rule, "capture") is rule
     less = in_mode(rule, "aggregate")
@@ -75,7 +74,7 @@ def test_a_rule_that_falls_back_takes_the_same_packets():
         assert Rule.model_validate(in_mode(rule, mode).model_dump(mode="json")) == in_mode(rule, mode)
 
 
-def test_a_rule_with_a_budget_is_at_first_in_the_kernel_with_its_lowest_sample():
+def test_rule_with_a_budget_starts_with_its_lowest_sample():
     [budgeted] = compile_rules([Rule(name="web", match="tcp", points=POINTS, max_overhead="3%")], POINTS)
     assert budgeted.budgeted and budgeted.sample == 2**32 - 1
     assert budgeted.begin == round(2**32 * 0.01) - 1
@@ -88,15 +87,15 @@ def reading(seen, run_ns, busy_s, at_s, epoch=1):
     rows["seen"] = rows["recorded"] = np.array(seen)[:, None]
     rows["rules"]["packets"][..., 3] = rows["seen"]
     times = dict(zip((*POINTS, "sched_switch"), run_ns, strict=True))
-    return meter._Reading(epoch, int(at_s * 1e9), (np.array(busy_s) * 1e9).astype(np.int64), times, tuple(POINTS), rows)
+    return _Reading(epoch, int(at_s * 1e9), (np.array(busy_s) * 1e9).astype(np.int64), times, tuple(POINTS), rows)
 
 
-def test_what_was_counted_for_a_while_stands_for_all_packets():
+def test_cost_of_a_window_is_scaled_to_the_interval():
     # A tenth of the packets passed while the kernel counted: 2 ms of its programs are 20 ms of all.
     last = reading([0, 0], (0, 0, 0), [0, 0], 0)
     begin = reading([9000, 0], (0, 0, 0), [0.4, 0.5], 0.45)
     end = reading([10000, 0], (1_000_000, 500_000, 500_000), [0.4, 0.5], 0.5)
-    cost = meter._cost(last, begin, end)
+    cost = _cost(last, begin, end)
     assert sum(cost.run_ns.values()) == pytest.approx(20e6)
     assert (cost.hops, cost.packets) == (20000, 10000)
     assert cost.hop_ns == pytest.approx(1000) and cost.packet_ns == pytest.approx(2000)
@@ -104,17 +103,17 @@ def test_what_was_counted_for_a_while_stands_for_all_packets():
     assert cost.taken == dict.fromkeys(POINTS, 10000) and cost.matched == {(3, name): 10000 for name in POINTS}
 
 
-def test_the_share_is_that_of_the_cpus_where_the_packets_are():
+def test_share_is_that_of_the_cpus_with_packets():
     both = [reading([0, 0], (0, 0, 0), [0, 0], 0), reading([0, 0], (0, 0, 0), [0, 0], 0.25),
             reading([500, 500], (5_000_000, 5_000_000, 0), [0.25, 0.25], 0.5)]  # fmt: skip
-    assert meter._cost(*both).share == pytest.approx(0.01 / 0.5)
+    assert _cost(*both).share == pytest.approx(0.01 / 0.5)
     idle = [*both[:2], reading([1000, 0], (5_000_000, 5_000_000, 0), [0.0, 0.5], 0.5)]
-    assert meter._cost(*idle).share == pytest.approx(0.01 / 0.05)  # a CPU counts as busy for a tenth at least
+    assert _cost(*idle).share == pytest.approx(0.01 / 0.05)  # a CPU counts as busy for a tenth at least
 
 
-def test_hardly_a_packet_tells_nothing():
+def test_too_few_packets_give_no_cost():
     few = [reading([0, 0], (0, 0, 0), [0, 0], 0), reading([10, 0], (0, 0, 0), [0, 0], 0.4)]
-    assert meter._cost(*few, reading([20, 0], (10, 10, 10), [0.1, 0.1], 0.5)) is None
+    assert _cost(*few, reading([20, 0], (10, 10, 10), [0.1, 0.1], 0.5)) is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_hardly_a_packet_tells_nothing():
         ({"max_overhead": "5%", "mode": "count"}, ["begins with count"]),
     ],
 )
-def test_a_budget_is_explained(fields, words):
-    told = explain(Rule(name="web", match="tcp", **fields)).budget
-    assert bool(told) == bool(fields) and all(word in told for word in words)
-    assert ("falls back" in told) == (fields.get("mode") != "count" and bool(fields))
+def test_explanation_describes_the_budget(fields, words):
+    text = explain(Rule(name="web", match="tcp", **fields)).budget
+    assert bool(text) == bool(fields) and all(word in text for word in words)
+    assert ("falls back" in text) == (fields.get("mode") != "count" and bool(fields))

@@ -9,7 +9,7 @@ from cmonlab.errors import NotTraceable
 from cmonlab.tracing.ring import Ring, slots_in
 
 RECORD = np.dtype([("number", "<u8"), ("more", "<u4"), ("last", "<u4")])
-SLOT = np.dtype([("hop", RECORD), ("turn", "<u8")])
+SLOT = np.dtype([("hop", RECORD), ("sequence", "<u8")])
 STATE = np.dtype([("taken", "<u8"), ("read", "<u8"), ("unused", "<u8", 6)])
 SIZE = 8
 
@@ -22,19 +22,19 @@ class Programs:
         self.ring = Ring(self.state, self.slots)
 
     def take(self):
-        """Return the next turn, 0 when the ring is full."""
+        """Return the next sequence number, 0 if the ring is full."""
         if self.state["taken"][0] - self.state["read"][0] == SIZE:
             return 0
         self.state["taken"] += np.uint64(1)
         return int(self.state["taken"][0])
 
-    def write(self, turn, number):
-        self.slots[(turn - 1) % SIZE] = ((number, 0, 0), turn)
+    def write(self, sequence, number):
+        self.slots[(sequence - 1) % SIZE] = ((number, 0, 0), sequence)
 
 
 @given(st.lists(st.sampled_from(["write", "read", "begin", "finish"]), max_size=80))
 @settings(deadline=None)
-def test_all_records_once_and_in_order(actions):
+def test_ring_returns_all_records_once_and_in_order(actions):
     """Across the wrap, and where a program is interrupted by others while it writes."""
     programs, taken, begun, read = Programs(), [], [], []
     for number, action in enumerate(actions):
@@ -44,9 +44,9 @@ def test_all_records_once_and_in_order(actions):
             assert read == [n for n in taken if n < unfinished]
         elif action == "finish" and begun:
             programs.write(*begun.pop())  # the last one that was interrupted goes on first
-        elif action in ("write", "begin") and (turn := programs.take()):
+        elif action in ("write", "begin") and (sequence := programs.take()):
             taken.append(number)
-            begun.append((turn, number))
+            begun.append((sequence, number))
             if action == "write":
                 programs.write(*begun.pop())
     while begun:
@@ -55,7 +55,7 @@ def test_all_records_once_and_in_order(actions):
     assert read == taken
 
 
-def test_what_was_read_stays_when_its_slots_are_used_again():
+def test_records_stay_valid_when_their_slots_are_reused():
     programs = Programs()
     for number in range(SIZE):
         programs.write(programs.take(), number)
@@ -68,7 +68,7 @@ def test_what_was_read_stays_when_its_slots_are_used_again():
     assert programs.ring.read()["number"].tolist() == list(range(100, 100 + SIZE))
 
 
-def test_nothing_new_is_an_empty_array():
+def test_ring_without_new_records_returns_an_empty_array():
     programs = Programs()
     assert len(programs.ring.read()) == 0
     programs.write(programs.take(), 7)
@@ -77,10 +77,10 @@ def test_nothing_new_is_an_empty_array():
 
 
 @pytest.mark.parametrize("size", [0, 1000, 2048, 4097, 3 * 4096])
-def test_sizes_that_no_mask_counts_through_are_refused(size):
+def test_ring_sizes_that_are_no_powers_of_two_are_refused(size):
     with pytest.raises(NotTraceable, match=str(size)):
         slots_in(size)
 
 
-def test_slots_are_cache_lines():
+def test_slots_have_the_size_of_a_cache_line():
     assert slots_in(4096) == 64

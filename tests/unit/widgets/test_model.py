@@ -1,4 +1,4 @@
-"""The live model: what it tells of windows, and that it stays small."""
+"""The live model: the tables that it makes of windows, and that its memory is bounded."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,8 @@ import pytest
 
 from cmonlab.widgets.history import History
 from cmonlab.widgets.model import Live
-from cmonlab.widgets.scope import around
 from cmonlab.widgets.selection import Selection
+from cmonlab.widgets.visible import nodes_around
 from tests.support import crowd
 
 S = 10**9
@@ -22,7 +22,7 @@ def live(windows=8, count=6, gap_at=None, **made):
     return model
 
 
-def test_pairs_of_the_last_seconds_are_those_of_their_windows():
+def test_pairs_of_the_last_seconds_sum_up_their_windows():
     model = live()
     table = model.pairs(1.0).set_index(["src", "dst"])
     assert table.loc[("c1", "c0"), "packets_sent"] == 4 * 20
@@ -35,7 +35,7 @@ def test_pairs_of_the_last_seconds_are_those_of_their_windows():
     assert len(table) == len(last)
 
 
-def test_edges_are_those_of_the_session():
+def test_edges_equal_those_of_the_session():
     model = live(dropped=5)
     expected = crowd.session(6, seed=7, dropped=5).edges().astype({"src": object, "dst": object})
     expected, table = (one.set_index(["src", "dst"]) for one in (expected, model.edges(1.0)))
@@ -49,13 +49,13 @@ def test_edges_are_those_of_the_session():
     assert table["dropped"].sum() >= 4 * 5 and table["loss"].max() > 0
 
 
-def test_dropped_packets_are_the_network_s_and_rates_are_per_second():
+def test_rates_are_per_second_and_count_packets_dropped_by_the_network():
     rates = live(dropped=5).rates(1.0)
     assert rates["dropped"] == pytest.approx(20)
     assert rates["packets"] == pytest.approx(4 * 20 * (6 + 10 - 2))
 
 
-def test_series_of_a_pair_an_edge_and_a_node():
+def test_series_have_a_line_per_direction():
     model = live()
     pair = model.series(Selection("pair", "c1", "c0"))
     assert pair["line"].unique().tolist() == ["c1 → c0"]
@@ -68,7 +68,7 @@ def test_series_of_a_pair_an_edge_and_a_node():
     assert model.series(Selection("pair", "c1", "nobody"))["packets_per_s"].eq(0).all()
 
 
-def test_a_time_without_packets_is_a_window_of_none():
+def test_a_time_without_packets_becomes_an_empty_window():
     pair = live(gap_at=4).series(Selection("pair", "c1", "c0"))
     assert len(pair) == 9
     silent = pair.iloc[4]
@@ -76,11 +76,11 @@ def test_a_time_without_packets_is_a_window_of_none():
     assert silent["end_ns"] - silent["start_ns"] == S
 
 
-def test_breakdown_and_drops_of_a_selection():
+def test_recent_returns_segments_and_drops_of_a_selection():
     model = live(dropped=5)
-    told = model.recent(Selection("pair", "c1", "c0"))[0]
-    assert told["direction"].unique().tolist() == ["c1 → c0"]
-    assert len(told) == 7 and told["n"].eq(8 * 20).all()  # segments of the way, and all of two seconds
+    segments = model.recent(Selection("pair", "c1", "c0"))[0]
+    assert segments["direction"].unique().tolist() == ["c1 → c0"]
+    assert len(segments) == 7 and segments["n"].eq(8 * 20).all()  # all segments of the path, all of two seconds
     drops = model.recent(Selection("pair", "c1", "c0"))[1]
     assert drops["packets"].sum() == 8 * 5 and drops["reason"].unique().tolist() == ["NOT_SPECIFIED"]
     assert model.recent(Selection("pair", "c2", "c3"))[1].empty
@@ -89,7 +89,7 @@ def test_breakdown_and_drops_of_a_selection():
     assert not model.recent(Selection("node", "c1"))[0].empty
 
 
-def test_rules_are_shown_one_at_a_time():
+def test_the_model_shows_one_rule_at_a_time():
     model, window = live(2), crowd.session(6, 10 * S)
     other = dict(window.manifest)
     other["rules"] = [*other["rules"], {**other["rules"][0], "slot": 1, "name": "other"}]
@@ -104,7 +104,7 @@ def test_rules_are_shown_one_at_a_time():
     assert model.pairs(0.2)["packets_sent"].unique().tolist() == [20]
 
 
-def test_it_keeps_so_many_seconds_and_no_more():
+def test_the_model_keeps_a_bounded_number_of_seconds():
     model = live(40)
     windows = model.sums.windows()
     assert 3.0 <= (windows[-1, 1] - windows[0, 0]) / 1e9 <= 3.5
@@ -114,7 +114,7 @@ def test_it_keeps_so_many_seconds_and_no_more():
     assert model.nbytes <= 1.1 * begin
 
 
-def test_a_history_forgets_keys_that_are_gone(monkeypatch):
+def test_a_history_forgets_keys_without_rows(monkeypatch):
     from cmonlab.widgets import history
 
     monkeypatch.setattr(history, "MOST_KEYS", 10)
@@ -130,7 +130,7 @@ def test_a_history_forgets_keys_that_are_gone(monkeypatch):
     assert small.nbytes <= 1000 and len(small) >= 1
 
 
-def test_marks_have_their_time():
+def test_marks_have_a_time_and_a_note():
     model = live()
     model.mark("first")
     model.mark()
@@ -139,7 +139,7 @@ def test_marks_have_their_time():
     assert model.marks["ts_ns"].is_monotonic_increasing
 
 
-def test_before_the_first_window():
+def test_tables_are_empty_before_the_first_window():
     model = Live()
     assert model.topology().empty and model.edges().empty and model.pairs().empty
     nothing = Selection("pair", "a", "b")
@@ -147,13 +147,13 @@ def test_before_the_first_window():
     assert set(model.rates().values()) == {0.0} and model.idle_s == float("inf")
 
 
-def test_two_hundred_containers_are_one_window_of_many():
+def test_the_model_takes_windows_of_two_hundred_containers():
     model = live(3, count=200)
     assert len(model.topology()) >= 200
     assert len(model.pairs()) == 200 + 2 * 199 - 2
 
 
-def test_of_a_lab_only_its_containers_and_what_connects_them():
+def test_chosen_containers_are_shown_with_what_connects_them():
     model = Live(containers=["c0", "c1"])
     model.take(crowd.session(6))
     ends = model.topology()[["a", "b"]]
@@ -167,7 +167,7 @@ def test_of_a_lab_only_its_containers_and_what_connects_them():
     assert 0 < model.rates()["packets"] < both.rates()["packets"]
 
 
-def test_an_overlay_is_followed_to_its_other_host_and_not_into_another_network():
+def test_nodes_around_follow_an_overlay_to_its_other_host_but_not_other_networks():
     rows = [
         ("c0", "h0:br0", "container", "bridge", "h0", "h0"),
         ("h0:br0", "h0:vx", "bridge", "vxlan", "h0", "h0"),
@@ -179,4 +179,4 @@ def test_an_overlay_is_followed_to_its_other_host_and_not_into_another_network()
         ("h1", "h1:br7", "host", "bridge", "h1", "h1"),
     ]
     links = pd.DataFrame(rows, columns=["a", "b", "a_kind", "b_kind", "a_host", "b_host"])
-    assert around(links, ["c0", "gone"]) == {"c0", "h0:br0", "h0:vx", "h1:vx", "h1:br0", "h0", "h1"}
+    assert nodes_around(links, ["c0", "gone"]) == {"c0", "h0:br0", "h0:vx", "h1:vx", "h1:br0", "h0", "h1"}

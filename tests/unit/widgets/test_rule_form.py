@@ -1,4 +1,4 @@
-"""The form for rules: what it writes is what one would write by hand."""
+"""The form for rules: it writes the YAML that a user would write by hand."""
 
 import pytest
 
@@ -30,7 +30,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_a_rule_that_is_shown_is_the_rule_that_is_written(rule, tmp_path):
+def test_the_form_writes_the_rule_that_it_shows(rule, tmp_path):
     form = rule_form()
     form.show(rule)
     assert form.error is None and form.rules == [rule]
@@ -41,7 +41,7 @@ def test_a_rule_that_is_shown_is_the_rule_that_is_written(rule, tmp_path):
     assert again.rules == [rule] and again.yaml.value == form.yaml.value
 
 
-def test_fields_make_yaml():
+def test_fields_change_the_yaml():
     form = rule_form()
     fields = form.fields
     fields["name"].value, fields["packets"].value = "web", "tcp port 80"
@@ -55,7 +55,7 @@ def test_fields_make_yaml():
     assert form.rules == list(parse_rules(form.yaml.value)) and form.rules[0].sample == 0.1
 
 
-def test_yaml_that_is_typed_fills_the_fields():
+def test_edited_yaml_fills_the_fields():
     form = rule_form()
     form.yaml.value = "name: web\nmatch: {packets: tcp port 80, containers: {label: {tier: front}}}\nlimit: 5000\n"
     assert form.error is None
@@ -67,7 +67,7 @@ def test_yaml_that_is_typed_fills_the_fields():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("name", "No!", "name"),
         ("sample", "200%", "sample"),
@@ -78,11 +78,11 @@ def test_yaml_that_is_typed_fills_the_fields():
         ("max_overhead", "little", "max_overhead"),
     ],
 )
-def test_what_is_wrong_the_model_tells(field, value, told, tmp_path):
+def test_the_form_reports_what_is_wrong(field, value, message, tmp_path):
     applied = []
     form = rule_form(on_apply=applied.append)
     form.fields[field].value = value
-    assert told in str(form.error) and told in form.message.value
+    assert message in str(form.error) and message in form.message.value
     form._apply.click()
     form._path.value = str(tmp_path / "bad.yaml")
     form._save.click()
@@ -93,7 +93,7 @@ def test_what_is_wrong_the_model_tells(field, value, told, tmp_path):
     assert [[rule.name for rule in rules] for rules in applied] == [["packets"]]
 
 
-def test_wrong_yaml_stays_to_be_mended_and_the_fields_as_they_were():
+def test_wrong_yaml_stays_to_be_corrected_and_fields_do_not_change():
     form = rule_form()
     form.yaml.value = "name: [web"
     assert "not YAML" in str(form.error) and form.yaml.value == "name: [web"
@@ -102,7 +102,7 @@ def test_wrong_yaml_stays_to_be_mended_and_the_fields_as_they_were():
     assert form.error is None and form.fields["name"].value == "web"
 
 
-def test_several_rules_in_one_file(tmp_path):
+def test_the_form_edits_several_rules(tmp_path):
     form = rule_form()
     form.show(RULES, chosen="some")
     assert form.fields["name"].value == "some"
@@ -116,7 +116,7 @@ def test_several_rules_in_one_file(tmp_path):
     assert len(form.rules) == len(RULES)
 
 
-def test_a_file_that_is_not_there_is_told():
+def test_a_missing_file_is_reported():
     form = rule_form()
     form._path.value = "/nowhere/rules.yaml"
     form._load.click()
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_there_is_told():
     assert "cannot be written" in form.message.value
 
 
-def test_names_of_the_form_are_the_model_s():
+def test_fields_of_the_form_are_those_of_the_rule_model():
     assert set(drafts.written(drafts.empty())) <= set(Rule.model_fields)
     every = {name.partition("_")[0] if name.startswith("containers") else name for name in drafts.empty()}
     assert every == (set(Rule.model_fields) - {"match"}) | {"packets", "containers", "direction"}

@@ -1,4 +1,4 @@
-"""Ready topologies: a function each, and `template`, which finds one by name."""
+"""Templates: one function per topology, and `template`, which finds one by name."""
 
 from .networks import bridge, host, macvlan, vxlan
 from .registry import TEMPLATES, template

@@ -1,14 +1,14 @@
-"""Ready topologies, by name."""
+"""Functions that make topologies: one per way to join containers."""
 
 from __future__ import annotations
 
 from ..model import Container, Network, Topology, TopologyError
 
-# A Linux bridge takes 1,023 ports (BR_MAX_PORTS), and a few are left for the user.
+#: A Linux bridge has at most 1,023 ports (BR_MAX_PORTS); some are left for the user.
 MOST_ON_A_BRIDGE = 1000
-#: A container's address on loopback is one of 254.
+#: Loopback addresses of containers are in one /24 subnet, which has 254.
 MOST_ON_LOOPBACK = 250
-#: Each host has a link to each other one.
+#: Every host has a link to every other one.
 MOST_HOSTS = 16
 
 
@@ -18,9 +18,13 @@ def bridge(containers: int = 2, *, image: str | None = None) -> Topology:
     Parameters
     ----------
     containers : int
-        2 to 1000.
+        Number of containers, 2 to 1000.
     image : str, optional
         Image of the containers; by default the workload image.
+
+    Returns
+    -------
+    Topology
 
     Raises
     ------
@@ -34,15 +38,19 @@ def bridge(containers: int = 2, *, image: str | None = None) -> Topology:
 def host(containers: int = 2, *, image: str | None = None) -> Topology:
     """Return containers ``c0``, ``c1``, … in the host's network namespace.
 
-    Their traffic goes over loopback. Each has a loopback address of its own, so that
-    results tell them apart; see docs/topologies.md.
+    Their traffic goes over loopback. Each has its own loopback address, by which results distinguish them; see
+    docs/topologies.md.
 
     Parameters
     ----------
     containers : int
-        2 to 250.
+        Number of containers, 2 to 250.
     image : str, optional
         Image of the containers; by default the workload image.
+
+    Returns
+    -------
+    Topology
 
     Raises
     ------
@@ -59,9 +67,13 @@ def macvlan(containers: int = 2, *, image: str | None = None) -> Topology:
     Parameters
     ----------
     containers : int
-        2 to 1000.
+        Number of containers, 2 to 1000.
     image : str, optional
         Image of the containers; by default the workload image.
+
+    Returns
+    -------
+    Topology
 
     Raises
     ------
@@ -75,24 +87,28 @@ def macvlan(containers: int = 2, *, image: str | None = None) -> Topology:
 def vxlan(hosts: int = 2, containers: int = 2, *, image: str | None = None) -> Topology:
     """Return containers ``c0``, ``c1``, … on a VXLAN overlay between hosts ``h0``, ``h1``, ….
 
-    The hosts are network namespaces. Containers are dealt out in turn: ``c0`` is on
-    ``h0``, ``c1`` on ``h1``, and so on.
+    The hosts are network namespaces of this machine. Containers are assigned to them in turn: ``c0`` is on ``h0``,
+    ``c1`` on ``h1``, and so on.
 
     Parameters
     ----------
     hosts : int
-        2 to 16.
+        Number of emulated hosts, 2 to 16.
     containers : int
-        As many as hosts, to 1000.
+        Number of containers, at least one per host, at most 1000.
     image : str, optional
         Image of the containers; by default the workload image.
+
+    Returns
+    -------
+    Topology
 
     Raises
     ------
     TopologyError
         A number is out of range.
     """
-    _check_number("hosts", hosts, 2, MOST_HOSTS, "each host has a link to each other one")
+    _check_number("hosts", hosts, 2, MOST_HOSTS, "every host has a link to every other one")
     _check_number("containers", containers, hosts, MOST_ON_A_BRIDGE, "a Linux bridge has 1,023 ports")
     members = tuple(Container(f"c{number}", ("net0",), host=f"h{number % hosts}") for number in range(containers))
     parameters = (("hosts", hosts), ("containers", containers), *_named(image))
@@ -100,7 +116,7 @@ def vxlan(hosts: int = 2, containers: int = 2, *, image: str | None = None) -> T
 
 
 def _flat(driver: str, containers: int, image: str | None) -> Topology:
-    """Return containers on one network of a driver, which the template is called after."""
+    """Return containers on one network; the template has the name of its driver."""
     members = tuple(Container(f"c{number}", ("net0",)) for number in range(containers))
     parameters = (("containers", containers), *_named(image))
     return Topology(driver, members, (Network("net0", driver),), image=image, parameters=parameters)

@@ -10,18 +10,23 @@ from cmonlab.errors import UnknownName
 from ..model import Topology
 from .networks import bridge, host, macvlan, vxlan
 
+#: Name → function that makes the topology.
 TEMPLATES: dict[str, Callable[..., Topology]] = {"bridge": bridge, "host": host, "macvlan": macvlan, "vxlan": vxlan}
 
 
 def template(name: str, **params: Any) -> Topology:
-    """Return the topology of a template.
+    """Return a topology, by the name of its template.
 
     Parameters
     ----------
     name : str
         A key of `TEMPLATES`.
     **params
-        Handed to the template.
+        Parameters of the template.
+
+    Returns
+    -------
+    Topology
 
     Raises
     ------

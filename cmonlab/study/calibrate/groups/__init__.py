@@ -1,1 +1,1 @@
-"""Groups of calibration scenarios, one module each, with one function `run(bed, quick)`."""
+"""Groups of calibration scenarios: modules with a function ``run(bed, quick)``, and their parts."""

@@ -1,4 +1,4 @@
-"""Bursts of numbered datagrams, and what the kernel itself says of where each was when."""
+"""Bursts of numbered datagrams, with the kernel's own time stamps of each."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from ...testbed.testbed import Testbed
 from ...testbed.traffic import ADDRESS, free_port, payload, receive_udp, recording, udp_socket
 from ..score import hops_of
 
-LINK_BYTES = 1000  # of a packet with its Ethernet header, as queueing disciplines count
+LINK_BYTES = 1000  # of a packet with its Ethernet header, as qdiscs count it
 SIZE = LINK_BYTES - 14 - 20 - 8
 _SO_SNDBUFFORCE = 32
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What is known of datagrams from c1 to c0, in ns by their number, from outside of the session.
+    """Datagrams from c1 to c0, with times (ns, by number) that do not come from the session.
 
     Attributes
     ----------
     session : Session
+        The recording.
     hops : DataFrame
         From `score.hops_of`.
     called, returned : Series
-        When the sender called the kernel, and when that came back.
+        Before and after the sender's system call.
     queued, driven : Series
-        The kernel's stamps at c1's device: before it is queued, and when the driver has it. Empty unless asked for.
+        The kernel's stamps at c1's device: before the packet is queued, and when the driver has it. Empty unless
+        requested.
     leaves : Series
-        At a packet socket on c1's device: before it is given to the driver.
+        Stamp of a packet socket on c1's device: before the driver gets the packet.
     came, left : Series
-        At packet sockets: where it came to the bridge, and before it was given to the driver of the bridge's port.
+        Stamps of packet sockets: arrival at the bridge, and before the driver of the bridge's port gets the packet.
     arrived : Series
-        At a packet socket: where it came to c0's device.
+        Stamp of a packet socket: arrival at c0's device.
     """
 
     session: Session
@@ -54,15 +56,16 @@ class Sent:
 
 
 def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = False) -> Sent:
-    """Send bursts of datagrams from c1 to c0, each when the one before has been read.
+    """Send bursts of datagrams from c1 to c0; each burst is sent when the one before has been read.
 
     Parameters
     ----------
     bed : Testbed
+        The testbed.
     length, bursts : int
-        Packets of a burst, and how many bursts.
+        Packets per burst, and number of bursts.
     stamped : bool
-        Let the kernel stamp for the sending socket as well.
+        Also take the kernel's stamps for the sending socket.
     """
     port, count = free_port(), length * bursts
     receiver, sender = udp_socket(bed, "c0", port), udp_socket(bed, "c1")
@@ -75,7 +78,7 @@ def send_bursts(bed: Testbed, length: int, bursts: int = 1, stamped: bool = Fals
                 data, called = payload(number, SIZE), now_ns()
                 sender.sendto(data, (ADDRESS[4]["c0"], port))
                 times[number] = called, now_ns()
-            # Read afterwards: a reader beside the sender would keep it from sending back to back.
+            # Read afterwards, because a concurrent reader would delay the sender between two packets.
             receive_udp(receiver, length)
 
     with receiver, sender, ExitStack() as stack:

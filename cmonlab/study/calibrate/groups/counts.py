@@ -1,6 +1,6 @@
 """Counts: n packets in, n journeys out, and no hop or read in the journey of another packet.
 
-At 1, 10 and 100% of the machine's packet rate, over every kind of way.
+The packets are sent at 1, 10 and 100% of the machine's packet rate, over every kind of packet path.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..check import Check, Unavailable, repeat_over_trace_gaps
 from ..matches import GROUP
 from . import messages, segments, tallies
 
-#: Shares of the machine's packet rate, and how many packets are sent; 1 is as fast as it goes.
+#: Share of the machine's packet rate → number of packets; 1 is as fast as possible.
 PACKETS = {1.0: 50_021, 0.1: 5_003, 0.01: 1_009}
-_MADE, _MADE_QUICK = 5_003, 1_009  # scapy takes half a millisecond for each
-_SEGMENTS, _PACED_SEGMENTS = 3_001, 1_009  # a short time is less often blind
-#: What is sent at every rate also where little time is; everything else is then sent at the full rate only.
+_MADE, _MADE_QUICK = 5_003, 1_009  # scapy needs half a millisecond per packet
+_SEGMENTS, _PACED_SEGMENTS = 3_001, 1_009  # a short recording has fewer trace gaps
+#: The quick form sends these at every rate, and all others at the full rate only.
 PACED = ("UDP", "20% duplicated and reordered", "TCP retransmission")
 
 
@@ -33,6 +33,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     Parameters
     ----------
     bed : Testbed
+        The testbed.
     quick : bool
         Send a fifth of the packets, and most kinds at the full rate only.
     """
@@ -53,15 +54,15 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
 def _scenarios(
     bed: Testbed, rate: float, share: float, count: int, port: int, frames: list[bytes]
 ) -> dict[str, Callable[[str], list[Check]]]:
-    """Return what makes the checks of each scenario, given its title."""
+    """Return functions that run each scenario, given its title, and return the checks."""
     pace = share * rate if share < 1 else None
-    ways = {name: partial(make, bed, count) for name, make in flows.KINDS.items()} | {
+    paths = {name: partial(make, bed, count) for name, make in flows.KINDS.items()} | {
         "made by scapy": partial(flows.made, bed, frames, port, False),
         "20% duplicated and reordered": partial(flows.made, bed, frames, port, True),
     }
     some = min(count, _SEGMENTS if pace is None else _PACED_SEGMENTS)
     return {
-        **{name: partial(messages.checked, bed, make=make, rate=rate, share=share) for name, make in ways.items()},
+        **{name: partial(messages.checked, bed, make=make, rate=rate, share=share) for name, make in paths.items()},
         **{name: partial(segments.checked, bed, name=name, count=some, pace_pps=pace) for name in segments.KINDS},
         **{
             f"a sample of {part:.0%}": partial(

@@ -1,4 +1,4 @@
-"""Known delays at known places: the error of the right segment, and what leaked into others."""
+"""Known delays at known places: the error in that segment, and leakage into other segments."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     Parameters
     ----------
     bed : Testbed
+        The testbed.
     quick : bool
         Fewer packets.
     """

@@ -1,4 +1,4 @@
-"""The times of single hops, beside the kernel's own stamps of the same packets at the same places."""
+"""The times of single hops, compared with the kernel's own stamps of the same packets at the same places."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ from ..check import Check, repeat_over_trace_gaps
 from ..score import between, compared, known
 from .bursts import send_bursts
 
-#: From hop to hop, and what stamps each end: attributes of `bursts.Sent`.
-_WAYS = {
+#: From hop to hop → attributes of `bursts.Sent` with the stamps of both ends.
+_PATHS = {
     "host:veth1 rx → host:veth0 xmit": ("came", "left"),
     "host:veth0 xmit → c0:eth0 rx": ("left", "arrived"),
     "host:veth1 rx → c0:eth0 rx": ("came", "arrived"),
 }
 _NOTE = (
-    "The kernel's stamps at packet sockets. A packet that leaves is stamped before the socket's copy of it, and the "
-    "tracepoint comes after, some 0.3 µs later; an interrupt between the two is in one of the times only."
+    "The kernel's stamps at packet sockets. An outgoing packet is stamped before the socket's copy of it is made, and "
+    "the tracepoint comes about 0.3 µs after that; an interrupt between the two is in one of the times only."
 )
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check]]:
-    """Yield the checks."""
-    yield repeat_over_trace_gaps(partial(_ways, bed, 16, 60 if quick else 250))
+    """Yield the checks.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    quick : bool
+        Fewer packets.
+    """
+    yield repeat_over_trace_gaps(partial(_nothing_delayed, bed, 16, 60 if quick else 250))
 
 
-def _ways(bed: Testbed, length: int, bursts: int) -> Iterator[Check]:
+def _nothing_delayed(bed: Testbed, length: int, bursts: int) -> Iterator[Check]:
     sent = send_bursts(bed, length, bursts)
-    for way, (first, last) in _WAYS.items():
+    for path, (first, last) in _PATHS.items():
         truth = known(getattr(sent, last) - getattr(sent, first))
-        measured = between(sent.hops, *way.split(" → "))
-        yield from compared(f"nothing delayed, {way}", truth, measured, sent.session, sent.hops, note=_NOTE)
+        measured = between(sent.hops, *path.split(" → "))
+        yield from compared(f"nothing delayed, {path}", truth, measured, sent.session, sent.hops, note=_NOTE)

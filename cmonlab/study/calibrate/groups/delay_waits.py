@@ -1,7 +1,7 @@
-"""Delays in user space: a reader that comes late, and a forwarder that keeps each packet for a while.
+"""Delays in user space: a late reader, and a forwarder that waits before it sends each packet on.
 
-One thread sends, waits and reads through sockets of all namespaces, so it knows the order of things without asking.
-It waits busily: a thread that sleeps wakes up late.
+One thread sends, waits and reads through sockets of all namespaces, so the order of its actions is known. It waits
+busily, because a sleeping thread wakes up late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ _WAITS = {200_000: 400, 2_000_000: 150}
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check]]:
-    """Yield the checks of each scenario."""
+    """Yield the checks of each scenario.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    quick : bool
+        Fewer packets.
+    """
     times = 1 if quick else 5
     yield repeat_over_trace_gaps(partial(_late_reader, bed, times))
     with _address(bed):
@@ -49,20 +57,20 @@ def _late_reader(bed: Testbed, times: int) -> Iterator[Check]:
         reported = queueing(hops, "c0:eth0")
         note = (
             "From the kernel's stamp of the datagram at c0's device (SO_TIMESTAMPNS) to the reader's system call, by "
-            "its own clock, read before and after."
+            "the reader's clock before and after it."
         )
         name = f"a reader {wait_ns / 1e6:g} ms late"
         yield from compared(name, truth, reported, session, hops, note=note)
         yield leaked(
             name,
-            _apart(plain, "c0:eth0"),
-            _apart(session, "c0:eth0"),
+            _without_queueing(plain, "c0:eth0"),
+            _without_queueing(session, "c0:eth0"),
             float(reported.median()),
             trace_gap_ns=plain.trace_gap_ns + session.trace_gap_ns,
         )
 
 
-def _apart(session: Session, place: str) -> pd.Series:
+def _without_queueing(session: Session, place: str) -> pd.Series:
     """Return the one-way delay of each journey without its queueing at a place, in ns."""
     journeys = session.journeys()
     hops = session.hops(journeys["journey"].tolist())
@@ -73,7 +81,7 @@ def _apart(session: Session, place: str) -> pd.Series:
 
 
 def _read_late(bed: Testbed, wait_ns: int, count: int) -> tuple[Session, pd.DataFrame, int]:
-    """Send, wait, read, so many times; return the session, what the reader knows of each, and the port."""
+    """Send, wait and read `count` times; return the session, the bounds of each wait, and the port."""
     port, rows = free_port(), []
     receiver, sender = udp_socket(bed, "c0", port), udp_socket(bed, "c1")
     stamp_received(receiver)
@@ -98,9 +106,9 @@ def _forwarder(bed: Testbed, times: int) -> Iterator[Check]:
         into, out = (hops_of(session, port, SIZE, count * times) for port in ports)
         gap = (out.groupby("number")["ts_ns"].min() - into.groupby("number")["ts_ns"].max()).dropna()
         note = (
-            "From the forwarder's receiving system call, by its own clock, read before and after, to the kernel's "
-            "stamps of what it sends: before the first device's queue, and when a driver has it (SO_TIMESTAMPING). "
-            "Reported: from the end of the first journey to the beginning of the second."
+            "From the forwarder's receiving system call, by its clock before and after it, to the kernel's stamps of "
+            "the packet it sends: before the first device's queue, and when a driver has it (SO_TIMESTAMPING). "
+            "Measured: from the end of the first journey to the beginning of the second."
         )
         name = f"a forwarder that waits {wait_ns / 1e6:g} ms"
         yield from compared(name, truth, gap, session, into, note=note)
@@ -115,13 +123,13 @@ def _forwarder(bed: Testbed, times: int) -> Iterator[Check]:
 
 
 def _journeys_ns(session: Session) -> pd.Series:
-    """Return the one-way delays of a packet's two journeys together, in ns, packet by packet."""
+    """Return the sum of the one-way delays of each packet's two journeys, in ns."""
     delays = session.journeys().groupby("seq")["one_way_delay_ns"]
     return delays.sum()[delays.count() == 2]
 
 
 def _forward(bed: Testbed, wait_ns: int, count: int) -> tuple[Session, pd.DataFrame, tuple[int, int]]:
-    """Send to the forwarder, which waits and sends on, so many times; return session, truth and ports."""
+    """Send `count` packets to the forwarder, which waits and sends on; return session, reference delays and ports."""
     ports, rows = (free_port(), free_port()), []
     inlet = bed.call("host", _bound, ports[0])
     outlet = bed.call("host", _bound, 0)
@@ -155,7 +163,7 @@ def _bound(port: int) -> socket.socket:
 
 @contextmanager
 def _address(bed: Testbed) -> Iterator[None]:
-    """Give the bridge an address while the block lasts: the forwarder's."""
+    """Give the bridge the forwarder's address for the duration of the block."""
     words = ("addr", f"{_HOST}/24", "dev", "br0")
     ip("-n", bed.namespaces["host"], words[0], "add", *words[1:])
     try:

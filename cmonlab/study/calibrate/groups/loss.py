@@ -1,4 +1,4 @@
-"""Loss: exactly k of n packets are dropped at a known place, and that is what is told, of no other packet."""
+"""Loss: exactly k of n packets are dropped at a known place; exactly these must be reported as dropped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
     Parameters
     ----------
     bed : Testbed
-        Nobody else uses it meanwhile.
+        A testbed without other traffic.
     quick : bool
         Send fewer packets.
     """
@@ -29,5 +29,18 @@ def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
 
 
 def scenarios(bed: Testbed, quick: bool) -> dict[str, Callable[[], list[Check]]]:
-    """Return what makes each scenario, by its name."""
+    """Return the scenarios.
+
+    Parameters
+    ----------
+    bed : Testbed
+        A testbed without other traffic.
+    quick : bool
+        Send fewer packets.
+
+    Returns
+    -------
+    dict of str to callable
+        Name → function that runs the scenario and returns its checks.
+    """
     return {name: make for part in (loss_udp, loss_tcp, loss_unseen) for name, make in part.scenarios(bed, quick)}

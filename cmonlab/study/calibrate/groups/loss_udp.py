@@ -1,8 +1,9 @@
-"""Loss of datagrams: filters, rules, full queues, full sockets and closed ports that count what they drop."""
+"""Loss of datagrams at filters, rules, full queues, full sockets and closed ports, which count what they drop."""
 
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cmonlab.errors import WorkloadError
 from cmonlab.rules import Rule
+from cmonlab.session.session import Session
 
 from ...testbed.dropper import Count, classifier, counter, nft_rule, queue
 from ...testbed.testbed import Testbed
@@ -23,13 +25,13 @@ GROUP = "loss"
 THERE, BACK = "c1 → c0", "c0 → c1"
 SIZE = 100
 
-#: Name, truth and what was told.
-Told = tuple[str, float, float]
+#: Name, reference value and measured value.
+Value = tuple[str, float, float]
 
 _EVERY, _ANSWERS, _READ_S = 10, 100, 20
 _LARGE_BYTES, _SMALL_BYTES = 64 << 20, 20_000
-_BY_PROGRAM = "counted by the tc program that drops each 10th datagram"
-_BY_RULE = "the counter of the nftables rule that drops each 10th datagram"
+_BY_PROGRAM = "counter of the tc program that drops every 10th datagram"
+_BY_RULE = "counter of the nftables rule that drops every 10th datagram"
 _BY_QDISC = "the qdisc's own counter (tc -s)"
 
 
@@ -40,19 +42,20 @@ class Scenario:
     Attributes
     ----------
     name : str
+        Name of the scenario.
     place, reason : str
-        Where and why they are dropped, as the table of drops says it.
+        Place and reason of the drops, as in the table of drops.
     note : str
-        How it is known how many they are.
+        Where the reference value comes from.
     drops : callable
-        Takes a testbed and a destination port; returns a context in which packets are
-        dropped, and which yields how many were.
+        Takes a testbed and a destination port; returns a context manager that drops packets, and yields a function
+        that returns how many.
     version : int
-        Of IP.
+        IP version, 4 or 6.
     buffer_bytes : int
-        Of the receiving socket; 0: there is none.
+        Receive buffer of the receiving socket; 0: there is no socket.
     between : bool
-        Whether they are dropped between the points that tell what was sent and what arrived.
+        Whether the drops are between the points that count sent and arrived packets.
     """
 
     name: str
@@ -66,7 +69,22 @@ class Scenario:
 
 
 def dropping_program(bed: Testbed, port: int, every: int) -> AbstractContextManager[Count]:
-    """Drop packets to a port where they come to the bridge; see `classifier`."""
+    """Drop packets to a port where they enter the bridge.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    port : int
+        Destination port.
+    every : int
+        Drop the last one of this many packets.
+
+    Returns
+    -------
+    context manager
+        See `dropper.classifier`.
+    """
     return classifier(bed, ("host", "veth1", "ingress"), port, every)
 
 
@@ -86,13 +104,9 @@ def _counted(file: str, name: str) -> Callable:
     return lambda bed, port: counter(bed, "c0", file, name)
 
 
-SITUATIONS = (
-    Scenario(
-        "tc program on the way in", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"))
-    ),
-    Scenario(
-        "tc program on the way out", "host:veth0", "TC_EGRESS", _BY_PROGRAM, _program(("host", "veth0", "egress"))
-    ),
+SCENARIOS = (
+    Scenario("tc program at ingress", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"))),
+    Scenario("tc program at egress", "host:veth0", "TC_EGRESS", _BY_PROGRAM, _program(("host", "veth0", "egress"))),
     Scenario(
         "tc program at the source",
         "c1:eth0",
@@ -101,9 +115,7 @@ SITUATIONS = (
         _program(("c1", "eth0", "egress")),
         between=False,
     ),
-    Scenario(
-        "tc program, IPv6", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"), 6), 6
-    ),
+    Scenario("tc program, IPv6", "host:veth1", "TC_INGRESS", _BY_PROGRAM, _program(("host", "veth1", "ingress"), 6), 6),
     Scenario("nftables rule on the bridge", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule()),
     Scenario("nftables rule on the bridge, IPv6", "host:veth0", "NETFILTER_DROP", _BY_RULE, _rule(6), 6),
     Scenario(
@@ -152,16 +164,41 @@ SITUATIONS = (
 
 
 def scenarios(bed: Testbed, quick: bool) -> list[tuple[str, Callable[[], list[Check]]]]:
-    """Return name and maker of each scenario."""
+    """Return the scenarios.
+
+    Parameters
+    ----------
+    bed : Testbed
+        A testbed without other traffic.
+    quick : bool
+        Send fewer packets.
+
+    Returns
+    -------
+    list of (str, callable)
+        Name, and function that runs the scenario and returns its checks.
+    """
     count = 1_009 if quick else 5_003
-    return [(scenario.name, partial(_score, bed, scenario, count)) for scenario in SITUATIONS]
+    return [(scenario.name, partial(_score, bed, scenario, count)) for scenario in SCENARIOS]
 
 
-def checks_of(scenario: str, told: list[Told], note: str, session) -> list[Check]:
-    """Return exact checks of names, truths and what a session told."""
+def checks_of(scenario: str, values: list[Value], note: str, session: Session) -> list[Check]:
+    """Return exact checks of values.
+
+    Parameters
+    ----------
+    scenario : str
+        Name of the scenario.
+    values : list of Value
+        Numbers of packets.
+    note : str
+        Where the reference values come from.
+    session : Session
+        The recording.
+    """
     return [
         Check(GROUP, f"{scenario}: {name}", float(truth), float(measured), "packets", 0, note, session.trace_gap_ns)
-        for name, truth, measured in told
+        for name, truth, measured in values
     ]
 
 
@@ -174,18 +211,26 @@ def _score(bed: Testbed, scenario: Scenario, count: int) -> list[Check]:
         missing = dropped()
     session = done.session
     reason = reason_here(session, scenario.reason)
-    told = _captured(scenario, reason, session, count, missing, read, answers)
-    told += _aggregated(scenario, reason, session, missing)
-    return checks_of(scenario.name, told, scenario.note, session)
+    values = _captured(scenario, reason, session, count, missing, read, answers)
+    values += _aggregated(scenario, reason, session, missing)
+    return checks_of(scenario.name, values, scenario.note, session)
 
 
-def reason_here(session, reason: str) -> str:
-    """Return what the kernel says where packets are dropped for a reason that it may not know."""
+def reason_here(session: Session, reason: str) -> str:
+    """Return the drop reason that this kernel reports: kernels without that reason report NOT_SPECIFIED.
+
+    Parameters
+    ----------
+    session : Session
+        Its manifest has the drop reasons that the kernel knows.
+    reason : str
+        The reason in newer kernels.
+    """
     return reason if reason in session.manifest["drop_reasons"].values() else "NOT_SPECIFIED"
 
 
 def _exchange(bed: Testbed, scenario: Scenario, port: int, count: int, dropped: Count) -> tuple[set[int], int]:
-    """Send from c1 to c0, read what comes there when all is sent, and answer if anybody is there.
+    """Send from c1 to c0, read when all is sent, and send answers back if c0 has a socket.
 
     Returns
     -------
@@ -209,27 +254,42 @@ def _exchange(bed: Testbed, scenario: Scenario, port: int, count: int, dropped: 
         return read, len(bed.call("c1", receive_udp, sender, _ANSWERS))
 
 
-def read_rest(receiver, count: int, dropped: Count) -> set[int]:
-    """Read until each of so many datagrams is read or dropped; return the numbers of those that were read.
+def read_rest(receiver: socket.socket | None, count: int, dropped: Count) -> set[int]:
+    """Read until every datagram is read or dropped.
+
+    Parameters
+    ----------
+    receiver : socket.socket, optional
+        The receiving socket; None if nobody receives.
+    count : int
+        Number of datagrams that were sent.
+    dropped : callable
+        Returns how many datagrams have been dropped.
+
+    Returns
+    -------
+    set of int
+        Numbers of the datagrams that were read.
 
     Raises
     ------
     WorkloadError
-        Some are neither.
+        Some datagrams are neither read nor dropped after some time.
     """
-    read, deadline = set(), time.monotonic() + _READ_S
+    read: set[int] = set()
+    deadline = time.monotonic() + _READ_S
     while len(read) + (missing := dropped()) < count:
         if time.monotonic() > deadline:
-            raise WorkloadError(f"of {count} datagrams {len(read)} came and {missing} were dropped")
+            raise WorkloadError(f"of {count} datagrams {len(read)} arrived and {missing} were dropped")
         while receiver is not None and select.select([receiver], [], [], 0.01)[0]:
             read.add(int.from_bytes(receiver.recv(2048)[:4], "big"))
     return read
 
 
 def _captured(
-    scenario: Scenario, reason: str, session, count: int, missing: int, read: set[int], answers: int
-) -> list[Told]:
-    """Return name, truth and what the tables of a capture tell."""
+    scenario: Scenario, reason: str, session: Session, count: int, missing: int, read: set[int], answers: int
+) -> list[Value]:
+    """Return reference values, and values of the tables of mode capture."""
     loss, drops = session.loss().set_index("direction"), session.drops()
     journeys, events = session.journeys(), session.events
     right = (drops["place"] == scenario.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
@@ -246,24 +306,24 @@ def _captured(
         (f"dropped at {scenario.place}", missing, (drops["place"] == scenario.place).sum()),
         (f"dropped for {reason}", missing, (drops["reason"] == reason).sum()),
         ("dropped and missed by the receiver", count - len(read), len(gone & freed)),
-        ("journeys called dropped, but read", 0, len(called - gone)),
-        ("came through", len(read), of(THERE, "delivered", "arrived")),
-        ("answers that came through", answers, of(BACK, "delivered", "arrived")),
-        ("anything else called lost", 0, (~right).sum() + of(BACK, "dropped") + loss["unfinished"].sum()),
+        ("journeys reported as dropped, but read", 0, len(called - gone)),
+        ("arrived", len(read), of(THERE, "delivered", "arrived")),
+        ("answers that arrived", answers, of(BACK, "delivered", "arrived")),
+        ("anything else reported as lost", 0, (~right).sum() + of(BACK, "dropped") + loss["unfinished"].sum()),
     ]
 
 
-def _aggregated(scenario: Scenario, reason: str, session, missing: int) -> list[Told]:
-    """Return name, truth and what the tables of an aggregate tell of the same packets."""
+def _aggregated(scenario: Scenario, reason: str, session: Session, missing: int) -> list[Value]:
+    """Return reference values, and values of the tables of mode aggregate, for the same packets."""
     drops, pairs = session.drop_counts(), session.pairs()
     right = (drops["place"] == scenario.place) & (drops["reason"] == reason) & (drops["direction"] == THERE)
     return [
-        ("aggregate, dropped there and for that", missing, drops.loc[right, "packets"].sum()),
+        ("aggregate, dropped at that place for that reason", missing, drops.loc[right, "packets"].sum()),
         ("aggregate, dropped anywhere", missing, pairs["dropped"].sum()),
         ("aggregate, sent and missing", missing if scenario.between else 0, lost_of(pairs)),
     ]
 
 
 def lost_of(pairs: pd.DataFrame) -> float:
-    """Return how many packets are missing in the end, over all directions."""
+    """Return how many packets of a table of pairs are missing at the end, over all directions."""
     return pairs.groupby(["rule", "direction"], observed=True)["lost_total"].last().sum(skipna=False)

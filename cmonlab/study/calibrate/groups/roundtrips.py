@@ -1,4 +1,4 @@
-"""Round trip times: TCP's own beside ``ss``, and messages' beside sockperf."""
+"""Round-trip times: those of TCP compared with ``ss``, those of messages compared with sockperf."""
 
 from __future__ import annotations
 
@@ -22,47 +22,55 @@ from .transfers import BACK, FORTH, connected, read_all
 
 MESSAGE_BYTES = 64
 _TOLERANCE_NS, _TOLERANCE = 2000, 0.05  # whichever is greater
-_WARM_UP_NS, _COOL_DOWN_NS = 400_000_000, 50_000_000  # what sockperf leaves out
+_WARM_UP_NS, _COOL_DOWN_NS = 400_000_000, 50_000_000  # sockperf leaves these out
 _EVERY_S = 0.002
 _RTT_AT = 68  # of tcpi_rtt in struct tcp_info (include/uapi/linux/tcp.h), us
 _MEDIAN_US = re.compile(r"percentile 50\.000 =\s*([\d.]+)")
 
 
 def quiet(bed: Testbed, moments: int) -> list[Check]:
-    """Ask ss between messages, when nothing moves: what TCP knows then is what the next segment finds.
+    """Check the srtt of an idle connection: run ss between messages, while no segment is in flight.
 
-    tcp_probe is passed before a segment is taken up, so it tells the srtt as it was up to then.
+    tcp_probe is passed before a segment is processed, so the next segment's tcp_probe shows the same srtt as ss.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    moments : int
+        How often to run ss.
     """
-    port, asked = free_port(), []
+    port = free_port()
+    asked: list[tuple[int, int, int]] = []
     rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
     with recording(bed, rule) as done, connected(bed, port) as (client, server):
         for number in range(moments + 1):
             for _ in range(3):
                 _exchange(bed, client, server, number % 8 * 0.0003)
             if number < moments:
-                before_ns, found = time.monotonic_ns(), sockets(bed, "c1", port)[0]
-                asked.append((before_ns, round(1e6 * found["rtt"]), time.monotonic_ns()))
+                before_ns, state = time.monotonic_ns(), sockets(bed, "c1", port)[0]
+                asked.append((before_ns, round(1e6 * state["rtt"]), time.monotonic_ns()))
     table = done.session.rtt()
     table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
-    truth, told = _beside(asked, table)
-    worst = int(np.argmax(np.abs(told - truth)))
+    truth, found = _next_srtt(asked, table)
+    worst = int(np.argmax(np.abs(found - truth)))
     return [
         Check(
             "rtt",
-            "rtt: srtt of a connection at rest",
+            "rtt: srtt of an idle connection",
             int(truth[worst]),
-            int(told[worst]),
+            int(found[worst]),
             "ns",
             0,
-            f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, whose srtt lay between"
-            f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} us",
+            f"`ss -ti` in c1, and the next segment's tcp_probe; the worst of {len(truth)} moments, with an srtt between"
+            f" {truth.min() / 1000:.0f} and {truth.max() / 1000:.0f} µs",
             done.session.trace_gap_ns,
         )
     ]
 
 
 def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s: float) -> None:
-    """Send a message forth and, after a while, back, so that the round trip time changes."""
+    """Send a message and, after a while, an answer, so that the round-trip time varies."""
     client.sendall(bytes(MESSAGE_BYTES))
     read_all(server, MESSAGE_BYTES)
     time.sleep(wait_s)
@@ -71,8 +79,17 @@ def _exchange(bed: Testbed, client: socket.socket, server: socket.socket, wait_s
 
 
 def loaded(bed: Testbed, seconds: int) -> list[Check]:
-    """Ask the socket all the while that it sends as much as it can."""
-    port, asked = free_port(), []
+    """Check the srtt of a connection that sends as fast as possible, by TCP_INFO of its socket.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    seconds : int
+        How long to send.
+    """
+    port = free_port()
+    asked: list[tuple[int, int, int]] = []
     rule = Rule(name="rtt", match=f"tcp port {port}", points=("default", "tcp"))
     with recording(bed, rule) as done, connected(bed, port) as (client, server):
         end = time.monotonic() + seconds
@@ -85,16 +102,16 @@ def loaded(bed: Testbed, seconds: int) -> list[Check]:
         reading.result(timeout=30)
     table = done.session.rtt()
     table = table[(table["direction"] == FORTH) & (table["dport"] == port)]
-    truth, told = _beside(asked, table)
-    same = np.count_nonzero(truth == told)
+    truth, found = _next_srtt(asked, table)
+    same = np.count_nonzero(truth == found)
     return [
         _close(
             "srtt under load, median",
             float(np.median(truth)),
-            float(np.median(told)),
+            float(np.median(found)),
             done.session,
-            f"TCP_INFO (which `ss -ti` prints) of a socket that sends all it can, and the next segment's tcp_probe: the"
-            f" same in {same:,} of {len(truth):,} moments in which no segment came, of {len(asked):,}",
+            f"TCP_INFO (which `ss -ti` prints) of a socket that sends as fast as possible, and the next segment's"
+            f" tcp_probe: equal in {same:,} of {len(truth):,} moments without an arriving segment, of {len(asked):,}",
         )
     ]
 
@@ -114,35 +131,51 @@ def _srtt_ns(connection: socket.socket) -> int:
     return 1000 * struct.unpack_from("=I", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), _RTT_AT)[0]
 
 
-def _beside(asked: list[tuple[int, int, int]], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return what was answered at each moment in which no segment came, and what the next segment's tcp_probe told.
+def _next_srtt(asked: list[tuple[int, int, int]], table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the srtt of the socket at moments without an arriving segment, and that of the next segment's tcp_probe.
 
     Raises
     ------
     WorkloadError
-        There was no such moment.
+        There is no such moment.
     """
     before_ns, answer_ns, after_ns = np.array(asked).T
     at = np.searchsorted(table["ts_ns"], after_ns)
     clear = (at < len(table)) & (np.searchsorted(table["ts_ns"], before_ns) == at)
     if not clear.any():
-        raise WorkloadError("no segment came after the socket was asked", why=f"{len(table)} were seen in all")
+        raise WorkloadError(
+            "no segment came after the socket was read", why=f"{len(table)} segments were seen in total"
+        )
     return answer_ns[clear], table["srtt_ns"].to_numpy()[at[clear]]
 
 
 def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
-    """Compare the median round trip of messages with sockperf's own.
+    """Compare the median round-trip time of messages with that of sockperf.
 
-    sockperf takes the time before it calls send and after recv has returned.  cmonlab's round trip begins where the
-    message is first seen (TCP: it is handed to the socket; UDP: to the device) and ends where the answer is read.
+    sockperf takes the time before it calls send and after recv has returned. In cmonlab a round trip begins where the
+    message is first seen (TCP: when it is given to the socket; UDP: to the device) and ends when the answer is read.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    protocol : {"tcp", "udp"}
+        Protocol to use.
+    seconds : int
+        How long to run.
+
+    Raises
+    ------
+    WorkloadError
+        sockperf reported no median.
     """
     port = free_port()
     rule = Rule(name="messages", match=f"{protocol} port {port} and host {SERVER}", points=("default", "socket"))
     with recording(bed, rule) as done:
-        said = sockperf(bed, protocol, port, seconds, MESSAGE_BYTES)
-    found = _MEDIAN_US.search(said)
+        output = sockperf(bed, protocol, port, seconds, MESSAGE_BYTES)
+    found = _MEDIAN_US.search(output)
     if not found:
-        raise WorkloadError("sockperf told no median", why=said[-300:])
+        raise WorkloadError("sockperf reported no median", why=output[-300:])
     took = round_trips(done.session)
     begin = (
         "tcp_sendmsg_locked" if protocol == "tcp" and "tcp_sendmsg_locked" in _points(done.session) else "the device"
@@ -153,8 +186,8 @@ def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
             1000 * float(found[1]),
             float(np.median(took)),
             done.session,
-            f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. sockperf's"
-            " hold, besides, the way from its clock into the kernel and back: nothing is taken off",
+            f"sockperf --full-rtt; cmonlab: {len(took):,} round trips from {begin} to the read of the answer. Those of"
+            " sockperf also contain the time from its clock into the kernel and back; it is not subtracted",
         )
     ]
 
@@ -164,16 +197,27 @@ def _points(session: Session) -> set[str]:
 
 
 def round_trips(session: Session) -> np.ndarray:
-    """Return how long each answer's read came after its message was sent (ns), in sockperf's time of measurement."""
+    """Return the time from each message to the read of its answer, within sockperf's measurement time.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (messages,)
+        Times in ns.
+
+    Raises
+    ------
+    WorkloadError
+        No message came back.
+    """
     table = session.journeys()
     table = table[table["complete"] & (table["payload_bytes"] == MESSAGE_BYTES)]
     sent = np.sort(table.loc[table["direction"] == FORTH, "start_ns"].to_numpy())
     answers = table[(table["direction"] == BACK) & (table["outcome"] == "delivered")]
     read = np.sort((answers["start_ns"] + answers["one_way_delay_ns"]).to_numpy())
     if len(sent) == 0 or len(read) == 0:
-        raise WorkloadError("no message was seen to come back")
+        raise WorkloadError("no message came back")
     which = np.searchsorted(sent, read) - 1
-    # The second answer to one message has lost its own: it was not seen.
+    # If two answers have the same message, the message of the second one was not seen.
     first = np.flatnonzero(np.diff(which, prepend=-1) > 0)
     began, took = sent[which[first]], read[first] - sent[which[first]]
     return took[(began > sent[0] + _WARM_UP_NS) & (began < sent[-1] - _COOL_DOWN_NS)]

@@ -1,13 +1,13 @@
-"""Whether what a sample tells of all packets holds as often as it says.
+"""Sampling: whether the confidence intervals of a sample contain the true values as often as stated.
 
-One recording, two rules: one takes every packet, the other a tenth of them.  So the truth comes from the same packets,
-stamped once.
+One recording has two rules: one takes every packet, the other a tenth of them. So the reference values come from the
+same events.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..coverage import QUANTILES, Segments, Tally, hash_of, segments_of
 
 SHARE = 0.1
 EVERY, SAMPLED = "every", "sampled"
-#: Packets in a window, by quantile: its interval has two ends where a tenth of them, or less, are enough.
+#: Quantile → packets per window, so many that the interval of a tenth of them has two ends.
 WINDOW = {0.5: 500, 0.99: 5000}
 _TENTHS = [(n / 10, (n + 1) / 10) for n in range(10)]
 _OTHER_SHARES = [(0.0, 0.02), (0.5, 0.55), (0.6, 0.85), (0.1, 0.6)]
@@ -34,7 +34,15 @@ _PATH = ("net_dev_queue", "net_dev_start_xmit", "netif_rx", "netif_receive_skb")
 
 
 def run(bed: Testbed, quick: bool) -> Iterator[list[Check] | Unavailable]:
-    """Yield the checks of datagrams, then of a TCP connection."""
+    """Yield the checks of datagrams, then those of a TCP connection.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    quick : bool
+        Fewer packets.
+    """
     packets = _QUICK if quick else _PACKETS
     yield repeat_over_trace_gaps(partial(_datagrams, bed, packets["udp"]))
     yield repeat_over_trace_gaps(partial(_connection, bed, packets["tcp"]))
@@ -51,7 +59,7 @@ def _datagrams(bed: Testbed, packets: int) -> list[Check]:
         _hashes(done.session),
         _breakdowns("udp", every, sampled),
         *_windows("udp", every, truth, segments_of(sampled)),
-        *_again(every, truth),
+        *_other_samples(every, truth),
     ]
 
 
@@ -72,7 +80,7 @@ def _rules(match: str) -> list[Rule]:
 
 
 def _parts(session: Session) -> tuple[Session, Session]:
-    """Return what each of the two rules took."""
+    """Return the packets of each of the two rules."""
     return session.of_rule(EVERY), session.of_rule(SAMPLED)
 
 
@@ -93,7 +101,7 @@ def _shares(protocol: str, every: Session, sampled: Session) -> list[Check]:
 
 
 def _hashes(session: Session) -> Check:
-    """Say again which datagrams are in the sample, from what their events hold."""
+    """Check which datagrams are in the sample, by the hash computed again from their events."""
     events = session.events
     events = events[events["point"].isin(_PATH)]
     chosen = hash_of(events) < SHARE
@@ -116,28 +124,28 @@ def _slot(session: Session) -> int:
 
 
 def _breakdowns(protocol: str, every: Session, sampled: Session) -> Check:
-    """Lay the whole recording's breakdown between the ends that the sample's states."""
-    truth, told = (session.breakdown().set_index(["direction", "segment"]) for session in (every, sampled))
-    told = told.join(truth.add_suffix("_truth"), how="inner")
+    """Check whether the sample's intervals of the breakdown contain the values of the whole recording."""
+    truth, rows = (session.breakdown().set_index(["direction", "segment"]) for session in (every, sampled))
+    rows = rows.join(truth.add_suffix("_truth"), how="inner")
     missed = 0
     for name in ("p50", "p99"):
-        value = told[f"{name}_ns_truth"]
-        missed += int((~value.between(told[f"{name}_low_ns"], told[f"{name}_high_ns"])).sum())
-    trials = len(told) * 2
+        value = rows[f"{name}_ns_truth"]
+        missed += int((~value.between(rows[f"{name}_low_ns"], rows[f"{name}_high_ns"])).sum())
+    trials = len(rows) * 2
     return Check(
         "sampling",
-        f"sampling: {protocol}, intervals of the breakdown that miss the truth",
+        f"sampling: {protocol}, intervals of the breakdown that miss the true value",
         0,
         missed,
         "intervals",
         _most_missed(trials),
-        f"of {trials}, one sample: with a chance of 99%, no more (binomial)",
+        f"of {trials}, from one sample; the tolerance is exceeded with a probability of 1% (binomial)",
         every.trace_gap_ns,
     )
 
 
 def _most_missed(trials: int) -> int:
-    """Return how many of so many trials miss at most, in 99 of 100 cases (binomial)."""
+    """Return the 99% quantile of the number of misses in `trials` intervals (binomial)."""
     chance, reached, most = CONFIDENCE**trials, 0.0, 0
     while (reached := reached + chance) < 0.99:
         chance *= (trials - most) / (most + 1) * (1 - CONFIDENCE) / CONFIDENCE
@@ -145,8 +153,10 @@ def _most_missed(trials: int) -> int:
     return most
 
 
-def _windows(protocol: str, every: Session, truth: Segments, sample: Segments, quantiles=QUANTILES) -> Iterator[Check]:
-    """Yield how often the sample that was recorded holds the truth, window by window."""
+def _windows(
+    protocol: str, every: Session, truth: Segments, sample: Segments, quantiles: Sequence[float] = QUANTILES
+) -> Iterator[Check]:
+    """Yield checks of the coverage of the recorded sample's intervals, by window."""
     for quantile in quantiles:
         tally = Tally(quantile)
         tally.add(truth, sample, WINDOW[quantile], SHARE)
@@ -155,8 +165,8 @@ def _windows(protocol: str, every: Session, truth: Segments, sample: Segments, q
         )
 
 
-def _again(every: Session, truth: Segments) -> Iterator[Check]:
-    """Yield the same for samples that other thresholds of the same hash would have drawn from these packets."""
+def _other_samples(every: Session, truth: Segments) -> Iterator[Check]:
+    """Yield the same for the samples that other thresholds of the same hash would take from these packets."""
     events = every.events
     first = events[events["point"] == _PATH[0]].drop_duplicates("seq")
     drawn = dict(zip(first["seq"].tolist(), hash_of(first), strict=True))
@@ -167,12 +177,12 @@ def _again(every: Session, truth: Segments) -> Iterator[Check]:
             for low, high in ranges:
                 chosen = truth.of((place >= low) & (place < high))
                 tally.add(truth, chosen, WINDOW[quantile], high - low)
-            note = f"{len(ranges)} samples that other thresholds of the hash draw from the recorded packets"
+            note = f"{len(ranges)} samples that other thresholds of the hash take from the recorded packets"
             yield _covered(f"sampling: udp, p{100 * quantile:g}, {name}", tally, every.trace_gap_ns, note)
 
 
 def _covered(name: str, tally: Tally, trace_gap_ns: int, how: str) -> Check:
-    """Judge by how much the intervals hold the truth less often than they say."""
+    """Check by how much the coverage of the intervals is below the stated one."""
     return Check(
         "sampling",
         f"{name}: coverage below the stated {100 * CONFIDENCE:g}%",
@@ -180,8 +190,8 @@ def _covered(name: str, tally: Tally, trace_gap_ns: int, how: str) -> Check:
         float(np.maximum(0.0, CONFIDENCE - tally.coverage)),
         "",
         _ONE_SIDED * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / max(tally.samples, 1)),
-        f"{how}; the truth is within in {100 * tally.coverage:.2f}% of {tally.trials:,} trials (window, segment),"
-        f" {100 * tally.stated:.0f}% of which have two ends; one-sided binomial test, 1%, with as many trials as there"
-        f" are samples of packets ({tally.samples:,}): segments of one sample are not independent",
+        f"{how}; {100 * tally.coverage:.2f}% of {tally.trials:,} intervals (window, segment) contain the true value,"
+        f" {100 * tally.stated:.0f}% have two ends; one-sided binomial test, 1%, with as many trials as samples of"
+        f" packets ({tally.samples:,}), because segments of one sample are not independent",
         trace_gap_ns,
     )

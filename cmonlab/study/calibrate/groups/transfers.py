@@ -1,4 +1,4 @@
-"""Throughput: what cmonlab counts, beside iperf3's receiver, the interface's counters and the socket's."""
+"""Throughput, compared with iperf3's receiver, the counters of the interface and those of the socket."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from ...testbed.traffic import ADDRESS, free_port, new_bytes, recording
 from ..check import Check
 
 FORTH, BACK = "c1 → c0", "c0 → c1"
-SHARE = 0.01  # of a throughput, by which it may be off
+SHARE = 0.01  # tolerance, as a share of the throughput
 _ETHERNET_BYTES = 14
 _WINDOW_S = 0.001
-_LEAST_S = 0.5  # of iperf3's intervals: its last one is what is left
+_LEAST_S = 0.5  # shorter intervals of iperf3 are left out: its last one can be short
 _DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True)
 class Load:
-    """What iperf3 sends.
+    """A load of iperf3.
 
     Attributes
     ----------
     name : str
+        Name of the load.
     words : tuple of str
-        iperf3's own.
+        Options of iperf3.
     datagram_bytes : int
         Payload of a datagram, 0 for TCP.
     """
@@ -54,7 +55,17 @@ LOADS = (
 
 
 def transfer(bed: Testbed, load: Load, seconds: int) -> list[Check]:
-    """Record one run of iperf3 by a rule that captures and one that aggregates."""
+    """Record one run of iperf3 with a rule of mode capture and one of mode aggregate, and return the checks.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    load : Load
+        What to send.
+    seconds : int
+        How long to send.
+    """
     port = free_port()
     rules = [
         Rule(name="capture", match=f"port {port}"),
@@ -75,54 +86,54 @@ def transfer(bed: Testbed, load: Load, seconds: int) -> list[Check]:
 
 
 def _seconds(load: Load, session: Session, journeys: pd.DataFrame, report: dict) -> Iterator[Check]:
-    """Compare goodput in each second of the receiver's own report."""
+    """Compare the goodput of each second in the receiver's report."""
     table = session.throughput(_WINDOW_S)
     table = table[table["direction"] == FORTH]
     origin_s = (_clock_begins(load, journeys) - int(session.events["ts_ns"].iloc[0])) / 1e9
     for number, interval in enumerate(report["intervals"], 1):
-        told = interval["sum"]
-        if told["seconds"] < _LEAST_S:
+        found = interval["sum"]
+        if found["seconds"] < _LEAST_S:
             continue
-        begin, end = origin_s + told["start"], origin_s + told["end"]
+        begin, end = origin_s + found["start"], origin_s + found["end"]
         within = np.clip(np.minimum(table["time_s"] + _WINDOW_S, end) - np.maximum(table["time_s"], begin), 0, None)
         measured = float((table["goodput_bps"] * within).sum() / (end - begin))
-        note = "iperf3's receiver, that second of its report; its clock begins when it tells the client to run"
-        yield _rate(f"{load.name}, second {number}", told["bits_per_second"], measured, session, note)
+        note = "iperf3's receiver, that second of its report; its clock starts when it makes the client run"
+        yield _rate(f"{load.name}, second {number}", found["bits_per_second"], measured, session, note)
 
 
 def _whole(load: Load, session: Session, journeys: pd.DataFrame, report: dict) -> Check:
-    """Compare the goodput of the whole test: TCP that nothing paces comes in bursts, and seconds end within one."""
-    told = report["end"]["sum_received"]
+    """Compare the goodput of the whole test, because unpaced TCP sends bursts, and seconds end within one."""
+    found = report["end"]["sum_received"]
     read = journeys[(journeys["direction"] == FORTH) & _is_data(load, journeys) & (journeys["outcome"] == "delivered")]
-    measured = float(new_bytes(read)[0]) * 8 / told["seconds"]
-    note = "iperf3's receiver, what it read in all; cmonlab: bytes of journeys that were read, each once"
-    return _rate(f"{load.name}, whole", told["bits_per_second"], measured, session, note)
+    measured = float(new_bytes(read)[0]) * 8 / found["seconds"]
+    note = "iperf3's receiver, all bytes it read; cmonlab: distinct bytes of delivered journeys"
+    return _rate(f"{load.name}, whole", found["bits_per_second"], measured, session, note)
 
 
 def _clock_begins(load: Load, journeys: pd.DataFrame) -> int:
     """Return when iperf3's server began to count (ns).
 
-    Its last word on the control connection before the data is one byte, TEST_RUNNING; right before that it starts
-    its clock (iperf_server_api.c, ``iperf_run_server``).
+    The last message on its control connection before the data is one byte, TEST_RUNNING; it starts its clock
+    immediately before that (iperf_server_api.c, ``iperf_run_server``).
     """
     data = journeys[(journeys["direction"] == FORTH) & _is_data(load, journeys)]
     words = journeys[(journeys["direction"] == BACK) & (journeys["proto"] == "tcp") & (journeys["payload_bytes"] == 1)]
     words = words[words["start_ns"] < data["start_ns"].min()]
     if words.empty:
-        raise WorkloadError("iperf3's control connection was not seen", why=f"{len(data)} packets of data were")
+        raise WorkloadError("iperf3's control connection was not seen", why=f"only {len(data)} data packets were seen")
     return int(words["start_ns"].max())
 
 
 def _is_data(load: Load, journeys: pd.DataFrame) -> pd.Series:
-    """Tell which journeys carry what is counted: not the control connection, not the words of a stream's begin."""
+    """Return which journeys carry counted data; not those of the control connection or of the start of a stream."""
     if load.datagram_bytes:
         return (journeys["proto"] == "udp") & (journeys["payload_bytes"] == load.datagram_bytes)
     return journeys["payload_bytes"] > 1024
 
 
 def _interface(load: Load, session: Session, journeys: pd.DataFrame, moved: dict[str, int]) -> Iterator[Check]:
-    """Compare what the receiver's interface counted with what cmonlab did, over the whole recording."""
-    note = "c0's eth0, bytes received (`ip -s link`); {}: IP bytes, and 14 B of Ethernet header for each packet"
+    """Compare the byte counter of the receiver's interface with cmonlab, over the whole recording."""
+    note = "c0's eth0, bytes received (`ip -s link`); {}: IP bytes plus 14 B of Ethernet header per packet"
     came = journeys[(journeys["direction"] == FORTH) & journeys["outcome"].isin(["delivered", "arrived", "dropped"])]
     pairs = session.pairs()
     pairs = pairs[pairs["direction"] == FORTH]
@@ -147,7 +158,7 @@ def _datagrams(load: Load, session: Session, journeys: pd.DataFrame, report: dic
         int(ends["delivered"] + ends["arrived"]),
         "datagrams",
         0,
-        f"iperf3's receiver; cmonlab: journeys of their size, {ends['delivered']:,} delivered, and {ends['arrived']:,}"
+        f"iperf3's receiver; cmonlab: journeys of that size, {ends['delivered']:,} delivered, and {ends['arrived']:,}"
         " arrived, whose read was not seen",
         session.trace_gap_ns,
     )
@@ -160,7 +171,15 @@ def _rate(name: str, truth: float, measured: float, session: Session, note: str)
 
 
 def connection(bed: Testbed, size: int) -> list[Check]:
-    """Send bytes over a connection both ways, and compare with the counters of its two sockets."""
+    """Compare the bytes of a connection, in both directions, with the counters of its two sockets.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    size : int
+        Bytes from c1 to c0; a thousandth of them goes back.
+    """
     port, back = free_port(), size // 1000 + 1
     with recording(bed, f"tcp port {port}") as done, connected(bed, port) as (client, server):
         reading = bed.start("c0", read_all, server, size)
@@ -170,16 +189,16 @@ def connection(bed: Testbed, size: int) -> list[Check]:
         bed.call("c1", read_all, client, back)
         here, there = _acknowledged(bed, port, size + 1, back)
     journeys = done.session.journeys()
-    note = "`ss -i` of the open connection: {}; cmonlab: bytes of journeys that were read, each once"
-    told = (
+    note = "`ss -i` of the open connection: {}; cmonlab: distinct bytes of delivered journeys"
+    counted = (
         ("received by c0", FORTH, there["bytes_received"], "bytes_received"),
-        ("acknowledged to c1", FORTH, here["bytes_acked"] - 1, "bytes_acked, less 1 for the SYN"),
+        ("acknowledged to c1", FORTH, here["bytes_acked"] - 1, "bytes_acked minus 1 for the SYN"),
         ("received by c1", BACK, here["bytes_received"], "bytes_received"),
         ("acknowledged to c0", BACK, there["bytes_acked"], "bytes_acked"),
     )
     return [
         _bytes(name, truth, _delivered(journeys, direction), note.format(how), done.session)
-        for name, direction, truth, how in told
+        for name, direction, truth, how in counted
     ]
 
 
@@ -189,7 +208,15 @@ def _bytes(name: str, truth: float, measured: int, note: str, session: Session) 
 
 
 class connected:
-    """Both ends of a connection from c1 to c0, closed with the block."""
+    """A connection from c1 to c0, as a context manager that yields both sockets and closes them.
+
+    Parameters
+    ----------
+    bed : Testbed
+        The testbed.
+    port : int
+        Port of c0.
+    """
 
     def __init__(self, bed: Testbed, port: int):
         self._bed, self._address = bed, (ADDRESS[4]["c0"], port)
@@ -202,24 +229,32 @@ class connected:
         self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._client, self._server
 
-    def __exit__(self, *_exc) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self._client.close()
         self._server.close()
 
 
 def read_all(connection: socket.socket, size: int) -> None:
-    """Read so many bytes."""
+    """Read and discard bytes.
+
+    Parameters
+    ----------
+    connection : socket.socket
+        A connected socket.
+    size : int
+        How many bytes to read.
+    """
     while size:
         size -= len(connection.recv(min(size, 1 << 16)))
 
 
 def _acknowledged(bed: Testbed, port: int, forth: int, back: int) -> tuple[dict, dict]:
-    """Return what ss tells of c1's and c0's socket when all has been acknowledged.
+    """Return what ss reports of the sockets of c1 and c0 when all bytes have been acknowledged.
 
     Raises
     ------
     WorkloadError
-        That takes too long.
+        This takes too long.
     """
     deadline = time.monotonic() + _DEADLINE_S
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Aggregates tell the same as the events they were made of."""
+"""Tables from aggregates agree with those from the events that were aggregated."""
 
 import re
 
@@ -12,8 +12,7 @@ from cmonlab import schema
 from cmonlab.data.analysis import aggregate as tables
 from cmonlab.data.analysis.pairs import balance
 from cmonlab.data.analysis.times import QUANTILES
-from cmonlab.data.store import cells
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import cells, directory
 from cmonlab.session.report.sections import _aggregated
 from cmonlab.session.session import Session
 from tests.support import ROOT, aggregates
@@ -25,7 +24,7 @@ WINDOW_NS = 100_000
 
 
 def session_of(events, **options):
-    """Return a session that has both the events and what the kernel would have aggregated of them."""
+    """Return a session with events, and with the aggregates that the kernel would have made of them."""
     return Session(events, manifest(), cells.columns_of(aggregate(events, **{"window_ns": WINDOW_NS} | options)))
 
 
@@ -34,7 +33,7 @@ def session():
     return session_of(bulk(600))
 
 
-def test_kinds_of_cells_are_the_kernel_s():
+def test_kinds_of_cells_equal_those_of_the_kernel():
     header = (ROOT / "bpf" / "records.h").read_text()
     numbers = {name: int(value) for name, value in re.findall(r"#define CELL_(\w+)\s+(\d+)", header)}
     assert numbers == {name: getattr(tables, name) for name in numbers} and len(numbers) == 6
@@ -50,7 +49,7 @@ def test_kinds_of_cells_are_the_kernel_s():
     assert named == set(FIELDS) - {"start_ns", "end_ns"}
 
 
-def test_pairs_count_every_packet_once(session):
+def test_pairs_count_each_packet_once(session):
     pairs, journeys = session.pairs(), session.journeys()
     assert pairs["direction"].unique().tolist() == ["c1 → c0"]
     assert len(pairs) > 3
@@ -60,13 +59,13 @@ def test_pairs_count_every_packet_once(session):
     assert (pairs["throughput_bps"] * width_s / 8).sum() == pytest.approx(journeys["len_bytes"].sum())
 
 
-def test_what_is_on_its_way_between_windows_is_not_lost(session):
+def test_packets_in_flight_between_windows_are_not_lost(session):
     pairs = session.pairs()
     assert (pairs["packets_sent"] != pairs["packets_arrived"]).any()
     assert (pairs["lost"] == 0).all() and (pairs["lost_total"] == 0).all()
 
 
-def test_one_way_delays_are_those_of_the_arrivals():
+def test_one_way_delays_of_aggregates_equal_those_of_events():
     session = session_of(bulk(600), window_ns=10**9)
     hops = session.hops()
     arrival = hops[hops["hop"] == "c0:eth0 receive"]["offset_ns"]
@@ -76,7 +75,7 @@ def test_one_way_delays_are_those_of_the_arrivals():
 
 
 @pytest.mark.parametrize("windows", [False, True])
-def test_segments_are_those_of_the_breakdown(session, windows):
+def test_segments_of_aggregates_equal_the_breakdown_of_events(session, windows):
     segments, breakdown = session.segments(windows), session.breakdown().set_index("segment")
     inner = [name for name in breakdown.index if "read" not in name]
     assert segments["n"].sum() == breakdown.loc[inner, "n"].sum()
@@ -93,7 +92,7 @@ def test_segments_are_those_of_the_breakdown(session, windows):
             assert getattr(row, name) == pytest.approx(exact[name], rel=1 / 64)
 
 
-def test_flows():
+def test_flows_have_one_row_per_flow():
     session = session_of(bulk(600), by_flow=True)
     flows, journeys = session.flows(), session.journeys()
     counted = flows.groupby(["proto", "sport", "dport"], observed=True)["packets_arrived"].sum()
@@ -101,7 +100,7 @@ def test_flows():
     pd.testing.assert_frame_equal(session.pairs(), session_of(bulk(600)).pairs())
 
 
-def test_lost_packets_and_where_they_were_dropped():
+def test_drop_counts_name_place_and_reason():
     network = Network(np.random.default_rng(3), 6, loss=0.3, repeat=0)
     network.run(400)
     session = session_of(network.columns())
@@ -113,7 +112,7 @@ def test_lost_packets_and_where_they_were_dropped():
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 80), st.booleans(), st.sampled_from([3_000, 20_000, 10**9]))
 @settings(max_examples=25, deadline=None)
-def test_loss_is_what_the_network_dropped(seed, packets, gro, window_ns):
+def test_loss_equals_the_drops_of_the_network(seed, packets, gro, window_ns):
     """However packets are spread over windows, merged by GRO, repeated and overtaken."""
     network = Network(np.random.default_rng(seed), 6, gro=gro, sockets=True, loss=0.2)
     network.nat = False
@@ -124,7 +123,7 @@ def test_loss_is_what_the_network_dropped(seed, packets, gro, window_ns):
     assert (pairs["lost"] >= 0).all()
 
 
-def test_an_address_is_its_last_owner_s_in_a_window():
+def test_an_address_belongs_to_its_last_owner_in_a_window():
     entries = manifest()
     entries["links"].append(entries["links"][0] | {"netns": 77, "namespace": "c9", "from_ns": 1_500_000_000})
     rows = [cell(aggregates.HOP, C1, 2, QUEUE, 1, window) for window in range(3)]
@@ -149,32 +148,32 @@ def cell(kind, netns, ifindex, point, packets=1, window=0, **fields):
 
 def table_of(*rows, entries=None):
     columns = {name: np.array([row[name] for row in rows], dtype) for name, dtype in cells.DTYPES.items()}
-    return Session(store.empty_columns(), entries or manifest(), columns)
+    return Session(directory.empty_columns(), entries or manifest(), columns)
 
 
 @pytest.mark.parametrize(
     ("sent", "arrived", "lost"),
     [
         ([10, 10, 10], [10, 10, 10], [0, 0, 0]),
-        ([10, 10, 10], [8, 12, 10], [0, 0, 0]),  # on their way
+        ([10, 10, 10], [8, 12, 10], [0, 0, 0]),  # in flight
         ([10, 10, 10], [8, 10, 12], [0, 0, 0]),
-        ([10, 10, 10], [8, 10, 10], [2, 0, 0]),  # gone
+        ([10, 10, 10], [8, 10, 10], [2, 0, 0]),  # lost
         ([10, 10, 10], [8, 11, 5], [1, 0, 5]),
         ([10, 10, 10], [12, 10, 10], [0, 0, 0]),  # sent before the first window
     ],
 )
-def test_lost_is_what_never_comes(sent, arrived, lost):
+def test_lost_counts_packets_that_never_arrive(sent, arrived, lost):
     rows = [cell(aggregates.HOP, C1, 2, QUEUE, n, window) for window, n in enumerate(sent)]
     rows += [cell(aggregates.SEGMENT, C0, 2, RECEIVE, n, window) for window, n in enumerate(arrived)]
     pairs = table_of(*rows).pairs()
     assert pairs["lost"].tolist() == lost
     assert pairs["lost_total"].tolist() == np.cumsum(lost).tolist()
-    # Window by window, then put together: as a live display does it.
+    # Window by window and then concatenated, as a live display does it.
     apart = [table_of(*(row for row in rows if row["start_ns"] == start * 10**9)).pairs() for start in range(3)]
     pd.testing.assert_frame_equal(balance(pd.concat(apart)), pairs, check_categorical=False)
 
 
-def test_a_bridge_and_its_port_send_and_receive_once():
+def test_a_bridge_and_its_port_count_a_packet_once():
     """The host's own packets pass queue and xmit at the bridge and at its port."""
     host = {"saddr": 0x01004D0A, "packets": 5}
     rows = [cell(aggregates.HOP, HOST, 2, QUEUE, **host)]
@@ -191,7 +190,7 @@ def test_a_bridge_and_its_port_send_and_receive_once():
     assert pairs.loc["c0 → host", ["packets_sent", "packets_arrived", "lost"]].tolist() == [4, 4, 0]
 
 
-def test_merged_packets_have_arrived():
+def test_merged_packets_count_as_arrived():
     rows = [
         cell(aggregates.HOP, C1, 2, QUEUE, 9),
         cell(aggregates.SEGMENT, C0, 2, GRO, 9),
@@ -201,7 +200,7 @@ def test_merged_packets_have_arrived():
     assert (pairs["packets_arrived"], pairs["bytes"], pairs["lost"]) == (9, 900, 0)
 
 
-def test_of_ends_out_of_sight_loss_is_not_told():
+def test_loss_is_unknown_if_an_end_was_not_seen():
     away = {"daddr": 0x08080808}
     rows = [cell(aggregates.HOP, C1, 2, QUEUE, 9, **away), cell(aggregates.HOP, C1, 2, RECEIVE, 9, **away)]
     pairs = table_of(*rows).pairs().iloc[0]
@@ -209,12 +208,12 @@ def test_of_ends_out_of_sight_loss_is_not_told():
     assert np.isnan(pairs["lost"]) and np.isnan(pairs["one_way_delay_p50_ns"])
 
 
-def test_a_rule_that_counts_at_one_end_only_tells_no_loss():
+def test_loss_is_unknown_if_a_rule_counts_at_one_end_only():
     pairs = table_of(cell(aggregates.HOP, C1, 2, QUEUE, 9)).pairs()
     assert pairs["lost"].isna().all() and pairs["lost_total"].isna().all()
 
 
-def test_rules_are_told_apart():
+def test_rules_have_rows_of_their_own():
     entries = manifest()
     entries["rules"].append(entries["rules"][0] | {"slot": 5, "name": "web"})
     rows = [cell(aggregates.HOP, C1, 2, QUEUE, n, rule=slot) for slot, n in ((0, 9), (5, 4), (7, 1))]
@@ -222,7 +221,7 @@ def test_rules_are_told_apart():
     assert pairs["packets_sent"].to_dict() == {"all": 9, "web": 4, "rule 7": 1}
 
 
-def test_retransmissions_and_round_trip_times():
+def test_pairs_have_retransmissions_and_round_trip_times():
     rows = [cell(aggregates.RETRANSMIT, C1, 0, 13, 3)]
     times = ((40_000, 2), (10, 1))
     rows += [cell(aggregates.RTT, C1, 0, 14, n, bucket=aggregates.bucket_of(time_ns)) for time_ns, n in times]
@@ -231,8 +230,8 @@ def test_retransmissions_and_round_trip_times():
     assert pairs["srtt_p50_ns"] == pytest.approx(40_000, rel=1 / 64)
 
 
-def test_columns_are_those_of_the_schema(session):
-    for made in (session, Session(store.empty_columns(), manifest())):
+def test_columns_equal_the_schema(session):
+    for made in (session, Session(directory.empty_columns(), manifest())):
         for name in ("pairs", "flows", "segments", "drop_counts"):
             assert made.table(name).columns.tolist() == schema.columns(name)
     for name in ("pairs", "flows", "segments"):
@@ -241,10 +240,10 @@ def test_columns_are_those_of_the_schema(session):
         ]
 
 
-def test_a_session_of_aggregates_alone():
+def test_a_session_of_aggregates_only_has_its_tables():
     events = bulk(300)
     counted = cells.columns_of(aggregate(events, window_ns=WINDOW_NS))
-    session = Session(store.empty_columns(), manifest(), counted)
+    session = Session(directory.empty_columns(), manifest(), counted)
     windows = len(np.unique(counted["start_ns"]))
     assert f"{windows} windows of aggregates, {len(counted['kind']):,} cells" in repr(session)
     assert session.duration_s == pytest.approx(windows * WINDOW_NS / 1e9)
@@ -252,7 +251,7 @@ def test_a_session_of_aggregates_alone():
     assert ("aggregate all", "300 sent, 300 arrived, 0 dropped") in _aggregated(session)
 
 
-def test_saved_and_loaded(tmp_path):
+def test_saved_columns_load_unchanged(tmp_path):
     columns = cells.columns_of(aggregate(bulk(300), window_ns=WINDOW_NS))
     cells.save_cells(tmp_path / cells.CELLS, columns)
     again = cells.load_cells(tmp_path / cells.CELLS)
@@ -261,7 +260,7 @@ def test_saved_and_loaded(tmp_path):
         assert again[name].dtype == values.dtype and (again[name] == values).all(), name
 
 
-def test_a_file_that_lacks_a_column_is_damaged(tmp_path):
+def test_a_file_without_a_column_is_damaged(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -270,7 +269,7 @@ def test_a_file_that_lacks_a_column_is_damaged(tmp_path):
         cells.load_cells(tmp_path / "cells.parquet")
 
 
-def test_no_windows():
+def test_no_windows_give_empty_columns():
     assert {name: str(values.dtype) for name, values in cells.columns_of([]).items()} == {
         name: np.dtype(dtype).name for name, dtype in cells.DTYPES.items()
     }

@@ -1,4 +1,4 @@
-"""Intervals cover known truths as often as they say, for packets that depend on each other, too."""
+"""Intervals cover known values as often as stated, also if packets are correlated."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ REPEATS = 200
 
 
 def skewed(normal):
-    """Delays as networks have them: the logarithm is normal."""
+    """Return log-normal delays, as in networks."""
     return 20_000 * np.exp(0.5 * normal)
 
 
 def correlated(rng, n, phi):
-    """A stationary series of standard normal values, each depending on the one before."""
+    """Return a stationary series of standard normal values, each correlated with the one before."""
     noise = rng.normal(size=n) * np.sqrt(1 - phi**2)
     found = np.empty(n)
     found[0] = rng.normal()
@@ -27,7 +27,7 @@ def correlated(rng, n, phi):
 
 @pytest.fixture(scope="module")
 def truth():
-    """Mean and quantiles of the skewed delays."""
+    """Return mean and quantiles of the skewed delays."""
     from statistics import NormalDist
 
     quantiles = [20_000 * np.exp(0.5 * NormalDist().inv_cdf(q)) for q in QUANTILES]
@@ -35,7 +35,7 @@ def truth():
 
 
 def covered(make, true, shift=1.0, seed=0):
-    """Return how often the intervals of the difference hold the truth, for the mean and each quantile."""
+    """Return how often the intervals of the difference cover the true value, for the mean and each quantile."""
     rng, held = np.random.default_rng(seed), []
     for _ in range(REPEATS):
         side, base = (Side(make(rng, factor), number, 200) for number, factor in enumerate((shift, 1.0)))
@@ -47,24 +47,24 @@ def covered(make, true, shift=1.0, seed=0):
     return np.mean(held, axis=0)
 
 
-def test_one_run_of_packets_that_do_not_depend_on_each_other(truth):
+def test_intervals_of_one_run_cover_if_packets_are_independent(truth):
     def make(rng, factor):
         return [factor * skewed(rng.normal(size=300))]
 
     assert (covered(make, truth, 1.1) >= 0.9).all()
-    # The chance that 200 intervals of 95% leave the truth out more than 20 times is below 0.1%.
+    # The probability that 200 intervals of 95% miss the true value more than 20 times is below 0.1%.
     assert (1 - covered(make, truth, seed=1) <= 0.1).all()
 
 
-def test_one_run_of_packets_that_depend_on_each_other(truth):
+def test_intervals_of_one_run_cover_if_packets_are_correlated(truth):
     def make(rng, factor):
         return [factor * skewed(correlated(rng, 800, 0.8))]
 
     assert (covered(make, truth, 1.1) >= 0.9).all()
 
 
-def test_single_packets_drawn_would_not_cover(truth):
-    """What blocks are good for: without them, the interval of the mean leaves the truth out most of the time."""
+def test_resampling_single_packets_would_not_cover(truth):
+    """Without blocks, the interval of the mean misses the true value most of the time."""
 
     class Naive(Side):
         block = 1
@@ -78,7 +78,7 @@ def test_single_packets_drawn_would_not_cover(truth):
 
 
 @pytest.mark.parametrize(("runs", "scatter"), [(3, 0.05), (5, 0.0), (5, 0.05)])
-def test_several_runs_that_differ(truth, runs, scatter):
+def test_intervals_of_several_runs_cover_if_runs_differ(truth, runs, scatter):
     def make(rng, factor):
         return [factor * skewed(rng.normal(size=100)) * np.exp(scatter * rng.normal()) for _ in range(runs)]
 
@@ -87,8 +87,8 @@ def test_several_runs_that_differ(truth, runs, scatter):
     assert (1 - covered(make, truth, seed=1) <= 0.1).all()
 
 
-def test_what_differs_from_run_to_run_is_in_the_interval():
-    """Packets by the thousand do not make up for few runs."""
+def test_differences_between_runs_widen_the_interval():
+    """Thousands of packets do not make up for a small number of runs."""
     rng = np.random.default_rng(3)
     runs = [skewed(rng.normal(size=20_000)) * factor for factor in (0.9, 1.0, 1.1, 0.95, 1.05)]
     many, pooled = Side(runs), Side([rng.permutation(np.concatenate(runs))])
@@ -96,7 +96,7 @@ def test_what_differs_from_run_to_run_is_in_the_interval():
     assert wide > 10 * narrow
 
 
-def test_effect_sizes_cover_their_truths():
+def test_intervals_of_effect_sizes_cover():
     from statistics import NormalDist
 
     rng, held = np.random.default_rng(4), []
@@ -108,7 +108,7 @@ def test_effect_sizes_cover_their_truths():
     assert (np.mean(held, axis=0) >= 0.88).all()
 
 
-def test_effect_sizes_are_those_of_all_pairs():
+def test_effect_sizes_equal_those_of_all_pairs():
     rng = np.random.default_rng(5)
     a, b = rng.integers(0, 50, 400), rng.integers(5, 60, 300)
     row = Pair("m", "", "a", "b", "ns", Side([a], 0), Side([b], 1)).effects().iloc[0]
@@ -118,7 +118,7 @@ def test_effect_sizes_are_those_of_all_pairs():
     assert row["shift"] == pytest.approx(np.median(a[:, None] - b), abs=1)
 
 
-def test_runs_count_the_same_however_long_they_are():
+def test_runs_have_equal_weight_whatever_their_length():
     short, long = np.full(10, 1.0), np.full(1000, 3.0)
     side = Side([short, long])
     assert side.estimate((0.5,)).tolist() == [2.0, 2.0]
@@ -127,7 +127,7 @@ def test_runs_count_the_same_however_long_they_are():
     assert superiority(whole[None], np.array([[0.0, 1.0]])) == pytest.approx(0.25)
 
 
-def test_a_grid_holds_exact_values_and_the_tail():
+def test_a_grid_contains_exact_values_and_the_tail():
     values = np.sort(np.random.default_rng(6).gamma(2, 10_000, size=200_000))
     grid = grid_of([values])
     assert np.isin(grid, values).all() and grid[0] == values[0] and grid[-1] == values[-1] and len(grid) < 2100
@@ -144,14 +144,14 @@ def test_blocks_grow_with_dependence():
     assert block_length(np.ones(100)) == 1 and block_length(np.arange(5.0)) == 1
 
 
-def test_every_stretch_is_drawn_as_often():
+def test_stretches_are_drawn_equally_often():
     side = Side([correlated(np.random.default_rng(8), 3000, 0.9)], draws=4000)
     assert side.block > 3
     often = side.weights.mean(axis=0)
     assert side.weights.sum(axis=1).min() >= side.weights.shape[1] == 400 and np.ptp(often) < 0.25 * often.mean()
 
 
-def test_few_runs_are_widened_as_students_t_is():
+def test_intervals_of_few_runs_are_widened_by_students_t():
     rng = np.random.default_rng(9)
     for runs, student in ((3, 4.303), (6, 2.571)):
         values = rng.normal(100, 5, size=runs)

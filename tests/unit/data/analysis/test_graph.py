@@ -1,17 +1,16 @@
-"""The network as a graph: what one would draw of known links, and what known packets cross."""
+"""The network as a graph: edges of known links, and traffic of known packets."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cmonlab import schema
-from cmonlab.data.store import cells
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import cells, directory
 from cmonlab.session.session import Session
-from tests.support import many
+from tests.support import many_containers
 from tests.support.aggregates import aggregate
 from tests.support.events import A0, A1, BASE, C0, C1, DROP, GRO, HOST, QUEUE, RECEIVE, RX, UDP, XMIT, columns, manifest
-from tests.support.made import BEGIN, packets, taking
+from tests.support.timed_packets import BEGIN, packets, taking
 
 H0, H1 = 4026532010, 4026532011
 LINK = {
@@ -53,7 +52,7 @@ BRIDGE = [
 
 
 def made(links, events=None, counted=None, **more):
-    return Session(events or store.empty_columns(), manifest() | {"links": links} | more, counted)
+    return Session(events or directory.empty_columns(), manifest() | {"links": links} | more, counted)
 
 
 def rows_of(table, names):
@@ -61,7 +60,7 @@ def rows_of(table, names):
 
 
 def both(links, events, window_ns=10**9):
-    """Return a session of events, and one of what the kernel would have aggregated of them."""
+    """Return a session of events, and one of the aggregates that the kernel would have made of them."""
     return made(links, events), made(links, counted=cells.columns_of(aggregate(events, window_ns=window_ns)))
 
 
@@ -99,10 +98,10 @@ def events_of(*walks):
     return columns({name: np.array([row[name] for row in rows], np.int64) for name in rows[0]}, len(rows))
 
 
-# ---- what one would draw --------------------------------------------------------------------
+# ---- edges -----------------------------------------------------------------------------------
 
 
-def test_a_container_behind_a_port_of_a_bridge_is_one_edge():
+def test_a_container_at_a_port_of_a_bridge_is_one_edge():
     table = made(BRIDGE).topology()
     assert table.columns.tolist() == schema.columns("topology")
     assert set(rows_of(table, EDGE)) == {
@@ -114,7 +113,7 @@ def test_a_container_behind_a_port_of_a_bridge_is_one_edge():
     assert set(table["a_host"]) == set(table["b_host"]) == {"host"}
 
 
-def test_no_links_no_graph():
+def test_no_links_give_no_edges():
     session = made([])
     assert session.topology().columns.tolist() == schema.columns("topology") and session.topology().empty
     assert session.edges().columns.tolist() == schema.columns("edges") and session.edges().empty
@@ -134,7 +133,7 @@ OVERLAY = [
 ]
 
 
-def test_an_overlay_between_two_hosts_whose_interfaces_have_the_same_numbers():
+def test_an_overlay_joins_two_hosts_whose_interfaces_have_equal_numbers():
     table = made(OVERLAY).topology()
     assert set(rows_of(table, EDGE)) == {
         ("c0", "h0:br0", "container", "bridge", "veth", "c0:eth0", "h0:veth0"),
@@ -148,13 +147,13 @@ def test_an_overlay_between_two_hosts_whose_interfaces_have_the_same_numbers():
     assert (hosts["c0"], hosts["c1"], hosts["h0:br0"]) == ("h0", "h1", "h0")
 
 
-def test_where_the_other_end_is_not_known_for_sure_none_is_made_up():
-    """Sessions of older versions do not say which namespace it is in, and here two are like it."""
+def test_an_uncertain_other_end_is_not_guessed():
+    """Older sessions do not record its namespace, and here two devices match."""
     older = [{key: value for key, value in row.items() if key not in ("link_netns", "vni")} for row in OVERLAY]
     table = made(older).topology()
     found = set(rows_of(table, ["a", "b"]))
     assert {("c0", "c0:eth0"), ("c1", "c1:eth0"), ("h0:br0", "h0:veth0"), ("h1:br0", "h1:veth1")} <= found
-    assert ("h0", "h1") in found  # there is but one like it
+    assert ("h0", "h1") in found  # only one device matches
 
 
 MACVLAN = [
@@ -165,7 +164,7 @@ MACVLAN = [
 ]
 
 
-def test_macvlans_sit_on_their_parent():
+def test_macvlans_are_attached_to_their_parent():
     assert set(rows_of(made(MACVLAN).topology(), EDGE)) == {
         ("c0", "host:eth0", "container", "interface", "macvlan", "c0:eth0", "host:eth0"),
         ("c1", "host:eth0", "container", "interface", "macvlan", "c1:eth0", "host:eth0"),
@@ -181,14 +180,14 @@ LOOPBACK = [
 OVER_LO = [(HOST, 1, QUEUE, 0), (HOST, 1, XMIT, 5), (HOST, 1, RX, 7), (HOST, 1, RECEIVE, 11)]
 
 
-def test_containers_in_the_host_s_namespace_meet_at_its_loopback():
+def test_containers_in_the_hosts_namespace_share_its_loopback():
     assert set(rows_of(made(LOOPBACK).topology(), EDGE)) == {
         ("c0", "host", "container", "host", "loopback", "", "host:lo"),
         ("c1", "host", "container", "host", "loopback", "", "host:lo"),
     }
 
 
-# ---- what crosses it ------------------------------------------------------------------------
+# ---- traffic --------------------------------------------------------------------------------
 
 TRAFFIC = ["src", "dst", "packets", "bytes", "delay_p50_ns", "dropped"]
 
@@ -203,7 +202,7 @@ def bridged(**options):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_packets_over_a_bridge(which):
+def test_packets_over_a_bridge_cross_its_edges(which):
     """From c1 they take 1 ns to the backlog of veth1 and 94 to 174 in it; to c0 1 ns each."""
     table = bridged()[which].edges()
     assert [(name, str(dtype)) for name, dtype in table.dtypes.items()] == [
@@ -220,15 +219,15 @@ def test_packets_over_a_bridge(which):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_what_is_dropped_was_on_its_way_out_of_where_it_was_seen(which):
-    """The host drops two of them at veth0, which they were about to leave for c0."""
+def test_a_dropped_packet_counts_on_the_edge_out_of_its_last_place(which):
+    """The host drops two packets at veth0, before they leave it for c0."""
     by = bridged(dropped={1, 3})[which].edges().set_index(["src", "dst"])
     assert by.loc[("c1", "host:br0"), ["packets", "dropped"]].tolist() == [5, 0]
     assert by.loc[("host:br0", "c0"), ["packets", "dropped", "loss"]].tolist() == [3, 2, 0.4]
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_windows(which):
+def test_edges_have_rows_per_window(which):
     events = packets([0, 10, 2 * 10**9], taking([100] * 3))
     table = both(BRIDGE, events)[which].edges(windows=True)
     assert sorted(rows_of(table, ["start_ns", "src", "packets"])) == [
@@ -248,8 +247,8 @@ TUNNELLED = [
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_packets_through_a_tunnel(which):
-    """Each segment takes 1 ns more than the one before, so that sums tell which are in."""
+def test_packets_through_a_tunnel_cross_its_edge(which):
+    """Each segment takes 1 ns more than the one before, so that a sum identifies its segments."""
     events = events_of(*(walk(*TUNNELLED, begin=1000 * n, number=n, saddr=A0, daddr=A1) for n in range(3)))
     assert traffic(both(OVERLAY, events)[which].edges()) == {
         ("c0", "h0:br0", 3, 300, 2 + 3, 0),
@@ -262,8 +261,8 @@ def test_packets_through_a_tunnel(which):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_packets_between_macvlans(which):
-    """The device below receives what one sends; no point has them behind it."""
+def test_packets_between_macvlans_cross_their_parent(which):
+    """The device below receives what a macvlan sends; no point follows."""
     way = [(C1, 5, QUEUE, 0), (C1, 5, XMIT, 3), (HOST, 4, RX, 5), (HOST, 4, RECEIVE, 7)]
     events = events_of(*(walk(*way, begin=1000 * n, number=n) for n in range(4)))
     assert traffic(both(MACVLAN, events)[which].edges()) == {
@@ -273,7 +272,7 @@ def test_packets_between_macvlans(which):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_packets_over_loopback(which):
+def test_packets_over_loopback_cross_its_edge(which):
     events = events_of(*(walk(*OVER_LO, begin=1000 * n, number=n) for n in range(2)))
     session = both(LOOPBACK, events)[which]
     assert traffic(session.edges()) == {("c1", "host", 2, 200, 18, 0), ("host", "c0", 2, 200, None, 0)}
@@ -283,8 +282,8 @@ def test_packets_over_loopback(which):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_what_leaves_by_an_uplink_and_what_comes(which):
-    """Nothing is seen of the other end."""
+def test_packets_over_an_uplink_count_in_both_directions(which):
+    """The other end is not traced."""
     out = walk((HOST, 9, QUEUE, 0), (HOST, 9, XMIT, 3))
     come = walk((HOST, 9, GRO, 0), (HOST, 9, RECEIVE, 3), begin=500, number=1, saddr=A0, daddr=A1)
     assert traffic(both(BRIDGE, events_of(out, come))[which].edges()) == {
@@ -293,17 +292,19 @@ def test_what_leaves_by_an_uplink_and_what_comes(which):
     }
 
 
-def test_of_several_rules_the_one_counts_that_saw_most():
-    start, end, window = many.window([(0, 1)], 100)
+def test_of_several_rules_the_one_with_most_packets_counts():
+    start, end, window = many_containers.window([(0, 1)], 100)
     window = np.concatenate([window, window])
     window["rule"][len(window) // 2 :], window["packets"][len(window) // 2 :] = 1, 40
-    session = Session(store.empty_columns(), many.told(2), cells.columns_of([(start, end, window)]))
+    session = Session(
+        directory.empty_columns(), many_containers.manifest_of(2), cells.columns_of([(start, end, window)])
+    )
     assert session.edges()["packets"].tolist() == [100, 100]
 
 
-def test_many_containers_in_one_window():
+def test_many_containers_in_one_window_have_exact_edges():
     pairs = [(one, (one * 7 + 1) % 200) for one in range(200)]
-    session = Session(store.empty_columns(), many.told(200), many.columns(pairs, 50))
+    session = Session(directory.empty_columns(), many_containers.manifest_of(200), many_containers.columns(pairs, 50))
     table, names = session.edges(), session.topology()
     assert len(table) == 400 and (table["packets"] == 50).all()
     sent = table[table["dst"] == "host:br0"]
@@ -313,14 +314,14 @@ def test_many_containers_in_one_window():
     assert pd.Series(names["kind"]).value_counts().to_dict() == {"veth": 200, "gateway": 1}
 
 
-def test_overlays_of_one_number_that_cannot_reach_each_other_are_two():
+def test_overlays_of_one_vni_without_a_connection_are_separate():
     apart = [row | ({"kind": "", "peer": 0} if row["name"].startswith("up") else {}) for row in OVERLAY]
     kinds = made(apart).topology()["kind"].tolist()
     assert "tunnel" not in kinds and kinds.count("uplink") == 2
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_what_is_dropped_at_the_loopback_was_on_its_way_to_its_container(which):
+def test_a_drop_at_the_loopback_counts_on_the_edge_to_the_container(which):
     events = events_of(walk(*OVER_LO), walk(*OVER_LO[:3], (HOST, 1, DROP, 9), begin=1000, number=1))
     by = both(LOOPBACK, events)[which].edges().set_index(["src", "dst"])["dropped"]
     assert by.to_dict() == {("c1", "host"): 0, ("host", "c0"): 1}

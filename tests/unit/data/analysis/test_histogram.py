@@ -11,7 +11,7 @@ TIMES = st.integers(0, 2**64 - 1) | st.integers(0, 63).flatmap(lambda e: st.samp
 
 
 @given(TIMES)
-def test_buckets_are_the_kernel_s(time_ns):
+def test_buckets_equal_those_of_the_kernel(time_ns):
     if time_ns < 64:
         wanted = time_ns
     else:
@@ -20,7 +20,7 @@ def test_buckets_are_the_kernel_s(time_ns):
     assert histogram.bucket_of(np.array([time_ns], np.uint64)).tolist() == [wanted]
 
 
-def test_buckets_follow_each_other_without_gap():
+def test_buckets_have_no_gaps():
     every = np.arange(histogram.BUCKETS)
     lower, upper = histogram.bounds(every)
     assert (histogram.bucket_of(lower) == every).all()
@@ -30,7 +30,7 @@ def test_buckets_follow_each_other_without_gap():
 
 
 @given(st.integers(0, 2**62))
-def test_a_bucket_s_middle_is_close_to_all_times_in_it(time_ns):
+def test_the_middle_of_a_bucket_is_close_to_all_its_times(time_ns):
     middle = histogram.middle(histogram.bucket_of(np.array([time_ns], np.uint64)))[0]
     assert abs(middle - time_ns) <= histogram.MAX_RELATIVE_ERROR * time_ns
 
@@ -56,7 +56,7 @@ def test_quantiles_of_merged_histograms_are_close_to_the_exact_ones(samples, wan
                 assert found[row, number] == pytest.approx(exact, rel=histogram.MAX_RELATIVE_ERROR, abs=1e-9)
 
 
-def test_no_cells():
+def test_no_cells_give_nan():
     none = np.empty(0, np.int64)
     assert np.isnan(histogram.quantiles(none, none, none, 2, [0.5])).all()
     assert histogram.quantiles(none, none, none, 0, [0.5, 0.9]).shape == (2, 0)

@@ -1,4 +1,4 @@
-"""What a segment's time is: the cases, and softirq delay told apart from queueing."""
+"""Kinds of segments: the cases, and softirq delay as distinct from queueing."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.support.events import BASE, C0, PATH, TCP, bulk, columns, manifest
 from tests.unit.data.analysis.test_latency import check
 
 ALL = {p.id: (p.name, p.stage) for p in CATALOGUE}
-PLAIN = {number: told for number, told in ALL.items() if not told[0].startswith("qdisc")}
+PLAIN = {number: one for number, one in ALL.items() if not one[0].startswith("qdisc")}
 IDS = {name: number for number, (name, _) in ALL.items()}
 
 
@@ -38,12 +38,12 @@ IDS = {name: number for number, (name, _) in ALL.items()}
         ("tcp_sendmsg_locked", "net_dev_queue", False, "queueing"),
     ],
 )
-def test_cases(before, after, one_device, kind):
+def test_segments_have_the_kind_of_the_first_case_that_fits(before, after, one_device, kind):
     kinds = Kinds(ALL)
     assert kinds.of(kinds.word(IDS[before]), kinds.word(IDS[after]), one_device) == kind
 
 
-def test_without_the_points_of_queueing_disciplines_a_wait_there_is_not_ruled_out():
+def test_without_points_of_queueing_disciplines_a_wait_in_them_is_possible():
     kinds = Kinds(PLAIN)
     assert kinds.of("queue", "xmit", True) == "queueing"
     assert kinds.of("queue", "xmit", False) == "processing"
@@ -58,7 +58,7 @@ def test_the_table_documents_each_case():
 
 
 def with_softirqs(packets: int):
-    """Return events whose receptions tell since when the softirq ran, but for every seventh."""
+    """Return events whose receptions report for how long the softirq ran, except every seventh."""
     events = bulk(packets)
     received = np.flatnonzero(events["point"] == 3)
     events["aux"][received] = np.random.default_rng(5).integers(1, 1200, len(received))
@@ -66,7 +66,7 @@ def with_softirqs(packets: int):
     return events
 
 
-def test_segments_add_up_with_softirqs_put_in():
+def test_segments_with_softirqs_add_up():
     session = Session(with_softirqs(500), manifest())
     check(session)
     by_kind = session.breakdown(by="kind")
@@ -77,7 +77,7 @@ def test_segments_add_up_with_softirqs_put_in():
     assert by_kind.set_index("kind")["share"].to_dict() == pytest.approx(shares.to_dict())
 
 
-def test_kinds_are_those_of_each_journey():
+def test_times_by_kind_add_up_within_journeys():
     session = Session(with_softirqs(200), manifest())
     hops = session.hops()
     sums = hops[hops["segment"] != ""].groupby(["journey", "kind"], observed=True)["segment_ns"].sum()
@@ -116,20 +116,20 @@ def test_a_packet_waits_for_the_softirq_and_then_in_it(aux, began):
     assert hops["segment_ns"].sum() == 900
 
 
-def test_the_ring_of_a_polled_device_is_left_in_the_softirq_too():
+def test_the_ring_of_a_polled_device_is_read_in_the_softirq():
     hops = hops_of((PATH[0], 100, 0), (PATH[5], 500, 0), ((C0, 2, 4), 900, 0), (PATH[7], 1000, 300))
     assert hops["hop"].tolist()[2:] == ["c0:eth0 softirq", "c0:eth0 gro", "c0:eth0 receive"]
     assert hops["ts_ns"].tolist()[2:] == [700, 900, 1000]
     assert hops["kind"].tolist()[2:] == ["softirq", "queueing", "processing"]
 
 
-def test_where_the_softirq_is_not_known_nothing_is_put_in():
+def test_an_unknown_softirq_adds_no_hop():
     hops = hops_of((PATH[0], 100, 0), (PATH[6], 900, 0), (PATH[7], 1000, 0))
     assert hops["hop"].tolist() == ["c1:eth0 queue", "c0:eth0 rx", "c0:eth0 receive"]
     assert hops["kind"].tolist() == ["", "processing", "queueing"]
 
 
-def test_columns_are_those_of_the_schema():
+def test_columns_equal_the_schema():
     session = Session(with_softirqs(50), manifest())
     table = session.breakdown(by="kind")
     assert [(name, str(dtype)) for name, dtype in table.dtypes.items()] == [

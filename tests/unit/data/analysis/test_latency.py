@@ -1,4 +1,4 @@
-"""Breakdowns add up, and their quantiles are numpy's."""
+"""Breakdowns add up, and their quantiles equal numpy's."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from cmonlab import schema
 from cmonlab.data.analysis import times
 from cmonlab.data.analysis.times import QUANTILES
 from cmonlab.data.correlation import order
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 from cmonlab.session.session import Session
 from tests.support.events import bulk, manifest
 from tests.support.network import Network
 
 
 def check(session):
-    """Check the breakdown against the hops, one by one."""
+    """Check the breakdown against the single hops."""
     journeys, hops, breakdown = session.journeys(), session.hops(), session.breakdown()
     complete = journeys[journeys["complete"]].set_index("journey")
     segments = hops[hops["segment"] != ""]
@@ -38,13 +38,13 @@ def check(session):
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
 @settings(max_examples=30, deadline=None)
-def test_segments_add_up(seed, packets):
+def test_segments_add_up_to_the_delay(seed, packets):
     network = Network(np.random.default_rng(seed), 6, gro=seed % 2)
     network.run(packets)
     check(Session(network.columns(), manifest()))
 
 
-def test_in_small_parts_too(monkeypatch):
+def test_segments_add_up_in_small_parts(monkeypatch):
     session = Session(bulk(400), manifest())
     monkeypatch.setattr(times, "PART", 40)
     monkeypatch.setattr(order, "PART", 33)
@@ -54,30 +54,30 @@ def test_in_small_parts_too(monkeypatch):
     assert whole.breakdown().equals(session.breakdown())
 
 
-def test_one_row_a_segment_of_tcp_and_udp():
-    """They are delivered at different points of one name."""
+def test_tcp_and_udp_share_the_rows_of_segments():
+    """They are delivered at different points that have one label."""
     breakdown = Session(bulk(400), manifest()).breakdown()
     assert len(breakdown) == 8
     assert (breakdown["n"] == 400).all()
 
 
-def test_segments_stand_in_order_of_the_path():
+def test_segments_are_in_order_of_the_path():
     segments = Session(bulk(400), manifest()).breakdown()["segment"].astype(str)
     assert [s.split(" → ")[0] for s in segments[1:]] == [s.split(" → ")[1] for s in segments[:-1]]
 
 
-def test_columns_are_those_of_the_schema():
+def test_columns_equal_the_schema():
     session = Session(bulk(50), manifest())
     for name in ("breakdown", "hops"):
         table = session.table(name)
         assert [(column, str(dtype)) for column, dtype in table.dtypes.items()] == [
             (c.name, c.dtype) for c in schema.TABLES[name]
         ]
-        empty = Session(store.empty_columns(), manifest()).table(name)
+        empty = Session(directory.empty_columns(), manifest()).table(name)
         assert empty.columns.tolist() == schema.columns(name)
 
 
-def test_hops_of_some_journeys():
+def test_hops_are_those_of_the_given_journeys():
     session = Session(bulk(50), manifest())
     hops = session.hops([7, 3])
     assert hops["journey"].unique().tolist() == [3, 7]

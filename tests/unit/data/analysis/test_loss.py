@@ -1,4 +1,4 @@
-"""Loss by direction, retransmissions joined to what they repeat, round trip times."""
+"""Loss per direction, retransmissions matched to their originals, round trip times."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmonlab import schema
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 from cmonlab.session.session import Session
 from tests.support.events import (
     A0,
@@ -57,7 +57,7 @@ def test_retransmissions_know_what_they_repeat(seed, gro):
         assert (row.seq, row.payload_bytes) == (packet.position % 2**32, packet.payload)
         same = [p for p in network.packets if (p.fields["proto"], p.position) == (TCP, packet.position)]
         first = network.original(packet)
-        if len(same) != 2 or first is packet:  # which of several it was cannot be told; or it was overtaken
+        if len(same) != 2 or first is packet:  # it is not known which of several it was, or it was overtaken
             continue
         assert journeys["seq"][row.journey] == journeys["seq"][row.original] == row.seq
         assert row.delay_ns == row.ts_ns - session.events["ts_ns"].iloc[first.hops[0]]
@@ -68,7 +68,7 @@ def test_retransmissions_know_what_they_repeat(seed, gro):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
-def test_without_the_kernel_s_word_journeys_tell(seed):
+def test_without_the_kernels_point_repeats_show_retransmissions(seed):
     network = network_of(seed)
     entries = manifest()
     entries["points"] = [point for point in entries["points"] if point["stage"] != "retransmit"]
@@ -117,8 +117,8 @@ def session_of(*rows):
     return Session(columns(made, len(table)), manifest())
 
 
-def test_of_a_packet_that_was_split_the_part_counts():
-    """One buffer of 3 segments is cut at the sender's device; the second part is dropped, and sent again."""
+def test_the_fate_of_a_split_packet_is_that_of_its_part():
+    """One buffer of 3 segments is cut at the sender's device; the second part is dropped and retransmitted."""
     way = PATH[2:]
     session = session_of(
         (PATH[0], 1, 100, 300, {"detail": 3}),
@@ -165,26 +165,26 @@ def test_merged_packets_that_were_read_are_delivered():
     assert session.journeys()["complete"].all()
 
 
-def test_a_repetition_of_a_merged_packet_was_spurious():
+def test_a_repetition_of_a_merged_packet_is_spurious():
     session = session_of(*merged_pair(((C1, 0, RETRANSMIT), 90, 200, 0, {"aux": 100})), (PATH[0], 4, 200, 100))
     again = session.retransmissions().iloc[0]
     assert (again["original_outcome"], again["spurious"], again["place"]) == ("arrived", True, "c0:eth0")
 
 
-def test_round_trip_times():
+def test_round_trip_times_are_in_ns():
     session = session_of((PATH[0], 1, 100, 10), ((C1, 0, RTT), 90, 0, 0, {"aux": 38}))
     assert session.rtt().to_dict("records") == [
         {"ts_ns": 10_000, "direction": "c1 → c0", "sport": 40000, "dport": 80, "srtt_ns": 38_000}
     ]
 
 
-def test_what_began_elsewhere_is_not_counted():
+def test_packets_that_began_elsewhere_are_not_counted():
     session = session_of(*((hop, 1, 100, 10) for hop in PATH[2:]))
     assert len(session.loss()) == 0
 
 
-def test_what_the_source_s_own_filter_drops_is_lost_on_the_way_from_it():
-    """A filter at the device's egress comes before the first transmit point."""
+def test_drops_by_a_filter_at_the_source_count_as_lost():
+    """A filter at the egress of the device is before the first transmit point."""
     session = session_of(
         *((hop, 1, 100, 10) for hop in PATH),
         ((C1, 2, DROP), 2, 110, 10, {"detail": 2}),
@@ -195,11 +195,11 @@ def test_what_the_source_s_own_filter_drops_is_lost_on_the_way_from_it():
     assert loss["places"].tolist() == ["c1:eth0 NOT_SPECIFIED ×1"]
 
 
-def test_columns_are_those_of_the_schema():
+def test_columns_equal_the_schema():
     network = network_of(3, 200)
     for session in (
         Session(network.columns(), manifest()),
-        Session(store.empty_columns(), manifest()),
+        Session(directory.empty_columns(), manifest()),
         Session(bulk(50), manifest()),
     ):
         for name in ("loss", "retransmissions", "rtt"):
@@ -211,7 +211,7 @@ def test_columns_are_those_of_the_schema():
         ]
 
 
-def test_the_sum_of_a_journey_s_segments_is_its_delay_from_the_send_on():
+def test_segments_of_a_journey_sum_to_its_delay_from_the_send():
     session = Session(network_of(11, 200).columns(), manifest())
     journeys, breakdown = session.journeys(), session.breakdown()
     sent = journeys[journeys["complete"] & (journeys["proto"] == "tcp")]

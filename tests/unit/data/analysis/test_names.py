@@ -16,7 +16,7 @@ def names():
     return Names(links, {4711: RAW}, {QUEUE: "queue", READ: "deliver"})
 
 
-def test_hops_and_places(names):
+def test_hops_and_places_have_names(names):
     assert names.hop(C1, 2, QUEUE) == "c1:eth0 queue"
     assert names.hop(C0, 0, READ) == "c0 deliver"
     assert names.place(HOST, 3) == "host:veth0"
@@ -25,12 +25,12 @@ def test_hops_and_places(names):
     assert names.place(0, 0) == "unknown"
 
 
-def test_bridges(names):
+def test_ports_know_their_bridge(names):
     assert names.bridge(HOST, 3) == names.bridge(HOST, 4) == 2
     assert names.bridge(C0, 2) == names.bridge(1, 1) == 0
 
 
-def test_endpoints(names):
+def test_endpoints_are_namespaces_or_addresses(names):
     assert names.endpoint(A0, False) == "c0"
     assert names.endpoint(A1, False) == "c1"
     assert names.endpoint(0x08080808, False) == "8.8.8.8"
@@ -39,16 +39,16 @@ def test_endpoints(names):
     assert names.endpoint(4711, False) == "103.18.0.0"
 
 
-def test_who_owns_what(names):
+def test_addresses_have_their_owners(names):
     assert set(names.local.tolist()) == {C0 << 32 | A0, C1 << 32 | A1, C0 << 32 | 4711, HOST << 32 | 0x01004D0A}
 
 
-def test_loopback_addresses_are_nobodys(names):
+def test_loopback_addresses_have_no_owner(names):
     names.links.at[1, "addresses"] = ["127.0.0.1", "10.77.0.11"]
     assert names.endpoint(0x0100007F, False) == "127.0.0.1"
 
 
-def test_an_address_that_went_from_one_to_the_next(names):
+def test_an_address_belongs_to_its_owner_at_the_time(names):
     other = names.links.loc[0].to_dict() | {"netns": 77, "namespace": "c9", "from_ns": 500}
     names.links.loc[len(names.links)] = other
     ts_ns, six = np.array([0, 499, 500, 900, 900]), np.zeros(5, np.uint8)
@@ -58,11 +58,11 @@ def test_an_address_that_went_from_one_to_the_next(names):
     assert list(names.endpoints(np.array([0x08080808]), six[:1], ts_ns[:1])) == ["8.8.8.8"]
 
 
-def test_protocols():
+def test_protocols_have_names_or_numbers():
     assert [protocol(number) for number in (1, 6, 17, 58, 200)] == ["icmp", "tcp", "udp", "icmpv6", "200"]
 
 
-def test_a_macvlans_address_is_at_home_in_the_namespace_below_it_too():
+def test_a_macvlans_address_also_belongs_to_the_namespace_below():
     links = pd.DataFrame(manifest()["links"], columns=schema.columns("links"))
     on_host = links["name"] == "eth0"
     links["kind"] = np.where(on_host, "macvlan", links["kind"])
@@ -72,7 +72,7 @@ def test_a_macvlans_address_is_at_home_in_the_namespace_below_it_too():
     assert {HOST << 32 | A0, HOST << 32 | A1, C0 << 32 | A0, C1 << 32 | A1} <= set(names.local.tolist())
 
 
-def test_a_shared_namespace_is_called_what_its_first_row_says(names):
+def test_a_shared_namespace_has_the_name_of_its_first_row(names):
     own = names.links.loc[2].to_dict() | {"namespace": "c7", "addresses": ["127.66.0.2"]}
     names.links.loc[len(names.links)] = own
     assert names.namespace(HOST) == "host" and names.place(HOST, 2) == "host:br0"

@@ -1,4 +1,4 @@
-"""What a sample tells of all packets: the interval of a quantile holds it as often as it says."""
+"""Quantiles of sampled packets: their interval covers the quantile of all packets as often as stated."""
 
 import math
 
@@ -12,7 +12,7 @@ from cmonlab.session.session import Session
 from tests.support.events import bulk, manifest
 
 TRIALS = 2000
-#: A binomial share of so many trials is below this with a chance of 1%.
+#: A binomial share of this many trials is below this with a probability of 1%.
 LEAST = CONFIDENCE - 2.326 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / TRIALS)
 
 TIMES = {
@@ -23,7 +23,7 @@ TIMES = {
 
 
 def held(every: np.ndarray, sample: np.ndarray, quantile: float, share: float) -> bool:
-    """Tell whether the sample's interval holds the quantile of all."""
+    """Return whether the interval of the sample covers the quantile of all values."""
     ordered = np.concatenate([[-np.inf], np.sort(sample), [np.inf]])
     low, high = quantile_ranks(len(sample), quantile, share)
     return ordered[low + 1] <= np.quantile(every, quantile) <= ordered[high + 1]
@@ -32,7 +32,7 @@ def held(every: np.ndarray, sample: np.ndarray, quantile: float, share: float) -
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("packets", "share"), [(4000, 0.1), (600, 0.5), (150, 0.9), (4000, 0.02)])
 @pytest.mark.parametrize("times", TIMES)
-def test_the_interval_holds_the_quantile_as_often_as_it_says(times, packets, share, quantile):
+def test_the_interval_covers_the_quantile_as_often_as_stated(times, packets, share, quantile):
     rng = np.random.default_rng(7)
     holds = 0
     for _ in range(TRIALS):
@@ -41,8 +41,8 @@ def test_the_interval_holds_the_quantile_as_often_as_it_says(times, packets, sha
     assert holds / TRIALS >= LEAST
 
 
-def test_the_interval_is_not_wider_than_it_must_be():
-    """Of continuous times and a large sample, it misses about as often as it may, on either side."""
+def test_the_interval_is_not_wider_than_necessary():
+    """For continuous times and a large sample, it misses about as often as allowed, on each side."""
     rng = np.random.default_rng(3)
     holds = sum(
         held(every, every[rng.random(5000) < 0.1], 0.5, 0.1) for every in (rng.random(5000) for _ in range(TRIALS))
@@ -50,26 +50,26 @@ def test_the_interval_is_not_wider_than_it_must_be():
     assert holds / TRIALS <= 0.975
 
 
-def test_ranks_are_those_of_the_binomial_where_hardly_anything_is_sampled():
-    """Conover's table: of 100 values, the 40th and the 61st hold the median; p99 needs 368 values for an upper end."""
+def test_ranks_of_small_shares_equal_those_of_the_binomial():
+    """Conover's table: of 100 values, the 40th and the 61st enclose the median; p99 needs 368 for an upper end."""
     assert quantile_ranks(100, 0.5, 1e-9) == (39, 60)
     assert quantile_ranks(367, 0.99, 1e-9)[1] == 367
     assert quantile_ranks(368, 0.99, 1e-9)[1] == 367
 
 
-def test_more_of_all_in_the_sample_makes_it_narrower():
+def test_a_greater_share_gives_a_narrower_interval():
     width = [np.diff(quantile_ranks(1000, 0.5, share))[0] for share in (0.001, 0.5, 0.9, 0.999)]
     assert width == sorted(width, reverse=True)
     assert width[-1] < width[0] / 5
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5])
-def test_a_sample_that_is_too_small_has_no_ends(n):
+def test_a_sample_that_is_too_small_has_no_interval(n):
     assert quantile_ranks(n, 0.5, 0.01) == (-1, n)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.9])
-def test_the_estimated_total_holds_what_there_was(share):
+def test_the_interval_of_the_estimated_total_covers(share):
     rng = np.random.default_rng(5)
     sampled = rng.binomial(20_000, share, TRIALS)
     found = [estimated_total(n, share) for n in sampled.tolist()]
@@ -81,7 +81,7 @@ def test_the_estimated_total_holds_what_there_was(share):
 
 
 def rules(*wanted):
-    """Return the manifest's entries of capture rules of these names and shares, on bits from 0 on."""
+    """Return manifest entries of capture rules with these names and shares, in slots from 0."""
     rule = manifest()["rules"][0]["rule"]
     return [
         {"slot": slot, "name": name, "rule": {**rule, "name": name, "sample": share}, "epochs": [1, 1]}
@@ -90,7 +90,7 @@ def rules(*wanted):
 
 
 def sampled(packets: int, share: float, *wanted) -> Session:
-    """Return a session whose second rule took a share of the packets that the first one took."""
+    """Return a session whose second rule recorded a share of the packets that the first one recorded."""
     columns = bulk(packets)
     chosen = np.random.default_rng(2).random(packets) < share
     word = np.where(chosen[packet_of(columns)], 3, 1)
@@ -98,7 +98,7 @@ def sampled(packets: int, share: float, *wanted) -> Session:
 
 
 def packet_of(columns) -> np.ndarray:
-    """Return a number for each event's packet: of journeys where it is in one, 0 elsewhere."""
+    """Return the journey of each event, 0 if it is in none."""
     session = Session(columns, manifest())
     found = session.correlated
     number = np.zeros(len(columns["ts_ns"]), np.int64)
@@ -106,7 +106,7 @@ def packet_of(columns) -> np.ndarray:
     return number
 
 
-def test_nothing_sampled_out_leaves_no_width():
+def test_an_interval_without_sampling_has_no_width():
     for by in ("segment", "kind"):
         table = Session(bulk(200), manifest()).breakdown(by)
         for name in ("p50_ns", "p99_ns"):
@@ -114,7 +114,7 @@ def test_nothing_sampled_out_leaves_no_width():
             assert (table[low] == table[name]).all() and (table[high] == table[name]).all()
 
 
-def test_a_sampled_session_states_the_ranks_of_its_own_segments():
+def test_a_sampled_session_has_intervals_of_its_segments():
     session = sampled(3000, 0.2, ("every", 1.0), ("fifth", 0.2)).of_rule("fifth")
     journeys, hops = session.journeys(), session.hops()
     direction = hops["journey"].map(journeys.set_index("journey")["direction"])
@@ -130,8 +130,8 @@ def test_a_sampled_session_states_the_ranks_of_its_own_segments():
     assert "fifth" not in repr(session) and " in all" in repr(session)
 
 
-def test_a_sample_of_no_one_share_states_no_interval():
-    """Packets that rules of different shares took stand in one breakdown."""
+def test_a_sample_without_a_single_share_has_no_interval():
+    """One breakdown has packets that rules of different shares recorded."""
     columns = bulk(300)
     half = (columns["proto"] == 17).astype(np.uint16) + 1
     entries = {**manifest(), "rules": rules(("tcp", 0.5), ("udp", 0.25))}
@@ -141,16 +141,16 @@ def test_a_sample_of_no_one_share_states_no_interval():
     assert set(mixed.of_rule("tcp").journeys()["proto"]) == {"tcp"}
 
 
-def test_packets_of_the_rule_that_takes_all_are_no_sample():
+def test_packets_of_a_rule_without_sampling_are_complete():
     table = sampled(300, 0.2, ("every", 1.0), ("fifth", 0.2)).breakdown()
     assert (table["p50_low_ns"] == table["p50_high_ns"]).all()
 
 
-def test_a_rate_limit_leaves_no_share():
+def test_a_rate_limit_gives_no_share():
     entries = {**manifest(), "tallies": [{"slot": 0, "limited": 3}]}
     assert Session(bulk(100), entries).breakdown()["p50_low_ns"].isna().all()
 
 
-def test_only_capture_rules_have_a_session_of_their_own():
+def test_only_capture_rules_have_a_session():
     with pytest.raises(UnknownName, match="capture rule"):
         Session(bulk(10), manifest()).of_rule("none")

@@ -1,16 +1,16 @@
-"""What made packets slow, of packets that were made slow."""
+"""The segments that make packets slow, found in packets that were made slow."""
 
 import numpy as np
 import pytest
 
 from cmonlab import schema
 from cmonlab.data.analysis import tail
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 from cmonlab.errors import UnknownName
 from cmonlab.session.session import Session
 from tests.support.events import bulk, manifest
-from tests.support.made import SEGMENTS, packets
 from tests.support.network import Network
+from tests.support.timed_packets import SEGMENTS, packets
 
 DIRECTION = "c1 → c0"
 
@@ -21,23 +21,23 @@ def session_of(steps):
 
 @pytest.fixture(scope="module")
 def some():
-    """Seven packets; each segment takes 10 ns, but one packet's 900 ns at veth0 and another's 400 in c0."""
+    """Return seven packets with 10 ns per segment, except 900 ns at veth0 in one and 400 ns in c0 in another."""
     steps = np.full((7, len(SEGMENTS)), 10)
     steps[2, 4], steps[5, 6], steps[5, 0] = 900, 400, 300
     return session_of(steps)
 
 
 @pytest.mark.parametrize("name", ["slowest", "where_is_the_tail"])
-def test_columns_are_those_of_the_schema(name):
+def test_columns_equal_the_schema(name):
     table = Session(bulk(50), manifest()).table(name)
     assert [(column, str(dtype)) for column, dtype in table.dtypes.items()] == [
         (c.name, c.dtype) for c in schema.TABLES[name]
     ]
-    empty = Session(store.empty_columns(), manifest()).table(name)
+    empty = Session(directory.empty_columns(), manifest()).table(name)
     assert (empty.columns.tolist(), len(empty)) == (schema.columns(name), 0)
 
 
-def test_the_slowest_and_what_made_each_slow(some):
+def test_slowest_names_the_segment_of_each_journey(some):
     rows = some.slowest(3)
     assert rows[["rank", "journey", "one_way_delay_ns"]].to_numpy().tolist() == [[1, 2, 960], [2, 5, 750], [3, 0, 70]]
     assert rows["segment"].tolist()[:2] == [SEGMENTS[4], SEGMENTS[6]]
@@ -53,8 +53,8 @@ def test_the_slowest_and_what_made_each_slow(some):
     assert some.slowest(1)["start_ns"].tolist() == some.journeys()["start_ns"].tolist()[2:3]
 
 
-def test_a_segment_that_few_pass_is_itself_what_is_unusual():
-    """A wake-up, say: its median over those that pass it would hide it."""
+def test_a_rarely_passed_segment_counts_in_full():
+    """For example a wake-up: its median over the journeys that pass it would hide it."""
     network = Network(np.random.default_rng(5), 6, sockets=True)
     network.run(60)
     session = Session(network.columns(), manifest())
@@ -71,7 +71,7 @@ def test_a_segment_that_few_pass_is_itself_what_is_unusual():
         assert row.segment_ns == times.loc[row.journey, row.segment]
 
 
-def test_what_is_asked_for_wrongly(some):
+def test_wrong_arguments_are_refused(some):
     with pytest.raises(ValueError, match="at least 1"):
         some.slowest(0)
     for ask in (lambda: some.slowest(direction="c0 → c1"), lambda: some.where_is_the_tail("c0 → c1")):
@@ -83,7 +83,7 @@ def test_what_is_asked_for_wrongly(some):
 
 
 def spread(packets_, seed=3):
-    """Return steps of which some vary, and of one in thirty packets one is far longer."""
+    """Return steps of which some vary; in one of thirty packets, one step is far longer."""
     rng = np.random.default_rng(seed)
     steps = 100 + rng.integers(0, 20, (packets_, len(SEGMENTS)))
     slow = rng.random(packets_) < 1 / 30
@@ -97,7 +97,7 @@ def many():
 
 
 @pytest.mark.parametrize("quantile", [0.9, 0.99, 0.999])
-def test_its_parts_add_up_exactly(many, quantile):
+def test_parts_of_the_tail_add_up_exactly(many, quantile):
     rows = many.where_is_the_tail(quantile=quantile)
     delays = many.journeys()["one_way_delay_ns"]
     median, tail_ns = np.quantile(delays, [0.5, quantile])
@@ -117,7 +117,7 @@ def test_the_segment_that_makes_the_tail_is_found(many):
     assert first["low_ns"] < first["difference_ns"] < first["high_ns"]
     assert abs(rows["share"].iloc[-1]) < 0.02  # the residual
     assert first["low_ns"] > 4000 and first["high_ns"] < 6200
-    # Means over the journeys between these ranks, which hold the quantile with 95%.
+    # Means over the journeys between these ranks, which include the quantile with 95%.
     delays, parts = many.journeys()["one_way_delay_ns"].to_numpy(), spread(3000)
     half = 1.96 * np.sqrt(3000 * 0.99 * 0.01)
     ranks = np.arange(int(np.ceil(2999 * 0.99 - half)), int(2999 * 0.99 + half) + 1)
@@ -132,8 +132,8 @@ def test_a_tail_of_fewer_than_five_journeys_has_no_interval():
     assert rows["difference_ns"].notna().all()
 
 
-def test_intervals_are_those_of_a_plain_bootstrap():
-    """Drawing whole resamples, ordering them and looking at their windows again takes long and tells the same."""
+def test_intervals_equal_those_of_a_plain_bootstrap():
+    """Drawing and sorting complete resamples takes longer and gives the same result."""
     rng = np.random.default_rng(8)
     n, quantile = 1200, 0.95
     parts = np.column_stack([rng.integers(50, 90, n), rng.exponential(300, n), rng.exponential(80, n)]).round()

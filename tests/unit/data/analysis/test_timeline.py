@@ -1,16 +1,15 @@
-"""Windows of time: what is in them, and those in which nothing is."""
+"""The timeline: windows with and without packets."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cmonlab import schema
-from cmonlab.data.store import cells
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import cells, directory
 from cmonlab.session.session import Session
 from tests.support.aggregates import aggregate
 from tests.support.events import bulk, manifest
-from tests.support.made import BEGIN, packets, taking
+from tests.support.timed_packets import BEGIN, packets, taking
 
 MS = 10**6
 #: Three packets in the first millisecond, none in the second, two in the third, of which one is dropped.
@@ -26,17 +25,17 @@ def session(**options):
     return Session(packets(STARTS, taking(DELAYS), dropped={4}), entries)
 
 
-def test_columns_are_those_of_the_schema():
+def test_columns_equal_the_schema():
     table = Session(bulk(50), manifest()).timeline(1e-5)
     assert [(name, str(dtype)) for name, dtype in table.dtypes.items()] == [
         (c.name, c.dtype) for c in schema.TABLES["timeline"]
     ]
     for columns in (None, cells.columns_of([])):
-        empty = Session(store.empty_columns(), manifest(), columns).timeline()
+        empty = Session(directory.empty_columns(), manifest(), columns).timeline()
         assert (empty.columns.tolist(), len(empty)) == (schema.columns("timeline"), 0)
 
 
-def test_what_ended_when():
+def test_packets_count_in_the_window_of_their_end():
     table = session(trace_gap_ns=MS).timeline(1e-3)
     assert table["start_ns"].tolist() == [BEGIN, BEGIN + MS, BEGIN + 2 * MS]
     assert table["time_s"].tolist() == pytest.approx([0, 1e-3, 2e-3])
@@ -53,12 +52,12 @@ def test_what_ended_when():
     assert table["trace_gap_ns"].tolist() == [MS // 2, MS // 2, 0]
 
 
-def test_lost_events_are_at_a_time_that_is_not_known():
+def test_lost_events_have_no_known_window():
     assert session().timeline(1e-3)["lost_events"].tolist() == [0, 0, 0]
     assert session(lost=1).timeline(1e-3)["lost_events"].isna().all()
 
 
-def test_it_counts_what_throughput_counts():
+def test_timeline_counts_what_throughput_counts():
     many = Session(bulk(400), manifest())
     timeline, throughput = many.timeline(5e-5), many.throughput(5e-5)
     assert timeline["packets"].tolist() == throughput["packets"].tolist()
@@ -68,10 +67,10 @@ def test_it_counts_what_throughput_counts():
 def counted(window_ns, gap=False):
     events = packets(STARTS, taking(DELAYS), dropped={4})
     windows = aggregate(events, window_ns=window_ns)
-    return Session(store.empty_columns(), manifest(), cells.columns_of(windows[:1] + windows[1 + gap :]))
+    return Session(directory.empty_columns(), manifest(), cells.columns_of(windows[:1] + windows[1 + gap :]))
 
 
-def test_of_aggregates_windows_are_those_that_were_counted():
+def test_windows_of_aggregates_are_those_of_the_recording():
     """The second millisecond is a row although nothing was counted in it."""
     table = counted(MS).timeline(1e-3)
     assert table["packets"].tolist() == [3, 0, 1]
@@ -82,7 +81,7 @@ def test_of_aggregates_windows_are_those_that_were_counted():
     assert table["one_way_delay_p50_ns"].tolist() == pytest.approx([300, np.nan, 400], rel=1 / 64, nan_ok=True)
 
 
-def test_windows_of_aggregates_are_put_together_but_not_parted():
+def test_windows_of_aggregates_are_joined_but_not_divided():
     assert len(counted(MS).timeline(1e-6)) == 3
     table = counted(MS).timeline(10.0)
     assert table[["packets", "dropped"]].to_numpy().tolist() == [[4, 1]]
@@ -92,12 +91,12 @@ def test_windows_of_aggregates_are_put_together_but_not_parted():
 
 @pytest.mark.parametrize("make", [session, lambda: counted(MS)])
 @pytest.mark.parametrize("window_s", [0, -1, float("nan")])
-def test_a_window_has_a_width(make, window_s):
+def test_a_window_without_a_width_is_refused(make, window_s):
     with pytest.raises(ValueError, match="greater than 0"):
         make().timeline(window_s)
 
 
-def test_a_drop_alone_makes_a_row():
+def test_a_drop_alone_gives_a_row():
     table = Session(packets([0], taking([100]), dropped={0}), manifest()).timeline()
     pd.testing.assert_series_equal(
         table.iloc[0][["packets", "dropped"]],

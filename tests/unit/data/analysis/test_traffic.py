@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmonlab import schema
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 from cmonlab.session.session import Session
 from tests.support.events import BASE, C0, DROP, PATH, bulk, columns, manifest
 from tests.support.network import Network
@@ -16,7 +16,7 @@ def session():
 
 
 @pytest.mark.parametrize("window_s", [0.0001, 0.00037, 0.1, 10])
-def test_throughput_counts_every_byte(session, window_s):
+def test_throughput_counts_each_byte_once(session, window_s):
     table, journeys = session.throughput(window_s), session.journeys()
     assert table["packets"].sum() == len(journeys)
     width = np.diff(table["time_s"], append=session.duration_s)
@@ -28,18 +28,18 @@ def test_throughput_counts_every_byte(session, window_s):
 
 
 @pytest.mark.parametrize("window_s", [0, -1, float("nan")])
-def test_a_window_has_a_width(session, window_s):
+def test_a_window_without_a_width_is_refused(session, window_s):
     with pytest.raises(ValueError, match="window_s"):
         session.throughput(window_s)
 
 
-def test_columns_are_those_of_the_schema(session):
-    for made in (session, Session(store.empty_columns(), manifest())):
+def test_columns_equal_the_schema(session):
+    for made in (session, Session(directory.empty_columns(), manifest())):
         for name in ("throughput", "drops"):
             assert made.table(name).columns.tolist() == schema.columns(name)
 
 
-def test_every_drop_is_counted():
+def test_each_drop_is_counted_once():
     network = Network(np.random.default_rng(3), 6, loss=0.4)
     network.run(300)
     session = Session(network.columns(), manifest())

@@ -1,4 +1,4 @@
-"""Journeys are those of the packets that were sent, whatever happens to events and packets."""
+"""Journeys equal the paths of the simulated packets, whatever happens to events and packets."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cmonlab.data.correlation import order
 from cmonlab.data.correlation.correlate import Stages, correlate, payload_bytes
-from cmonlab.data.store import directory as store
+from cmonlab.data.store import directory
 from tests.support.events import (
     A0,
     A1,
@@ -48,7 +48,7 @@ def _is_send(events, found):
 
 
 def journeys_of(events, **how):
-    """Return the events of every journey."""
+    """Return the events of each journey."""
     found = correlate(events, STAGES, **how)
     assert (found.length > 0).all()
     assert (np.diff(found.event[found.start[:-1] + _is_send(events, found)].astype(np.int64)) > 0).all()
@@ -57,22 +57,22 @@ def journeys_of(events, **how):
 
 @given(seeds, st.integers(0, 60), st.integers(1, 12), st.booleans(), st.booleans(), st.booleans(), st.booleans())
 @few
-def test_journeys_are_the_truth(seed, packets, buffers, alike, gro, sockets, blind):
-    """Few buffers, NAT, drops, repetitions, merges, partial and coalesced reads, clones, a stream that wraps.
+def test_journeys_equal_those_of_the_simulated_network(seed, packets, buffers, alike, gro, sockets, gap):
+    """Few buffers, NAT, drops, retransmissions, merges, partial and coalesced reads, clones, a stream that wraps.
 
-    With the events of sockets: calls that send less than they were given, and readers' turns.
+    Events of sockets include calls that send fewer bytes than they were given, and wake-ups and runs of readers.
     """
     network = Network(np.random.default_rng(seed), buffers, alike=alike, gro=gro, sockets=sockets)
     network.run(packets)
-    found = journeys_of(network.columns(), breaks=[-1] if blind else [])
+    found = journeys_of(network.columns(), breaks=[-1] if gap else [])
     assert len(found) == len(network.packets)
     assert set(found) == network.journeys()
 
 
 @given(seeds, st.integers(2, 10), st.booleans())
 @few
-def test_streams_longer_than_the_sequence_numbers(seed, buffers, sockets):
-    """More than 4 GiB: positions go around, and around again."""
+def test_journeys_of_streams_longer_than_the_sequence_numbers_are_exact(seed, buffers, sockets):
+    """More than 4 GiB: sequence numbers wrap more than once."""
     network = Network(np.random.default_rng(seed), buffers, segment=2**28, first_seq=2**32 - 2**28, sockets=sockets)
     network.run(150)
     assert network.expected - 2**32 > 2**32
@@ -81,8 +81,8 @@ def test_streams_longer_than_the_sequence_numbers(seed, buffers, sockets):
 
 @given(seeds, st.integers(1, 60), st.integers(1, 6), st.booleans(), st.sampled_from([0.01, 0.1, 0.5]))
 @few
-def test_lost_events_mix_no_packets(seed, packets, buffers, gro, share):
-    """What remains of a packet is of one packet; a delivery is the true one or none."""
+def test_lost_events_do_not_mix_packets(seed, packets, buffers, gro, share):
+    """The remaining events of a journey are of one packet, and a delivery is correct or missing."""
     rng = np.random.default_rng(seed)
     network = Network(rng, buffers, gro=gro)
     network.run(packets)
@@ -96,7 +96,7 @@ def test_lost_events_mix_no_packets(seed, packets, buffers, gro, share):
         assert len(set(owner[way])) == 1
         rest = [int(kept[at]) for at in journey if at not in way]
         on_the_way += [at for at in way if events["point"][at] != DROP]
-        # Where a drop was not seen, the repetition of a segment looks delivered with it.
+        # If a drop was not seen, the read of the retransmission seems to deliver the dropped segment.
         packet = network.packets[owner[way[0]]]
         true = {
             network.delivery.get(p.number)
@@ -113,7 +113,7 @@ def test_lost_events_mix_no_packets(seed, packets, buffers, gro, share):
 
 @given(seeds, st.integers(1, 60), st.integers(1, 6), st.sampled_from([0.05, 0.3]))
 @few
-def test_packets_that_look_the_same_are_told_apart_by_hops_that_repeat(seed, packets, buffers, share):
+def test_repeated_hops_distinguish_packets_that_look_alike(seed, packets, buffers, share):
     rng = np.random.default_rng(seed)
     network = Network(rng, buffers, alike=True)
     network.run(packets)
@@ -127,7 +127,7 @@ def test_packets_that_look_the_same_are_told_apart_by_hops_that_repeat(seed, pac
 
 
 @pytest.mark.parametrize("part", [1, 2, 7, 1000])
-def test_the_size_of_the_parts_does_not_matter(monkeypatch, part):
+def test_the_result_is_independent_of_the_size_of_parts(monkeypatch, part):
     network = Network(np.random.default_rng(5), 5, gro=True)
     network.run(300)
     events = network.columns()
@@ -135,8 +135,8 @@ def test_the_size_of_the_parts_does_not_matter(monkeypatch, part):
     assert set(journeys_of(events)) == network.journeys()
 
 
-def test_no_events():
-    found = correlate(store.empty_columns(), STAGES)
+def test_no_events_give_no_journeys():
+    found = correlate(directory.empty_columns(), STAGES)
     assert len(found) == 0
     assert found.orphans == 0
     assert found.start.tolist() == [0]
@@ -158,7 +158,7 @@ def test_no_events():
         (NOTE, 0, 0),
     ],
 )
-def test_one_event(point, journeys, orphans):
+def test_one_event_is_a_journey_or_an_orphan(point, journeys, orphans):
     events = columns({"ts_ns": np.array([5]), "skb": np.array([BASE], np.uint64), "point": np.array([point])}, 1)
     for lost in ((), {QUEUE}):
         found = correlate(events, STAGES, lost)
@@ -178,13 +178,13 @@ BACK = {"saddr": A0, "daddr": A1, "sport": 2, "dport": 1}
 
 
 def test_an_answer_in_the_same_buffer_is_another_journey():
-    """IPv6 has no identification: the same payload goes back in the buffer it came in, whose free was not seen."""
+    """IPv6 has no identification: an equal payload is returned in the same buffer, whose free was not seen."""
     events = packet_rows(*((hop, {}) for hop in PATH), ((C0, 2, QUEUE), BACK), ((C0, 2, XMIT), BACK))
     assert [len(journey) for journey in journeys_of(events)] == [8, 2]
 
 
 def test_an_echo_reply_in_the_same_buffer_is_another_journey():
-    """The identifier is the same there and back, the type is not."""
+    """Request and reply have the same identifier but not the same type."""
     request = {"proto": 1, "sport": 7, "dport": 0x0800}
     reply = BACK | {"proto": 1, "sport": 7, "dport": 0}
     events = packet_rows(*((hop, request) for hop in PATH), ((C0, 2, QUEUE), reply), ((C0, 2, XMIT), reply))
@@ -211,7 +211,7 @@ def test_another_flow_in_another_namespace_is_another_journey():
 
 
 def test_a_datagram_copied_twice_is_delivered_once():
-    """A look (MSG_PEEK) copies too."""
+    """A read with MSG_PEEK copies as well."""
     events = packet_rows(
         *((hop, {}) for hop in PATH),
         ((C0, 0, DELIVER), {"aux": 9}),
@@ -221,8 +221,8 @@ def test_a_datagram_copied_twice_is_delivered_once():
     assert [len(journey) for journey in journeys_of(events)] == [9]
 
 
-def test_a_segment_merged_by_gro_ends_at_its_own_last_byte():
-    """The head's buffer has grown when the stack receives it; its delivery is the copy of its own bytes."""
+def test_a_segment_that_grew_by_gro_is_delivered_with_its_own_last_byte():
+    """The buffer of the first segment has grown when the stack receives it; the copy of its own bytes delivers it."""
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152}
     events = packet_rows(
         ((C1, 2, XMIT), tcp),
@@ -235,7 +235,7 @@ def test_a_segment_merged_by_gro_ends_at_its_own_last_byte():
 
 
 @pytest.mark.parametrize("point", [READ, SEND, RETRANSMIT, RTT, WAKE, RUN, NOTE])
-def test_what_is_no_packet_is_no_hop_of_one(point):
+def test_events_of_sockets_are_not_hops_of_packets(point):
     """A socket may have the number of a buffer."""
     events = packet_rows(
         *((hop, {}) for hop in PATH[:4]),
@@ -245,7 +245,7 @@ def test_what_is_no_packet_is_no_hop_of_one(point):
     assert journeys_of(events) == [(0, 1, 2, 3, 5, 6, 7, 8)]
 
 
-def test_stages_of_points():
+def test_stages_come_from_points():
     points = [{"id": 3, "stage": "receive"}, {"id": 64, "stage": "note"}, {"id": 8, "stage": "read"}]
     stages = Stages.of_points(points)
     assert (stages.receive, stages.read, stages.transmit) == ({3}, {8}, frozenset())
@@ -255,8 +255,8 @@ def test_stages_of_points():
 CALLS = ((C1, 2, FUNCTION), (C1, 2, FUNCTION), *PATH[:4], (HOST, 4, FUNCTION), *PATH[4:], (C0, 2, FUNCTION))
 
 
-def test_functions_are_hops_but_neither_departure_nor_arrival():
-    """Functions before and behind the devices; the second packet's free of the first was not seen."""
+def test_functions_are_hops_but_neither_first_tx_nor_arrival():
+    """Functions are before and behind the devices; the free between the two packets was not seen."""
     events = packet_rows(
         *((hop, {}) for hop in (*CALLS, *CALLS)), ((C0, 0, READ), {"dport": 2}), ((C0, 0, READ), {"dport": 2})
     )
@@ -270,7 +270,7 @@ def test_functions_are_hops_but_neither_departure_nor_arrival():
     assert events["point"][found.last].tolist() == [READ, READ]
 
 
-def test_functions_alone():
+def test_functions_alone_are_neither_sent_nor_received():
     found = correlate(packet_rows(((HOST, 4, FUNCTION), {}), ((HOST, 5, FUNCTION), {})), STAGES)
     assert (found.first_tx.tolist(), found.arrival.tolist()) == ([0], [1])
     assert not found.sent.any()
@@ -299,8 +299,8 @@ TURNS_OF = {"proto": UDP, "skb": 77}
         ("uawr", "ar"),
     ],
 )
-def test_the_reader_was_woken_for_this_packet(order, hops):
-    """a arrival, w the reader's wake-up, u its run, r its read."""
+def test_wake_up_and_run_belong_to_the_packet_between_them(order, hops):
+    """Letters: a is the arrival, w the wake-up of the reader, u its run, r its read."""
     rows = {
         "a": ((C0, 2, RECEIVE), {"len_bytes": 28, "shape": 7 << 3}),
         "w": ((C0, 0, WAKE), TURNS_OF),
@@ -308,19 +308,19 @@ def test_the_reader_was_woken_for_this_packet(order, hops):
         "r": ((C0, 0, READ), TURNS_OF),
     }
     events = packet_rows(*(rows[letter] for letter in order), ((C0, 0, RUN), TURNS_OF))
-    told = np.isin(events["point"], (WAKE, RUN))
-    events["aux"][told] = 100 + order.index("r")  # the read's time
+    reported = np.isin(events["point"], (WAKE, RUN))
+    events["aux"][reported] = 100 + order.index("r")  # the read's time
     events["aux"][-1] += 1  # of another read
     assert journeys_of(events) == [tuple(order.index(letter) for letter in hops)]
 
 
-def test_turns_of_another_socket_are_not_the_readers():
+def test_wake_ups_of_another_socket_are_not_used():
     rows = [((C0, 2, RECEIVE), {}), ((C0, 0, RUN), TURNS_OF | {"skb": 78, "aux": 102}), ((C0, 0, READ), TURNS_OF)]
     assert journeys_of(packet_rows(*rows)) == [(0, 2)]
 
 
-def test_sampled_datagrams_are_not_counted():
-    """A read of one that was sampled out would be taken for another's; a TCP read has its place in the stream."""
+def test_sampled_datagrams_have_no_reads():
+    """The read of a datagram that was sampled out would be matched to another; TCP reads have a place in the stream."""
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152, "skb": BASE + 4}
     events = packet_rows(
         ((C0, 2, RECEIVE), {}),
@@ -332,7 +332,7 @@ def test_sampled_datagrams_are_not_counted():
     assert journeys_of(events, sampled=True) == [(0,), (1, 3)]
 
 
-def test_a_lost_read_delivers_nothing_and_the_others_stay_right():
+def test_a_lost_read_does_not_affect_others():
     tcp = {"proto": TCP, "shape": 13 << 3, "len_bytes": 152}
     read = {"proto": TCP, "skb": 8, "aux": 100}
     events = packet_rows(
@@ -343,7 +343,7 @@ def test_a_lost_read_delivers_nothing_and_the_others_stay_right():
     assert journeys_of(events, lost={READ}) == [(0, 3), (1,), (2, 4)]
 
 
-def test_reads_count_where_there_are_reads_and_copies():
+def test_reads_are_preferred_to_copies():
     tcp = {"proto": TCP, "shape": 13 << 3, "seq": 1000, "len_bytes": 152}
     events = packet_rows(
         ((C0, 2, RECEIVE), tcp),
@@ -366,7 +366,7 @@ def test_the_data_of_a_syn_begins_behind_it():
     assert journeys_of(events) == [(0, 1, 2, 3)]
 
 
-def test_payload_bytes():
+def test_payload_bytes_exclude_headers():
     events = {
         "shape": np.array([13 << 3, 7 << 3, 0, 7 << 3], np.uint8),
         "len_bytes": np.array([1500, 28, 40, 20], np.uint32),
@@ -374,8 +374,8 @@ def test_payload_bytes():
     assert payload_bytes(events, np.arange(4)).tolist() == [1448, 0, 40, 0]
 
 
-def test_bulk_is_what_it_says():
-    """The events of benchmarks: every packet is one complete journey."""
+def test_bulk_events_have_the_stated_journeys():
+    """In the events of benchmarks, each packet is one complete journey."""
     found = correlate(bulk(5000), STAGES)
     assert len(found) == 5000
     assert (found.length == 9).all()

@@ -50,14 +50,14 @@ def found(events, arrivals, copied=None, payload=40, breaks=(), home=None):
 
 
 @given(st.text("ar", max_size=60))
-def test_every_datagram_seen(actions):
-    """All of them are joined, also those of a queue that never ran empty."""
+def test_datagrams_are_matched_if_all_were_seen(actions):
+    """All are matched, also in a queue that is never empty."""
     events, arrivals, truth = play(actions)
     assert found(events, arrivals) == truth
 
 
-def test_an_arrival_elsewhere_is_for_a_socket_at_home():
-    """A macvlan's datagrams arrive in the namespace of the interface below it."""
+def test_an_arrival_in_another_namespace_is_for_the_sockets_namespace():
+    """Datagrams of a macvlan arrive in the namespace of the interface below it."""
     events, arrivals, truth = play("aarr")
     events["netns"][arrivals] = HOST
     assert found(events, arrivals) == {}
@@ -65,15 +65,15 @@ def test_an_arrival_elsewhere_is_for_a_socket_at_home():
 
 
 @given(st.lists(st.sampled_from(["a", "r", "pr"]), max_size=60))
-def test_stamped_before_it_is_queued(actions):
-    """A read on another processor may come between."""
+def test_an_arrival_may_be_recorded_before_it_is_queued(actions):
+    """A read on another processor may be recorded in between."""
     events, arrivals, truth = play("".join(actions) + "ar" + 60 * "r")
     assert found(events, arrivals) == truth
 
 
 @given(st.lists(st.sampled_from(["ar", "aar", "r", "ur", "arur"]), max_size=30), st.integers(0, 5))
-def test_others_in_the_same_socket(bursts, backlog):
-    """Datagrams that a rule leaves out, or that came before the recording: after an empty queue the count is right."""
+def test_unseen_datagrams_in_the_queue_shift_no_pairs(bursts, backlog):
+    """Rules leave out datagrams, or they came before the recording: counting is right after an empty queue."""
     begin = "u" * backlog + "a" + "r" * (backlog + 1) + "r" * 40
     events, arrivals, truth = play(begin + "".join(burst + "r" * 4 for burst in bursts))
     joined = found(events, arrivals)
@@ -82,13 +82,13 @@ def test_others_in_the_same_socket(bursts, backlog):
     assert backlog or "u" in "".join(bursts) or len(joined) == len(truth), quiet
 
 
-def test_counts_again_after_an_unseen_datagram():
+def test_matching_resumes_after_an_unseen_datagram():
     events, arrivals, truth = play("ar" + "ur" + "aarr" + "ar")
     assert found(events, arrivals) == truth
     assert len(truth) == 4
 
 
-def test_nothing_is_joined_from_a_lost_read_on():
+def test_nothing_is_matched_after_a_lost_read():
     events, arrivals, truth = play("ar" + "aalr" + "ar")
     assert found(events, arrivals) == {0: truth[0]}
 
@@ -105,18 +105,18 @@ def test_sockets_that_share_a_port_are_not_guessed():
     assert found(events, arrivals) == {}
 
 
-def test_a_copied_datagram_has_its_place_in_the_queue():
+def test_a_copied_datagram_counts_in_the_queue():
     events, arrivals, truth = play("aaarrr")
     joined = found(events, arrivals, copied=np.array([False, True, False]))
     assert joined == {a: r for a, r in truth.items() if a != 1}
 
 
-def test_longer_than_what_came_is_not_joined():
+def test_a_read_longer_than_the_arrival_is_not_matched():
     events, arrivals, _ = play("aarr")
     assert found(events, arrivals, payload=39) == {}
 
 
-def test_shorter_is_a_truncated_read():
+def test_a_shorter_read_is_a_truncated_datagram():
     events, arrivals, truth = play("aarr")
     assert found(events, arrivals, payload=41) == truth
 
@@ -128,7 +128,7 @@ def test_a_connected_socket_takes_its_peers_datagrams(connected):
     assert found(events, arrivals) == (truth if connected else {})
 
 
-def test_a_socket_that_is_connected_on_the_way():
+def test_a_socket_that_is_connected_later_keeps_its_queue():
     """The first datagram is read before the socket knows its peer, as iperf3's server does."""
     events, arrivals, truth = play("arararar")
     reads = np.flatnonzero(events["point"] == READ)
@@ -139,11 +139,11 @@ def test_a_socket_that_is_connected_on_the_way():
 
 
 @given(st.text("ar", max_size=40), st.text("ar", max_size=20), st.text("ar", max_size=40))
-def test_nothing_is_wrong_around_a_silence(before, silent, after):
-    """What passed in a silence is not there, and what stands on both sides of it is not joined."""
+def test_no_wrong_pair_around_a_trace_gap(before, silent, after):
+    """Events in a gap are missing, and no pair is made across the gap."""
     events, arrivals, truth = play(before + silent + after)
     first, last = len(before), len(before) + len(silent)
-    # One action may make no event (a read of an empty queue waits), so cut by events.
+    # An action may have no event (a read of an empty queue waits), so cut by events.
     first, last = (min(len(events["ts_ns"]), at) for at in (first, last))
     kept = np.r_[0:first, last : len(events["ts_ns"])]
     number = {int(old): new for new, old in enumerate(kept)}
@@ -196,7 +196,7 @@ def play_large(actions, whole=False, size=40):
 
 @given(st.text("aghr", max_size=60), st.booleans())
 def test_a_larger_packet_is_delivered_by_the_read_of_its_last_segment(actions, whole):
-    """Also where its segments are read while the next one comes; or all at once, where the socket asks for that."""
+    """Its segments may be read while the next packet arrives, or all at once if the socket requests that."""
     events, arrivals, truth, payload = play_large(actions + "r" + SEGMENTS * len(actions) * "r", whole)
     joined = found(events, arrivals, payload=payload)
     assert joined == truth
@@ -204,6 +204,6 @@ def test_a_larger_packet_is_delivered_by_the_read_of_its_last_segment(actions, w
 
 
 def test_segments_read_while_the_next_packet_comes_are_not_its_own():
-    """Each read leaves the queue empty, as its segments come one by one."""
+    """Each read leaves the queue empty, as segments arrive one by one."""
     events, arrivals, truth, payload = play_large("hrr" + "g" + "rr" + "rr")
     assert found(events, arrivals, payload=payload) == truth

@@ -1,4 +1,4 @@
-"""Retransmissions, and segments that are cut from or merged into larger ones."""
+"""Retransmissions, GSO segmentation and GRO merging."""
 
 import numpy as np
 import pytest
@@ -61,28 +61,28 @@ def repeats(*rows):
 
 
 @pytest.mark.parametrize("first", [1000, 2**32 - 50])
-def test_what_repeats_what(first):
-    """Also where the sequence numbers go around in it."""
+def test_segments_repeat_the_first_carrier_of_their_byte(first):
+    """Also if the sequence numbers wrap within the segments."""
     assert repeats((first, 100), (first + 100, 100), (first + 200, 100)) == [-1, -1, -1]
     assert repeats((first, 100), (first + 100, 100), (first, 100), (first, 100)) == [-1, -1, 0, 0]
     assert repeats((first, 1000), (first + 1000, 1000), (first + 1100, 100)) == [-1, -1, 1]  # one MSS of a larger one
     assert repeats((first, 100), (first + 100, 100), (first, 200)) == [-1, -1, 0]  # two at once
     assert repeats((first, 100), (first + 50, 100)) == [-1, 0]  # in part
     assert repeats((first, 100), (first, 50), (first + 50, 100), (first + 120, 20)) == [-1, 0, 0, 2]
-    assert repeats((first, 100), (first + 300, 100), (first + 100, 200)) == [-1, -1, -1]  # late, not again
+    assert repeats((first, 100), (first + 300, 100), (first + 100, 200)) == [-1, -1, -1]  # late, but not repeated
     assert repeats((first, 100), (first + 300, 100), (first + 50, 100), (first + 100, 50)) == [-1, -1, 0, 2]
 
 
-def test_the_last_segment_again_is_a_loss_probe():
+def test_a_loss_probe_repeats_the_last_segment():
     assert repeats((0, 100), (100, 60), (100, 60)) == [-1, -1, 1]
 
 
 def test_a_keep_alive_repeats_nothing():
-    """RFC 9293 section 3.8.4: empty, or one byte that was sent, right before the next new one."""
+    """RFC 9293 section 3.8.4: a keep-alive is empty or repeats the last byte that was sent."""
     assert repeats((0, 100), (99, 0), (99, 1), (99, 1), (100, 50), (149, 1)) == [-1] * 6
 
 
-def test_one_byte_again_is_no_keep_alive():
+def test_a_single_byte_segment_can_be_repeated():
     assert repeats((0, 100), (100, 1), (100, 1)) == [-1, -1, 1]
     assert repeats((0, 100), (50, 1)) == [-1, 0]
 
@@ -96,12 +96,12 @@ def test_syn_and_fin_count_as_bytes(flag):
     assert repeats((7, 0, {"tcp_flags": flag}), (7, 0, {"tcp_flags": flag})) == [-1, 0]
 
 
-def test_a_new_connection_of_the_same_ports():
+def test_a_new_connection_of_the_same_ports_repeats_nothing():
     syn = {"tcp_flags": SYN}
     assert repeats((0, 0, syn), (1, 1000), (500, 0, syn), (501, 100), (501, 100)) == [-1, -1, -1, -1, 3]
 
 
-def test_other_flows_and_other_places_repeat_nothing():
+def test_other_flows_and_other_interfaces_repeat_nothing():
     assert repeats((0, 100), (0, 100, {"sport": 9}), (0, 100, {"netns": HOST})) == [-1, -1, -1]
 
 
@@ -110,7 +110,7 @@ def test_other_flows_and_other_places_repeat_nothing():
     st.integers(0, 2**32 - 1),
 )
 @few
-def test_repeats_are_those_of_a_search_byte_by_byte(rows, first):
+def test_repeats_equal_those_of_a_search_byte_by_byte(rows, first):
     found = repeats(*((first + seq, size, {"sport": flow}) for flow, seq, size in rows))
     carried, expected = {}, []
     for number, (flow, seq, size) in enumerate(rows):
@@ -122,7 +122,7 @@ def test_repeats_are_those_of_a_search_byte_by_byte(rows, first):
 
 @given(seeds, st.integers(0, 60), st.integers(1, 8), st.booleans())
 @few
-def test_repetitions_of_a_network(seed, packets, buffers, gro):
+def test_repeats_equal_those_of_the_simulated_network(seed, packets, buffers, gro):
     network = Network(np.random.default_rng(seed), buffers, gro=gro, sockets=True, repeat=0.3)
     network.run(packets)
     events = network.columns()
@@ -147,7 +147,7 @@ def test_repetitions_of_a_network(seed, packets, buffers, gro):
 
 @given(seeds, st.integers(0, 60), st.integers(2, 8), st.booleans())
 @few
-def test_merged_segments_of_a_network(seed, packets, buffers, sockets):
+def test_merged_segments_equal_those_of_the_simulated_network(seed, packets, buffers, sockets):
     network = Network(np.random.default_rng(seed), buffers, gro=True, sockets=sockets)
     network.run(packets)
     found = correlate(network.columns(), STAGES)
@@ -179,13 +179,13 @@ def cut_rows(*, again=False, xmit=True, child_ns=C1):
     return rows
 
 
-def test_segments_that_are_cut_from_a_larger_one():
+def test_segments_know_the_larger_one_they_were_cut_from():
     found = correlate(table_of(cut_rows(again=True)), STAGES)
     assert found.length.tolist() == [3, 2, 2, 2, 2]
     assert found.segmented_from.tolist() == found.parent.tolist() == [-1, 0, 0, 0, -1]
     assert found.split.tolist() == [True, False, False, False, False]
     assert not found.merged.any()
-    # What is cut repeats nothing; what is sent again repeats the larger one.
+    # Parts repeat nothing; the retransmission repeats the larger segment.
     assert found.repeats.tolist() == [-1, -1, -1, -1, 0]
     assert found.received.tolist() == [False, True, True, True, False]
 
@@ -196,8 +196,8 @@ def test_segments_of_another_device_are_not_cut_from_it():
     assert not found.split.any()
 
 
-def test_what_the_device_itself_cuts_has_no_parts():
-    """The larger one passed the driver: a later part of it is a retransmission."""
+def test_a_segment_that_the_device_cuts_has_no_parts():
+    """The larger segment passed the driver, so a later part of it is a retransmission."""
     rows = cut_rows(xmit=False, again=True)
     rows.insert(3, rows[0] | {"point": XMIT})
     found = correlate(table_of(rows), STAGES)
@@ -211,8 +211,8 @@ def test_a_segment_of_another_flow_is_not_cut_from_it():
     assert (correlate(table_of(rows), STAGES).segmented_from < 0).all()
 
 
-def test_what_the_driver_got_whole_is_not_cut_though_others_are():
-    """The second large segment went to the driver as it is; of its repetition only the driver's hop was seen."""
+def test_a_segment_that_reached_the_driver_whole_was_not_cut():
+    """The second large segment reached the driver whole; of its retransmission, only the driver's hop was seen."""
     rows = cut_rows()
     large = rows[0] | {"seq": 5000, "skb": BASE + 100}
     again = rows[3] | {"seq": 5000, "skb": BASE + 104, "ident": 7}
@@ -222,8 +222,8 @@ def test_what_the_driver_got_whole_is_not_cut_though_others_are():
     assert found.repeats.tolist() == [-1, -1, -1, -1, -1, 4]
 
 
-def test_cut_and_merged_again():
-    """Cut at the sender's device, merged at the receiver's."""
+def test_a_segment_may_be_cut_and_merged():
+    """Segments are cut at the sender's device and merged at the receiver's."""
     rows = cut_rows()
     parts = [row for row in rows if row["netns"] == C0]
     rows = [row for row in rows if row["netns"] == C1]
@@ -245,8 +245,8 @@ def test_parts_of_a_repeated_segment_belong_to_the_repetition():
     assert found.repeats.tolist() == [-1, -1, -1, -1, 0, -1, -1, -1]
 
 
-def test_a_merge_is_not_one_of_another_device_or_time():
-    """A segment that ends at GRO before the head came, or elsewhere, was not merged into it."""
+def test_segments_of_another_device_or_time_are_not_merged():
+    """A segment that ends at GRO before the first one arrived, or elsewhere, was not merged into it."""
     base = {"saddr": A1, "daddr": A0, "sport": 1, "dport": 2, "proto": TCP, "shape": 13 << 3, "len_bytes": 152}
     early = base | {"skb": BASE, "seq": 1100, "ident": 1, "netns": C0, "ifindex": 2, "point": GRO}
     head = base | {"skb": BASE + 4, "seq": 1000, "ident": 2, "netns": C0, "ifindex": 2, "point": GRO}
@@ -257,7 +257,7 @@ def test_a_merge_is_not_one_of_another_device_or_time():
     assert found.merged_into.tolist() == [-1, -1, -1, 1]
 
 
-def test_the_kernel_says_it_before_or_after_the_packet():
+def test_retransmit_events_may_be_before_or_after_the_packet():
     out = {"saddr": A1, "daddr": A0, "sport": 1, "dport": 2, "proto": TCP}
     said = out | {"point": RETRANSMIT, "netns": C1, "skb": 7, "seq": 100, "aux": 50}
     sent = out | {"point": QUEUE, "netns": C1, "ifindex": 2, "seq": 100, "len_bytes": 102, "shape": 13 << 3}
@@ -271,7 +271,7 @@ def test_the_kernel_says_it_before_or_after_the_packet():
     assert original == [0, 0, -1, -1]
 
 
-def test_no_retransmissions():
+def test_no_retransmissions_give_empty_arrays():
     assert [len(part) for part in retransmissions(segments((0, 9)), correlate(segments((0, 9)), STAGES), STAGES)] == [
         0,
         0,
@@ -287,18 +287,18 @@ def test_dropped_parts_stay_dropped():
     assert table_of(rows)["point"][found.last].tolist() == [FUNCTION, XMIT, DROP, XMIT]
 
 
-def test_bytes_of_a_call_that_was_not_seen_have_no_send():
+def test_bytes_of_an_unseen_call_have_no_send():
     out = {"saddr": A1, "daddr": A0, "sport": 1, "dport": 2, "proto": TCP}
     send = out | {"point": SEND, "netns": C1, "skb": 7, "aux": 100}
     sent = out | {"point": QUEUE, "netns": C1, "ifindex": 2, "len_bytes": 152, "shape": 13 << 3}
     rows = [send | {"seq": 0}, send | {"seq": 200}, *(sent | {"seq": 100 * k, "skb": BASE + 4 * k} for k in range(4))]
-    rows += [send | {"seq": 400}, sent | {"seq": 300, "skb": BASE + 40}]  # and the last one comes again
+    rows += [send | {"seq": 400}, sent | {"seq": 300, "skb": BASE + 40}]  # and the last one is repeated
     found = correlate(table_of(rows), STAGES)
     assert found.first.tolist() == [0, 3, 1, 5, 7]
 
 
-def test_sends_of_parts():
-    """Only the larger one has the send: it first carried the bytes; a read ends the parts."""
+def test_parts_have_the_send_of_their_bytes():
+    """Only the larger segment has a send, because it first carried the bytes; parts end with a read."""
     out = {"saddr": A1, "daddr": A0, "sport": 1, "dport": 2, "proto": TCP}
     send = out | {"point": SEND, "netns": C1, "skb": 7, "seq": 1000, "aux": 300}
     read = out | {"point": READ, "netns": C0, "skb": 8, "seq": 1000, "aux": 300}
@@ -308,8 +308,8 @@ def test_sends_of_parts():
     assert events["point"][found.last].tolist() == [FUNCTION, READ, READ, READ]
 
 
-def test_a_receiver_of_its_own_device_name():
-    """RX stands for the hop between two devices: nothing grew there, so nothing was merged."""
+def test_segments_at_a_hop_without_growth_are_not_merged():
+    """RX is a hop between two devices, where no buffer grew."""
     hops = ((C1, 2, QUEUE), (HOST, 4, RX))
     found = correlate(segments((0, 100), (100, 100), hops=hops), STAGES)
     assert (found.merged_into < 0).all()
@@ -330,27 +330,27 @@ def datagrams(*rows):
 UDP_WHOLE, UDP_PART = [(C1, 2, QUEUE)], [(C1, 2, XMIT), (C0, 2, RX), (C0, 2, RECEIVE)]
 
 
-def test_datagrams_that_are_cut_from_a_larger_packet():
-    """They may all look the same: the kernel cuts one packet after the other."""
+def test_datagrams_know_the_larger_packet_they_were_cut_from():
+    """Datagrams may look alike, as the kernel cuts one packet after the other."""
     rows = []
     for at in (0, 100, 200):
         rows += [(250, 3, UDP_WHOLE, at, 1)]
         rows += [(size, 1, UDP_PART, at + 1 + number, 1) for number, size in enumerate((100, 100, 50))]
-    rows.append((40, 1, [(C1, 2, QUEUE), *UDP_PART], 300, 1))  # was never in a larger one
+    rows.append((40, 1, [(C1, 2, QUEUE), *UDP_PART], 300, 1))  # not from a larger packet
     found = correlate(datagrams(*rows), STAGES)
     assert found.segmented_from.tolist() == [-1, 0, 0, 0, -1, 4, 4, 4, -1, 8, 8, 8, -1]
     assert found.split.tolist() == [number in (0, 4, 8) for number in range(13)]
     assert (found.merged_into == -1).all()
 
 
-def test_datagrams_of_larger_packets_that_mix_are_nobodys():
-    """Two processors send for one flow: what was cut from which is not certain. Another flow's is."""
+def test_datagrams_of_interleaved_larger_packets_are_not_guessed():
+    """Two processors send for one flow, so the larger packet is uncertain; that of another flow is certain."""
     rows = [(200, 2, UDP_WHOLE, 0, 1), (200, 2, UDP_WHOLE, 1, 1), (200, 2, UDP_WHOLE, 2, 9)]
     rows += [(100, 1, UDP_PART, 3 + number, port) for number, port in enumerate((1, 9, 1, 9, 1, 1))]
     found = correlate(datagrams(*rows), STAGES)
     assert found.segmented_from.tolist() == [-1, -1, -1, -1, 2, -1, 2, -1, -1]
 
 
-def test_datagrams_some_of_which_were_not_seen():
+def test_datagrams_of_a_partly_seen_packet_are_not_guessed():
     rows = [(200, 2, UDP_WHOLE, 0, 1), (100, 1, UDP_PART, 3, 1)]
     assert correlate(datagrams(*rows), STAGES).segmented_from.tolist() == [-1, -1]

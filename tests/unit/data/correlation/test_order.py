@@ -11,7 +11,7 @@ from cmonlab.data.correlation.order import Numbering, by_buffer, hop_codes, part
     st.lists(st.tuples(st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)), st.booleans()), max_size=60),
     st.integers(1, 70),
 )
-def test_by_buffer_is_a_stable_argsort_of_what_is_wanted(rows, part):
+def test_by_buffer_equals_a_stable_argsort(rows, part):
     skb, wanted = np.array([skb for skb, _ in rows], np.uint32), np.array([wanted for _, wanted in rows], bool)
     before, order.PART = order.PART, part
     try:
@@ -26,7 +26,7 @@ def test_by_buffer_is_a_stable_argsort_of_what_is_wanted(rows, part):
 
 
 @given(st.lists(st.booleans(), max_size=50), st.integers(1, 60))
-def test_parts_hold_whole_buffers(changes, size):
+def test_parts_contain_whole_buffers(changes, size):
     changes = np.array([True, *changes])
     before, order.PART = order.PART, size
     try:
@@ -38,12 +38,12 @@ def test_parts_hold_whole_buffers(changes, size):
     assert all(not changes[part.start + size : part.stop].any() for part in cut)
 
 
-def test_no_parts_of_nothing():
+def test_no_events_give_no_parts():
     assert list(parts(np.empty(0, bool))) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 5)), max_size=10))
-def test_runs(pairs):
+def test_runs_list_all_positions(pairs):
     begin, length = np.array(pairs, np.int64).reshape(-1, 2).T
     assert runs(begin, length).tolist() == [b + i for b, n in pairs for i in range(n)]
 
@@ -68,7 +68,7 @@ def test_hop_codes_number_hops_as_they_appear(monkeypatch, part):
     assert known == [hops[0], hops[1], hops[2], hops[4]]
 
 
-def test_numbering():
+def test_numbers_follow_the_first_appearance():
     numbering = Numbering()
     assert numbering.of(np.array([7, 7, 3])).tolist() == [0, 0, 1]
     assert numbering.of(np.array([], np.int64)).tolist() == []

@@ -11,8 +11,8 @@ from cmonlab.data.correlation.stream import by_flow, delivered_by, flow_numbers,
     st.lists(st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=20), min_size=1, max_size=4),
     st.integers(0, 2**32 - 1),
 )
-def test_positions_undo_the_wrap(flows, first):
-    """Differences within a flow are those of the stream, however often the numbers go around; flows stay apart."""
+def test_positions_do_not_wrap(flows, first):
+    """Differences within a flow equal those of the stream, however often numbers wrap; flows do not overlap."""
     truth = [np.cumsum([0, *steps]) for steps in flows]
     flow = np.repeat(np.arange(len(flows)), [len(at) for at in truth])
     seq = np.concatenate([(first + at) % 2**32 for at in truth]).astype(np.uint32)
@@ -34,8 +34,8 @@ def test_positions_undo_the_wrap(flows, first):
     st.integers(0, 2**32 - 1),
     st.randoms(use_true_random=False),
 )
-def test_places_undo_the_wrap_in_any_order(flows, first, random):
-    """Flows that are far longer than others are followed through time, and those that are not are not."""
+def test_places_do_not_wrap_in_any_order(flows, first, random):
+    """Long flows are followed through time, short ones are not."""
     truth = [np.cumsum([0, *steps]) for steps in flows]
     flow = np.repeat(np.arange(len(flows)), [len(at) for at in truth])
     seq = np.concatenate([(first + at) % 2**32 for at in truth]).astype(np.uint32)
@@ -52,12 +52,12 @@ def test_places_undo_the_wrap_in_any_order(flows, first, random):
         assert (mine - mine.min()).tolist() == (at - at.min()).tolist()
 
 
-def test_no_positions():
+def test_no_items_have_no_positions():
     assert len(positions(np.empty(0, np.int64), np.empty(0, np.uint32))) == 0
 
 
 def joined(segments, copies):
-    """Return what delivers each segment; both are (flow, end, place in time), copies with a length."""
+    """Return the copy that delivers each segment; both are (flow, end, place in time), copies also have a length."""
     flow, end, arrival = (np.array(column) for column in zip(*segments, strict=True))
     copy_flow, copy_end, copy, amount = (np.array(column) for column in zip(*copies, strict=True))
     return delivered_by(
@@ -65,7 +65,7 @@ def joined(segments, copies):
     ).tolist()
 
 
-def test_the_copy_that_holds_the_last_byte():
+def test_a_segment_is_delivered_by_the_copy_with_its_last_byte():
     assert joined([(1, 100, 0), (1, 200, 1), (1, 300, 2)], [(1, 150, 5, 150), (1, 300, 6, 150)]) == [0, 1, 1]
 
 
@@ -74,25 +74,25 @@ def test_a_copy_that_was_not_seen_is_not_replaced_by_the_next():
 
 
 def test_a_copy_before_the_arrival_delivered_another_packet():
-    """The segment repeats what had been delivered."""
+    """The segment repeats bytes that were delivered before."""
     assert joined([(1, 100, 0), (1, 100, 9)], [(1, 100, 5, 100)]) == [0, -1]
 
 
-def test_streams_of_other_flows_do_not_deliver():
+def test_copies_of_other_flows_deliver_nothing():
     assert joined([(1, 100, 0), (2, 100, 1)], [(2, 100, 5, 100)]) == [-1, 0]
 
 
-def test_across_the_wrap():
+def test_delivery_works_across_the_wrap():
     assert joined([(1, 2**32 - 10, 0), (1, 90, 1)], [(1, 2**32 - 10, 5, 100), (1, 90, 6, 100)]) == [0, 1]
 
 
-def test_nothing_to_join():
+def test_no_segments_or_copies_give_no_delivery():
     none, some = np.empty(0, np.int64), np.array([1])
     assert delivered_by(none, none.astype(np.uint32), none, some, some.astype(np.uint32), some, some).tolist() == []
     assert delivered_by(some, some.astype(np.uint32), some, none, none.astype(np.uint32), none, none).tolist() == [-1]
 
 
-def test_a_flow_is_addresses_and_ports_of_one_direction():
+def test_flows_are_addresses_and_ports_of_one_direction():
     rows = [(1, 2, 3, 4), (2, 1, 4, 3), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 4, 4), (2**32 - 1, 2, 3, 4)]
     table = dict(zip(("saddr", "daddr", "sport", "dport"), np.array(rows, np.uint32).T, strict=True))
     flows = flow_numbers(table, np.arange(6))
@@ -100,7 +100,7 @@ def test_a_flow_is_addresses_and_ports_of_one_direction():
     assert len(set(flows.tolist())) == 5
 
 
-def test_a_flow_of_one_namespace():
+def test_flows_can_include_the_namespace():
     table = {name: np.ones(3, np.uint32) for name in ("saddr", "daddr", "sport", "dport")}
     table["netns"] = np.array([2**32 - 1, 7, 2**32 - 1], np.uint32)
     assert flow_numbers(table, np.arange(3)).tolist() == [0, 0, 0]
@@ -108,7 +108,7 @@ def test_a_flow_of_one_namespace():
     assert flow_numbers(table, np.arange(3), np.array([1, 0, 1])).tolist() == [1, 0, 1]
 
 
-def test_more_flows_than_16_bits_can_number():
+def test_more_flows_than_16_bits_can_number_are_sorted():
     flow = np.array([2**16 + 1, 1, 2**16 + 1, 0])
     assert by_flow(flow).tolist() == [3, 1, 0, 2]
     assert by_flow(flow % 2**16).tolist() == [3, 0, 1, 2]

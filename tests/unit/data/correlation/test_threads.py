@@ -1,4 +1,4 @@
-"""Work spread over threads gives what one of them would."""
+"""Work on several threads has the same result as on one."""
 
 import threading
 
@@ -17,27 +17,27 @@ from tests.support.network import Network
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_results_stand_in_the_order_of_the_items(threads):
+def test_results_are_in_the_order_of_the_items(threads):
     assert spread(lambda a, b: a * b, range(40), range(1, 41), threads=threads) == [i * (i + 1) for i in range(40)]
 
 
-def test_one_thread_is_the_caller():
+def test_one_thread_is_the_callers():
     assert spread(lambda _: threading.get_ident(), range(3), threads=1) == [threading.get_ident()] * 3
 
 
-def test_two_are_done_at_the_same_time():
+def test_two_functions_run_at_the_same_time():
     meet = threading.Barrier(2, timeout=10)
     assert sorted(both(meet.wait, meet.wait, 2)) == [0, 1]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_comes_through(threads):
+def test_an_error_in_a_thread_is_raised(threads):
     with pytest.raises(ZeroDivisionError):
         spread(lambda number: 1 // number, [1, 0, 1], threads=threads)
 
 
 def results(session, threads):
-    """Return what correlation finds with so many threads, and the breakdown of it."""
+    """Return the result of correlation with this number of threads, and its breakdown."""
     found = correlate(session.columns, STAGES, threads=threads)
     walk = Walk(session.columns, found, session.facts.names, session.facts.kinds)
     complete = np.flatnonzero(session.ends.complete)
@@ -50,7 +50,7 @@ def results(session, threads):
     return arrays, table, latency.by_kind(walk, complete, direction, 1.0, threads)
 
 
-def test_journeys_and_breakdown_are_those_of_one_thread(monkeypatch):
+def test_journeys_and_breakdown_are_independent_of_threads(monkeypatch):
     network = Network(np.random.default_rng(3), 6, gro=True)
     network.run(300)
     session = Session(network.columns(), manifest())

@@ -1,4 +1,4 @@
-"""What surrounds the engine: refusals, owners, the firewall, Ctrl-C during removal."""
+"""Around the engine: refusals, owners, the firewall, Ctrl-C during removal."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 
 from cmonlab.errors import DockerError
 from cmonlab.lab.docker import dockerd, engine, firewall
-from cmonlab.lab.docker import labels as owner
+from cmonlab.system.ownership import alive, me
 from cmonlab.system.signals import defer_signals
 
 
@@ -44,7 +44,7 @@ def test_missing_dockerd_names_the_package(no_engine, tmp_path):
     assert _refusal().fix == "apt install docker.io iptables"
 
 
-def test_long_directory_is_refused(no_engine, tmp_path):
+def test_directory_with_a_long_path_is_refused(no_engine, tmp_path):
     no_engine.setattr(os, "geteuid", lambda: 0)
     no_engine.setattr(engine.shutil, "which", lambda *_, **__: "/usr/sbin/dockerd")
     assert "too long" in _refusal(engine.Place(run=tmp_path / ("x" * 80), data=tmp_path)).why
@@ -65,24 +65,24 @@ def test_mount_points_with_spaces_are_read(monkeypatch, tmp_path):
     assert dockerd._mounts(place) == [f"{tmp_path}/my data"]
 
 
-def test_owner_lives_until_it_ends():
-    script = "from cmonlab.lab.docker import labels as owner; print(owner.me(), flush=True); input()"
+def test_owner_is_alive_until_its_process_ends():
+    script = "from cmonlab.system.ownership import me; print(me(), flush=True); input()"
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     label = child.stdout.readline().strip()
     assert label.startswith(f"{child.pid}/")
-    assert owner.alive(label) and owner.alive(owner.me())
+    assert alive(label) and alive(me())
     child.communicate("\n")
-    assert not owner.alive(label)
+    assert not alive(label)
 
 
-def test_owner_of_a_reused_pid_or_another_boot_is_gone():
-    pid, start, boot, namespace = owner.me().split("/")
-    assert not owner.alive(f"{pid}/{int(start) - 1}/{boot}/{namespace}")
-    assert not owner.alive(f"{pid}/{start}/another-boot/{namespace}")
-    # It cannot be seen from here, so it must not be taken for dead.
-    assert owner.alive(f"999999999/{start}/{boot}/1")
+def test_owner_of_a_reused_pid_or_another_boot_is_not_alive():
+    pid, start, boot, namespace = me().split("/")
+    assert not alive(f"{pid}/{int(start) - 1}/{boot}/{namespace}")
+    assert not alive(f"{pid}/{start}/another-boot/{namespace}")
+    # A process in another pid namespace cannot be seen, so it must count as alive.
+    assert alive(f"999999999/{start}/{boot}/1")
     for label in ("", "x", "1/2", f"{pid}/x/{boot}/{namespace}"):
-        assert not owner.alive(label)
+        assert not alive(label)
 
 
 BEFORE = """*filter
@@ -110,7 +110,7 @@ COMMIT
 """
 
 
-def test_undo_takes_back_dockers_changes_and_nothing_else():
+def test_undo_removes_dockers_changes_and_nothing_else():
     assert firewall.undo(firewall.parse(BEFORE), firewall.parse(AFTER)) == [
         ["-t", "filter", "-D", "FORWARD", "-j", "DOCKER-USER"],
         ["-t", "filter", "-D", "FORWARD", "-o", "br-0123456789ab", "-m", "comment", "--comment", "a b", "-j", "ACCEPT"],
@@ -125,12 +125,12 @@ def test_undo_takes_back_dockers_changes_and_nothing_else():
     ]
 
 
-def test_undo_leaves_what_an_earlier_engine_made():
+def test_undo_keeps_the_changes_of_an_earlier_engine():
     after = firewall.parse(AFTER)
     assert firewall.undo(after, after) == []
 
 
-def test_removal_is_not_interrupted():
+def test_signals_during_removal_are_deferred():
     done = []
     with pytest.raises(KeyboardInterrupt), defer_signals(), defer_signals():
         signal.raise_signal(signal.SIGINT)

@@ -26,12 +26,12 @@ def _tar(data: bytes) -> dict[str, tarfile.TarInfo]:
 def test_recipe_and_dockerfile_agree():
     dockerfile = (recipe.WORKLOADS / "Dockerfile").read_text()
     install = re.search(r"--no-install-recommends \\\n(.*?)&&", dockerfile, re.DOTALL)[1]
-    assert set(install.replace("\\", "").split()) == set(recipe.recipe().packages)
-    assert 'base = "debian:stable-slim"' in recipe.recipe().text
+    assert set(install.replace("\\", "").split()) == set(recipe.read_recipe().packages)
+    assert 'base = "debian:stable-slim"' in recipe.read_recipe().text
     assert re.search(r"^FROM debian:stable-slim$", dockerfile, re.MULTILINE)
 
 
-def test_archive_is_the_same_every_time_and_holds_what_it_should(tmp_path):
+def test_archive_is_reproducible_and_has_programs_links_and_directories(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"#!")
     program.chmod(0o600)
@@ -57,7 +57,7 @@ def test_libraries_are_found_with_their_loader():
 
 
 @dpkg
-def test_owners_know_the_packages_of_programs_and_libraries():
+def test_owners_are_the_packages_of_programs_and_libraries():
     ls = shutil.which("ls")
     owners = recipe.owners([ls, *recipe.libraries([ls])])
     assert {"coreutils", "libc6"} <= set(owners)
@@ -72,11 +72,11 @@ def test_missing_package_or_program_is_named_with_its_install_command():
 
 
 @dpkg
-def test_versions_leave_out_what_is_not_installed():
-    assert set(recipe.versions()) <= {*recipe.recipe().packages, *recipe.HOST_PACKAGES}
+def test_versions_leave_out_packages_that_are_not_installed():
+    assert set(recipe.versions()) <= {*recipe.read_recipe().packages, *recipe.HOST_PACKAGES}
 
 
-def test_host_without_dpkg_is_pointed_to_the_dockerfile(monkeypatch):
+def test_host_without_dpkg_gets_an_error_that_names_the_dockerfile(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DockerError, match="Dockerfile"):
         recipe.installed(["memcached"])

@@ -1,4 +1,4 @@
-"""Interfaces of the namespace that the tests run in, for which no privilege is needed, and made histories."""
+"""Interfaces of the tests' own namespace, which needs no privilege, and histories from fake messages."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from cmonlab.lab.netns import inside, namespace
 UP = 1
 
 
-def test_rows_are_those_of_the_schema_and_of_sysfs():
+def test_rows_agree_with_the_schema_and_sysfs():
     rows = links({"host": os.getpid()})
     assert all(list(row) == schema.columns("links") for row in rows)
     assert {row["netns"] for row in rows} == {os.stat("/proc/self/ns/net").st_ino}
@@ -38,21 +38,21 @@ def test_loopback_has_its_address():
     assert (loopback["kind"], loopback["peer"], loopback["master"]) == ("", 0, 0)
 
 
-def test_second_name_of_a_namespace_and_dead_processes_are_left_out():
+def test_links_leave_out_second_names_and_ended_processes():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     child.wait()
     once = links({"host": os.getpid()})
     assert links({"host": os.getpid(), "again": os.getpid(), "gone": child.pid}) == once
 
 
-def test_what_fails_inside_is_raised_outside():
+def test_inside_raises_what_the_function_raises():
     with namespace(os.getpid()) as handle:
         assert inside(handle, os.getpid) == os.getpid()
         with pytest.raises(ZeroDivisionError):
             inside(handle, lambda: 1 // 0)
 
 
-def test_a_followed_namespace_asks_again_when_messages_were_lost():
+def test_followed_namespace_requests_a_new_dump_after_lost_messages():
     with namespace(os.getpid()) as handle:
         followed = Followed(handle, since_ns=0)
 
@@ -70,7 +70,7 @@ def test_a_followed_namespace_asks_again_when_messages_were_lost():
 
 
 class Message(dict):
-    """A message of netlink, as pyroute2 hands it out."""
+    """A message of netlink, as pyroute2 returns it."""
 
     def get_attr(self, name):
         return self["attrs"].get(name)
@@ -85,8 +85,8 @@ def address(text, *, index=2, event="RTM_NEWADDR"):
     return Message(event=event, index=index, attrs={"IFA_ADDRESS": text})
 
 
-def played(*messages, before=()):
-    """Return the rows after a dump of `before`, at time 0, and messages at 1, 2, …"""
+def after_messages(*messages, before=()):
+    """Return the interfaces after a dump of `before` at time 0, and messages at times 1, 2, …"""
     interfaces = Interfaces(7)
     interfaces.begin()
     for message in before:
@@ -97,37 +97,37 @@ def played(*messages, before=()):
     return interfaces
 
 
-def told(interfaces):
+def history(interfaces):
     return [(row["name"], row["addresses"], row["from_ns"], row["to_ns"]) for row in interfaces.rows("c0")]
 
 
-def test_a_renamed_interface_keeps_the_row_of_its_old_name():
-    interfaces = played(link("eth7"), before=[link("eth0"), address("10.0.0.2")])
-    assert told(interfaces) == [("eth0", ["10.0.0.2"], 0, 1), ("eth7", ["10.0.0.2"], 1, 0)]
+def test_renamed_interface_keeps_the_row_of_its_old_name():
+    interfaces = after_messages(link("eth7"), before=[link("eth0"), address("10.0.0.2")])
+    assert history(interfaces) == [("eth0", ["10.0.0.2"], 0, 1), ("eth7", ["10.0.0.2"], 1, 0)]
     assert interfaces.addresses() == ("10.0.0.2",)
     assert [list(row) for row in interfaces.rows("c0")] == [schema.columns("links")] * 2
 
 
-def test_a_name_under_which_no_packet_passed_leaves_no_row():
-    # As an engine gives a container its interface.
+def test_name_of_an_interface_that_was_never_up_leaves_no_row():
+    # This is how an engine gives a container its interface.
     messages = [link("veth4f2", up=False), link("eth0", up=False), address("10.0.0.2"), link("eth0")]
-    assert told(played(*messages)) == [("eth0", ["10.0.0.2"], 1, 0)]
-    assert told(played(link("veth4f2", up=False), link("veth4f2", event="RTM_DELLINK"))) == []
+    assert history(after_messages(*messages)) == [("eth0", ["10.0.0.2"], 1, 0)]
+    assert history(after_messages(link("veth4f2", up=False), link("veth4f2", event="RTM_DELLINK"))) == []
 
 
-def test_a_lost_address_stays_with_the_row_that_had_it():
+def test_removed_address_stays_in_its_row():
     before = [link("eth0"), address("10.0.0.2"), address("fe80::1")]
-    moved = played(address("10.0.0.2", event="RTM_DELADDR"), address("10.0.0.3"), before=before)
-    assert told(moved) == [("eth0", ["10.0.0.2", "fe80::1"], 0, 1), ("eth0", ["fe80::1", "10.0.0.3"], 1, 0)]
+    moved = after_messages(address("10.0.0.2", event="RTM_DELADDR"), address("10.0.0.3"), before=before)
+    assert history(moved) == [("eth0", ["10.0.0.2", "fe80::1"], 0, 1), ("eth0", ["fe80::1", "10.0.0.3"], 1, 0)]
     assert moved.addresses() == ("fe80::1", "10.0.0.3")
 
 
-def test_an_interface_that_is_taken_away_stays_as_it_was():
+def test_removed_interface_keeps_its_last_row():
     before = [
         link("veth1", index=5, master=3, link=2, linkinfo=link("", info_kind="veth")),
         address("fe80::1", index=5),
     ]
-    interfaces = played(
+    interfaces = after_messages(
         link("veth1", index=5, up=False),
         address("fe80::1", index=5, event="RTM_DELADDR"),
         link("veth1", index=5, up=False, event="RTM_DELLINK"),
@@ -142,27 +142,27 @@ def test_an_interface_that_is_taken_away_stays_as_it_was():
     assert interfaces.rows("host") == []
 
 
-def test_a_first_row_counts_since_another_time_and_no_other_does():
+def test_only_the_first_row_begins_at_since_ns():
     interfaces = Interfaces(7)
     for at_ns, message in enumerate([link("eth0"), link("eth1"), address("10.0.0.2"), link("eth2", index=3)], 20):
         interfaces.take(message, at_ns, 5)
-    assert told(interfaces) == [("eth0", [], 5, 21), ("eth1", ["10.0.0.2"], 21, 0), ("eth2", [], 5, 0)]
+    assert history(interfaces) == [("eth0", [], 5, 21), ("eth1", ["10.0.0.2"], 21, 0), ("eth2", [], 5, 0)]
 
 
-def test_an_interface_that_comes_back_is_another_row():
-    interfaces = played(link("eth0", event="RTM_DELLINK"), link("eth0"), before=[link("eth0")])
-    assert told(interfaces) == [("eth0", [], 0, 1), ("eth0", [], 2, 0)]
+def test_interface_that_reappears_has_another_row():
+    interfaces = after_messages(link("eth0", event="RTM_DELLINK"), link("eth0"), before=[link("eth0")])
+    assert history(interfaces) == [("eth0", [], 0, 1), ("eth0", [], 2, 0)]
 
 
-def test_a_new_dump_ends_what_it_does_not_name():
-    interfaces = played(before=[link("eth0"), address("10.0.0.2"), link("eth1", index=3)])
+def test_new_dump_ends_interfaces_and_addresses_that_it_lacks():
+    interfaces = after_messages(before=[link("eth0"), address("10.0.0.2"), link("eth1", index=3)])
     interfaces.begin()
     for message in (link("eth0"), address("10.0.0.9"), link("eth2", index=4)):
         interfaces.take(message, 8)
-    # Comes while the dump is under way.
+    # Arrives during the dump.
     interfaces.take(address("10.0.0.7", index=4), 8)
     interfaces.end(9)
-    assert told(interfaces) == [
+    assert history(interfaces) == [
         ("eth0", ["10.0.0.2"], 0, 9),
         ("eth0", ["10.0.0.9"], 9, 0),
         ("eth1", [], 0, 9),
@@ -170,7 +170,7 @@ def test_a_new_dump_ends_what_it_does_not_name():
     ]
 
 
-def test_addresses_of_loopback_and_of_no_interface_count_for_nothing():
+def test_addresses_leave_out_loopback_and_unknown_interfaces():
     lo = [link("lo", index=1), address("127.0.0.1", index=1), address("::1", index=1)]
-    interfaces = played(address("::1", index=1, event="RTM_DELADDR"), address("10.0.0.2", index=99), before=lo)
-    assert told(interfaces) == [("lo", ["127.0.0.1", "::1"], 0, 0)] and interfaces.addresses() == ()
+    interfaces = after_messages(address("::1", index=1, event="RTM_DELADDR"), address("10.0.0.2", index=99), before=lo)
+    assert history(interfaces) == [("lo", ["127.0.0.1", "::1"], 0, 0)] and interfaces.addresses() == ()

@@ -1,4 +1,4 @@
-"""The inventory without an engine, and with one that is made up."""
+"""The inventory without an engine, and with a fake one."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ from cmonlab.lab.docker.events import Events
 from cmonlab.lab.inventory.inventory import Inventory
 from cmonlab.lab.inventory.roster import Roster
 from cmonlab.lab.inventory.snapshot import links
-from cmonlab.lab.netns import first_of, search
+from cmonlab.lab.netns import find_containers, first_process
 
 HERE = os.stat("/proc/self/ns/net").st_ino
 ID = "ab" * 32
@@ -26,7 +26,7 @@ def wait_for(condition, seconds=5.0):
 
 
 class Gone(Exception):
-    """What the stream of an engine that is stopped ends with."""
+    """The exception at the end of a stopped engine's stream."""
 
 
 class Stream:
@@ -54,7 +54,7 @@ def event(kind, action, container, at_ns, **attributes):
 
 
 class Engine:
-    """Stands in for docker.APIClient: one container that is a process of ours."""
+    """A fake docker.APIClient with one container, which is a process of the test."""
 
     def __init__(self, *streams, state="running", pid=0):
         self.streams, self.since = list(streams), []
@@ -92,7 +92,7 @@ def _loopback(rows):
     return [row for row in rows if row["name"] == "lo"]
 
 
-def test_descriptions_of_the_engine_become_containers():
+def test_containers_are_made_from_the_engines_descriptions():
     engine = Engine(pid=4711)
     assert listed(engine.containers()[0], "") == Container(ID, "web", "nginx:1", {"app": "shop"})
     assert listed(engine.containers()[0], "c0").name == "c0"
@@ -105,9 +105,9 @@ def test_descriptions_of_the_engine_become_containers():
     assert endpoint({"Containers": None}, ID) == ()
 
 
-def test_without_an_engine_the_host_is_followed():
+def test_inventory_without_an_engine_follows_the_host():
     with Inventory() as inventory:
-        # Others' interfaces may come and go meanwhile.
+        # Other interfaces of the host may change meanwhile.
         assert _loopback(inventory.links()) == _loopback(links({"host": os.getpid()})) != []
         assert (inventory.containers(), list(inventory.missed), inventory.error) == ([], [], "")
         inventory.release_gone()
@@ -116,8 +116,8 @@ def test_without_an_engine_the_host_is_followed():
     inventory.close()
 
 
-def test_an_inventory_leaves_no_thread_and_no_file():
-    Inventory().__enter__().close()  # what is imported and read on first use
+def test_inventory_leaves_no_thread_and_no_file():
+    Inventory().__enter__().close()  # modules and files that are read on first use
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with Inventory(Engine(Stream(), state="exited")):
@@ -125,15 +125,15 @@ def test_an_inventory_leaves_no_thread_and_no_file():
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
 
 
-def test_an_engine_that_does_not_answer_is_an_error_and_leaves_nothing():
+def test_engine_that_does_not_answer_is_an_error_and_leaves_nothing():
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
     with pytest.raises(DockerError, match="events cannot be followed"):
         Inventory(Engine()).__enter__()
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
 
 
-def test_a_start_is_told_with_its_addresses_and_an_end_once():
-    told = []
+def test_callback_gets_a_start_with_its_addresses_and_one_end():
+    changes = []
     stream = Stream(
         event("network", "connect", ID, 1, name="front"),
         event("container", "rename", ID, 2, name="/shop"),
@@ -141,10 +141,10 @@ def test_a_start_is_told_with_its_addresses_and_an_end_once():
         event("container", "destroy", ID, 4),
     )
     inventory = Inventory(Engine(stream, state="created"))
-    inventory.on_change(told.extend)
+    inventory.on_change(changes.extend)
     with inventory:
-        assert wait_for(lambda: told and not told[-1].running)
-    states = [(one.name, one.networks, one.addresses, one.running) for one in told]
+        assert wait_for(lambda: changes and not changes[-1].running)
+    states = [(one.name, one.networks, one.addresses, one.running) for one in changes]
     own = ("10.9.0.2", "fd00::2")
     assert states == [
         ("web", (), (), True),
@@ -157,21 +157,21 @@ def test_a_start_is_told_with_its_addresses_and_an_end_once():
     assert inventory.containers() == []
 
 
-def test_a_container_that_was_gone_too_soon_is_missed_by_its_name():
+def test_missed_container_is_listed_by_its_name():
     stream = Stream(event("container", "start", ID, 1, name="web"), event("container", "die", ID, 2))
     with Inventory(Engine(stream, state="exited"), {ID: "c7"}) as inventory:
         assert wait_for(lambda: inventory.missed)
         assert list(inventory.missed) == ["c7"] and inventory.containers() == []
 
 
-def test_a_container_in_the_hosts_namespace_has_no_addresses_of_its_own():
+def test_container_in_the_hosts_namespace_has_no_addresses():
     with Inventory(Engine(Stream(), pid=os.getpid()), {ID: "c0"}) as inventory:
         (container,) = inventory.containers()
         assert (container.name, container.netns, container.pid) == ("c0", HERE, os.getpid())
         assert {row["namespace"] for row in inventory.links()} == {"host"}
 
 
-def test_a_container_in_the_hosts_namespace_has_the_loopback_address_that_a_lab_gave_it():
+def test_container_in_the_hosts_namespace_has_the_loopback_address_of_its_label():
     engine = Engine(Stream(), pid=os.getpid())
     engine.labels = {"cmonlab.address": "127.66.0.2"}
     with Inventory(engine, {ID: "c0"}) as inventory:
@@ -183,7 +183,7 @@ def test_a_container_in_the_hosts_namespace_has_the_loopback_address_that_a_lab_
     assert own == loopback | {"namespace": "c0", "addresses": ["127.66.0.2"]}
 
 
-def test_a_callback_that_fails_is_told_and_stops_nothing():
+def test_failing_callback_is_reported_and_stops_nothing():
     stream = Stream(event("network", "connect", ID, 1, name="front"), event("container", "die", ID, 2))
     inventory = Inventory(Engine(stream, state="created"))
     inventory.on_change(lambda containers: 1 // 0)
@@ -192,28 +192,28 @@ def test_a_callback_that_fails_is_told_and_stops_nothing():
         assert "ZeroDivisionError" in inventory.error
 
 
-def test_an_event_that_cannot_be_understood_is_told_and_stops_nothing():
+def test_malformed_event_is_reported_and_stops_nothing():
     stream = Stream({"Type": "network"}, event("network", "connect", ID, 1, name="front"))
     with Inventory(Engine(stream, state="created")) as inventory:
         assert wait_for(lambda: [one.networks for one in inventory.containers()] == [("front",)])
         assert "KeyError" in inventory.error
 
 
-def test_a_broken_stream_is_opened_again_from_the_last_event():
+def test_broken_stream_is_opened_again_after_the_last_event():
     last_ns = time.time_ns() + 10**9
     broken = Stream(event("container", "start", ID, last_ns), then=Gone("the engine went away"))
-    engine, heeded, resumed = Engine(broken, Stream()), [], []
-    events = Events(engine, heeded.append, lambda: resumed.append(events.error))
+    engine, received, resumed = Engine(broken, Stream()), [], []
+    events = Events(engine, received.append, lambda: resumed.append(events.error))
     events.open()
     events.start()
     assert wait_for(lambda: resumed and not events.error)
-    assert len(heeded) == 1 and resumed == ["Gone: the engine went away"]
+    assert len(received) == 1 and resumed == ["Gone: the engine went away"]
     assert int(engine.since[1].replace(".", "")) == last_ns + 1
     events.close()
     events.close()
 
 
-def test_a_stream_that_stays_broken_says_so_and_can_be_closed():
+def test_stream_that_stays_broken_is_reported_and_can_be_closed():
     engine = Engine(Stream(then=Gone("stopped")), state="exited")
     with Inventory(engine) as inventory:
         assert wait_for(lambda: len(engine.since) > 2)
@@ -221,7 +221,7 @@ def test_a_stream_that_stays_broken_says_so_and_can_be_closed():
     assert not [thread for thread in threading.enumerate() if thread.name == "cmonlab-docker"]
 
 
-def test_what_ended_while_the_stream_was_broken_is_found():
+def test_container_that_ended_while_the_stream_was_broken_is_found():
     engine = Engine(Stream(then=Gone("stopped")), Stream(), pid=os.getpid())
     with Inventory(engine) as inventory:
         assert [one.running for one in inventory.containers()] == [True]
@@ -230,7 +230,7 @@ def test_what_ended_while_the_stream_was_broken_is_found():
         assert wait_for(lambda: inventory.error == "")
 
 
-def test_a_shared_namespace_has_the_first_name_until_that_is_forgotten():
+def test_shared_namespace_has_the_first_name_until_it_is_forgotten():
     roster = Roster(threading.RLock())
     for name in ("first", "second"):
         roster.update(name, lambda _, name=name: Container(name, name, netns=7))
@@ -243,16 +243,16 @@ def test_a_shared_namespace_has_the_first_name_until_that_is_forgotten():
     assert roster.forget(time.monotonic_ns()) == set() and list(roster) == []
 
 
-def test_what_does_not_change_is_not_told():
-    roster, told = Roster(threading.RLock()), []
-    roster.on_change(told.extend)
+def test_callback_is_not_called_without_a_change():
+    roster, changes = Roster(threading.RLock()), []
+    roster.on_change(changes.extend)
     roster.update("a", lambda _: Container("a", "a"))
     roster.change("a", name="a")
     roster.change("b", name="b")
     roster.update("a", lambda _: None)
-    assert told == [Container("a", "a")]
+    assert changes == [Container("a", "a")]
 
 
-def test_processes_in_no_container_are_not_found():
-    assert ID not in search({HERE})
-    assert first_of(HERE, ID) == 0
+def test_find_containers_ignores_processes_outside_containers():
+    assert ID not in find_containers({HERE})
+    assert first_process(HERE, ID) == 0

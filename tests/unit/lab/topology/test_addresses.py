@@ -1,4 +1,4 @@
-"""Subnets and addresses that a lab gives itself, and the program that connects from them."""
+"""Subnets and addresses that a lab assigns."""
 
 import ipaddress
 from ipaddress import IPv4Network
@@ -18,23 +18,23 @@ POOL = (IPv4Network("10.0.0.0/24"), IPv4Network("10.0.2.0/24"))
 
 
 @given(st.sets(st.integers(0, 15)))
-def test_free_subnets_are_free_and_apart(taken):
+def test_free_subnets_overlap_neither_used_ones_nor_each_other(taken):
     every = [*POOL[0].subnets(new_prefix=27), *POOL[1].subnets(new_prefix=27)]
     used = [every[number] for number in taken]
     found = []
     with pytest.raises(DockerError, match="no subnet is free"):
         found.extend(free_subnets(POOL, 27, used))
-    assert sorted(found) == sorted(set(every) - set(used))  # each of them, once
+    assert sorted(found) == sorted(set(every) - set(used))  # each of them once
 
 
-def test_later_pools_come_after_earlier_ones():
+def test_earlier_pools_are_used_first():
     found = list(islice(free_subnets(POOL, 27, []), 16))
     assert set(found[:8]) == set(POOL[0].subnets(new_prefix=27))
     wide = [IPv4Network("10.0.0.0/8")]
     assert next(free_subnets(subnets.PRIVATE, 22, wide)).subnet_of(IPv4Network("172.16.0.0/12"))
 
 
-def test_everybody_has_an_address_of_its_own(monkeypatch):
+def test_every_container_and_host_has_its_own_address(monkeypatch):
     monkeypatch.setattr(addresses, "routed", lambda: [IPv4Network("10.0.0.0/8")])
     topology = vxlan(hosts=3, containers=40)
     plan = addresses.plan(topology, [])
@@ -55,25 +55,25 @@ def test_addresses_of_other_labs_are_avoided():
     again = [addresses.plan(host(2), first.of("c0")) for _ in range(50)]
     assert all(not plan.subnets["net0"].overlaps(first.subnets["net0"]) for plan in again)
     assert all(ipaddress.ip_address(plan.of("c1")[0]).is_loopback for plan in again)
-    # The first addresses of loopback are everybody's.
+    # Other programs use the first addresses of loopback.
     assert all(plan.subnets["net0"].subnet_of(IPv4Network("127.64.0.0/10")) for plan in again)
 
 
-def test_what_the_engine_gives_addresses_to_is_not_planned():
+def test_plan_leaves_out_networks_with_addresses_of_the_engine():
     topology = Topology("custom", (Container("a", ("b", "m")), Container("n")), (Network("b"), Network("m", "macvlan")))
     assert addresses.plan(topology, []) == addresses.Plan()
 
 
-def test_a_vxlan_network_is_described(monkeypatch):
+def test_description_of_a_vxlan_network_has_its_vni_and_subnets(monkeypatch):
     monkeypatch.setattr(addresses, "routed", list)
     members = (Container("a", ("v", "w"), "x"), Container("b", ("w",), "y"))
     topology = Topology("custom", members, (Network("v", "vxlan"), Network("w", "vxlan")))
     plan = addresses.plan(topology, [])
     assert len(plan.of("a")) == 2 and len(plan.of("b")) == 1
-    told = overlay.describe(topology, plan, "w")
-    assert (told["vni"], told["port"], told["bridge"]) == (43, 4789, "br1")
-    assert told["subnets"] == [str(plan.subnets["w"])] and told["underlay"] == str(plan.subnets[UNDERLAY])
+    entry = overlay.describe(topology, plan, "w")
+    assert (entry["vni"], entry["port"], entry["bridge"]) == (43, 4789, "br1")
+    assert entry["subnets"] == [str(plan.subnets["w"])] and entry["underlay"] == str(plan.subnets[UNDERLAY])
 
 
-def test_link_addresses_are_local_and_follow_the_ip_address():
+def test_mac_addresses_are_local_and_contain_the_ip_address():
     assert overlay.mac_of("10.1.2.3") == "02:42:0a:01:02:03"

@@ -23,7 +23,7 @@ def test_bridge_numbers_its_containers(count):
 
 
 @pytest.mark.parametrize("count", [1, 0, -1, 1001, 2.5, True, "2", None])
-def test_bridge_refuses_counts_that_cannot_be(count):
+def test_bridge_refuses_impossible_counts(count):
     with pytest.raises(TopologyError) as caught:
         bridge(count)
     assert repr(count) in str(caught.value) or str(count) in str(caught.value)
@@ -41,7 +41,7 @@ def test_description_is_json_and_complete():
     }
 
 
-def test_topologies_are_values():
+def test_topologies_are_immutable_values():
     assert bridge(2) == template("bridge", containers=2) != bridge(3)
     assert hash(bridge(2)) == hash(bridge(2))
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -61,7 +61,7 @@ def test_unknown_names_suggest_the_nearest():
 
 
 @given(st.sampled_from(sorted(TEMPLATES)), st.integers(2, 16), st.integers(16, 250), st.sampled_from([None, "mine:1"]))
-def test_a_template_comes_back_from_its_description(name, hosts, containers, image):
+def test_template_can_be_made_again_from_its_description(name, hosts, containers, image):
     params = {"containers": containers} | ({"hosts": hosts} if name == "vxlan" else {})
     topology = template(name, **params, image=image)
     described = json.loads(json.dumps(topology.describe()))
@@ -69,7 +69,7 @@ def test_a_template_comes_back_from_its_description(name, hosts, containers, ima
     assert {network["driver"] for network in described["networks"]} == {name}
 
 
-def test_containers_are_dealt_out_to_hosts_in_turn():
+def test_containers_are_assigned_to_hosts_in_turn():
     topology = vxlan(hosts=3, containers=7)
     assert topology.hosts == ("h0", "h1", "h2")
     assert [container.host for container in topology.containers] == ["h0", "h1", "h2", "h0", "h1", "h2", "h0"]
@@ -78,7 +78,7 @@ def test_containers_are_dealt_out_to_hosts_in_turn():
 
 
 @pytest.mark.parametrize("hosts, containers", [(1, 2), (17, 20), (3, 2), (2, 1001), (2.0, 2), (True, 2)])
-def test_vxlan_refuses_counts_that_cannot_be(hosts, containers):
+def test_vxlan_refuses_impossible_counts(hosts, containers):
     with pytest.raises(TopologyError, match=r"choose|whole number"):
         vxlan(hosts, containers)
 
@@ -94,13 +94,13 @@ def test_vxlan_refuses_counts_that_cannot_be(hosts, containers):
         (("b", "b"), "", "twice"),
     ],
 )
-def test_networks_that_do_not_go_together_are_refused(networks, host, why):
+def test_networks_that_exclude_each_other_are_refused(networks, host, why):
     known = (Network("h", "host"), Network("b"), Network("v", "vxlan"))
     with pytest.raises(TopologyError, match=why):
         Topology("custom", (Container("a", networks, host),), known)
 
 
-def test_a_host_and_a_container_have_different_names():
+def test_host_and_container_of_the_same_name_are_refused():
     with pytest.raises(TopologyError, match="two containers are called 'h0'"):
         Topology("custom", (Container("h0", ("v",), "h0"),), (Network("v", "vxlan"),))
 
@@ -112,7 +112,7 @@ def test_names_must_be_host_names(name):
             kind(name)
 
 
-def test_names_are_unique_and_there_is_a_container():
+def test_duplicate_names_and_no_containers_are_refused():
     with pytest.raises(TopologyError, match="two containers are called 'a'"):
         Topology("custom", (Container("a"), Container("a")), ())
     with pytest.raises(TopologyError, match="two networks"):
@@ -122,7 +122,7 @@ def test_names_are_unique_and_there_is_a_container():
     assert issubclass(TopologyError, CmonlabError)
 
 
-def test_even_the_live_modules_load_without_docker():
+def test_lab_modules_load_without_docker_and_pyroute2():
     code = (
         "import sys; sys.modules['docker'] = sys.modules['pyroute2'] = None; "
         "import cmonlab.lab.topology.deploy, cmonlab.lab.inventory.inventory, cmonlab.lab.workload"

@@ -3,11 +3,13 @@
 import json
 import math
 import threading
+from dataclasses import dataclass
 
 import pytest
 
 from cmonlab.errors import UnknownName, WorkloadError
 from cmonlab.lab.workload import WORKLOADS, Iperf, Memcached, Sockperf, processes, workload
+from cmonlab.lab.workload.client_server import ClientServer
 from cmonlab.lab.workload.processes import listening_ports
 
 MEMCASLAP = """servers: 172.17.0.2:11211
@@ -343,3 +345,39 @@ def test_prepare_waits_until_the_server_listens(monkeypatch):
     monkeypatch.setattr(processes, "_SERVER_DEADLINE_S", 0.0)
     with pytest.raises(WorkloadError, match="does not listen on port 5201"):
         Iperf().prepare(FakeLab(FakeProcess(None, "", waits=10**9)))
+
+
+@dataclass(frozen=True)
+class Echo(ClientServer):
+    """A workload as a user writes one."""
+
+    port: int = 7
+
+    name = "echo"
+    work = ("replies_per_s", "reply")
+
+    @property
+    def endpoint(self):
+        return "udp", self.port
+
+    def server_argv(self, address):
+        return ["echo-server", address]
+
+    def client_argv(self, address, duration_s, source=None):
+        return ["echo-client", address, str(duration_s)]
+
+    def parse(self, output):
+        return {"replies_per_s": float(output), "load_s": 1.0}
+
+
+def test_custom_workload_needs_commands_and_a_parser_only():
+    load = Echo(client="c1")
+    assert load.default_rule == "udp port 7" and load.containers == ("c0", "c1")
+    assert load.describe() == {"name": "echo", "parameters": {"server": "c0", "client": "c1", "port": 7}}
+    lab = FakeLab(FakeProcess(None, "", waits=10**9), FakeProcess(0, "42"), listening=[7])
+    load.prepare(lab)
+    done = load.run(lab, 3.4)
+    assert [argv for _, argv, _, _ in lab.started] == [["echo-server", "10.0.0.2"], ["echo-client", "10.0.0.2", "3"]]
+    assert done.metrics == {"replies_per_s": 42.0, "load_s": 1.0} and done.parameters["duration_s"] == 3
+    with pytest.raises(WorkloadError, match="echo-server in c0 ended"):
+        load.run(FakeLab(FakeProcess(0, "42")), 1)

@@ -1,4 +1,4 @@
-"""Over NATS: broken connections, what the server refuses, and who gets in."""
+"""Transport over NATS: broken connections, refusals of the server, tokens and TLS."""
 
 import contextlib
 import json
@@ -15,8 +15,8 @@ from nats.js.errors import NotFoundError
 
 from cmonlab.errors import TransportError
 from cmonlab.live.transport import NatsServer, connect
-from cmonlab.live.transport.nats import shown
-from cmonlab.system import ownership as owner
+from cmonlab.live.transport.nats import without_secrets
+from cmonlab.system import ownership
 from tests.support.servers import WAIT_S, gone, orphan, until
 
 
@@ -25,7 +25,7 @@ def kill(server):
     until(lambda: gone(server.pid))
 
 
-def test_everything_goes_on_after_the_server_was_killed(tmp_path):
+def test_transport_recovers_after_the_server_was_killed(tmp_path):
     with (
         NatsServer(tmp_path) as first,
         connect(first.url, first.token) as one,
@@ -34,22 +34,22 @@ def test_everything_goes_on_after_the_server_was_killed(tmp_path):
         live = []
         other.subscribe("live", live.append)
         other.serve("echo", lambda payload: payload)
-        one.keep("kept", ["kept"], 1 << 22, 60)
+        one.create_stream("stored", ["stored"], 1 << 22, 60)
         for number in range(50):
-            one.append("kept", b"%d" % number)
+            one.publish_to_stream("stored", b"%d" % number)
         one.flush()
-        replay = other.replay("kept")
+        replay = other.replay("stored")
         assert [int(replay.get(WAIT_S).payload) for _ in range(30)] == list(range(30))
         kill(first)
         until(lambda: "not connected" in repr(one) and "not connected" in repr(other))
         with pytest.raises(TransportError, match="no connection"):
             one.publish("live", b"lost")
         with pytest.raises(TransportError, match="not acknowledged"):
-            # Waits for the server, as does the rest.
-            one.append("kept", b"50")
+            # Waits for the server, as the following messages do.
+            one.publish_to_stream("stored", b"50")
             one.flush(timeout_s=0.05)
         for number in range(51, 60):
-            one.append("kept", b"%d" % number)
+            one.publish_to_stream("stored", b"%d" % number)
         with NatsServer(tmp_path, port=first.port) as second:
             assert second.token == first.token
             one.flush()
@@ -65,52 +65,52 @@ def test_everything_goes_on_after_the_server_was_killed(tmp_path):
     assert (tmp_path / "streams").is_dir()
 
 
-def test_what_was_sent_into_a_breaking_connection_is_kept_once_and_in_order(tmp_path):
+def test_messages_sent_while_the_connection_breaks_are_stored_once_and_in_order(tmp_path):
     with NatsServer(tmp_path) as first, connect(first.url, first.token) as one:
-        one.keep("kept", ["kept"], 1 << 26, 60)
+        one.create_stream("stored", ["stored"], 1 << 26, 60)
         for number in range(100):
-            one.append("kept", b"%06d" % number * 1000)
+            one.publish_to_stream("stored", b"%06d" % number * 1000)
         os.kill(first.pid, signal.SIGKILL)
         for number in range(100, 200):
-            one.append("kept", b"%06d" % number * 1000)
+            one.publish_to_stream("stored", b"%06d" % number * 1000)
         until(lambda: gone(first.pid))
         with NatsServer(tmp_path, port=first.port):
             one.flush()
-            with one.replay("kept") as replay:
+            with one.replay("stored") as replay:
                 assert [int(replay.get(WAIT_S).payload[:6]) for _ in range(200)] == list(range(200))
                 assert replay.get(0.05) is None
 
 
-def test_replay_goes_on_where_the_server_forgot_its_reader(monkeypatch):
+def test_replay_continues_after_the_server_deleted_its_consumer(monkeypatch):
     monkeypatch.setattr("cmonlab.live.transport.replay._BATCH", 2)
     with NatsServer() as server, connect(server.url, server.token) as one:
-        one.keep("kept", ["kept"], 1 << 20, 60)
+        one.create_stream("stored", ["stored"], 1 << 20, 60)
         for number in range(10):
-            one.append("kept", b"%d" % number)
+            one.publish_to_stream("stored", b"%d" % number)
         one.flush()
-        with one.replay("kept") as replay:
+        with one.replay("stored") as replay:
             found = []
             for _ in range(10):
                 # Between two batches, and in the middle of one.
                 found.append(int(replay.get(WAIT_S).payload))
                 with contextlib.suppress(NotFoundError):
-                    one._loop.call(one._js.delete_consumer("kept", replay._consumer), WAIT_S)
+                    one._loop.call(one._js.delete_consumer("stored", replay._consumer), WAIT_S)
             assert found == list(range(10))
-            one._loop.call(one._js.delete_stream("kept"), WAIT_S)
-            with pytest.raises(TransportError, match="stream 'kept' cannot be read"):
+            one._loop.call(one._js.delete_stream("stored"), WAIT_S)
+            with pytest.raises(TransportError, match="stream 'stored' cannot be read"):
                 replay.get(WAIT_S)
 
 
-def test_streams_need_a_server_that_keeps_them(tmp_path):
+def test_server_without_streams_is_reported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = orphan(tmp_path / "plain", owner.me(), port)
+    process = orphan(tmp_path / "plain", ownership.me(), port)
     try:
         with connect(f"nats://127.0.0.1:{port}") as one:
-            with pytest.raises(TransportError, match="keeps no streams"):
-                one.keep("kept", ["kept"], 1 << 20, 60)
-            with pytest.raises(TransportError, match="keeps no streams"):
-                one.replay("kept")
+            with pytest.raises(TransportError, match="has no streams"):
+                one.create_stream("stored", ["stored"], 1 << 20, 60)
+            with pytest.raises(TransportError, match="has no streams"):
+                one.replay("stored")
     finally:
         process.kill()
         process.wait()
@@ -119,22 +119,22 @@ def test_streams_need_a_server_that_keeps_them(tmp_path):
 def test_stream_larger_than_the_store_is_refused():
     refused = pytest.raises(TransportError, match="insufficient storage")
     with NatsServer(store_bytes=1 << 20) as server, connect(server.url, server.token) as one, refused:
-        one.keep("kept", ["kept"], 1 << 21, 60)
+        one.create_stream("stored", ["stored"], 1 << 21, 60)
 
 
-def test_close_tells_what_was_not_acknowledged(tmp_path, monkeypatch):
+def test_close_reports_unacknowledged_messages(tmp_path, monkeypatch):
     monkeypatch.setattr("cmonlab.live.transport.nats._CLOSE_S", 0.1)
     with NatsServer(tmp_path) as server:
         one = connect(server.url, server.token)
-        one.keep("kept", ["kept"], 1 << 20, 60)
+        one.create_stream("stored", ["stored"], 1 << 20, 60)
         kill(server)
-        one.append("kept", b"lost")
+        one.publish_to_stream("stored", b"lost")
         with pytest.raises(TransportError, match="1 messages are not acknowledged"):
             one.close()
         one.close()
 
 
-def test_wrong_token_is_refused_and_shown_nowhere(caplog):
+def test_wrong_token_is_refused_and_never_shown(caplog):
     with NatsServer() as server:
         for token in ("wrong-secret", None):
             with pytest.raises(TransportError, match="does not accept the token") as caught:
@@ -155,7 +155,7 @@ def test_wrong_token_is_refused_and_shown_nowhere(caplog):
     server.close()
 
 
-def test_no_server_and_a_silent_one_are_told_apart():
+def test_missing_and_silent_server_give_different_errors():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"nats://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(TransportError, match=r"nothing answered in 0\.2 s"):
@@ -165,16 +165,16 @@ def test_no_server_and_a_silent_one_are_told_apart():
 
 
 def test_url_is_shown_without_secrets():
-    assert shown("tls://user:secret@host:4222") == "tls://host:4222"
-    assert shown("secret@host") == "nats://host"
+    assert without_secrets("tls://user:secret@host:4222") == "tls://host:4222"
+    assert without_secrets("secret@host") == "nats://host"
 
 
-def test_tls_url_never_sends_the_token_in_the_clear():
+def test_tls_url_never_sends_the_token_unencrypted():
     with NatsServer() as server, pytest.raises(TransportError, match="offers no TLS; nothing was sent"):
         connect(server.url.replace("nats", "tls"), server.token)
 
 
-def test_tls_is_verified(tmp_path, monkeypatch):
+def test_tls_certificate_is_verified(tmp_path, monkeypatch):
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl to make a certificate")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

@@ -1,4 +1,4 @@
-"""A NATS server of our own: how it is found, and what a crash leaves."""
+"""NATS servers that cmonlab starts: endpoint, life time, and stale servers after a crash."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from cmonlab.live.transport import (
     remove_stale,
     write_endpoint,
 )
-from cmonlab.system import ownership as owner
+from cmonlab.system import ownership
 from tests.support.servers import WAIT_S, gone, orphan, until
 
 
@@ -53,7 +53,7 @@ sys.stdin.read()
 """
 
 
-def test_server_dies_with_its_owner_and_its_directory_is_found(tmp_path, monkeypatch):
+def test_server_ends_with_its_owner_and_its_directory_is_removed_later(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(endpoint, "run_directory", lambda: tmp_path / "run")
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -72,22 +72,22 @@ def test_server_dies_with_its_owner_and_its_directory_is_found(tmp_path, monkeyp
     assert not Path(directory).exists()
 
 
-def test_server_left_by_a_crash_is_ended_and_others_are_not(tmp_path, monkeypatch):
+def test_only_stale_servers_are_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(endpoint, "run_directory", lambda: tmp_path / "run")
-    dead = owner.me().replace(f"{os.getpid()}/", "999999999/", 1)
-    left, used = orphan(tmp_path / "cmonlab-1-left", dead), orphan(tmp_path / "cmonlab-1-used", owner.me())
-    stranger = tmp_path / "cmonlab-1-stranger"
-    stranger.mkdir()
-    (stranger / "nats.json").write_text("{}")
-    # A pid that is somebody else's by now.
-    (stranger / "nats.pid").write_text(str(used.pid))
+    dead = ownership.me().replace(f"{os.getpid()}/", "999999999/", 1)
+    left, used = orphan(tmp_path / "cmonlab-1-left", dead), orphan(tmp_path / "cmonlab-1-used", ownership.me())
+    unrelated = tmp_path / "cmonlab-1-unrelated"
+    unrelated.mkdir()
+    (unrelated / "nats.json").write_text("{}")
+    # The pid belongs to another process by now.
+    (unrelated / "nats.pid").write_text(str(used.pid))
     try:
         removed = remove_stale()
         assert removed == [
             f"server in {tmp_path}/cmonlab-1-left",
             f"directory {tmp_path}/cmonlab-1-left",
-            f"directory {stranger}",
+            f"directory {unrelated}",
         ]
         assert left.wait(WAIT_S) is not None and used.poll() is None
         assert (tmp_path / "cmonlab-1-used").is_dir()
@@ -97,11 +97,11 @@ def test_server_left_by_a_crash_is_ended_and_others_are_not(tmp_path, monkeypatc
             process.wait()
 
 
-def test_forgotten_transport_does_not_keep_a_process_alive_or_speak():
+def test_unclosed_transport_lets_the_process_end_silently():
     script = (
         "from cmonlab.live.transport import NatsServer, connect\n"
         "server = NatsServer(); one = connect(server.url, server.token)\n"
-        "one.subscribe('a', print); one.keep('k', ['k'], 9999, 9); one.append('k', b'')\n"
+        "one.subscribe('a', print); one.create_stream('k', ['k'], 9999, 9); one.publish_to_stream('k', b'')\n"
         "print(server.pid, server.directory)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
@@ -118,14 +118,19 @@ def run(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def test_endpoint_is_found_by_this_user_alone(run, monkeypatch):
+def test_endpoint_is_readable_by_this_user_only(run, monkeypatch):
     with pytest.raises(TransportError, match="no agent of this user runs here"):
         connect()
     with NatsServer() as server:
         file = write_endpoint(server.url, server.token)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(run.stat().st_mode) == 0o700
         found = read_endpoint()
-        assert (found.url, found.token, found.pid, found.owner) == (server.url, server.token, os.getpid(), owner.me())
+        assert (found.url, found.token, found.pid, found.owner) == (
+            server.url,
+            server.token,
+            os.getpid(),
+            ownership.me(),
+        )
         assert server.token not in repr(found)
         with connect() as one:
             one.publish("a", b"")
@@ -134,7 +139,7 @@ def test_endpoint_is_found_by_this_user_alone(run, monkeypatch):
     assert (read_endpoint().url, read_endpoint().token) == ("tls://nats.example.org", "secret")
     monkeypatch.delenv("CMONLAB_NATS_URL")
     file.chmod(0o644)
-    with pytest.raises(TransportError, match="not to be trusted"):
+    with pytest.raises(TransportError, match="cannot be trusted"):
         read_endpoint()
     file.chmod(0o600)
     remove_endpoint()
@@ -142,13 +147,13 @@ def test_endpoint_is_found_by_this_user_alone(run, monkeypatch):
     assert not file.exists()
 
 
-def test_endpoint_of_the_living_stays_and_of_the_dead_goes(run):
+def test_endpoint_is_removed_only_after_its_process_has_ended(run):
     file = write_endpoint("nats://127.0.0.1:1", "t")
     assert remove_stale() == [] and file.exists()
     entry = json.loads(file.read_text())
     entry["owner"] = entry["owner"].replace(f"{os.getpid()}/", "1/0", 1)
     file.write_text(json.dumps(entry))
-    with pytest.raises(TransportError, match="is gone"):
+    with pytest.raises(TransportError, match="has ended"):
         read_endpoint()
     remove_endpoint()
     assert file.exists()
@@ -156,7 +161,7 @@ def test_endpoint_of_the_living_stays_and_of_the_dead_goes(run):
     with subprocess.Popen(["sleep", "60"]) as other:
         try:
             start = Path(f"/proc/{other.pid}/stat").read_text().split()[21]
-            _, _, here = owner.me().split("/", 2)
+            _, _, here = ownership.me().split("/", 2)
             file.write_text(json.dumps(entry | {"owner": f"{other.pid}/{start}/{here}", "pid": other.pid}))
             file.chmod(0o600)
             with pytest.raises(TransportError, match="an agent runs already"):

@@ -1,4 +1,4 @@
-"""Subjects, headers and sizes that a transport takes."""
+"""Valid and invalid subjects, headers and sizes of messages."""
 
 from itertools import product
 
@@ -19,19 +19,19 @@ from cmonlab.live.transport.subject import (
 
 
 @pytest.mark.parametrize("subject", ["", " ", "a b", "a..b", ".a", "a.", "a.*", "a.>", "a\r\nPUB x 0", "ä"])
-def test_what_is_no_subject_is_refused(subject):
+def test_invalid_subject_is_refused(subject):
     with pytest.raises(TransportError, match="is not a subject"):
         check_subject(subject)
 
 
 @pytest.mark.parametrize("subject", ["", "a.>.b", "a*", "a..>", ">a", "a.>>", "a b.*"])
-def test_what_is_no_pattern_is_refused(subject):
+def test_invalid_pattern_is_refused(subject):
     with pytest.raises(TransportError, match="is not a subject"):
         check_subject(subject, wildcards=True)
 
 
 @pytest.mark.parametrize("subject", ["a", "cmonlab.host-1.events", "A_b.9/x", "$JS.API"])
-def test_subjects_and_patterns_are_let_through(subject):
+def test_valid_subjects_and_patterns_are_accepted(subject):
     check_subject(subject)
     for pattern in (subject, f"{subject}.*", f"*.{subject}", f"{subject}.>", "*", ">"):
         check_subject(pattern, wildcards=True)
@@ -51,7 +51,7 @@ def test_subjects_and_patterns_are_let_through(subject):
         {"status": "503"},
     ],
 )
-def test_headers_that_would_not_arrive_are_refused(headers):
+def test_headers_that_would_not_arrive_unchanged_are_refused(headers):
     with pytest.raises(TransportError, match="cannot be sent"):
         check_message(b"", headers)
     check_message(b"", {"Cmonlab-Epoch": "7", "Empty": ""})
@@ -59,14 +59,14 @@ def test_headers_that_would_not_arrive_are_refused(headers):
 
 def test_headers_count_towards_the_size():
     assert message_bytes(b"abc", {}) == message_bytes(b"abc", None) == 3
-    # As the server counts: the line that opens them, each with its end, and an empty line.
+    # The server counts the first line, each header with its line end, and an empty line.
     assert message_bytes(b"abc", {"K": "v"}) == 3 + len("NATS/1.0\r\nK: v\r\n\r\n")
     check_message(bytes(MAX_BYTES), None)
     with pytest.raises(TransportError, match="1,048,594 bytes"):
         check_message(bytes(MAX_BYTES), {"K": "v"})
 
 
-def test_headers_of_the_server_are_not_shown():
+def test_headers_of_the_server_are_hidden():
     assert visible({"Nats-Msg-Id": "1", "A": "b"}) == {"A": "b"}
     assert visible(None) == {}
 
@@ -84,6 +84,6 @@ _SUBJECTS = [".".join(words) for n in range(1, 6) for words in product("abc", re
 
 @settings(deadline=None)
 @given(_PATTERN, _PATTERN)
-def test_patterns_overlap_where_a_subject_falls_under_both(one, other):
+def test_patterns_overlap_if_a_subject_matches_both(one, other):
     both = any(matches(one, subject) and matches(other, subject) for subject in _SUBJECTS)
     assert overlap(one, other) == overlap(other, one) == both

@@ -1,4 +1,4 @@
-"""What every transport promises, held in one process and over NATS."""
+"""Behaviour of every transport, in one process and over NATS."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ def server():
 
 @pytest.fixture(params=["local", "nats"])
 def ends(request):
-    """Two ends of a transport: over NATS each with a connection of its own."""
+    """Return two ends of a transport; over NATS, each has its own connection."""
     if request.param == "local":
         with LocalTransport() as one:
             yield one, one
@@ -30,11 +30,11 @@ def ends(request):
 
 @pytest.fixture
 def name(request):
-    """Return a word that no other test uses: the server is shared."""
+    """Return a word that no other test uses, because tests share the server."""
     return "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
 
 
-def test_live_messages_arrive_whole_and_in_order(ends, name):
+def test_live_messages_arrive_complete_and_in_order(ends, name):
     sender, receiver = ends
     found = []
     receiver.subscribe(f"{name}.*", found.append)
@@ -46,7 +46,7 @@ def test_live_messages_arrive_whole_and_in_order(ends, name):
     assert found[7].headers == {"Epoch": "7", "Empty": ""} and found[7].sequence == 0
 
 
-def test_only_the_subjects_asked_for_arrive(ends, name):
+def test_only_messages_of_subscribed_subjects_arrive(ends, name):
     sender, receiver = ends
     one, rest, end = [], [], threading.Event()
     receiver.subscribe(f"{name}.*.x", one.append)
@@ -65,7 +65,7 @@ def test_only_the_subjects_asked_for_arrive(ends, name):
 
 
 @pytest.mark.parametrize(("limit", "size"), [("_MAX_MESSAGES", 0), ("_MAX_BYTES", 1000)])
-def test_slow_handler_misses_the_oldest_and_holds_nobody_up(ends, name, monkeypatch, limit, size):
+def test_slow_handler_misses_the_oldest_messages_and_delays_no_publisher(ends, name, monkeypatch, limit, size):
     monkeypatch.setattr(mailbox, limit, 100 * max(size + 4, 1) if size else 100)
     sender, receiver = ends
     go, entered, found, last = threading.Event(), threading.Event(), [], threading.Event()
@@ -85,7 +85,7 @@ def test_slow_handler_misses_the_oldest_and_holds_nobody_up(ends, name, monkeypa
     until(lambda: subscription.missed == 199)
     go.set()
     until(lambda: len(found) == 101)
-    # The first was in the handler's hands.
+    # The handler already had the first one.
     assert found == [0, *range(200, 300)] and subscription.missed == 199
 
 
@@ -133,7 +133,7 @@ def test_error_of_the_handler_is_raised_at_the_requester(ends, name, error):
     assert str(caught.value) == str(error)
 
 
-def test_unforeseen_error_of_the_handler_is_a_transport_error(ends, name):
+def test_unexpected_error_of_the_handler_is_a_transport_error(ends, name):
     asking, answering = ends
     answering.serve(f"{name}.bug", lambda payload: {}[payload])
     answering.serve(f"{name}.large", lambda _: bytes(MAX_BYTES + 1))
@@ -143,10 +143,10 @@ def test_unforeseen_error_of_the_handler_is_a_transport_error(ends, name):
         asking.request(f"{name}.large", b"")
 
 
-def test_request_to_nobody_fails_at_once_and_to_the_busy_in_time(ends, name):
+def test_request_fails_at_once_without_a_responder_and_in_time_with_a_busy_one(ends, name):
     asking, answering = ends
     begun = time.monotonic()
-    with pytest.raises(TransportError, match="nobody answers"):
+    with pytest.raises(TransportError, match="nobody answers requests"):
         asking.request(name, b"", timeout_s=30)
     assert time.monotonic() - begun < WAIT_S
     go = threading.Event()
@@ -157,12 +157,12 @@ def test_request_to_nobody_fails_at_once_and_to_the_busy_in_time(ends, name):
     assert asking.request(name, b"again") == b"again"
 
 
-def test_kept_messages_are_read_again_and_followed(ends, name):
+def test_replay_returns_stored_messages_and_then_new_ones(ends, name):
     sender, receiver = ends
     assert sender.flush() == 0
-    sender.keep(name, [f"{name}.>"], max_bytes=1 << 20, max_age_s=60)
+    sender.create_stream(name, [f"{name}.>"], max_bytes=1 << 20, max_age_s=60)
     for number in range(40):
-        sender.append(f"{name}.{number % 2}", b"%d" % number, {"Number": str(number)})
+        sender.publish_to_stream(f"{name}.{number % 2}", b"%d" % number, {"Number": str(number)})
     assert sender.flush() == 40
     with receiver.replay(f"{name}.>") as replay:
         found = [next(replay) for _ in range(40)]
@@ -170,7 +170,7 @@ def test_kept_messages_are_read_again_and_followed(ends, name):
         assert [int(message.payload) for message in found] == list(range(40))
         assert found[3].headers == {"Number": "3"} and found[3].subject == f"{name}.1"
         assert replay.get(timeout_s=0.02) is None
-        # What is merely published is kept, too.
+        # Messages of publish() are stored too.
         sender.publish(f"{name}.0", b"live")
         assert next(replay).payload == b"live"
     assert list(replay) == []
@@ -178,24 +178,24 @@ def test_kept_messages_are_read_again_and_followed(ends, name):
         assert [replay.get(WAIT_S).sequence for _ in range(3)] == [36, 38, 40]
 
 
-def test_kept_messages_reach_live_listeners(ends, name):
+def test_messages_to_a_stream_reach_subscribers(ends, name):
     sender, receiver = ends
     found = []
     receiver.subscribe(name, found.append)
-    sender.keep(name, [name], max_bytes=1 << 20, max_age_s=60)
-    sender.append(name, b"x", {"A": "b"})
+    sender.create_stream(name, [name], max_bytes=1 << 20, max_age_s=60)
+    sender.publish_to_stream(name, b"x", {"A": "b"})
     until(lambda: found)
     assert (found[0].payload, found[0].headers, found[0].sequence) == (b"x", {"A": "b"}, 0)
 
 
-def test_stream_drops_the_oldest_and_the_gap_shows(ends, name):
+def test_full_stream_drops_the_oldest_messages_and_sequence_shows_the_gap(ends, name):
     sender, receiver = ends
-    sender.keep(name, [name], max_bytes=100_000, max_age_s=60)
+    sender.create_stream(name, [name], max_bytes=100_000, max_age_s=60)
     with receiver.replay(name) as replay:
-        sender.append(name, bytes(1000))
+        sender.publish_to_stream(name, bytes(1000))
         assert replay.get(WAIT_S).sequence == 1
     for _ in range(200):
-        sender.append(name, bytes(1000))
+        sender.publish_to_stream(name, bytes(1000))
     sender.flush()
     with receiver.replay(name, from_sequence=2) as replay:
         sequences = [replay.get(WAIT_S).sequence]
@@ -204,13 +204,13 @@ def test_stream_drops_the_oldest_and_the_gap_shows(ends, name):
     assert sequences == list(range(sequences[0], 202)) and 80 <= len(sequences) <= 100
 
 
-def test_stream_drops_the_old_and_can_be_changed(ends, name):
+def test_changed_stream_drops_old_messages(ends, name):
     sender, receiver = ends
-    sender.keep(name, [name], max_bytes=1 << 20, max_age_s=60)
-    sender.append(name, b"old")
+    sender.create_stream(name, [name], max_bytes=1 << 20, max_age_s=60)
+    sender.publish_to_stream(name, b"old")
     sender.flush()
-    sender.keep(name, [name, f"{name}.more"], max_bytes=1 << 20, max_age_s=0.2)
-    sender.append(f"{name}.more", b"")
+    sender.create_stream(name, [name, f"{name}.more"], max_bytes=1 << 20, max_age_s=0.2)
+    sender.publish_to_stream(f"{name}.more", b"")
 
     def gone():
         with receiver.replay(name) as replay:
@@ -219,19 +219,19 @@ def test_stream_drops_the_old_and_can_be_changed(ends, name):
     until(gone)
 
 
-def test_what_no_stream_keeps_cannot_be_appended_or_replayed(ends, name):
+def test_subject_without_stream_cannot_be_published_to_or_replayed(ends, name):
     sender, receiver = ends
-    with pytest.raises(TransportError, match="nothing keeps"):
-        sender.append(name, b"")
+    with pytest.raises(TransportError, match="no stream stores"):
+        sender.publish_to_stream(name, b"")
         sender.flush()
     sender.flush()
-    with pytest.raises(TransportError, match="nothing keeps"):
+    with pytest.raises(TransportError, match="no stream stores"):
         receiver.replay(name)
 
 
-def test_streams_that_cannot_be_are_refused(ends, name):
+def test_invalid_streams_are_refused(ends, name):
     one, _ = ends
-    one.keep(name, [f"{name}.*"], 1 << 20, 60)
+    one.create_stream(name, [f"{name}.*"], 1 << 20, 60)
     for stream, subjects, size, age in (
         (f"{name}2", [f"{name}.x"], 1 << 20, 60),
         ("a.b", [f"{name}x"], 1 << 20, 60),
@@ -240,16 +240,16 @@ def test_streams_that_cannot_be_are_refused(ends, name):
         (f"{name}2", [f"{name}..x"], 1 << 20, 60),
     ):
         with pytest.raises(TransportError):
-            one.keep(stream, subjects, size, age)
+            one.create_stream(stream, subjects, size, age)
 
 
-def test_appending_from_many_threads_keeps_everything_once(ends, name):
+def test_messages_of_many_threads_are_stored_once(ends, name):
     sender, receiver = ends
-    sender.keep(name, [f"{name}.*"], 64 << 20, 60)
+    sender.create_stream(name, [f"{name}.*"], 64 << 20, 60)
 
     def work(thread):
         for number in range(150):
-            sender.append(f"{name}.{thread}", b"%d" % number)
+            sender.publish_to_stream(f"{name}.{thread}", b"%d" % number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -264,9 +264,9 @@ def test_appending_from_many_threads_keeps_everything_once(ends, name):
         assert [int(m.payload) for m in found if m.subject == f"{name}.{thread}"] == list(range(150))
 
 
-def test_what_cannot_be_sent_is_refused(ends):
+def test_invalid_subjects_and_headers_are_refused(ends):
     one, _ = ends
-    for send in (one.publish, one.append, one.request):
+    for send in (one.publish, one.publish_to_stream, one.request):
         with pytest.raises(TransportError, match="is not a subject"):
             send("a.*", b"")
     for listen in (one.subscribe, one.serve):
@@ -274,18 +274,18 @@ def test_what_cannot_be_sent_is_refused(ends):
             listen("a.>.b", print)
     with pytest.raises(TransportError, match="is not a subject"):
         one.replay("a..b")
-    for send in (one.publish, one.append):
+    for send in (one.publish, one.publish_to_stream):
         with pytest.raises(TransportError, match="cannot be sent"):
             send("a", b"", {"Nats-Rollup": "all"})
 
 
-def test_the_largest_message_arrives_and_a_larger_one_is_refused(ends, name):
+def test_largest_message_arrives_and_a_larger_one_is_refused(ends, name):
     sender, receiver = ends
     found = []
     receiver.subscribe(name, found.append)
     sender.publish(name, bytes(MAX_BYTES))
     for payload, headers in ((bytes(MAX_BYTES + 1), None), (bytes(MAX_BYTES), {"a": "b"})):
-        for send in (sender.publish, sender.append):
+        for send in (sender.publish, sender.publish_to_stream):
             with pytest.raises(TransportError, match="the limit is"):
                 send(name, payload, headers)
     with pytest.raises(TransportError, match="the limit is"):
@@ -295,26 +295,26 @@ def test_the_largest_message_arrives_and_a_larger_one_is_refused(ends, name):
     assert len(found[0].payload) == MAX_BYTES
 
 
-def test_close_ends_everything_and_may_be_called_twice(ends, name):
+def test_close_ends_everything_and_is_idempotent(ends, name):
     one, _ = ends
-    one.keep(name, [name], 1 << 20, 60)
+    one.create_stream(name, [name], 1 << 20, 60)
     replay, ended = one.replay(name), threading.Event()
     reader = threading.Thread(target=lambda: (list(replay), ended.set()))
     reader.start()
     subscription = one.subscribe(f"{name}.x", print)
-    one.append(name, b"x")
+    one.publish_to_stream(name, b"x")
     one.close()
     one.close()
     subscription.close()
     assert ended.wait(WAIT_S)
     for call in (
         lambda: one.publish(name, b""),
-        lambda: one.append(name, b""),
+        lambda: one.publish_to_stream(name, b""),
         lambda: one.request(name, b""),
         lambda: one.subscribe(name, print),
         lambda: one.flush(),
         lambda: one.replay(name),
-        lambda: one.keep(name, [name], 1, 1),
+        lambda: one.create_stream(name, [name], 1, 1),
     ):
         with pytest.raises(TransportError, match="closed"):
             call()

@@ -12,7 +12,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.utils import PcapNgReader
 
 from cmonlab.data.analysis.names import Names
-from cmonlab.data.tables.manifest import Facts
+from cmonlab.data.tables.manifest import Manifest
 from cmonlab.errors import ExportError, UnknownName
 from cmonlab.session.export.headers import Header, Headers
 from cmonlab.session.export.pcapng import pcapng
@@ -22,20 +22,20 @@ from tests.support.events import A0, A1, bulk, manifest
 OFFSET_NS = 1_795_385_248_167_200_778
 
 
-def told(**changes):
+def manifest_with_clock(**changes):
     return manifest() | {"clock": {"realtime_offset_ns": OFFSET_NS, "realtime_offset_error_ns": 45}} | changes
 
 
 @pytest.fixture(scope="module")
 def session():
-    """A session of made packets, UDP and TCP."""
-    return Session(bulk(200), told())
+    """A session of synthetic packets, UDP and TCP."""
+    return Session(bulk(200), manifest_with_clock())
 
 
 @pytest.fixture(scope="module")
 def headers():
     """Builds headers; one IPv6 address is known, by the key 7."""
-    names = Facts(manifest()).names
+    names = Manifest(manifest()).names
     return Headers(Names(names.links, {7: bytes(range(16))}, {}))
 
 
@@ -49,7 +49,7 @@ def described(path, kind):
         return [block for block in FileScanner(file) if isinstance(block, kind)]
 
 
-def test_scapy_reads_each_journey_as_the_packet_that_was_recorded(session, tmp_path):
+def test_scapy_reads_each_journey_as_the_recorded_packet(session, tmp_path):
     found, columns = session.correlated, session.columns
     read = packets(pcapng(session, tmp_path / "all.pcapng"))
     order = np.argsort(columns["ts_ns"][found.first_tx], kind="stable")
@@ -79,7 +79,7 @@ def test_times_are_wall_clock_to_the_nanosecond(session, tmp_path):
     assert f"CLOCK_MONOTONIC + {OFFSET_NS} ns" in comments and "0 lost events" in comments
 
 
-def test_without_an_offset_times_are_since_boot_and_the_file_says_so(tmp_path):
+def test_times_without_an_offset_are_since_boot_and_the_file_says_so(tmp_path):
     session = Session(bulk(20), manifest())
     path = pcapng(session, tmp_path / "all.pcapng")
     first = described(path, blocks.EnhancedPacket)[0]
@@ -88,7 +88,7 @@ def test_without_an_offset_times_are_since_boot_and_the_file_says_so(tmp_path):
     assert "CLOCK_MONOTONIC, since boot" in comments
 
 
-def test_a_comment_tells_the_hops_the_delay_and_the_slowest_segment(session, tmp_path):
+def test_comment_has_hops_delay_and_slowest_segment(session, tmp_path):
     path = pcapng(session, tmp_path / "one.pcapng", journeys=[17])
     lines = packets(path)[0].comments[0].decode().splitlines()
     row, hops = session.journeys().iloc[17], session.hops(17)
@@ -98,21 +98,21 @@ def test_a_comment_tells_the_hops_the_delay_and_the_slowest_segment(session, tmp
     assert lines[2:] == [f"+{hop.offset_ns / 1e3:.3f} µs {hop.hop}" for hop in hops.itertuples()]
 
 
-def test_one_packet_a_hop_on_the_interface_of_each(session, tmp_path):
+def test_hops_are_packets_on_their_interfaces(session, tmp_path):
     path = pcapng(session, tmp_path / "hops.pcapng", journeys=[3, 4], packets="hops")
     read, found = packets(path), session.correlated
     assert len(read) == found.length[3] + found.length[4]
     mine = [packet for packet in read if packet.comments[0].startswith(b"journey 3,")]
     way = found.event[found.start[3] : found.start[4]]
     assert [packet.sniffed_on for packet in mine] == session.events["place"].iloc[way].tolist()
-    # What a socket tells has no header; it is shown with the packet's.
+    # Events of sockets have no header; they get that of the packet.
     assert {(packet[IP].src, packet[IP].id) for packet in mine} == {("10.77.0.11", 3)}
     assert f"hop {len(way)} of {len(way)}: " in mine[-1].comments[0].decode()
     first = described(path, blocks.InterfaceDescription)[0].options
     assert (first["if_name"], first["if_description"]) == ("c1:eth0", "veth eth0 of c1, MTU 1500")
 
 
-def test_headers_of_ipv6_and_of_fragments(headers):
+def test_headers_of_ipv6_and_fragments_are_read_by_scapy(headers):
     ping = IPv6(headers.of(Header(7, 9, 321, 128 << 8, 58, 0, 104, 12 << 3 | 1), 5, 0))
     assert (ping.src, ping.dst, ping.plen) == ("1:203:405:607:809:a0b:c0d:e0f", "::", 64)
     assert (ping[ICMPv6EchoRequest].id, ping[ICMPv6EchoRequest].seq) == (321, 5)
@@ -122,7 +122,7 @@ def test_headers_of_ipv6_and_of_fragments(headers):
     assert (later.frag, later.id, later.len) == (185, 77, 1000) and UDP not in later
 
 
-def test_an_ipv4_header_has_its_checksum(headers):
+def test_ipv4_header_has_its_checksum(headers):
     packet = headers.of(Header(A1, A0, 1, 2, 6, 16, 1500, 13 << 3), 99, 4321)
     again = IP(packet)
     del again.chksum
@@ -131,11 +131,11 @@ def test_an_ipv4_header_has_its_checksum(headers):
     assert len(headers.of(Header(A1, A0, 1, 2, 6, 16, 1500, 10 << 3), 99, 4321)) == 36  # no options: up to the window
 
 
-def test_larger_packets_than_16_bits_tell(headers):
+def test_packets_longer_than_16_bits_have_length_zero(headers):
     assert IP(headers.of(Header(A1, A0, 1, 2, 6, 16, 100_000, 13 << 3), 0, 0)).len == 0
 
 
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(session, tmp_path):
+def test_impossible_export_is_refused_and_leaves_no_file(session, tmp_path):
     with pytest.raises(UnknownName, match="0 to 199"):
         pcapng(session, tmp_path / "x.pcapng", journeys=[200])
     with pytest.raises(UnknownName, match="did you mean 'hops'"):
@@ -147,10 +147,10 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(session, tmp_path
 
 @pytest.mark.parametrize("words", [13, 10], ids=["with options", "without"])
 @pytest.mark.skipif(not shutil.which("tshark"), reason="optional: no tshark: use `make setup`")
-def test_wireshark_shows_packets_that_are_cut_off_and_finds_nothing_wrong(tmp_path, words):
+def test_wireshark_shows_truncated_packets_and_finds_no_errors(tmp_path, words):
     columns = bulk(200)
     columns["shape"] = np.where(columns["shape"] == 13 << 3, words << 3, columns["shape"]).astype(np.uint8)
-    session = Session(columns, told(clock={}))
+    session = Session(columns, manifest_with_clock(clock={}))
     path = pcapng(session, tmp_path / "all.pcapng")
     fields = ["frame.len", "frame.cap_len", "frame.interface_name", "ip.src", "tcp.seq_raw", "udp.dstport"]
     command = ["tshark", "-r", str(path), "-T", "json", *(word for field in fields for word in ("-e", field))]

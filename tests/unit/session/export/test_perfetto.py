@@ -20,7 +20,7 @@ OFFSET_NS = 1_795_385_248_167_200_778
 
 @pytest.fixture(scope="module")
 def session():
-    """A session of made packets, several on their way at a time."""
+    """A session of synthetic packets, several in flight at a time."""
     return Session(bulk(300), manifest(trace_gap_ns=5) | {"clock": {"realtime_offset_ns": OFFSET_NS}})
 
 
@@ -60,7 +60,7 @@ class Read:
         return [one for name, slices in self.slices.items() if name[0] == root for one in slices]
 
 
-def test_slices_are_the_segments_where_and_when_they_were(session, tmp_path):
+def test_slices_are_the_segments_at_their_places_and_times(session, tmp_path):
     read = Read(perfetto(session, tmp_path / "all.perfetto-trace", journeys=None))
     hops = session.hops(list(range(300)))
     hops = hops[hops["segment"].astype(str) != ""]
@@ -83,7 +83,7 @@ def test_slices_are_the_segments_where_and_when_they_were(session, tmp_path):
     assert found == wanted and len(found) > 2000
 
 
-def test_a_journey_is_a_slice_that_holds_its_segments(session, tmp_path):
+def test_journey_is_a_slice_around_its_segments(session, tmp_path):
     read = Read(perfetto(session, tmp_path / "all.perfetto-trace", journeys=[5, 250]))
     journeys = {begun.flow_ids[0] - 1: (start, end, begun) for start, end, begun in read.of("journeys")}
     assert journeys.keys() == {5, 250}
@@ -97,7 +97,7 @@ def test_a_journey_is_a_slice_that_holds_its_segments(session, tmp_path):
         assert min(since for since, *_ in mine) == start and max(to for _, to, _ in mine) == end
 
 
-def test_it_tells_what_is_shown_lost_events_and_the_clock(session, tmp_path):
+def test_trace_has_the_choice_lost_events_and_the_clock(session, tmp_path):
     read = Read(perfetto(session, tmp_path / "some.perfetto-trace", journeys=10))
     [(start, end, begun)] = read.slices[("recording",)]
     notes = {note.name: note.string_value or note.int_value for note in begun.debug_annotations}
@@ -116,7 +116,7 @@ def test_throughput_is_that_of_all_journeys(session, tmp_path):
     assert [value for _, value in read.counts[("throughput", "c1 → c0")]] == table["throughput_bps"].tolist()
 
 
-def test_the_tail_and_a_sample_are_chosen(session):
+def test_choice_is_the_tail_and_a_sample(session):
     table = session.journeys()
     chosen = choose(table, 20)
     slowest = table[table["complete"]].nlargest(10, "one_way_delay_ns")["journey"]
@@ -131,7 +131,7 @@ def test_the_tail_and_a_sample_are_chosen(session):
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)), max_size=40))
-def test_lanes_hold_slices_that_do_not_overlap_and_are_few(slices):
+def test_lanes_have_no_overlaps_and_are_as_few_as_possible(slices):
     start = np.array([begin for begin, _ in slices], np.int64)
     end = start + np.array([size for _, size in slices], np.int64)
     lane = lanes(start, end)

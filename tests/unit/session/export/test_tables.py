@@ -23,12 +23,12 @@ __all__ = ["cmonlab", "saved"]
 
 @pytest.fixture(scope="module")
 def session():
-    """A session of made packets."""
+    """A session of synthetic packets."""
     return Session(bulk(300), manifest())
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_as_csv_and_arrow(session, tmp_path, table):
+def test_every_table_is_written_as_csv_and_arrow(session, tmp_path, table):
     frame = session.table(table)
     read = pd.read_csv(session.export(tmp_path / "t.csv", table=table))
     assert list(read.columns) == list(frame.columns) and len(read) == len(frame)
@@ -38,13 +38,13 @@ def test_every_table_as_csv_and_arrow(session, tmp_path, table):
     )
     known = {column.name: column for column in schema.TABLES[table]}
     for field in content.schema:
-        told = {name.decode(): value.decode() for name, value in field.metadata.items()}
-        assert (told["unit"], told["meaning"]) == (known[field.name].unit, known[field.name].meaning)
+        metadata = {name.decode(): value.decode() for name, value in field.metadata.items()}
+        assert (metadata["unit"], metadata["meaning"]) == (known[field.name].unit, known[field.name].meaning)
     about = json.loads(content.schema.metadata[b"cmonlab"])
     assert (about["table"], about["journeys"], about["lost_events"]) == (table, 300, 0)
 
 
-def test_latex_has_units_in_its_header_and_says_what_every_reader_must_know(session, tmp_path):
+def test_latex_has_units_in_its_header_and_lost_events_in_its_caption(session, tmp_path):
     lines = session.export(tmp_path / "t.tex").read_text().splitlines()
     caption = next(line for line in lines if "caption" in line)
     assert "300 complete of 300 journeys" in caption and "0 lost events" in caption
@@ -60,13 +60,13 @@ def test_latex_has_units_in_its_header_and_says_what_every_reader_must_know(sess
     assert float(cells[4]) == pytest.approx(table["p50_ns"][0] / 1e3, rel=0.01)
 
 
-def test_latex_escapes_what_comes_from_outside():
+def test_latex_escapes_text_from_outside():
     text = latex(pd.DataFrame({"place": [r"a_b%c\d{e}&f$g#h~i^j"]}), caption="50% of a_b", label="tab:x")
     assert r"a\_b\%c\textbackslash{}d\{e\}\&f\$g\#h\textasciitilde{}i\textasciicircum{}j \\" in text
     assert r"\caption{50\% of a\_b}" in text and r"\label{tab:x}" in text
 
 
-def test_latex_shows_numbers_at_sensible_digits():
+def test_latex_rounds_numbers_to_significant_digits():
     frame = pd.DataFrame({
         "one_way_delay_ns": [12_345_678.0, math.nan, math.inf], "ts_ns": [1, 2, 3_000_000], "sport": [11211, 1, 2],
         "throughput_bps": [1.5e9, 2.25e8, 0.0], "packets": [1234, 0, 5], "complete": [True, False, True],
@@ -83,7 +83,7 @@ def test_latex_shows_numbers_at_sensible_digits():
     assert rows[at + 5] == r"$\infty$ & 3,000,000 & 2 & 0.000 & 5 & yes & 1.50 \\"
 
 
-def test_a_table_too_long_to_print_is_refused(session, tmp_path):
+def test_latex_refuses_a_table_that_is_too_long_to_print(session, tmp_path):
     with pytest.raises(ExportError, match="300 rows is too long"):
         session.export(tmp_path / "t.tex", table="journeys")
     assert list(tmp_path.iterdir()) == []
@@ -103,7 +103,7 @@ def test_latex_compiles(session, tmp_path, table):
     assert run.returncode == 0, run.stdout[-2000:]
 
 
-def test_wrong_names_and_taken_files_are_told(session, tmp_path):
+def test_wrong_names_and_existing_files_are_refused(session, tmp_path):
     with pytest.raises(UnknownName, match=r"did you mean '\.pcapng'"):
         session.export(tmp_path / "t.pcap")
     with pytest.raises(UnknownName, match=r"suffix of an export 'journeys'"):
@@ -123,7 +123,7 @@ def test_wrong_names_and_taken_files_are_told(session, tmp_path):
         assert taken.read_text() == "mine"
 
 
-def test_the_command_exports_and_prints_the_file(cmonlab, saved, tmp_path):
+def test_command_exports_and_prints_the_file(cmonlab, saved, tmp_path):
     code, out, err = cmonlab("export", saved, "--to", tmp_path / "a.csv", "--table", "loss")
     assert (code, out, err) == (0, f"{tmp_path / 'a.csv'}\n", "") and "direction" in (tmp_path / "a.csv").read_text()
     code, out, err = cmonlab("export", saved, "--to", tmp_path / "a.pcapng", "--journeys", 10, "--packets", "hops")
@@ -132,7 +132,7 @@ def test_the_command_exports_and_prints_the_file(cmonlab, saved, tmp_path):
     assert code == 1 and out == "" and err.startswith("error: ") and "exists" in err and "fix: " in err
 
 
-def test_arrow_meanings_are_left_out_of_unknown_columns():
+def test_arrow_has_no_meanings_for_unknown_columns():
     from cmonlab.session.export.tables import with_meanings
 
     content = with_meanings(pd.DataFrame({"mine": np.arange(3)}), "breakdown")

@@ -1,4 +1,4 @@
-"""The HTML report: self-contained, escaped, whole or not at all."""
+"""The HTML report: self-contained, escaped, written atomically."""
 
 import errno
 import json
@@ -65,7 +65,7 @@ def write(tmp_path, *runs):
     return Page(write_report(tmp_path / "report.html", runs).read_text("utf-8"))
 
 
-def test_the_page_loads_nothing(tmp_path):
+def test_page_loads_nothing(tmp_path):
     page = write(tmp_path, run(notes=[CLOSING]))
     for tag, attrs in page.elements:
         assert tag not in ("link", "img", "iframe", "object", "base"), tag
@@ -78,12 +78,12 @@ def test_the_page_loads_nothing(tmp_path):
     assert "default-src 'none'" in policy and "http" not in policy
 
 
-def test_plotly_is_inside_once(tmp_path):
+def test_page_contains_plotly_once(tmp_path):
     page = write(tmp_path, run(), run("iperf3"))
     assert sum("plotly.js v" in script for script in page.scripts) == 1
 
 
-def test_names_from_outside_are_text_everywhere(tmp_path):
+def test_names_from_outside_are_escaped_everywhere(tmp_path):
     table = pd.DataFrame({EVIL: [EVIL, CLOSING], "n": [1, 2]})
     hops = tables.make_hops(4).assign(segment=CLOSING)
     page = write(
@@ -96,7 +96,7 @@ def test_names_from_outside_are_text_everywhere(tmp_path):
     assert page.texts.count(EVIL) >= 5
 
 
-def test_figures_survive_the_page_unchanged(tmp_path):
+def test_page_contains_figures_unchanged(tmp_path):
     section = run()
     page = write(tmp_path, section)
     data = [script for script, attrs in zip(page.scripts, page.all("script"), strict=True) if attrs.get("type")]
@@ -104,7 +104,7 @@ def test_figures_survive_the_page_unchanged(tmp_path):
     assert figures == [json.loads(figure.to_json()) for figure in section.figures.values()]
 
 
-def test_contents_lead_to_every_run_figure_and_table(tmp_path):
+def test_contents_link_to_every_run_figure_and_table(tmp_path):
     page = write(tmp_path, run(), run("iperf3"))
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     links = [attrs["href"][1:] for attrs in page.all("a")]
@@ -113,13 +113,13 @@ def test_contents_lead_to_every_run_figure_and_table(tmp_path):
     assert {"run-1", "run-1-figure-2", "run-2", "run-2-table-1"} <= set(links)
 
 
-def test_the_head_shows_only_what_all_runs_share(tmp_path):
+def test_head_shows_only_what_all_runs_share(tmp_path):
     write(tmp_path, run(), run("b", summary=[("kernel", "6.1"), ("machine", "other")]))
     head = re.search(r"<header>.*?</header>", (tmp_path / "report.html").read_text("utf-8"), re.S)[0]
     assert "6.1" in head and "other" not in head and "written" in head
 
 
-def test_tables_format_numbers_and_say_what_they_leave_out(tmp_path):
+def test_tables_format_numbers_and_say_how_many_rows_they_leave_out(tmp_path):
     rows = MOST_ROWS + 7
     table = pd.DataFrame({"n": range(10_000, 10_000 + rows), "share": 0.123456, "complete": True, "x": float("nan")})
     page = write(tmp_path, run(tables={"many": table, "none": tables.no_rows("drops")}, figures={}))
@@ -128,21 +128,21 @@ def test_tables_format_numbers_and_say_what_they_leave_out(tmp_path):
     assert f" the first {MOST_ROWS:,} of {rows:,} rows" in page.texts and " 0 rows" in page.texts
 
 
-def test_ports_and_other_numbers_that_name_something_are_not_parted(tmp_path):
+def test_identifiers_have_no_separators_of_thousands(tmp_path):
     page = write(tmp_path, run(tables={"drops": tables.make_drops(1)}, figures={}))
     assert {"45678", "11211", "-1", "1,000,000,000,000"} <= set(page.texts)
 
 
-def test_a_table_of_the_schema_explains_its_columns(tmp_path):
+def test_table_of_the_schema_explains_its_columns(tmp_path):
     heads = {attrs["title"] for attrs in write(tmp_path, run()).all("th")}
     assert "99.9th percentile" in heads
 
 
-def test_a_report_without_runs_says_so(tmp_path):
+def test_report_without_runs_says_so(tmp_path):
     assert "This report holds no run." in write(tmp_path).texts
 
 
-def test_a_full_disk_leaves_the_old_report_and_no_rest(tmp_path, monkeypatch):
+def test_full_disk_leaves_the_old_report_and_no_temporary_file(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")
 
@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_the_old_report_and_no_rest(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_path_that_cannot_be_is_one_clear_error(tmp_path):
+def test_impossible_path_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SessionError, match="fix: name a path"):
         write_report(tmp_path / "file" / "report.html", [])
@@ -164,7 +164,7 @@ def test_a_path_that_cannot_be_is_one_clear_error(tmp_path):
         write_report(tmp_path, [])
 
 
-def test_missing_directories_are_made_and_the_file_is_readable(tmp_path):
+def test_missing_directories_are_created_and_the_file_is_readable(tmp_path):
     path = write_report(tmp_path / "a" / "b" / "report.html", [])
     umask = os.umask(0)
     os.umask(umask)

@@ -1,4 +1,4 @@
-"""Artifacts: what was packed comes out again, what was changed is told, what is unsafe is refused."""
+"""Artifacts: packing, checking, reports of changes, and refusal of unsafe archives."""
 
 import gzip
 import hashlib
@@ -24,9 +24,9 @@ __all__ = ["cmonlab"]
 
 
 def make(folder):
-    """Make a project: a session at some depth, data, and a notebook that was saved with a result."""
-    told = manifest() | {"packages": {"python3-bpfcc": "0.26.0+ds-1"}}
-    Session(bulk(150), told).save(folder / "runs" / "first")
+    """Make a project: a session in a subfolder, data, and a notebook that was saved with a result."""
+    packages = manifest() | {"packages": {"python3-bpfcc": "0.26.0+ds-1"}}
+    Session(bulk(150), packages).save(folder / "runs" / "first")
     (folder / "data.csv").write_text("a,b\n1,2\n")
     (folder / ".git").mkdir()
     (folder / ".git" / "secret").write_text("no")
@@ -56,7 +56,7 @@ def content_of(path):
 
 
 def written(path, files, **changes):
-    """Write an archive of these members as they are: what nobody checked."""
+    """Write an archive of the given members without any check."""
     with tarfile.open(path, "w:gz") as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)
@@ -71,7 +71,7 @@ def wrong(report):
     return {finding.name: finding for finding in report.findings if finding.verdict in ("differs", "failed")}
 
 
-def test_it_holds_everything_and_nothing_hidden(packed):
+def test_archive_holds_all_but_hidden_files(packed):
     content = content_of(packed)
     names = sorted(name.removeprefix("paper/") for name in content)
     assert names == sorted(
@@ -97,14 +97,14 @@ def test_it_holds_everything_and_nothing_hidden(packed):
     assert f"numpy=={locked['distributions']['numpy']['version']}\n".encode() in content["paper/requirements.txt"]
 
 
-def test_the_same_content_gives_the_same_bytes(project, packed, tmp_path):
+def test_archive_of_the_same_content_has_the_same_bytes(project, packed, tmp_path):
     again = artifact.pack(project, tmp_path / "other-name.tar.gz")
     assert again.read_bytes() == packed.read_bytes()
     with tarfile.open(packed) as tar:
         assert {(entry.uid, entry.gid, entry.mtime, entry.uname, entry.mode) for entry in tar} == {(0, 0, 0, "", 0o644)}
 
 
-def test_what_was_not_changed_agrees(packed):
+def test_check_of_an_unchanged_artifact_agrees(packed):
     report = artifact.check(packed, notebooks=False)
     assert report.ok and not wrong(report)
     sessions = [finding for finding in report.findings if finding.part == "session"]
@@ -112,30 +112,30 @@ def test_what_was_not_changed_agrees(packed):
     assert "files: 8 agree\nsessions: 9 agree\n" in report.text() and report.text().endswith("all 17 checks agree")
     assert "not run: left out" in report.text()
     assert hashlib.sha256(packed.read_bytes()).hexdigest() in report.text()
-    told = json.loads(report.to_json())
-    assert told["ok"] is True and len(told["findings"]) == len(report.findings)
+    data = json.loads(report.to_json())
+    assert data["ok"] is True and len(data["findings"]) == len(report.findings)
 
 
-def test_a_folder_that_was_unpacked_can_be_checked(packed, tmp_path):
+def test_check_accepts_an_unpacked_folder(packed, tmp_path):
     with tarfile.open(packed) as tar:
-        tar.extractall(tmp_path)  # one of our own
+        tar.extractall(tmp_path)  # this test made it
     assert artifact.check(tmp_path / "paper", notebooks=False).ok
     (tmp_path / "paper" / "project" / "data.csv").unlink()
     assert wrong(artifact.check(tmp_path / "paper", notebooks=False)).keys() == {"project/data.csv"}
 
 
 @pytest.mark.parametrize("name", ["project/data.csv", "project/notebooks/a.ipynb", "expected.json"])
-def test_a_changed_byte_is_told_and_then_nothing_is_executed(packed, tmp_path, name):
+def test_check_reports_a_changed_byte_and_executes_nothing(packed, tmp_path, name):
     content = content_of(packed)
     data = bytearray(content[f"paper/{name}"])
     data[len(data) // 2] ^= 1
     content[f"paper/{name}"] = bytes(data)
     report = artifact.check(written(tmp_path / "changed.tar.gz", content))
     assert not report.ok and "its content has changed" in wrong(report)[name].note
-    assert "not run: what was packed has changed" in report.text()
+    assert "not run: packed files have changed" in report.text()
 
 
-def test_a_changed_session_is_told_as_file_and_as_damaged(packed, tmp_path):
+def test_check_reports_a_changed_session_as_file_and_as_damaged(packed, tmp_path):
     content = content_of(packed)
     data = bytearray(content["paper/project/runs/first/events.parquet"])
     data[len(data) // 2] ^= 255
@@ -145,7 +145,7 @@ def test_a_changed_session_is_told_as_file_and_as_damaged(packed, tmp_path):
     assert "is damaged" in found["runs/first"].note
 
 
-def test_a_table_that_comes_out_otherwise_is_told_by_how_much(packed, tmp_path):
+def test_check_reports_by_how_much_a_table_differs(packed, tmp_path):
     content = content_of(packed)
     expected = json.loads(content["paper/expected.json"])
     table = expected["sessions"]["runs/first"]["breakdown"]
@@ -166,22 +166,26 @@ def test_a_table_that_comes_out_otherwise_is_told_by_how_much(packed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
-        ("paper/../../evil", {}, "not listed"),
-        ("/tmp/evil", {}, "not listed"),
-        ("evil", {}, "not listed"),
-        ("paper/project/more.csv", {}, "not listed"),
-        ("paper/project/data.csv", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd", "size": 0}, "no regular file"),
-        ("paper/project/data.csv", {"type": tarfile.LNKTYPE, "linkname": "../../x", "size": 0}, "no regular file"),
-        ("paper/project/data.csv", {"type": tarfile.CHRTYPE, "size": 0}, "no regular file"),
+        ("paper/../../evil", {}, "does not list"),
+        ("/tmp/evil", {}, "does not list"),
+        ("evil", {}, "does not list"),
+        ("paper/project/more.csv", {}, "does not list"),
+        (
+            "paper/project/data.csv",
+            {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd", "size": 0},
+            "not a regular file",
+        ),
+        ("paper/project/data.csv", {"type": tarfile.LNKTYPE, "linkname": "../../x", "size": 0}, "not a regular file"),
+        ("paper/project/data.csv", {"type": tarfile.CHRTYPE, "size": 0}, "not a regular file"),
     ],
 )
-def test_what_leads_elsewhere_is_refused(packed, tmp_path, name, changes, told):
+def test_check_refuses_unsafe_members(packed, tmp_path, name, changes, message):
     content = content_of(packed)
     content.pop(name, None)
     path = written(tmp_path / "evil.tar.gz", {**content, name: b"evil"}, **{name: changes})
-    with pytest.raises(ArtifactError, match=told):
+    with pytest.raises(ArtifactError, match=message):
         artifact.check(path)
     with pytest.raises(ArtifactError, match="unsafe"):
         artifact.reproduce(path, tmp_path / "out")
@@ -189,7 +193,7 @@ def test_what_leads_elsewhere_is_refused(packed, tmp_path, name, changes, told):
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/x", "a/../../b", "", "artifact.json", "a\\..\\b"])
-def test_a_manifest_that_lists_what_leads_elsewhere_is_refused(packed, tmp_path, name):
+def test_check_refuses_a_manifest_with_unsafe_paths(packed, tmp_path, name):
     content = content_of(packed)
     listed = json.loads(content["paper/artifact.json"])
     listed["files"][name] = {"bytes": 4, "sha256": "0" * 64}
@@ -199,14 +203,14 @@ def test_a_manifest_that_lists_what_leads_elsewhere_is_refused(packed, tmp_path,
         artifact.check(written(tmp_path / "evil.tar.gz", content))
 
 
-def test_a_member_larger_than_listed_is_not_unpacked(packed, tmp_path):
+def test_check_does_not_unpack_a_member_larger_than_listed(packed, tmp_path):
     content = content_of(packed)
     content["paper/project/data.csv"] = b"0" * 10_000_000
     report = artifact.check(written(tmp_path / "bomb.tar.gz", content), notebooks=False)
     assert "missing, or of another size" in wrong(report)["project/data.csv"].note
 
 
-def test_what_is_no_artifact_is_told(packed, tmp_path):
+def test_check_refuses_files_that_are_not_artifacts(packed, tmp_path):
     (tmp_path / "text.tar.gz").write_text("hello")
     with pytest.raises(ArtifactError, match="is damaged"):
         artifact.check(tmp_path / "text.tar.gz")
@@ -220,18 +224,18 @@ def test_what_is_no_artifact_is_told(packed, tmp_path):
     with pytest.raises(ArtifactError, match=r"artifact\.json"):
         artifact.check(tmp_path)
     (tmp_path / "empty.tar.gz").write_bytes(gzip.compress(b""))
-    with pytest.raises(ArtifactError, match=r"is damaged|is no artifact"):
+    with pytest.raises(ArtifactError, match=r"is damaged|is not an artifact"):
         artifact.check(tmp_path / "empty.tar.gz")
     with pytest.raises(ArtifactError, match="newer cmonlab"):
         archive.read_manifest(json.dumps({"format": 99, "name": "x", "files": {}}).encode())
 
 
-def test_what_cannot_be_packed_is_told(project, tmp_path):
+def test_pack_refuses_unusable_folders(project, tmp_path):
     with pytest.raises(ArtifactError, match="holds no session and no notebook"):
         artifact.pack(tmp_path, tmp_path / "x.tar.gz")
-    with pytest.raises(ArtifactError, match="is no folder"):
+    with pytest.raises(ArtifactError, match="is not a folder"):
         artifact.pack(tmp_path / "absent", tmp_path / "x.tar.gz")
-    with pytest.raises(ArtifactError, match=r"let it end in \.tar\.gz"):
+    with pytest.raises(ArtifactError, match=r"ends in \.tar\.gz"):
         artifact.pack(project, tmp_path / "x.zip")
     (tmp_path / "taken.tar.gz").write_text("mine")
     with pytest.raises(ExportError, match="exists"):
@@ -242,19 +246,19 @@ def test_what_cannot_be_packed_is_told(project, tmp_path):
         artifact.pack(folder, tmp_path / "x.tar.gz")
     (folder / "link").unlink()
     (folder / "bad.ipynb").write_text("{}")
-    with pytest.raises(ArtifactError, match="is no notebook"):
+    with pytest.raises(ArtifactError, match="is not a notebook"):
         artifact.pack(folder, tmp_path / "x.tar.gz")
     assert not (tmp_path / "x.tar.gz").exists()
 
 
-def test_two_notebooks_that_declare_one_name_are_refused(tmp_path):
+def test_pack_refuses_two_notebooks_that_declare_one_name(tmp_path):
     folder = make(tmp_path / "twice")
     (folder / "b.ipynb").write_text((folder / "notebooks" / "a.ipynb").read_text())
     with pytest.raises(ArtifactError, match="both declare 'table-1'"):
         artifact.pack(folder)
 
 
-def test_environments_are_told_apart():
+def test_changes_names_what_differs_between_environments():
     packed = environment.lock()
     here = json.loads(json.dumps(packed))
     assert environment.changes(packed, here) == []
@@ -262,12 +266,12 @@ def test_environments_are_told_apart():
     here["distributions"]["pandas"]["sha256"] = "0" * 64
     del here["distributions"]["scapy"]
     here["machine"]["kernel"] = "9.9"
-    told = {name: (then, now) for name, then, now in environment.changes(packed, here)}
-    assert told.keys() == {"kernel", "numpy", "pandas", "scapy"}
-    assert told["numpy"] == (packed["distributions"]["numpy"]["version"], "0.1") and told["scapy"][1] == "absent"
+    found = {name: (then, now) for name, then, now in environment.changes(packed, here)}
+    assert found.keys() == {"kernel", "numpy", "pandas", "scapy"}
+    assert found["numpy"] == (packed["distributions"]["numpy"]["version"], "0.1") and found["scapy"][1] == "absent"
 
 
-def test_the_command_packs_and_checks(cmonlab, project, tmp_path):
+def test_command_packs_and_checks(cmonlab, project, tmp_path):
     out = tmp_path / "it.tar.gz"
     assert cmonlab("artifact", "pack", project, "--out", out)[:2] == (0, f"{out}\n")
     code, text, err = cmonlab("artifact", "check", out, "--no-notebooks")

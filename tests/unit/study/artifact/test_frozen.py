@@ -1,4 +1,4 @@
-"""Tables as JSON keep every number; differences between tables are told by how much."""
+"""Tables as JSON keep every number; differences between tables say by how much."""
 
 import json
 import math
@@ -16,34 +16,35 @@ from cmonlab.study.artifact.frozen import freeze, thaw
 from cmonlab.study.artifact.results import declared, stored
 
 
-def again(frame):
+def round_trip(frame):
+    """Return a table after freezing, JSON and thawing."""
     return thaw(json.loads(json.dumps(freeze(frame), allow_nan=False)))
 
 
 @given(
     st.lists(st.tuples(st.floats(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.text(max_size=5)), max_size=20)
 )
-def test_every_number_comes_back(rows):
+def test_freeze_keeps_every_number(rows):
     frame = pd.DataFrame(
         {
             name: pd.Series([row[at] for row in rows], dtype=dtype)
             for at, (name, dtype) in enumerate({"f": "float64", "i": "int64", "b": "bool", "t": "str"}.items())
         }
     )
-    found = again(frame)
+    found = round_trip(frame)
     for name in frame:
         np.testing.assert_array_equal(found[name].to_numpy(), frame[name].to_numpy())
-    assert differences(again(frame), found) == []
-    # What reads numbers as doubles keeps them all.
+    assert differences(round_trip(frame), found) == []
+    # Programs that read numbers as doubles keep them all.
     integers = [value for value in freeze(frame)["columns"][1]["values"] if isinstance(value, int)]
     assert all(int(float(value)) == value for value in integers)
 
 
-def test_a_named_index_categories_and_objects_are_kept():
+def test_freeze_keeps_named_indexes_categories_and_objects():
     frame = pd.DataFrame(
         {"kind": pd.Categorical(["b", "a"]), "places": [{"y": 1, "x": 2}, ["z"]]}, index=pd.Index([7, 8], name="n")
     )
-    found = again(frame)
+    found = round_trip(frame)
     assert found.to_dict("list") == {"n": [7, 8], "kind": ["b", "a"], "places": ['{"x": 2, "y": 1}', '["z"]']}
 
 
@@ -57,12 +58,12 @@ def test_a_named_index_categories_and_objects_are_kept():
         {"columns": [{"name": "a", "kind": "int", "values": ["x"]}]},
     ],
 )
-def test_what_is_no_table_is_told(content):
+def test_thaw_refuses_content_that_is_not_a_table(content):
     with pytest.raises(ArtifactError, match="damaged"):
         thaw(content)
 
 
-def test_differences_are_told_column_by_column_and_by_how_much():
+def test_differences_say_by_how_much_each_column_differs():
     expected = pd.DataFrame({"segment": ["a", "b", "c"], "p99_ns": [100.0, 200.0, math.nan], "n": [10, 20, 30]})
     found = expected.assign(p99_ns=[101.0, 180.0, math.nan], n=[10, 20, 33])
     delay, count = differences(expected, found)
@@ -76,7 +77,7 @@ def test_differences_are_told_column_by_column_and_by_how_much():
     assert (words.expected, words.found) == ("b", "x") and math.isnan(words.relative)
 
 
-def test_what_arithmetic_may_change_is_no_difference_and_more_is():
+def test_differences_tolerate_floating_point_arithmetic_only():
     expected = pd.DataFrame({"mean": [1e6, 1.0, 0.0, math.inf]})
     assert differences(expected, expected * (1 + 1e-12)) == []
     assert differences(expected, pd.DataFrame({"mean": [1e6, 1.0, 1e-9, math.inf]})) == []
@@ -85,14 +86,14 @@ def test_what_arithmetic_may_change_is_no_difference_and_more_is():
     assert len(differences(expected, pd.DataFrame({"mean": [1e6, 1.0, 0.0, math.nan]}))) == 1
 
 
-def test_another_shape_is_a_difference():
+def test_differences_include_another_shape():
     table = pd.DataFrame({"a": [1, 2]})
     assert differences(table, table.head(1))[0].column == "rows"
     assert differences(table, table.rename(columns={"a": "b"}))[0].column == "columns"
     assert differences(table.head(0), table.head(0)) == []
 
 
-def test_results_are_declared_by_a_name_of_their_own():
+def test_result_needs_a_usable_name_and_table():
     artifact.result("my-table", pd.DataFrame({"a": [1]}))
     artifact.result("my-table", pd.Series([2.5], name="p50_ns"))
     assert declared()["my-table"]["columns"] == [{"name": "p50_ns", "kind": "float", "values": [2.5]}]
@@ -107,7 +108,7 @@ def test_results_are_declared_by_a_name_of_their_own():
         artifact.result("x", pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 
-def test_outputs_of_other_programs_are_passed_over():
+def test_stored_ignores_outputs_of_other_programs():
     cells = [
         {"outputs": [{"output_type": "stream", "text": "x"}, {"data": {"text/plain": "x"}}]},
         {"cell_type": "markdown"},

@@ -1,4 +1,4 @@
-"""Notebooks of an artifact, really run: what they declare comes out again, or how it differs is told."""
+"""Notebooks of an artifact run again in a real kernel, and their declared results compared."""
 
 import io
 import json
@@ -38,7 +38,7 @@ raise ValueError("out of luck")
 
 
 def recorded(factor=1.0):
-    """Return a session; its segments last as many times longer."""
+    """Return a session whose segments last `factor` times as long."""
     columns = bulk(300)
     first = columns["ts_ns"][0]
     columns["ts_ns"] = first + ((columns["ts_ns"] - first) * factor).astype(np.int64)
@@ -60,7 +60,7 @@ def packed(tmp_path_factory):
     return artifact.pack(folder)
 
 
-def test_a_changed_result_is_told_by_how_much_and_a_broken_notebook_with_its_error(packed, tmp_path):
+def test_check_reports_changed_results_and_errors_of_notebooks(packed, tmp_path):
     content = content_of(packed)
     notebook = json.loads(content["paper/project/notebooks/a.ipynb"])
     notebook["cells"].append(v4.new_code_cell(BROKEN))
@@ -82,11 +82,11 @@ def test_a_changed_result_is_told_by_how_much_and_a_broken_notebook_with_its_err
     assert found["none (notebooks/a.ipynb)"].note == "not declared when run again"
     [one] = found["segments (notebooks/a.ipynb)"].differences
     assert (one.column, one.rows, one.unit) == ("p99_ns", 1, "ns") and one.relative == pytest.approx(0.25)
-    told = {finding.name: finding.note for finding in report.findings if finding.verdict == "told"}
-    assert told["never (notebooks/a.ipynb)"] == "declared now, not known when it was packed"
+    noted = {finding.name: finding.note for finding in report.findings if finding.verdict == "noted"}
+    assert noted["never (notebooks/a.ipynb)"] == "declared now, but not when it was packed"
 
 
-def test_it_is_reproduced_and_what_is_recorded_anew_is_compared(packed, tmp_path, monkeypatch):
+def test_reproduce_keeps_outputs_and_compares_live_recordings(packed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = artifact.reproduce(packed, live=True)
     assert report.ok, report.text()
@@ -106,7 +106,7 @@ def test_it_is_reproduced_and_what_is_recorded_anew_is_compared(packed, tmp_path
     assert artifact.check(kept, notebooks=False).ok
 
 
-def test_a_notebook_may_pack_and_check_the_folder_that_it_lies_in(packed, tmp_path, monkeypatch):
+def test_notebook_can_pack_and_check_its_own_folder(packed, tmp_path, monkeypatch):
     folder = tmp_path / "mine"
     shutil.copytree(packed.with_name("paper"), folder)
     (folder / "notebooks" / "a.ipynb").unlink()
@@ -118,17 +118,17 @@ def test_a_notebook_may_pack_and_check_the_folder_that_it_lies_in(packed, tmp_pa
     assert json.loads(content_of(out)["mine/expected.json"])["results"].keys() == {"fresh"}
     monkeypatch.setenv(RUN, str(tmp_path))
     report = artifact.check(out)
-    assert report.ok and "not run: within such a run already" in report.text()
+    assert report.ok and "not run: this is already within a check" in report.text()
 
 
-def test_a_cell_that_takes_too_long_is_told(tmp_path):
+def test_run_reports_a_cell_that_takes_too_long(tmp_path):
     notebook = tmp_path / "slow.ipynb"
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("import threading\nthreading.Event().wait()")]), notebook)
     done = run(notebook, tmp_path / "sessions", live=False, timeout_s=1)
     assert done.failure == "a cell took longer than 1 s" and done.results == {}
 
 
-def test_an_interrupted_check_leaves_no_kernel_and_no_files(tmp_path):
+def test_interrupted_check_leaves_no_kernel_and_no_files(tmp_path):
     folder = tmp_path / "endless"
     folder.mkdir()
     pipe = tmp_path / "kernel"
@@ -144,9 +144,9 @@ def test_an_interrupted_check_leaves_no_kernel_and_no_files(tmp_path):
             assert select.select([reader], [], [], 300)[0], "the notebook begins"
             kernel = int(os.read(reader, 20))
             run.send_signal(signal.SIGTERM)
-            told = run.communicate(timeout=120)[1].decode()
+            err = run.communicate(timeout=120)[1].decode()
         finally:
             run.kill()
             os.close(reader)
-    assert run.returncode == 130 and "interrupted" in told and "Traceback" not in told
+    assert run.returncode == 130 and "interrupted" in err and "Traceback" not in err
     assert not Path("/proc", str(kernel)).exists() and list(scratch.iterdir()) == []

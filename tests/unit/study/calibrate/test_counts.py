@@ -1,4 +1,4 @@
-"""What tells false matches, and what is sent so that there could be some."""
+"""Detection of false matches, and the senders whose packets provoke them."""
 
 import itertools
 import socket
@@ -23,7 +23,7 @@ PAYLOAD = 100
 
 
 def packets(count, proto=UDP, **of_packet):
-    """Return rows of packets in their order, each in a buffer of its own; the first begins at APART_NS."""
+    """Return the rows of packets in order, each in its own buffer; the first begins at APART_NS."""
     of_packet = {"seq": 7, "ident": 7, "skb": BASE + 4 * np.arange(count)} | of_packet
     size = np.broadcast_to(of_packet.pop("size", PAYLOAD), count)
     rows = []
@@ -75,15 +75,15 @@ def session_of(rows):
 
 
 @pytest.mark.parametrize("alike", [(), ("seq",), ("seq", "ident")])
-def test_hops_of_one_packet_are_in_one_place(alike):
+def test_mixed_accepts_packets_in_order(alike):
     session = session_of(packets(50))
     assert len(session.journeys()) == 50
     assert mixed(session, alike) == 0
 
 
 @pytest.mark.parametrize("hop", range(1, len(PATH)))
-def test_packets_that_changed_places_are_found(hop):
-    """Two that look the same, whose buffers change hands on the way: nothing in the events tells."""
+def test_mixed_finds_packets_that_changed_places(hop):
+    """Two equal packets exchange their buffers on the path, which no event shows."""
     rows = packets(10)
     for row in rows[2 * len(PATH) + hop : 3 * len(PATH)]:
         row["skb"] = BASE + 4 * 3
@@ -97,8 +97,8 @@ def test_packets_that_changed_places_are_found(hop):
     assert mixed(session, direction="c0 → c1") == 0
 
 
-def test_packets_behind_a_dropped_one_are_told_by_what_they_hold():
-    """The first of a sequence number does not arrive; the second one does."""
+def test_mixed_distinguishes_packets_after_a_dropped_one_by_content():
+    """The first packet of a sequence number does not arrive; the second one does."""
     rows = packets(4, seq=[3, 1, 2, 1], ident=[1, 2, 3, 4])
     del rows[len(PATH) + 5 : 2 * len(PATH)]
     session = session_of(rows)
@@ -112,37 +112,37 @@ def log_of(reads_ns, numbers):
 
 
 def datagrams(count):
-    """Return a session of datagrams that are all read, and when they are."""
+    """Return a session of datagrams that are all read, and the times of the reads."""
     rows = packets(count, seq=[hash_of(number, PAYLOAD) for number in range(count)])
     reads_ns = [APART_NS * (count + 1) + READ_NS + 200 * number for number in range(count)]
     rows += [read(at, UDP, detail=count - 1 - number) for number, at in enumerate(reads_ns)]
     return session_of(rows), reads_ns
 
 
-def look(number):
+def seq_of(number):
     return hash_of(number, PAYLOAD)
 
 
-def test_reads_are_held_against_the_applications_log():
+def test_wrong_datagram_reads_finds_a_shifted_log():
     session, reads_ns = datagrams(20)
     assert (session.journeys()["outcome"] == "delivered").all()
-    assert wrong_datagram_reads(session, log_of(reads_ns, range(20)), FORTH, look) == 0
+    assert wrong_datagram_reads(session, log_of(reads_ns, range(20)), FORTH, seq_of) == 0
     late = [at + 200 for at in reads_ns]
-    assert wrong_datagram_reads(session, log_of(late, range(20)), FORTH, look) == 20
+    assert wrong_datagram_reads(session, log_of(late, range(20)), FORTH, seq_of) == 20
 
 
-def test_reads_are_told_by_what_they_got_where_they_are_not_as_many():
+def test_wrong_datagram_reads_compares_content_if_numbers_differ():
     session, reads_ns = datagrams(20)
     some = [number for number in range(20) if number != 5]
     log = log_of([reads_ns[number] for number in some], some)
-    assert wrong_datagram_reads(session, log, FORTH, look) == 1  # the application did not read number 5
+    assert wrong_datagram_reads(session, log, FORTH, seq_of) == 1  # the application did not read number 5
     swapped = log_of([reads_ns[number] for number in some], [some[1], some[0], *some[2:]])
-    assert wrong_datagram_reads(session, swapped, FORTH, look) == 3
+    assert wrong_datagram_reads(session, swapped, FORTH, seq_of) == 3
 
 
 @pytest.mark.parametrize(("first", "at"), [(1000, 0), (2**32 - 150, 0), (1000, 1)])
-def test_reads_of_a_stream_must_take_the_last_byte(first, at):
-    """A SYN, three segments, two reads of which the second one takes two; the numbers may wrap."""
+def test_stream_reads_must_take_the_last_byte(first, at):
+    """A SYN, three segments, two reads; the second read takes two segments. Sequence numbers may wrap."""
     seq = [(first + add) % 2**32 for add in (0, 1, 101, 201)]
     rows = packets(4, TCP, seq=seq, ident=range(4), size=[0, 100, 100, 100], tcp_flags=[2, 16, 16, 16])
     reads_ns = [20_000, 30_000]
@@ -153,17 +153,17 @@ def test_reads_of_a_stream_must_take_the_last_byte(first, at):
     session = session_of(rows)
     assert (session.journeys()["outcome"] == "delivered").sum() == 3
     log = log_of(reads_ns, [100, 300]) if at == 0 else log_of(reads_ns, [200, 300])
-    # Had the first call got 200 bytes, the second segment's last byte would have come with it.
+    # If the first call had read 200 bytes, it would have taken the last byte of the second segment.
     assert wrong_stream_reads(session, log, FORTH) == at
 
 
-def test_a_stream_of_which_nothing_was_seen():
+def test_wrong_reads_of_an_unseen_stream_are_none():
     assert wrong_stream_reads(session_of(packets(1)), reads_of([]), "c0 → c1") == 0
-    assert wrong_datagram_reads(session_of(packets(1)), reads_of([]), FORTH, look) == 0
+    assert wrong_datagram_reads(session_of(packets(1)), reads_of([]), FORTH, seq_of) == 0
 
 
 @pytest.mark.parametrize(("count", "share"), [(1009, 0.2), (10, 0.2), (500, 0.0)])
-def test_a_share_comes_twice_and_a_share_late(count, share):
+def test_order_has_duplicates_and_late_packets(count, share):
     order = duplicated_and_reordered(count, share, seed=7)
     assert order == duplicated_and_reordered(count, share, seed=7)
     assert set(order) == set(range(count))
@@ -173,21 +173,21 @@ def test_a_share_comes_twice_and_a_share_late(count, share):
     assert in_order([bytes([number % 256]) for number in range(count)], order)[-1] == bytes([order[-1] % 256])
 
 
-def test_late_is_by_some_places():
+def test_order_moves_packets_by_few_places():
     order = duplicated_and_reordered(1000, 0.2)
     behind = sum(a > b for a, b in itertools.pairwise(order))
     assert 50 < behind < 240
     assert max(abs(number * 1.2 - at) for at, number in enumerate(order)) < 60
 
 
-def test_samples_lie_in_larger_ones():
-    looks = [(hash_of(number, 40), number) for number in range(2000)]
-    taken = {share: {one for one in looks if is_sampled(*one, share)} for share in (0.01, 0.1, 0.5, 1.0)}
-    assert taken[0.01] < taken[0.1] < taken[0.5] < taken[1.0] == set(looks)
+def test_samples_are_subsets_of_larger_ones():
+    packets = [(hash_of(number, 40), number) for number in range(2000)]
+    taken = {share: {one for one in packets if is_sampled(*one, share)} for share in (0.01, 0.1, 0.5, 1.0)}
+    assert taken[0.01] < taken[0.1] < taken[0.5] < taken[1.0] == set(packets)
     assert 120 < len(taken[0.1]) < 280
 
 
-def test_headers_of_tcp_and_nothing_else():
+def test_tcp_header_reads_tcp_only():
     from scapy.layers.inet import IP, TCP, UDP
     from scapy.layers.inet6 import IPv6
 
@@ -198,7 +198,7 @@ def test_headers_of_tcp_and_nothing_else():
     assert tcp_header(bytes(IPv6() / UDP() / bytes(40))) is None
 
 
-def test_which_segments_the_rule_drops():
+def test_is_dropped_follows_the_rule():
     assert is_dropped((True, 1, 1500, 64))
     assert not is_dropped((False, 1, 1500, 64))
     assert not is_dropped((True, 1, 60, 64))
@@ -206,19 +206,19 @@ def test_which_segments_the_rule_drops():
 
 
 @pytest.mark.parametrize("rate_pps", [None, 2000.0])
-def test_a_batch_is_sent_whole_and_in_order(rate_pps):
+def test_batch_is_sent_completely_and_in_order(rate_pps):
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with near, far:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        count = 8  # that many wait in such a socket
+        count = 8  # such a socket holds this many
         sent_pps = Batch([payload(number, 20 + number) for number in range(count)]).send(near, rate_pps)
-        reads = read_messages(far, count + 1, idle_s=0.1)  # ends although there is none more
+        reads = read_messages(far, count + 1, idle_s=0.1)  # ends although no more come
     assert reads.number.tolist() == list(range(count))
     assert (reads.before_ns <= reads.after_ns).all()
     assert rate_pps is None or sent_pps <= rate_pps * count / (count - 1)
 
 
-def test_a_batch_that_is_refused():
+def test_batch_reports_a_refused_message():
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     far.close()
     with near, pytest.raises(OSError, match="refused"):
@@ -226,7 +226,7 @@ def test_a_batch_that_is_refused():
 
 
 def split(*parents):
-    """Return a session of packets of two parts: the whole, and which parts come next (of which whole)."""
+    """Return a session of split packets: None for a packet that is split, a payload size for each part."""
     rows, now = [], 0
     for number, parent in enumerate(parents):
         for step, (netns, ifindex, point) in enumerate(PATH[:1] if parent is None else PATH[1:]):
@@ -252,8 +252,7 @@ def split(*parents):
     return session_of(rows)
 
 
-def test_parts_are_told_by_their_order():
+def test_wrong_parts_compares_the_order():
     assert wrong_parts(split(None, 100, 100, None, 150, 50), 2) == 0
-    assert (
-        wrong_parts(split(None, 100, 100, None, 150), 2) == 2
-    )  # one was not seen: what the other belongs to is not told
+    # One part was not seen, so it is not known what the other belongs to.
+    assert wrong_parts(split(None, 100, 100, None, 150), 2) == 2

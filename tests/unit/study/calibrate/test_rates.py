@@ -1,4 +1,4 @@
-"""Round trips from journeys, and what ss prints."""
+"""Round-trip times from journeys, and the output of ss."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ def session_of(rows):
 
 
 def messages(count, took_ns, unseen=(), unanswered=()):
-    """Return journeys of a ping-pong a millisecond apart; some messages, or answers, are not seen."""
+    """Return journeys of a ping-pong, one message per millisecond; some messages or answers are not seen."""
     rows = []
     for number in range(count):
         begin = number * MS
@@ -34,22 +34,22 @@ def messages(count, took_ns, unseen=(), unanswered=()):
     return rows
 
 
-def test_round_trips_in_sockperfs_time_of_measurement():
+def test_round_trips_cover_the_measurement_time_of_sockperf():
     assert set(round_trips(session_of(messages(1000, 12_345)))) == {12_345}
     assert len(round_trips(session_of(messages(1000, 12_345)))) == 999 - 400 - 50 - 1
 
 
-def test_what_was_not_seen_makes_no_long_round_trip():
+def test_round_trips_skip_unseen_messages():
     took = round_trips(session_of(messages(1000, 12_345, unseen={500, 501, 700}, unanswered={600, 800, 801})))
     assert np.unique(took).tolist() == [12_345]
 
 
-def test_no_messages_are_told():
+def test_round_trips_need_messages():
     with pytest.raises(WorkloadError, match="no message"):
         round_trips(session_of([]))
 
 
-def test_what_ss_tells():
+def test_sockets_parses_the_output_of_ss():
     bed = SimpleNamespace(run=lambda *words: LINE * 2)
     first, second = sockets(bed, "c1", 21697)
     assert first == second

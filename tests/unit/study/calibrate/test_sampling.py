@@ -1,4 +1,4 @@
-"""The checks of samples: they pass what is right and fail what is not."""
+"""The checks of samples: they pass fair samples and fail biased ones."""
 
 import math
 
@@ -17,7 +17,7 @@ PACKETS, SHARE = 60_000, 0.1
 
 
 def made(rng, keep):
-    """Return the segments of many journeys, and those of a sample; `keep` draws it from the times."""
+    """Return the segments of many journeys, and those of a sample; `keep` chooses it by the durations."""
     times = rng.lognormal(7, 0.6, PACKETS)
     number = np.arange(PACKETS)
     every = Segments(
@@ -27,17 +27,17 @@ def made(rng, keep):
 
 
 @pytest.mark.parametrize(("quantile", "window"), [(0.5, 500), (0.99, 5000)])
-def test_a_fair_sample_covers_the_truth(quantile, window):
+def test_coverage_of_a_fair_sample_passes(quantile, window):
     rng = np.random.default_rng(1)
     tally = Tally(quantile)
     tally.add(*made(rng, lambda times: rng.random(PACKETS) < SHARE), window, SHARE)
-    assert tally.samples == tally.trials == PACKETS // window  # what is always the same proves nothing
+    assert tally.samples == tally.trials == PACKETS // window  # constant segments are not counted
     assert tally.stated == 1
     assert _covered("fair", tally, 0, "").passed
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.99])
-def test_a_sample_that_prefers_slow_packets_is_found_out(quantile):
+def test_coverage_of_a_biased_sample_fails(quantile):
     rng = np.random.default_rng(2)
     tally = Tally(quantile)
     biased = made(rng, lambda times: rng.random(PACKETS) < 2 * SHARE * (times > np.median(times)))
@@ -45,8 +45,8 @@ def test_a_sample_that_prefers_slow_packets_is_found_out(quantile):
     assert not _covered("biased", tally, 0, "").passed
 
 
-def test_intervals_that_are_too_narrow_are_found_out():
-    """Those of a sample that is said to be a greater share than it is."""
+def test_coverage_of_too_narrow_intervals_fails():
+    """The stated share of the sample is larger than the true one."""
     rng = np.random.default_rng(3)
     tally = Tally(0.5)
     tally.add(*made(rng, lambda times: rng.random(PACKETS) < SHARE), 500, 0.9)
@@ -54,11 +54,11 @@ def test_intervals_that_are_too_narrow_are_found_out():
     assert not check.passed and check.measured > 0.2
 
 
-def test_no_trial_is_no_pass():
+def test_coverage_without_intervals_fails():
     assert not _covered("nothing", Tally(0.5), 0, "").passed
 
 
-def test_the_hash_is_that_of_the_programs():
+def test_hash_of_equals_the_hash_of_the_programs():
     rng = np.random.default_rng(4)
     events = pd.DataFrame(
         {
@@ -71,7 +71,7 @@ def test_the_hash_is_that_of_the_programs():
     assert hash_of(events).tolist() == expected
 
 
-def test_segments_of_a_session_are_those_of_its_hops():
+def test_segments_of_a_session_add_up_to_its_delays():
     session = Session(bulk(300), manifest())
     found = segments_of(session)
     complete = session.journeys().query("complete")
@@ -86,7 +86,7 @@ def test_segments_of_a_session_are_those_of_its_hops():
 
 
 @pytest.mark.parametrize("trials", [1, 18, 40, 300])
-def test_most_missed_is_the_binomials_quantile(trials):
+def test_most_missed_is_the_quantile_of_the_binomial(trials):
     chance = [math.comb(trials, k) * (1 - CONFIDENCE) ** k * CONFIDENCE ** (trials - k) for k in range(trials + 1)]
     most = _most_missed(trials)
     assert sum(chance[: most + 1]) >= 0.99 > sum(chance[:most])

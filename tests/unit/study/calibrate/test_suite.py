@@ -1,4 +1,4 @@
-"""The calibration's frame: groups in order, what fails and what is written, without root."""
+"""The calibration suite without root: order of groups, failures, and written files."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from cmonlab import cli
-from cmonlab.data.store import directory as store
+from cmonlab.data.store.directory import MANIFEST
 from cmonlab.errors import NotTraceable, SessionError, UnknownName
 from cmonlab.study.calibrate import page, suite
 from cmonlab.study.calibrate.check import Check, Unavailable
@@ -58,7 +58,7 @@ def _stopped(bed, quick):
 
 @pytest.fixture
 def groups(monkeypatch):
-    """Let groups be these functions, on a host that is not looked at; returns a function that sets them."""
+    """Return a function that replaces the groups of the calibration; no host is examined."""
 
     def use(**functions):
         monkeypatch.setattr(suite, "GROUPS", dict.fromkeys(functions, "made"))
@@ -87,23 +87,23 @@ def cmonlab(monkeypatch, capsys):
     return call
 
 
-def test_every_group_has_a_module():
+def test_every_group_has_a_module_with_run():
     for name in suite.GROUPS:
         assert callable(suite.import_module(f"cmonlab.study.calibrate.groups.{name}").run)
 
 
-def test_groups_run_in_order_and_say_where_they_are(groups):
+def test_groups_run_in_order_and_report_progress(groups):
     groups(first=_fine, second=_wrong)
-    told = []
-    result = suite.calibrate(progress=lambda phrase, done: told.append((phrase, done)))
+    calls = []
+    result = suite.calibrate(progress=lambda phrase, done: calls.append((phrase, done)))
     assert [check.name for check in result.checks] == [check.name for check in (GOOD, EXACT, WIDE, NONE)]
     assert result.unavailable == [LACKING] and not result.passed and result.failed == [WIDE, NONE]
-    assert [done for _, done in told] == sorted(done for _, done in told)
-    assert told[0] == ("first", 0.0) and ("second", 0.5) in told and any(GOOD.name in phrase for phrase, _ in told)
+    assert [done for _, done in calls] == sorted(done for _, done in calls)
+    assert calls[0] == ("first", 0.0) and ("second", 0.5) in calls and any(GOOD.name in phrase for phrase, _ in calls)
     assert suite.calibrate(["first"], quick=True).checks == [GOOD]
 
 
-def test_an_error_ends_its_group_only(groups):
+def test_error_ends_its_group_only(groups):
     groups(first=_ends, second=_surprises, third=_fine)
     result = suite.calibrate()
     assert result.checks == [EXACT, GOOD, EXACT] and not result.failed and not result.passed
@@ -111,23 +111,23 @@ def test_an_error_ends_its_group_only(groups):
     assert result.broken[1].what == "KeyError: 'nothing'" and "_surprises" in result.broken[1].why
 
 
-def test_what_checked_nothing_has_not_passed(groups, tmp_path, cmonlab):
+def test_calibration_without_checks_fails(groups, tmp_path, cmonlab):
     groups(first=lambda bed, quick: iter([LACKING]))
-    code, _, told = cmonlab("--out", tmp_path / "c")
-    assert code == 1 and "nothing was checked" in told
+    code, _, err = cmonlab("--out", tmp_path / "c")
+    assert code == 1 and "nothing was checked" in err
 
 
-def test_an_unknown_group_is_told_before_anything_is_made(groups, monkeypatch):
+def test_unknown_group_is_refused_before_anything_is_made(groups, monkeypatch):
     groups(delay=_fine)
     monkeypatch.setattr(suite, "testbed", lambda: pytest.fail("made"))
     with pytest.raises(UnknownName, match="did you mean 'delay'"):
         suite.calibrate(["dealy"])
 
 
-def test_the_file_holds_every_check(groups, tmp_path, cmonlab):
+def test_file_holds_every_check(groups, tmp_path, cmonlab):
     groups(first=_fine, second=_wrong)
     out = tmp_path / "new" / "calibrate"
-    code, printed, told = cmonlab("--out", out, "--json")
+    code, printed, err = cmonlab("--out", out, "--json")
     stored = json.loads((out / page.RESULT).read_text())
     assert code == 1
     assert json.loads(printed) == stored["checks"]
@@ -157,33 +157,33 @@ def test_the_file_holds_every_check(groups, tmp_path, cmonlab):
     }
     assert stored["unavailable"] == [{"group": "delay", "name": "delay: netem", "why": LACKING.why}]
     assert {"machine", "kernel", "versions", "created", "quick", "seconds", "groups", "broken"} <= stored.keys()
-    assert f"failed: {WIDE.name}: error 7,000 ns, tolerance 4500" in told and f"failed: {NONE.name}" in told
-    assert "2 of 4 checks passed" in told
+    assert f"failed: {WIDE.name}: error 7,000 ns, tolerance 4500" in err and f"failed: {NONE.name}" in err
+    assert "2 of 4 checks passed" in err
 
 
-def test_all_passed_is_exit_code_0_and_a_table_a_group(groups, tmp_path, cmonlab):
+def test_command_prints_one_table_per_group_and_exits_0(groups, tmp_path, cmonlab):
     groups(first=_fine)
-    code, printed, told = cmonlab("--out", tmp_path / "c", "--only", "first")
-    assert code == 0 and "2 of 2 checks passed" in told and "failed" not in told
-    titles = ["delay", "loss", "cannot be made here"]
+    code, printed, err = cmonlab("--out", tmp_path / "c", "--only", "first")
+    assert code == 0 and "2 of 2 checks passed" in err and "failed" not in err
+    titles = ["delay", "loss", "not available here"]
     assert [line.strip() for line in printed.splitlines() if line.strip() in titles] == titles
     assert GOOD.name in printed and EXACT.name in printed and LACKING.why in printed
 
 
-def test_a_broken_group_is_told_and_is_exit_code_1(groups, tmp_path, cmonlab):
+def test_command_reports_a_broken_group_and_exits_1(groups, tmp_path, cmonlab):
     groups(first=_ends)
-    code, _, told = cmonlab("--out", tmp_path / "c")
-    assert code == 1 and "the group first ended with an error: no way in" in told and "it is shut" in told
+    code, _, err = cmonlab("--out", tmp_path / "c")
+    assert code == 1 and "the group first ended with an error: no way in" in err and "it is shut" in err
 
 
-def test_ctrl_c_writes_nothing(groups, tmp_path, cmonlab):
+def test_interrupted_command_writes_nothing(groups, tmp_path, cmonlab):
     groups(first=_stopped)
-    code, printed, told = cmonlab("--out", tmp_path / "c")
-    assert code == 130 and printed == "" and "interrupted" in told
+    code, printed, err = cmonlab("--out", tmp_path / "c")
+    assert code == 130 and printed == "" and "interrupted" in err
     assert not list(tmp_path.iterdir())
 
 
-def test_an_older_calibration_is_replaced_whole_or_not(tmp_path, monkeypatch):
+def test_older_calibration_is_replaced_atomically(tmp_path, monkeypatch):
     first = Calibration(dict(HOST), ["delay"], True, 1.0, [GOOD])
     page.write(tmp_path / "c", first)
     (tmp_path / "c" / "left").touch()
@@ -196,14 +196,14 @@ def test_an_older_calibration_is_replaced_whole_or_not(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-def test_something_else_is_not_replaced(tmp_path):
+def test_check_target_refuses_a_session(tmp_path):
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / store.MANIFEST).touch()
+    (tmp_path / "c" / MANIFEST).touch()
     with pytest.raises(SessionError, match="already holds a session"):
         page.check_target(tmp_path / "c")
 
 
-def test_the_report_shows_failed_checks_first_and_marked(tmp_path):
+def test_report_shows_failed_checks_first_and_marked(tmp_path):
     result = Calibration(
         dict(HOST),
         ["delay", "loss"],

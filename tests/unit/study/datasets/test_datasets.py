@@ -1,4 +1,4 @@
-"""Datasets: whole, small, public, and one clear error where they are not."""
+"""Datasets: complete, small, without private data, and clear errors."""
 
 import json
 import shutil
@@ -14,12 +14,12 @@ from cmonlab.study.datasets.recipes import RECIPES, Recipe
 NAMES = list(registry.entries())
 
 
-def test_each_recipe_has_its_dataset():
+def test_every_recipe_has_a_dataset():
     assert sorted(NAMES) == sorted(RECIPES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dataset_is_what_the_registry_says(name):
+def test_dataset_has_the_files_and_journeys_of_the_registry(name):
     folder, entry = registry.verified(name)
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert there == set(entry["files"])
@@ -31,7 +31,7 @@ def test_a_dataset_is_what_the_registry_says(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_card_says_how_where_and_under_what_licence(name):
+def test_card_says_how_where_and_under_what_licence(name):
     card = cm.datasets.card(name)
     assert card.startswith(f"# {name}\n")
     for heading in ("## Sessions", "## How it was recorded", "## Limits", "## Licence"):
@@ -40,18 +40,18 @@ def test_a_card_says_how_where_and_under_what_licence(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_manifests_tell_nothing_of_the_machine_but_what_matters(name):
+def test_manifests_contain_nothing_private(name):
     for sessions in cm.datasets.load_runs(name).values():
         for session in sessions:
-            told = session.manifest
-            assert "output" not in told["workload"] and told["host"]["git_revision"] is None
-            assert told["host"]["kernel"].replace(".", "").isdigit()
-            containers = {container["name"] for container in told["lab"]["containers"]}
+            manifest = session.manifest
+            assert "output" not in manifest["workload"] and manifest["host"]["git_revision"] is None
+            assert manifest["host"]["kernel"].replace(".", "").isdigit()
+            containers = {container["name"] for container in manifest["lab"]["containers"]}
             passed = set(session.events["netns"])
-            assert all(row["namespace"] in containers or row["netns"] in passed for row in told["links"])
+            assert all(row["namespace"] in containers or row["netns"] in passed for row in manifest["links"])
 
 
-def test_names_is_a_table_of_all():
+def test_names_lists_all_datasets():
     table = cm.datasets.names()
     assert table.columns.tolist() == ["name", "what", "sessions", "journeys", "bytes"]
     assert table["name"].tolist() == NAMES
@@ -60,7 +60,7 @@ def test_names_is_a_table_of_all():
     assert {len(repetitions) for repetitions in runs.values()} == {5}
 
 
-def test_one_session_or_an_error_that_names_the_other_function():
+def test_load_returns_one_session_or_names_load_runs():
     assert len(cm.datasets.load("loss-places")) > 0
     with pytest.raises(SessionError, match=r"20 sessions(.|\n)*load_runs\('network-modes'\)"):
         cm.datasets.load("network-modes")
@@ -70,14 +70,14 @@ def test_one_session_or_an_error_that_names_the_other_function():
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """A copy of one dataset, from which `cm.datasets` loads."""
+    """Return a folder with a copy of one dataset, from which `cm.datasets` loads."""
     shutil.copytree(registry.FOLDER / "loss-places", tmp_path / "loss-places")
     shutil.copy(registry.FOLDER / registry.REGISTRY, tmp_path)
     monkeypatch.setattr(registry.verified, "__defaults__", (tmp_path,))
     return tmp_path
 
 
-def test_a_changed_byte_is_found_before_it_is_read(copy):
+def test_load_refuses_a_changed_byte(copy):
     file = copy / "loss-places" / "iperf-udp" / "events.parquet"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -86,20 +86,20 @@ def test_a_changed_byte_is_found_before_it_is_read(copy):
         cm.datasets.load("loss-places")
 
 
-def test_a_missing_file_is_one_clear_error(copy):
+def test_load_reports_a_missing_file(copy):
     (copy / "loss-places" / "iperf-udp" / "manifest.json").unlink()
     with pytest.raises(SessionError, match=r"manifest.json cannot be read(.|\n)*git checkout datasets"):
         cm.datasets.load("loss-places")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 1, "datasets": []}', '{"format": 1, "datasets": {"a": {}}}'])
-def test_a_damaged_registry_is_one_clear_error(tmp_path, text):
+def test_entries_reports_a_damaged_registry(tmp_path, text):
     (tmp_path / registry.REGISTRY).write_text(text)
     with pytest.raises(SessionError, match="registry of datasets cannot be read"):
         registry.entries(tmp_path)
 
 
-def test_a_registry_of_another_version_is_told(tmp_path):
+def test_entries_refuses_a_registry_of_another_version(tmp_path):
     (tmp_path / registry.REGISTRY).write_text(json.dumps({"format": 99, "datasets": {}}))
     with pytest.raises(SessionError, match="another version"):
         registry.entries(tmp_path)
@@ -109,7 +109,7 @@ def _recipe(session) -> Recipe:
     return Recipe("made for a test", "none", lambda: {"A run": [session]})
 
 
-def test_recording_leaves_out_what_is_the_machines_own(tmp_path):
+def test_record_leaves_out_data_of_the_machine(tmp_path):
     session = cm.datasets.load("memcached-bridge")
     links = session.manifest["links"]
     uplink = {
@@ -133,10 +133,10 @@ def test_recording_leaves_out_what_is_the_machines_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", registry.REGISTRY]
 
 
-def test_recording_refuses_what_is_private_too_large_or_not_whole(tmp_path, monkeypatch):
+def test_record_refuses_private_large_and_incomplete_sessions(tmp_path, monkeypatch):
     session = cm.datasets.load("loss-places")
     session.manifest["recording"] |= {"ended": "interrupted"}
-    with pytest.raises(SessionError, match="not whole"):
+    with pytest.raises(SessionError, match="not complete"):
         record.write("made", _recipe(session), tmp_path)
     session = cm.datasets.load("loss-places")
     session.manifest["lab"]["containers"].pop()
@@ -147,6 +147,6 @@ def test_recording_refuses_what_is_private_too_large_or_not_whole(tmp_path, monk
     with pytest.raises(SessionError, match="at most 1,000"):
         record.write("made", _recipe(session), tmp_path)
     session.manifest["created"] = f"on {socket.gethostname()}"
-    with pytest.raises(SessionError, match="of this machine"):
+    with pytest.raises(SessionError, match="identifies this machine"):
         record.write("made", _recipe(session), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a calibration counts of a byte stream."""
+"""Bytes of a stream, counted from its segments."""
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,13 @@ def segments(begin, sizes, outcomes):
     )
 
 
-def test_bytes_count_once_however_often_the_numbers_begin_anew():
+def test_new_bytes_handles_sequence_numbers_that_wrap():
     size, count = 2**31 - 1, 9
     begin = [2**32 - 10 + size * n for n in range(count)]
     assert new_bytes(segments(begin, [size] * count, ["delivered"] * count)) == (size * count, True)
 
 
-def test_repeated_and_late_segments_add_nothing():
+def test_new_bytes_ignores_repeated_and_late_segments():
     rows = segments([0, 100, 300, 200, 100], [100] * 5, ["delivered", "dropped", *["delivered"] * 3])
     assert new_bytes(rows) == (400, True)
     assert new_bytes(rows.iloc[:4]) == (400, False)

@@ -18,14 +18,14 @@ def vmlinux():
     return btf.vmlinux()
 
 
-def test_structs_that_tracing_reads(vmlinux):
+def test_btf_has_the_structs_that_tracing_reads(vmlinux):
     skb = vmlinux.fields("sk_buff")
     assert {"head", "data", "len", "network_header", "protocol", "dev"} <= skb.keys()
     assert (skb["len"].size_bytes, skb["head"].size_bytes, skb["protocol"].size_bytes) == (4, 8, 2)
     assert skb["data"].offset_bytes == skb["head"].offset_bytes + 8
 
 
-def test_tracepoints_and_their_arguments(vmlinux):
+def test_btf_has_tracepoints_and_their_arguments(vmlinux):
     assert vmlinux.tracepoint("net_dev_queue") is not None
     assert vmlinux.tracepoint("no_such_tracepoint") is None
     assert vmlinux.arguments("net_dev_queue") == ["sk_buff"]
@@ -33,17 +33,17 @@ def test_tracepoints_and_their_arguments(vmlinux):
     assert vmlinux.arguments("no_such_tracepoint") == []
 
 
-def test_enums(vmlinux):
+def test_btf_has_enums(vmlinux):
     assert vmlinux.enum("skb_drop_reason").get(2) is not None
     assert vmlinux.enum("no_such_enum") == {}
 
 
-def test_an_unknown_struct(vmlinux):
+def test_unknown_struct_is_refused(vmlinux):
     with pytest.raises(NotTraceable, match="no struct no_such_struct"):
         vmlinux.fields("no_such_struct")
 
 
-def test_against_bpftool(vmlinux):
+def test_offsets_agree_with_bpftool(vmlinux):
     if not shutil.which("bpftool"):
         pytest.skip("optional: there is no bpftool")
     dump = subprocess.run(["bpftool", "-j", "btf", "dump", "file", str(btf.VMLINUX)], capture_output=True)
@@ -60,7 +60,7 @@ def test_against_bpftool(vmlinux):
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0" * 24, struct.pack("<HBBI", 0x9FEB, 1, 0, 24)])
-def test_what_is_no_btf(raw):
+def test_bytes_that_are_no_btf_are_refused(raw):
     """No silent nonsense."""
     with pytest.raises((NotTraceable, ValueError, struct.error, IndexError)):
         btf.Btf(raw).fields("sk_buff")

@@ -1,4 +1,4 @@
-"""Points of one's own, as far as they can be judged without a kernel: descriptions, cells, messages, tables."""
+"""Custom probes, as far as they can be tested without a kernel: descriptions, cells, messages, tables."""
 
 import dataclasses
 
@@ -9,24 +9,28 @@ import pytest
 import cmonlab as cm
 from cmonlab.data.analysis.names import Names
 from cmonlab.data.analysis.probes import table
-from cmonlab.data.store import probe_values as extras
+from cmonlab.data.store import probe_values
 from cmonlab.errors import NotTraceable, ProbeError
-from cmonlab.points.catalogue import FIRST_CUSTOM, Point
+from cmonlab.points.catalogue import FIRST_PROBE, Point
 from cmonlab.points.probe import TYPES
 from cmonlab.schema import columns
 from cmonlab.tracing import preflight
-from cmonlab.tracing.kernel import probes as custom
+from cmonlab.tracing.kernel.probes import error_lines, source
 from cmonlab.widgets import magic
 
 GOOD = {"name": "mine", "at": "tcp_probe", "socket": 0, "fields": {"a": "u32"}, "body": "out->a = 1;"}
 
 
-def test_a_probe_describes_itself():
+def test_probe_description_makes_the_same_probe():
     probe = cm.Probe(**GOOD, reads="tcp_sock.snd_cwnd")
     assert (probe.place, probe.argument, probe.reads) == ("tcp_probe", 0, ("tcp_sock.snd_cwnd",))
-    told = probe.describe()
-    assert told["fields"] == {"a": "u32"} and told["body"] == GOOD["body"] and told["reads"] == ["tcp_sock.snd_cwnd"]
-    assert cm.Probe(**{k: v for k, v in told.items() if k != "_"}) == probe
+    described = probe.describe()
+    assert (
+        described["fields"] == {"a": "u32"}
+        and described["body"] == GOOD["body"]
+        and described["reads"] == ["tcp_sock.snd_cwnd"]
+    )
+    assert cm.Probe(**{k: v for k, v in described.items() if k != "_"}) == probe
 
 
 @pytest.mark.parametrize(
@@ -38,20 +42,20 @@ def test_a_probe_describes_itself():
         ({"name": "x" * 33}, "C identifier"),
         ({"name": "all"}, "C identifier"),
         ({"name": 'x"; evil'}, "C identifier"),
-        ({"at": ""}, "at one place"),
-        ({"function": "ip_rcv"}, "at one place"),
-        ({"at": "no such place"}, "names no place"),
-        ({"at": 'x"\n#include "/etc/passwd"'}, "names no place"),
-        ({"socket": None}, "one thing"),
-        ({"packet": 1}, "one thing"),
-        ({"socket": -1}, "number of no argument"),
-        ({"socket": "0"}, "number of no argument"),
+        ({"at": ""}, "have one place"),
+        ({"function": "ip_rcv"}, "have one place"),
+        ({"at": "no such place"}, "not the name of a tracepoint"),
+        ({"at": 'x"\n#include "/etc/passwd"'}, "not the name of a tracepoint"),
+        ({"socket": None}, "a packet or a socket"),
+        ({"packet": 1}, "a packet or a socket"),
+        ({"socket": -1}, "not the number of an argument"),
+        ({"socket": "0"}, "not the number of an argument"),
         ({"fields": {f"f{n}": "u8" for n in range(9)}}, "at most 8"),
-        ({"fields": {"a": "int"}}, "no type of a field"),
+        ({"fields": {"a": "int"}}, "is not a type"),
         ({"fields": {"int": "u8"}}, "C identifier"),
         ({"fields": {"journey": "u8"}}, "column of that name"),
-        ({"reads": ["tcp_sock"]}, "no member of a struct"),
-        ({"reads": ["tcp_sock->snd_cwnd"]}, "no member of a struct"),
+        ({"reads": ["tcp_sock"]}, "not a member of a struct"),
+        ({"reads": ["tcp_sock->snd_cwnd"]}, "not a member of a struct"),
         ({"body": "if (1) {\n"}, "line 1: this { is never closed"),
         ({"body": "int x;\n}\nint y() {"}, "line 2: this } closes"),
         ({"body": "int x;\n\n/* no end"}, "line 3: this comment never ends"),
@@ -61,7 +65,7 @@ def test_a_probe_describes_itself():
         ({"body": "/* \n */ b = (struct a){1};"}, "line 2: values in braces"),
     ],
 )
-def test_what_can_be_no_point_is_refused_at_once(changes, words):
+def test_wrong_probe_is_refused_when_it_is_made(changes, words):
     with pytest.raises(ProbeError) as caught:
         cm.Probe(**GOOD | changes)
     assert words in str(caught.value)
@@ -82,7 +86,7 @@ def test_what_can_be_no_point_is_refused_at_once(changes, words):
         r'char *x = "\"}"; (void)x;',
     ],
 )
-def test_braces_in_text_and_comments_are_none(body):
+def test_braces_in_text_and_comments_are_ignored(body):
     assert cm.Probe(**GOOD | {"body": body}).body == body
 
 
@@ -106,11 +110,11 @@ class Shell:
 LINE = "cwnd at=tcp_probe socket=0 fields=snd_cwnd:u32,inflight:u32 reads=tcp_sock.snd_cwnd,tcp_sock.packets_out"
 
 
-def test_a_cell_becomes_a_probe(monkeypatch, capsys):
+def test_notebook_cell_becomes_a_probe(monkeypatch, capsys):
     shell, seen = Shell(), []
     cm.load_ipython_extension(shell)
     monkeypatch.setattr(preflight, "require", lambda: None)
-    monkeypatch.setattr(custom, "check", seen.append)
+    monkeypatch.setattr(preflight, "check_probe", seen.append)
     for body in ("out->snd_cwnd = 1;\n", "out->snd_cwnd = 2;\n"):  # run, changed, and run again
         shell.magics["point"](LINE, body)
         made = shell.namespace["cwnd"]
@@ -120,7 +124,7 @@ def test_a_cell_becomes_a_probe(monkeypatch, capsys):
     assert "probes=[cwnd]" in capsys.readouterr().out
 
 
-def test_a_cell_that_does_not_compile_leaves_the_name_alone(monkeypatch):
+def test_cell_that_does_not_compile_defines_no_name(monkeypatch):
     shell = Shell()
     magic.register(shell)
 
@@ -128,13 +132,13 @@ def test_a_cell_that_does_not_compile_leaves_the_name_alone(monkeypatch):
         raise ProbeError("does not compile")
 
     monkeypatch.setattr(preflight, "require", lambda: None)
-    monkeypatch.setattr(custom, "check", refuse)
+    monkeypatch.setattr(preflight, "check_probe", refuse)
     with pytest.raises(ProbeError):
         shell.magics["point"](LINE, "oops")
     assert shell.namespace == {}
 
 
-def test_a_cell_where_nothing_can_be_traced_says_so(monkeypatch, capsys):
+def test_cell_says_that_the_host_cannot_trace(monkeypatch, capsys):
     def none():
         raise NotTraceable("loading eBPF programs needs root")
 
@@ -156,10 +160,10 @@ def test_a_cell_where_nothing_can_be_traced_says_so(monkeypatch, capsys):
         ("x at=tcp_probe socket=first", "socket=first"),
         ("x at=tcp_probe socket=0 fields=a", "field 'a' has no type"),
         ('x at="tcp_probe socket=0', "quotation"),
-        ("x socket=0", "at one place"),
+        ("x socket=0", "have one place"),
     ],
 )
-def test_a_cells_first_line_is_read_carefully(line, words):
+def test_wrong_first_line_of_a_cell_is_refused(line, words):
     with pytest.raises(ProbeError) as caught:
         magic.probe_of(line, "")
     assert words in str(caught.value)
@@ -168,13 +172,13 @@ def test_a_cells_first_line_is_read_carefully(line, words):
 # ---- C, and what the compiler says of it ----------------------------------------
 
 
-def _point(probe, number=FIRST_CUSTOM):
+def _point(probe, number=FIRST_PROBE):
     return Point(number, probe.name, probe.name, "note", "", packet=-1 if probe.packet is None else probe.packet)
 
 
-def test_the_users_lines_keep_their_numbers():
+def test_lines_of_probe_code_keep_their_numbers():
     probe = cm.Probe(**GOOD | {"body": "one;\ntwo;", "first_line": 2})
-    text = custom.source([probe], [_point(probe)]).splitlines()
+    text = source([probe], [_point(probe)]).splitlines()
     at = text.index("one;")
     assert text[at - 1] == '#line 2 "probe mine"' and text[at + 1] == "two;" and text[at + 2].startswith("#line")
     assert "SOCKET_PROBE(mine, 64, 0)" in text
@@ -190,9 +194,9 @@ def test_the_users_lines_keep_their_numbers():
         ("consume_skb", "PLACE_TX"),
     ],
 )
-def test_where_the_header_is_depends_on_the_way(place, how):
+def test_place_of_the_header_depends_on_the_tracepoint(place, how):
     probe = cm.Probe("mine", at=place, packet=0)
-    assert f"PACKET_PROBE(mine, 64, 0, {how})" in custom.source([probe], [_point(probe)])
+    assert f"PACKET_PROBE(mine, 64, 0, {how})" in source([probe], [_point(probe)])
 
 
 SAID = """\
@@ -217,14 +221,14 @@ probe mine (made):9:1: error: not theirs
 """
 
 
-def test_only_the_users_errors_are_told_and_each_once():
+def test_error_lines_have_each_error_of_the_probe_once():
     probe = cm.Probe(**GOOD)
-    assert custom.messages(SAID, [probe]) == [
+    assert error_lines(SAID, [probe]) == [
         "probe mine:2:5: error: use of undeclared identifier 'b'",
         "out->b;",
         "     ^",
     ]
-    assert custom.messages(SAID, [dataclasses.replace(probe, name="other")]) == []
+    assert error_lines(SAID, [dataclasses.replace(probe, name="other")]) == []
 
 
 # ---- the table -------------------------------------------------------------------
@@ -254,56 +258,58 @@ def _events():
     }  # fmt: skip
 
 
-def _notes(*rows):
+def _records(*rows):
     hop = np.dtype([("ts_ns", "u8"), ("point", "u1"), ("skb", "u4")])
-    notes = np.zeros(len(rows), np.dtype([("hop", hop), ("values", "u8", 8)]))
-    for note, (ts_ns, point, skb, *values) in zip(notes, rows, strict=True):
-        note["hop"] = (ts_ns, point, skb)
-        note["values"][: len(values)] = np.array(values, np.int64).view(np.uint64)
-    return notes
+    records = np.zeros(len(rows), np.dtype([("hop", hop), ("values", "u8", 8)]))
+    for record, (ts_ns, point, skb, *values) in zip(records, rows, strict=True):
+        record["hop"] = (ts_ns, point, skb)
+        record["values"][: len(values)] = np.array(values, np.int64).view(np.uint64)
+    return records
 
 
-def test_extras_find_their_own_hop_and_none_other():
-    """Three hops in one nanosecond, two of them of one buffer on one CPU; and a hop without a note."""
+def test_probe_values_are_joined_to_their_own_hop():
+    """Three hops in one nanosecond, two of them of one buffer on one CPU; and a hop without values."""
     chunks = [
-        (1, _notes((20, 64, 6, -1, 300))),
-        (0, _notes((40, 65, 8, 9), (20, 64, 5, -2, 301), (20, 64, 5, -3, 302))),
+        (1, _records((20, 64, 6, -1, 300))),
+        (0, _records((40, 65, 8, 9), (20, 64, 5, -2, 301), (20, 64, 5, -3, 302))),
     ]
-    made = extras.columns_of(chunks)
-    assert [made[name].dtype for name in extras.DTYPES] == [np.dtype(kind) for kind in extras.DTYPES.values()]
-    told = table(_events(), Found(), NOBODY, made, {"id": 64, "fields": {"s": "s8", "u": "u16"}})
-    assert told.columns.tolist() == ["ts_ns", "cpu", "journey", "direction", "sport", "dport", "s", "u"]
-    assert told["sport"].tolist() == [1, 2, 3]
-    assert told["journey"].tolist() == [-1, 0, 1]
-    assert told["s"].tolist() == [-1, -2, -3] and told["u"].tolist() == [300, 301, 302]
-    assert set(told["direction"]) == {"1.0.0.0 → 2.0.0.0"} and str(told["s"].dtype) == "int8"
+    made = probe_values.columns_of(chunks)
+    assert [made[name].dtype for name in probe_values.DTYPES] == [
+        np.dtype(kind) for kind in probe_values.DTYPES.values()
+    ]
+    found = table(_events(), Found(), NOBODY, made, {"id": 64, "fields": {"s": "s8", "u": "u16"}})
+    assert found.columns.tolist() == ["ts_ns", "cpu", "journey", "direction", "sport", "dport", "s", "u"]
+    assert found["sport"].tolist() == [1, 2, 3]
+    assert found["journey"].tolist() == [-1, 0, 1]
+    assert found["s"].tolist() == [-1, -2, -3] and found["u"].tolist() == [300, 301, 302]
+    assert set(found["direction"]) == {"1.0.0.0 → 2.0.0.0"} and str(found["s"].dtype) == "int8"
     fewer = {name: values[:1] for name, values in made.items()}
     assert table(_events(), Found(), NOBODY, fewer, {"id": 64, "fields": {"s": "s8"}})["sport"].tolist() == [1]
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_comes_back(kind):
+def test_values_of_every_type_are_read_back(kind):
     limits = np.iinfo(TYPES[kind])
     words = np.zeros(2, "u8")
     for at, value in enumerate((limits.min, limits.max)):
         words[at : at + 1].view(TYPES[kind])[0] = value
-    notes = _notes((20, 64, 6), (40, 64, 5))
-    notes["values"][:, 2] = words
+    records = _records((20, 64, 6), (40, 64, 5))
+    records["values"][:, 2] = words
     events = _events() | {"point": np.array([3, 64, 3, 3, 3, 64], np.uint8), "cpu": np.zeros(6, np.uint16)}
     events["skb"][5] = 5
     fields = {"x": "u8", "y": "u8", "z": kind}
-    told = table(events, Found(), NOBODY, extras.columns_of([(0, notes)]), {"id": 64, "fields": fields})
-    assert told["z"].tolist() == [limits.min, limits.max]
+    found = table(events, Found(), NOBODY, probe_values.columns_of([(0, records)]), {"id": 64, "fields": fields})
+    assert found["z"].tolist() == [limits.min, limits.max]
 
 
-def test_no_notes_are_an_empty_table():
-    made = extras.columns_of([])
-    told = table(_events(), Found(), NOBODY, made, {"id": 66, "fields": {"a": "u32"}})
-    assert isinstance(told, pd.DataFrame) and len(told) == 0 and told["a"].dtype == np.uint32
+def test_probe_without_values_has_an_empty_table():
+    made = probe_values.columns_of([])
+    found = table(_events(), Found(), NOBODY, made, {"id": 66, "fields": {"a": "u32"}})
+    assert isinstance(found, pd.DataFrame) and len(found) == 0 and found["a"].dtype == np.uint32
 
 
-def test_a_damaged_file_is_refused(tmp_path):
-    path = tmp_path / extras.EXTRAS
+def test_damaged_file_of_probe_values_is_refused(tmp_path):
+    path = tmp_path / probe_values.PROBE_VALUES
     pd.DataFrame({"ts_ns": [1]}).to_parquet(path)
     with pytest.raises(ValueError, match="lacks the columns"):
-        extras.load_extras(path)
+        probe_values.load_probe_values(path)

@@ -1,4 +1,4 @@
-"""Messages on their way into a stream, until the server has acknowledged them."""
+"""Messages to streams that the server has not acknowledged yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nats.errors import Error
 
 from cmonlab.errors import TransportError
 
-from .errors import closed, nobody_keeps
+from .errors import no_stream, transport_closed
 from .loop import LoopThread
 
 _MAX_MESSAGES = 256
@@ -30,10 +30,17 @@ class _Entry:
     headers: dict[str, str]
 
 
-class Outbox:
-    """Sends in order, and again after a broken connection.
+class PendingMessages:
+    """Sends messages in order, and again after a broken connection, until they are acknowledged.
 
-    A number that comes twice is kept once: the server compares message ids.
+    Each message has an id, by which the server stores a message once that it receives twice.
+
+    Parameters
+    ----------
+    client : Client
+        Connection to the server.
+    loop : LoopThread
+        Loop that the client runs on.
     """
 
     def __init__(self, client: Client, loop: LoopThread):
@@ -45,17 +52,32 @@ class Outbox:
         self._bytes = self._last = self._sequence = 0
         self._error: TransportError | None = None
         self._open = True
-        # Used on the loop only.
+        # These are used on the loop only.
         self._online = True
         self._sending = asyncio.Lock()
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Listen for acknowledgements."""
+        """Subscribe to acknowledgements."""
         await self._client.subscribe(f"{self._inbox}.*", cb=self._acknowledged)
 
-    def append(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
-        """Send a message; see `Transport.append`."""
+    def add(self, subject: str, payload: bytes, headers: Mapping[str, str] | None) -> None:
+        """Send a message; see `Transport.publish_to_stream`.
+
+        Parameters
+        ----------
+        subject : str
+            Subject of a stream.
+        payload : bytes
+            Content.
+        headers : mapping of str to str or None
+            Headers.
+
+        Raises
+        ------
+        TransportError
+            An earlier message was refused, or the server acknowledged nothing for 10 s.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._has_room(len(payload)), _ACKNOWLEDGED_S):
                 raise self._unacknowledged(_ACKNOWLEDGED_S)
@@ -64,7 +86,7 @@ class Outbox:
             headers = {**(headers or {}), "Nats-Msg-Id": f"{self._id}.{self._last}"}
             self._entries[self._last] = _Entry(subject, payload, headers)
             self._bytes += len(payload)
-            # Under the lock, so that the loop gets them in the order of their numbers.
+            # Under the lock, so that the loop gets the messages in the order of their numbers.
             self._loop.soon(self._start, self._last)
 
     def flush(self, timeout_s: float) -> int:
@@ -77,7 +99,7 @@ class Outbox:
             return self._sequence
 
     def close(self) -> None:
-        """Let waiting calls end."""
+        """End calls that wait."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
@@ -91,7 +113,7 @@ class Outbox:
         if error:
             raise error
         if not self._open:
-            raise closed()
+            raise transport_closed()
 
     def _unacknowledged(self, seconds: float) -> TransportError:
         return TransportError(
@@ -102,7 +124,7 @@ class Outbox:
 
     def _start(self, number: int) -> None:
         task = asyncio.get_running_loop().create_task(self._send([number]))
-        # The loop itself keeps no reference.
+        # The loop itself holds no reference to it.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -120,14 +142,14 @@ class Outbox:
             try:
                 await self._client.publish(entry.subject, entry.payload, reply=reply, headers=entry.headers)
             except Error as error:
-                self._settle(number, TransportError(f"{entry.subject!r} cannot be appended to", why=str(error)))
+                self._remove(number, _refused(entry, str(error)))
 
     def offline(self) -> None:
-        """Hold messages back: the connection is broken."""
+        """Hold messages back while the connection is broken."""
         self._online = False
 
     async def online(self) -> None:
-        """Send what is not acknowledged, before anything new: there is a connection again."""
+        """Send unacknowledged messages, before any new one; the connection works again."""
         async with self._sending:
             self._online = True
             await self._publish(list(self._entries))
@@ -138,17 +160,21 @@ class Outbox:
         if entry is None:
             return
         if (message.headers or {}).get("Status") == "503":
-            self._settle(number, nobody_keeps(entry.subject))
+            self._remove(number, no_stream(entry.subject))
             return
-        answer = json.loads(message.data)
-        refusal = answer.get("error")
-        self._sequence = max(self._sequence, int(answer.get("seq", 0)))
+        reply = json.loads(message.data)
+        refusal = reply.get("error")
+        self._sequence = max(self._sequence, int(reply.get("seq", 0)))
         why = f"the server says: {refusal.get('description', refusal)}" if refusal else ""
-        self._settle(number, TransportError(f"{entry.subject!r} cannot be appended to", why=why) if refusal else None)
+        self._remove(number, _refused(entry, why) if refusal else None)
 
-    def _settle(self, number: int, error: TransportError | None) -> None:
+    def _remove(self, number: int, error: TransportError | None) -> None:
         with self._changed:
             entry = self._entries.pop(number, None)
             self._bytes -= len(entry.payload) if entry else 0
             self._error = self._error or error
             self._changed.notify_all()
+
+
+def _refused(entry: _Entry, why: str) -> TransportError:
+    return TransportError(f"the stream does not store a message under {entry.subject!r}", why=why)

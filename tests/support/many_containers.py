@@ -1,4 +1,4 @@
-"""A made window of aggregates: many containers on a bridge, whose packets and times are known."""
+"""A synthetic window of aggregates: many containers on a bridge, with known packets and times."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def links(containers: int) -> list[dict]:
 
 
 def crossing(src: int, dst: int) -> list[tuple[int, int, int, int, int]]:
-    """Return (namespace, interface, point before, point, time) of each cell of a packet's way."""
+    """Return (namespace, interface, point before, point, time) of each cell on a packet's path."""
     a, b = HOST + 1 + src, HOST + 1 + dst
     return [
         (a, 2, 0, QUEUE, 0),
@@ -85,7 +85,7 @@ def crossing(src: int, dst: int) -> list[tuple[int, int, int, int, int]]:
 
 
 def window(pairs: list[tuple[int, int]], packets: int, spread: int = 1) -> tuple[int, int, np.ndarray]:
-    """Return one second of cells: so many packets of 100 bytes a pair, times spread over so many buckets."""
+    """Return one second of cells: `packets` packets of 100 bytes per pair, with times in `spread` buckets."""
     base = int(ipaddress.IPv4Address("10.77.1.0"))
     rows = []
     for src, dst in pairs:
@@ -115,8 +115,8 @@ def window(pairs: list[tuple[int, int]], packets: int, spread: int = 1) -> tuple
     return 10**12, 10**12 + 10**9, np.array(rows, DTYPE)
 
 
-def told(containers: int) -> dict:
-    """Return the manifest of such a session."""
+def manifest_of(containers: int) -> dict:
+    """Return the manifest of a session with these containers."""
     entries = manifest() | {"links": links(containers)}
     rule = entries["rules"][0]
     return entries | {"rules": [rule | {"rule": rule["rule"] | {"mode": "aggregate"}}]}
