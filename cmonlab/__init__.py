@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if _TYPE_CHECKING:
     from . import errors, plot, schema
     from .errors import CmonlabError
-    from .lab.topology import templates
+    from .lab.topology import Container, Network, Topology, templates
     from .lab.workload import Iperf, Memcached, Sockperf
     from .live import agent
     from .points.probe import Probe
+    from .recording import overhead
     from .recording.record import record
+    from .recording.traced import Traced
     from .rules import Rule, load_rules
     from .session import export
     from .session.session import Session, open
@@ -33,13 +35,17 @@ __version__ = _metadata.version("cmonlab")
 #: for instance, needs no tables and figures.
 _PLACES = {
     "CmonlabError": "errors:CmonlabError",
+    "Container": "lab.topology:Container",
     "Experiment": "study.experiment.experiment:Experiment",
     "Iperf": "lab.workload:Iperf",
     "Memcached": "lab.workload:Memcached",
+    "Network": "lab.topology:Network",
     "Probe": "points.probe:Probe",
     "Rule": "rules:Rule",
     "Session": "session.session:Session",
     "Sockperf": "lab.workload:Sockperf",
+    "Topology": "lab.topology:Topology",
+    "Traced": "recording.traced:Traced",
     "agent": "live.agent",
     "artifact": "study.artifact",
     "compare": "study.compare.comparison:compare",
@@ -49,6 +55,7 @@ _PLACES = {
     "export": "session.export",
     "load_rules": "rules:load_rules",
     "open": "session.session:open",
+    "overhead": "recording.overhead",
     "plot": "plot",
     "record": "recording.record:record",
     "rule_form": "widgets.form:rule_form",
@@ -58,13 +65,17 @@ _PLACES = {
 
 __all__ = [
     "CmonlabError",
+    "Container",
     "Experiment",
     "Iperf",
     "Memcached",
+    "Network",
     "Probe",
     "Rule",
     "Session",
     "Sockperf",
+    "Topology",
+    "Traced",
     "agent",
     "artifact",
     "compare",
@@ -75,6 +86,7 @@ __all__ = [
     "load_ipython_extension",
     "load_rules",
     "open",
+    "overhead",
     "plot",
     "record",
     "rule_form",

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("tests.support")
+
 # A loaded machine is no failure; how long a test took says nothing about the code. A check of a change tries the same
 # examples each time, a run by hand new ones.
 settings.register_profile("cmonlab", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
+from pydantic import BaseModel
 from sphinx.addnodes import desc_addname
 from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
@@ -164,6 +165,9 @@ class Polish(SphinxTransform):
                 node.children[:] = [type(node.children[0])("cm" + place.removeprefix("cmonlab") + ".")]
             elif place.startswith("cmonlab."):
                 node.parent.remove(node)
+        for name in self.document.findall(nodes.field_name):
+            if name.astext() == "Variables":
+                name.children[:] = [nodes.Text("Attributes")]
         for text in list(self.document.findall(nodes.Text)):
             if text == " -- ":  # between a parameter and its description
                 text.parent.replace(text, nodes.Text(" – "))
@@ -175,10 +179,22 @@ def _read_attribute(app: Sphinx, what: str, name: str, thing: object, options: o
         lines[:] = ["..", "", *NumpyDocstring(lines, app.config, app, "method", name, thing, options).lines()]
 
 
+def _sign_model(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, str] | None:
+    """Return a short signature for a pydantic model: its fields with their defaults; the types follow below."""
+    if what != "class" or not issubclass(thing, BaseModel):
+        return None
+    fields = [
+        field if information.is_required() else f"{field}={information.get_default(call_default_factory=True)!r}"
+        for field, information in thing.model_fields.items()
+    ]
+    return f"(*, {', '.join(fields)})", ""
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     app.connect("builder-inited", _generate)
     app.connect("autodoc-process-docstring", _read_attribute, priority=400)
+    app.connect("autodoc-process-signature", _sign_model)
     app.add_domain(Domain, override=True)
     app.add_transform(Polish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,7 +18,7 @@ from cmonlab.filters.ebpf import encode
 from cmonlab.filters.pcapfilter import MAX_INSTRUCTIONS, compile_expression
 from cmonlab.filters.translate import WINDOW_BYTES, match_program
 from cmonlab.tracing.kernel import bpf
-from tests.unit.filters.test_pcapfilter import (
+from tests.support.expressions import (
     EXPRESSIONS,
     PCAP,
     as_program,
@@ -28,7 +28,7 @@ from tests.unit.filters.test_pcapfilter import (
     packets,
     verdict,
 )
-from tests.unit.filters.test_translate import TAKE, jeq, ld, programs
+from tests.support.programs import TAKE, jeq, ld, programs
 
 pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import HealthCheck, Phase, given, settings

@@ -80,7 +80,7 @@ def _room(folder: str) -> str:
 
 @cache
 def _imports(module: Path) -> tuple[frozenset[str], frozenset[str], bool]:
-    """Return the folders of cmonlab that a file imports anywhere, other packages, and whether it imports cmonlab itself."""
+    """Return the folders that a file imports anywhere, other packages, and whether it imports cmonlab as a whole."""
     own, foreign, whole = set(), set(), False
     here = ["cmonlab", *module.parts[:-1]]
     for node in ast.walk(ast.parse((PACKAGE / module).read_text())):

@@ -14,8 +14,9 @@ pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.programs import LEAVE, OPCODES, TAKE, jeq, ld, number, programs
+
 R0, R1, R2, R5, R6, R7, R10 = (Register(n) for n in (0, 1, 2, 5, 6, 7, 10))
-TAKE, LEAVE = Instruction(0x06, 0, 0, 65535), Instruction(0x06, 0, 0, 0)
 PROBE_READ = bytes([0x85, 0, 0, 0, 113, 0, 0, 0])
 # libpcap's compilation of this expression.
 TCP_PORT_11211 = [
@@ -30,15 +31,6 @@ START, END = ["bf 30 0 0x0", "1f 30 0 0x0", "63 0a -100 0x0"], ["61 a0 -100 0x0"
 
 def taken(slot: int) -> list[str]:
     return ["61 a0 -100 0x0", f"44 00 0 {1 << slot:#x}", "63 0a -100 0x0"]
-
-
-def ld(size: int, k: int) -> Instruction:
-    """Return a load of A from a fixed offset."""
-    return Instruction({4: 0x20, 2: 0x28, 1: 0x30}[size], 0, 0, k)
-
-
-def jeq(k: int, jt: int, jf: int) -> Instruction:
-    return Instruction(0x15, jt, jf, k)
 
 
 def lines(code: bytes) -> list[str]:
@@ -208,37 +200,6 @@ def test_broken_program_is_refused(program, said):
 def test_instruction_takes_32_bit_numbers_only(k):
     with pytest.raises(RuleError, match="k = "):
         Instruction(0x06, 0, 0, k)
-
-
-OPERANDS = [0, 1, 2, 3, 12, 20, 33, 60, 61, 63, 64, 200, 0xFFFF, 0xFFFFFFFE]
-OPCODES = {
-    "near": [0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xB1],
-    "far": [0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xB1, 0x00, 0x01, 0x80, 0x81],
-    "constant": [0x04, 0x14, 0x24, 0x44, 0x54, 0xA4, 0x84],
-    "division": [0x34, 0x94],
-    "shift": [0x64, 0x74],
-    "register": [0x0C, 0x1C, 0x2C, 0x3C, 0x4C, 0x5C, 0x6C, 0x7C, 0x9C, 0xAC, 0x07, 0x87],
-    "scratch": [0x60, 0x61, 0x02, 0x03],
-    "jump": [0x15, 0x25, 0x35, 0x45, 0x1D, 0x2D, 0x3D, 0x4D],
-    "always": [0x05],
-    "end": [0x06, 0x16],
-}
-number = st.sampled_from(OPERANDS) | st.integers(0, 70) | st.integers(0, 2**32 - 1)
-
-
-@st.composite
-def programs(draw, longest: int = 40):
-    """Draw a mixture of opcodes of libpcap's interpreter, with jumps inside of the program."""
-    made = []
-    for left in range(draw(st.integers(0, longest)), 0, -1):
-        family = draw(st.sampled_from(list(OPCODES)))
-        skips = st.integers(0, min(left - 1, 3))
-        k = draw(number)
-        k = {"near": k % 30, "division": k or 1, "shift": k % 32, "scratch": k % 16}.get(family, k)
-        k = draw(skips) if family == "always" else k
-        jt, jf = (draw(skips), draw(skips)) if family == "jump" else (0, 0)
-        made.append(Instruction(draw(st.sampled_from(OPCODES[family])), jt, jf, k))
-    return [*made, Instruction(0x16, 0, 0, 0) if draw(st.booleans()) else TAKE]
 
 
 LOADS, STORES, CALL, EXIT, ALWAYS = {0x71, 0x69, 0x61, 0x79}, {0x63, 0x7B, 0x62}, 0x85, 0x95, 0x05

@@ -10,6 +10,7 @@ from cmonlab import plot
 from cmonlab.errors import CmonlabError, UnknownName
 from cmonlab.plot.style import PALETTE, WARNING, fill, stroke
 from tests.support import tables
+from tests.support.figures import caption_of
 
 CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(600)
@@ -26,12 +27,6 @@ EVERY = {
     "overhead": (plot.overhead, tables.make_overhead()),
 }
 SCHEMA = {"ecdf": "hops", "waterfall": "hops"}
-
-
-def caption_of(figure):
-    """Return the caption where a figure draws it: as the legend's heading, or below a plot without a legend."""
-    notes = [note.text for note in figure.layout.annotations if note.name == "caption"]
-    return (figure.layout.legend.title.text or "") if figure.layout.showlegend else "".join(notes)
 
 
 @pytest.mark.parametrize("name", EVERY)

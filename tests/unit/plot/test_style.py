@@ -11,6 +11,7 @@ from cmonlab.plot.style import PALETTE
 from cmonlab.plot.text import fold, longest, paragraph
 from cmonlab.schema.format import digits, duration, percent
 from tests.support import tables
+from tests.support.figures import XYZ
 
 # Machado, Oliveira, Fernandes (2009): what a colour becomes without one kind of cone.
 BLINDNESS = {
@@ -19,7 +20,6 @@ BLINDNESS = {
     "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
 }
-XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
 def linear(color):

@@ -12,8 +12,7 @@ from cmonlab.plot.scale import colors, span, ticks
 from cmonlab.plot.style import WARNING
 from cmonlab.schema.format import natural
 from tests.support import tables
-from tests.unit.plot.test_plot import caption_of
-from tests.unit.plot.test_style import XYZ
+from tests.support.figures import XYZ, caption_of
 
 CAPTION = "n = 600 complete journeys · 7 lost events · tracing overhead 2 %"
 HOPS = tables.make_hops(600)

@@ -7,8 +7,8 @@ from cmonlab import schema
 from cmonlab.data.analysis.kinds import CASES, KINDS, Kinds, table
 from cmonlab.points.catalogue import CATALOGUE
 from cmonlab.session.session import Session
+from tests.support.breakdowns import check_breakdown
 from tests.support.events import BASE, C0, PATH, TCP, bulk, columns, manifest
-from tests.unit.data.analysis.test_latency import check
 
 ALL = {p.id: (p.name, p.stage) for p in CATALOGUE}
 PLAIN = {number: one for number, one in ALL.items() if not one[0].startswith("qdisc")}
@@ -68,7 +68,7 @@ def with_softirqs(packets: int):
 
 def test_segments_with_softirqs_add_up():
     session = Session(with_softirqs(500), manifest())
-    check(session)
+    check_breakdown(session)
     by_kind = session.breakdown(by="kind")
     assert by_kind["share"].sum() == pytest.approx(1)
     assert set(by_kind["kind"]) == {"processing", "queueing", "softirq"}

@@ -1,39 +1,17 @@
 """Breakdowns add up, and their quantiles equal numpy's."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmonlab import schema
 from cmonlab.data.analysis import times
-from cmonlab.data.analysis.times import QUANTILES
 from cmonlab.data.correlation import order
 from cmonlab.data.store import directory
 from cmonlab.session.session import Session
+from tests.support.breakdowns import check_breakdown
 from tests.support.events import bulk, manifest
 from tests.support.network import Network
-
-
-def check(session):
-    """Check the breakdown against the single hops."""
-    journeys, hops, breakdown = session.journeys(), session.hops(), session.breakdown()
-    complete = journeys[journeys["complete"]].set_index("journey")
-    segments = hops[hops["segment"] != ""]
-    assert hops.groupby("journey")["segment_ns"].sum().equals(complete["one_way_delay_ns"].rename("segment_ns"))
-    assert (hops["offset_ns"] == hops["ts_ns"] - hops["journey"].map(complete["start_ns"])).all()
-    assert breakdown["n"].sum() == len(segments)
-    assert not breakdown.duplicated(["direction", "segment"]).any()
-    direction = complete["direction"].astype(str).loc[segments["journey"]].to_numpy()
-    for row in breakdown.itertuples():
-        times = segments["segment_ns"].to_numpy()[
-            (segments["segment"] == row.segment).to_numpy() & (direction == row.direction)
-        ]
-        assert row.n == len(times)
-        assert row.mean_ns == pytest.approx(times.mean())
-        for name, quantile in QUANTILES.items():
-            assert getattr(row, name) == pytest.approx(np.quantile(times, quantile))
-    assert breakdown.groupby("direction", observed=True)["share"].sum().to_numpy() == pytest.approx(1)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
@@ -41,14 +19,14 @@ def check(session):
 def test_segments_add_up_to_the_delay(seed, packets):
     network = Network(np.random.default_rng(seed), 6, gro=seed % 2)
     network.run(packets)
-    check(Session(network.columns(), manifest()))
+    check_breakdown(Session(network.columns(), manifest()))
 
 
 def test_segments_add_up_in_small_parts(monkeypatch):
     session = Session(bulk(400), manifest())
     monkeypatch.setattr(times, "PART", 40)
     monkeypatch.setattr(order, "PART", 33)
-    check(session)
+    check_breakdown(session)
     whole = Session(bulk(400), manifest())
     monkeypatch.undo()
     assert whole.breakdown().equals(session.breakdown())

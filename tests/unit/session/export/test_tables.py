@@ -15,8 +15,8 @@ from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import ExportError, UnknownName
 from cmonlab.session.export import latex
 from cmonlab.session.session import Session
+from tests.support.command import cmonlab, saved
 from tests.support.events import bulk, manifest
-from tests.unit.cli.test_cli import cmonlab, saved
 
 __all__ = ["cmonlab", "saved"]
 

@@ -17,8 +17,9 @@ from cmonlab.study import artifact
 from cmonlab.study.artifact import archive, environment
 from cmonlab.study.artifact.frozen import freeze
 from cmonlab.study.artifact.results import MIME
+from tests.support.archives import content_of, written, wrong
+from tests.support.command import cmonlab
 from tests.support.events import bulk, manifest
-from tests.unit.cli.test_cli import cmonlab
 
 __all__ = ["cmonlab"]
 
@@ -48,27 +49,6 @@ def project(tmp_path_factory):
 def packed(project, tmp_path_factory):
     """The artifact of the project."""
     return artifact.pack(project, tmp_path_factory.mktemp("packed") / "paper.tar.gz")
-
-
-def content_of(path):
-    with tarfile.open(path) as tar:
-        return {entry.name: tar.extractfile(entry).read() for entry in tar}
-
-
-def written(path, files, **changes):
-    """Write an archive of the given members without any check."""
-    with tarfile.open(path, "w:gz") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            for key, value in changes.get(name, {}).items():
-                setattr(entry, key, value)
-            tar.addfile(entry, io.BytesIO(data) if entry.isreg() else None)
-    return path
-
-
-def wrong(report):
-    return {finding.name: finding for finding in report.findings if finding.verdict in ("differs", "failed")}
 
 
 def test_archive_holds_all_but_hidden_files(packed):

@@ -20,8 +20,8 @@ from cmonlab.study import artifact
 from cmonlab.study.artifact import archive
 from cmonlab.study.artifact.results import RUN
 from cmonlab.study.artifact.run import run
+from tests.support.archives import content_of, written, wrong
 from tests.support.events import bulk, manifest
-from tests.unit.study.artifact.test_artifact import content_of, written, wrong
 
 GOOD = """
 import os

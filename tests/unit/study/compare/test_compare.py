@@ -11,20 +11,8 @@ from cmonlab.plot import differences, shift
 from cmonlab.session.session import Session
 from cmonlab.study.compare import metrics
 from tests.support.events import READ, bulk, manifest
+from tests.support.manifests import HOST, complete_manifest
 from tests.support.tables import no_rows
-
-HOST = {"kernel": "6.1", "clocksource": "tsc", "cpu": "x", "cpus": 2, "machine": "x86_64"}
-
-
-def made(**changes):
-    """Return a complete manifest with changes."""
-    parts = {
-        "recording": {"ended": "finished", "seconds": 1.0},
-        "host": HOST,
-        "created": "2026-01-01T00:00:00+00:00",
-        "workload": {"name": "made", "parameters": {}, "metrics": {"ops_per_s": 1000.0, "latency_p99_ns": 5e4}},
-    }
-    return manifest() | parts | changes
 
 
 def recorded(seed, later_ns=0, packets=400, **changes):
@@ -32,7 +20,7 @@ def recorded(seed, later_ns=0, packets=400, **changes):
     columns = dict(bulk(packets, seed))
     columns["ts_ns"] = columns["ts_ns"] + later_ns * (columns["point"] >= READ)
     order = np.argsort(columns["ts_ns"], kind="stable")
-    return Session({name: values[order] for name, values in columns.items()}, made(**changes))
+    return Session({name: values[order] for name, values in columns.items()}, complete_manifest(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +106,7 @@ def test_workload_results_have_one_value_per_run():
 
 def made_of(rate):
     workload = {"name": "made", "parameters": {}, "metrics": {"ops_per_s": rate}}
-    return Session(bulk(20), made(workload=workload))
+    return Session(bulk(20), complete_manifest(workload=workload))
 
 
 def test_loss_equals_the_loss_table(sides):
@@ -131,11 +119,12 @@ def test_loss_equals_the_loss_table(sides):
 
 
 def test_throughput_of_a_sample_is_scaled_to_all_packets():
-    sampled = made()
+    sampled = complete_manifest()
     sampled["rules"][0]["rule"]["sample"] = 0.25
     long = dict(bulk(3_000))
     long["ts_ns"] = 10**12 + (long["ts_ns"] - 10**12) * 200
-    whole, part = (metrics.read(Session(long, m), "throughput").by_direction["c1 → c0"] for m in (made(), sampled))
+    manifests = complete_manifest(), sampled
+    whole, part = (metrics.read(Session(long, one), "throughput").by_direction["c1 → c0"] for one in manifests)
     assert len(whole) > 3 and part == pytest.approx(4 * whole, rel=0.01)
     sampled["tallies"] = [{"slot": 0, "limited": 3}]
     with pytest.raises(SessionError, match="throughput cannot be compared"):
@@ -166,7 +155,7 @@ def test_sides_must_be_two_with_a_direction_in_common(sides):
         cm.compare({"bridge": sides["bridge"]})
     with pytest.raises(SessionError, match="has no sessions"):
         cm.compare({"bridge": sides["bridge"], "vxlan": []})
-    turned = made()
+    turned = complete_manifest()
     for link in turned["links"]:
         link["namespace"] = {"c0": "a", "c1": "b"}.get(link["namespace"], "host")
     other = {"bridge": sides["bridge"][0], "renamed": Session(bulk(400), turned)}
@@ -184,7 +173,7 @@ def warned(*sides, **options):
 
 
 def test_warnings_name_what_differs_between_the_sides():
-    other = made(host=HOST | {"kernel": "6.2"})
+    other = complete_manifest(host=HOST | {"kernel": "6.2"})
     other["rules"][0]["rule"] |= {"sample": 0.5, "match": {"packets": "tcp", "containers": None, "direction": "both"}}
     other["points"] = other["points"][:-1]
     other["workload"] = {"name": "other", "parameters": {"port": 1}, "metrics": {}}
@@ -198,7 +187,7 @@ def test_warnings_name_what_differs_between_the_sides():
 
 
 def test_warnings_name_few_runs_lost_events_trace_gaps_and_early_ends():
-    lossy = Session(bulk(200), made(**{name: manifest(lost=3)[name] for name in ("ledger",)}))
+    lossy = Session(bulk(200), complete_manifest(**{name: manifest(lost=3)[name] for name in ("ledger",)}))
     text = warned([recorded(1), recorded(2)], lossy)
     assert "fewer than 5 runs: one (2)" in text and "one run only: two" in text and "lost events" in text
     assert "variation from run to run is not in" in text and "depends on chance" in text
@@ -234,7 +223,7 @@ def test_warnings_explain_a_difference_below_the_tracing_overhead():
         quantiles=(0.5,),
     )
     assert same.table()["overhead"].tolist() == [0, 0] and set(same.table()["verdict"]) == {"greater"}
-    points = made(overhead=overhead(2_500))
+    points = complete_manifest(overhead=overhead(2_500))
     points["points"] = points["points"][:-1]
     other = Session(recorded(7, 2_000).columns, points)
     text = warned([recorded(n, overhead=overhead(2_500)) for n in range(5)], [other] * 5, quantiles=(0.5,))

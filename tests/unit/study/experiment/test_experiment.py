@@ -11,7 +11,7 @@ from cmonlab.session.session import Session
 from cmonlab.study.experiment import plan as plans
 from cmonlab.study.experiment.grid import cells_of, factors_of
 from tests.support.events import bulk
-from tests.unit.study.compare.test_compare import made
+from tests.support.manifests import complete_manifest
 
 GRID = {"workload": ["sockperf-tcp", "memcached"], "containers": [2, 3]}
 
@@ -122,7 +122,7 @@ def finished(tmp_path):
     plans.write_or_check(experiment.path, experiment.plan)
     for number, entry in enumerate(experiment.plan["order"][:-1]):
         load = experiment.plan["cells"][entry["cell"]]["workload"]
-        manifest = made(workload={**load, "metrics": {"ops_per_s": 1000.0 + number}})
+        manifest = complete_manifest(workload={**load, "metrics": {"ops_per_s": 1000.0 + number}})
         Session(bulk(200, seed=number), manifest).save(experiment.path / entry["run"])
     return experiment
 
