@@ -33,7 +33,7 @@ test-unit: ## run the unit tests: no root, no packages of the distribution
 	@tools/venv notebook test
 	@$(PYTHON) -m pytest tests/unit $(ARGS); status=$$?; tools/give-back; exit $$status
 
-bench: ## set up, measure speed, memory and overhead beside others, write runs/bench/report.html
+bench: ## set up, measure speed, memory and overhead, compare with other tracers, write runs/bench/report.html
 	@tools/packages bench
 	@tools/venv test
 	@tools/as-root $(PYTHON) -m tests.benchmarks --out runs/bench $(ARGS)

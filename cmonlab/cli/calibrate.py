@@ -78,7 +78,7 @@ def _conclude(result: Calibration) -> None:
         console.complain("nothing was checked, so nothing has passed")
     summary = result.summary
     console.say(
-        f"{summary['passed']} of {summary['checks']} checks passed, {summary['repeated_for_blind_intervals']} of them "
+        f"{summary['passed']} of {summary['checks']} checks passed, {summary['repeated_for_trace_gaps']} of them "
         f"in scenarios repeated because of trace gaps; {summary['unavailable']} scenarios are not available here, "
         f"{result.seconds:.0f} s"
     )

@@ -57,7 +57,9 @@ def explain(
     containers = _containers() if selecting else None
     explanations = [explained(rule, available, containers) for rule in rules]
     if as_json:
-        described = [{_JSON_NAMES.get(name, name): value for name, value in asdict(one).items()} for one in explanations]
+        described = [
+            {_JSON_NAMES.get(name, name): value for name, value in asdict(one).items()} for one in explanations
+        ]
         typer.echo(json.dumps({"host_known": available is not None, "rules": described}))
         return
     for number, explanation in enumerate(explanations):

@@ -1,4 +1,4 @@
-"""Counts: the monitor's ledger and the packets that the network dropped."""
+"""Counts: the tracer's ledger and the packets that the network dropped."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _stack(figure: go.Figure, table: pd.DataFrame, log: bool) -> None:
 
 def _subtitle(table: pd.DataFrame) -> str:
     words = " + ".join(word for word, _ in KINDS.values())
-    text = f"Lost events are the monitor's own, never packet loss. Seen = {words}"
+    text = f"Lost events are the tracer's own, never packet loss. Seen = {words}"
     off = table.loc[table["seen"] != table[list(KINDS)].sum(axis=1), "point"]
     return f"{text}, but not at {', '.join(map(str, off))}." if len(off) else f"{text}, exactly."
 

@@ -95,7 +95,7 @@ def frame(
         margin={"l": left, "r": RIGHT, "t": top, "b": bottom},
         height=int(top + bottom + max(plot_px + wide, least_px + tallest)),
         showlegend=bool(legend),
-        meta={"plot_px": plot_px},  # for figures on paper, whose height is computed anew
+        meta={"plot_px": plot_px},  # for figures on paper, whose height is computed again
         legend={
             "orientation": "h",
             "traceorder": "grouped" if len(legend) > 1 else "normal",

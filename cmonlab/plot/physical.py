@@ -103,7 +103,7 @@ def _width_mm(width: str | float) -> float:
 
 
 def fit(figure: go.Figure, width_px: float, *, caption: bool = False) -> go.Figure:
-    """Return a copy of a figure laid out for a width: with labels folded anew, without title, as high as needed.
+    """Return a copy of a figure laid out for a width: with labels folded again, without title, as high as needed.
 
     Parameters
     ----------

@@ -170,13 +170,13 @@ def _has_rest(known: Mapping[str, Node], host: str, rings: Mapping[str, list[str
 
 def _hubs(links: pd.DataFrame, known: Mapping[str, Node]) -> dict[str, str]:
     """Return the hub of each container: its first neighbour on the host that is no container; empty without one."""
-    beside = defaultdict(set)
+    neighbours = defaultdict(set)
     for a, b in zip(links["a"].astype(str), links["b"].astype(str), strict=True):
-        beside[a].add(b)
-        beside[b].add(a)
+        neighbours[a].add(b)
+        neighbours[b].add(a)
     return {
         name: min(
-            (n for n in beside[name] if known[n].kind != "container" and known[n].host == node.host),
+            (n for n in neighbours[name] if known[n].kind != "container" and known[n].host == node.host),
             key=natural,
             default="",
         )

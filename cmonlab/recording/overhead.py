@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cmonlab.lab.topology.deploy import Lab
     from cmonlab.lab.workload import Workload
 
+__all__ = ["Timed", "measure"]
+
 #: Returns a context manager: it traces while its block runs, and yields the ids of other processes that trace, or None.
 TracerContext = Callable[[], AbstractContextManager[Iterable[int] | None]]
 

@@ -70,7 +70,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         one_way_delay_p99_ns | float64  | ns    | 99th percentile
         dropped              | int64    |       | packets dropped by the network
         retransmissions      | int64    |       | segments that TCP sent again
-        lost_events          | float64  |       | 0 if the monitor lost no events, else NaN: their time is not known
+        lost_events          | float64  |       | 0 if the tracer lost no events, else NaN: their time is not known
         trace_gap_ns         | int64    | ns    | total time of trace gaps, summed over CPUs
     """),
     "slowest": read("""

@@ -49,7 +49,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         aggregated  | int64  |  | packets of rules that aggregate
         overflowed  | int64  |  | packets left out of a full aggregate
         recorded    | int64  |  | events recorded
-        lost        | int64  |  | lost events: losses of the monitor, never of packets
+        lost        | int64  |  | lost events: the tracer's own losses, never packet loss
     """),
     "trace_gaps": read("""
         cpu      | int64 |    | CPU

@@ -28,9 +28,14 @@ def _start_time(pid: int) -> int:
     return 0 if fields[0] in "ZX" else int(fields[19])
 
 
+def label_of(pid: int) -> str:
+    """Return the owner label of a process of this pid namespace."""
+    return f"{pid}/{_start_time(pid)}/{_here()}"
+
+
 def me() -> str:
     """Return the owner label of this process."""
-    return f"{os.getpid()}/{_start_time(os.getpid())}/{_here()}"
+    return label_of(os.getpid())
 
 
 def alive(label: str) -> bool:

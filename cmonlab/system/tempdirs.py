@@ -18,10 +18,10 @@ from . import ownership
 _NAME = re.compile(r"\.?cmonlab-(\d+)-(\d+)-([0-9a-f]{32})-(\d+)-\w+")
 
 
-def prefix() -> str:
-    """Return the beginning of the names of this process's temporary directories."""
-    pid, start, boot, namespace = ownership.me().split("/")
-    return f"cmonlab-{pid}-{start}-{boot.replace('-', '')}-{namespace}-"
+def prefix(pid: int | None = None) -> str:
+    """Return the beginning of the names of a process's temporary directories; of this process's by default."""
+    owner, start, boot, namespace = ownership.label_of(pid or os.getpid()).split("/")
+    return f"cmonlab-{owner}-{start}-{boot.replace('-', '')}-{namespace}-"
 
 
 def remove_scratch(parent: Path | None = None) -> list[str]:

@@ -62,7 +62,7 @@ class Feed:
                 work()
             except CmonlabError as error:
                 problems[name] = str(error)
-            except Exception as error:  # the user must see why the view stands still
+            except Exception as error:  # the user must see why the view does not change
                 problems[name] = f"the agent's data cannot be shown: {error!r}"
                 _log.exception("the dashboard's feed failed")
             self._closing.wait(_STATUS_S)

@@ -83,7 +83,7 @@ class LiveFigure:
 
 
 class RateLimit:
-    """Limits how often something is drawn that takes much work.
+    """Limits how often an expensive drawing is done.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-#: Kinds of nodes that belong to several networks; the search does not go on behind them.
+#: Kinds of nodes that belong to several networks; the search does not continue behind them.
 _HOSTS = ("host", "namespace")
 
 

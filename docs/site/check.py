@@ -1,7 +1,7 @@
 """Check the built site: ``python docs/site/check.py site``.
 
-Every notebook's page has a figure; nothing is loaded from elsewhere; links within the site lead to something; and the
-reference has every public name.
+Every notebook's page has a figure; nothing is loaded from elsewhere; links within the site lead to something; the
+reference has every public name; and no page names the folder in which the site was built.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Element → the attribute whose file a browser loads with the page.
 _LOADED = {"link": "href", "object": "data"}
 _LOADED |= dict.fromkeys(("script", "img", "iframe", "source", "video", "audio", "embed", "input"), "src")
+#: The folder of the build, but not as a part of another path.
+_BUILT_IN = re.compile(rf"(?<![\w.-]){re.escape(str(ROOT))}(?![\w-])")
 _CSS = re.compile(r"""@import\s+(?:url\()?["']?([^"')\s;]+)|url\(\s*["']?([^"')]+)""")
 
 
@@ -84,8 +86,10 @@ def problems(site: Path, notebooks: list[str] = (), names: list[str] = ()) -> li
         Names in the package that the reference must define.
     """
     site = site.resolve()
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
+    pages = {path: Page(text) for path, text in texts.items()}
     found = [] if site / "index.html" in pages else ["index.html: is missing"]
+    found += [f"{path.relative_to(site)}: names {ROOT}" for path, text in texts.items() if _BUILT_IN.search(text)]
     for path, page in pages.items():
         where = path.relative_to(site)
         found += [f"{where}: loads {url}" for url in page.loaded if _is_elsewhere(url)]
@@ -117,7 +121,7 @@ def public_names() -> list[str]:
             names.append("cmonlab." + (place.replace(":", ".") if place.startswith("errors:") else name))
             continue
         own = [one for one, value in vars(thing).items() if getattr(value, "__module__", "") == thing.__name__]
-        names += [f"cmonlab.{name}.{one}" for one in getattr(thing, "__all__", own)]
+        names += [f"cmonlab.{name}.{one}" for one in getattr(thing, "__all__", own) if not one.startswith("_")]
     return names
 
 

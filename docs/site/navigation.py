@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from sphinx.application import Sphinx
 
 #: Pages of the reference that are written by hand, and one that is generated.
@@ -40,8 +42,15 @@ def _rename_front_page(app: Sphinx) -> None:
     builder.get_output_path = lambda page: path(name(page))
 
 
+def _copy_front_page(app: Sphinx, error: Exception | None) -> None:
+    """Write the front page a second time, under its own name: the search knows no other."""
+    if error is None:
+        shutil.copy(app.outdir / "index.html", app.outdir / f"{app.config.root_doc}.html")
+
+
 def setup(app: Sphinx) -> dict:
     """Register with Sphinx."""
     app.connect("source-read", _add_tree)
     app.connect("builder-inited", _rename_front_page)
+    app.connect("build-finished", _copy_front_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from pydantic import BaseModel
-from sphinx.addnodes import desc_addname
+from sphinx.addnodes import desc_addname, desc_annotation, pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.ext.napoleon import NumpyDocstring
@@ -28,6 +29,8 @@ from cmonlab.data.tables.tables import TABLES
 HERE = Path(__file__).resolve().parents[1] / "reference"
 #: Modules that are public as a whole → their public names.
 _PUBLIC_MODULES = {place: name for name, place in cmonlab._PLACES.items() if ":" not in place}
+#: A table's name where a docstring or a page says how to get its columns.
+_DESCRIBED = re.compile(r"""(?:cm\.|cmonlab\.)?schema\.describe\("(\w+)"\)""")
 #: What a page that is written by hand documents.
 _DOCUMENTED = re.compile(r"^\.\. auto(?:class|function|data):: cmonlab\.([\w.]+)$", re.MULTILINE)
 
@@ -44,10 +47,8 @@ _SCHEMA = """
 .. autoclass:: cmonlab.schema.Column
 
 .. autodata:: cmonlab.schema.TABLES
-   :no-value:
 
 .. autodata:: cmonlab.schema.ROWS
-   :no-value:
 """
 
 
@@ -104,25 +105,27 @@ def _public() -> dict[str, dict[str, str]]:
     return names
 
 
-def _module(name: str, public: dict[str, str]) -> str:
+def _module(name: str, public: dict[str, dict[str, str]]) -> str:
     """Return what documents the definitions of a module; what is public has its place elsewhere."""
     if name == "cmonlab.plot":
         return "The functions that :doc:`/docs/reference/plot` documents, and what they share.\n"
     lines = [f".. automodule:: {name}", "   :members:", "   :ignore-module-all:"]
-    if public:
-        links = ", ".join(f":py:obj:`{short} <{full}>`" for short, full in public.items())
-        lines += [f"   :exclude-members: {', '.join(public)}", "", f"Public: {links}"]
+    if any(name in names.values() for names in public.values()):
+        lines.append("   :no-index:")  # a public function has the same name, cmonlab.plot.overhead for instance
+    if own := public.get(name):
+        links = ", ".join(f":py:obj:`{short} <{full}>`" for short, full in own.items())
+        lines += [f"   :exclude-members: {', '.join(own)}", "", f"Public: {links}"]
     return "\n".join(lines) + "\n"
 
 
 def _package(name: str, public: dict[str, dict[str, str]]) -> str:
     """Return the page of a package: what it is for, its packages, its modules."""
     inner = [one for one in _packages(name) if one.rpartition(".")[0] == name]
-    parts = [_heading(name.removeprefix("cmonlab.").replace(".", "/"), "="), _module(name, public.get(name, {}))]
+    parts = [_heading(name.removeprefix("cmonlab.").replace(".", "/"), "="), _module(name, public)]
     if inner:
         parts.append("\n".join([".. toctree::", "", *(f"   {one.removeprefix('cmonlab.')}" for one in inner)]) + "\n")
     for module in _modules(name):
-        parts += [_heading(module.rpartition(".")[2], "-"), _module(module, public.get(module, {}))]
+        parts += [_heading(module.rpartition(".")[2], "-"), _module(module, public)]
     return "\n".join(parts)
 
 
@@ -141,19 +144,32 @@ class Domain(PythonDomain):
     """Resolve `name` in a docstring to what is near or public, never to any name that happens to end so."""
 
     def find_obj(self, env, modname, classname, name, type, searchmode=0):
-        """Return (full name, entry) of the definitions that a name can mean."""
-        found = super().find_obj(env, modname, classname, name, type, searchmode)
-        near = {name, f"{modname}.{name}", f"{modname}.{classname}.{name}"}
-        if searchmode == 0 or any(full in near for full, _ in found):
-            return found
-        found = [one for one in found if one[1].objtype in ("class", "exception", "module") or "." in name]
-        public = [one for one in found if one[0].count(".") == 1]
-        found = public or [one for one in found if not one[1].aliased]
-        return found if len(found) == 1 else []
+        """Return (full name, entry) of the definitions that a name can mean, at most one for a name in a docstring."""
+        if searchmode == 0:
+            return super().find_obj(env, modname, classname, name, type, searchmode)
+        name = name.removesuffix("()")
+        for full in (f"{modname}.{classname}.{name}", f"{modname}.{name}", name, f"cmonlab.{name}"):
+            if full in self.objects:
+                return [(full, self.objects[full])]
+        owner, dot, member = name.partition(".")
+        found = [one + dot + member for one in self._classes().get(owner, [])]
+        return [(found[0], self.objects[found[0]])] if len(found) == 1 and found[0] in self.objects else []
+
+    def _classes(self) -> dict[str, list[str]]:
+        """Return the full names of classes by their last part."""
+        if self._counted != len(self.objects):
+            self._counted, self._by_name = len(self.objects), {}
+            for full, entry in self.objects.items():
+                if entry.objtype in ("class", "exception") and not entry.aliased:
+                    self._by_name.setdefault(full.rpartition(".")[2], []).append(full)
+        return self._by_name
+
+    _counted = 0
+    _by_name: ClassVar[dict[str, list[str]]] = {}
 
 
 class Polish(SphinxTransform):
-    """Show public names as ``cm.name``, no other name's module, and dashes as dashes."""
+    """Show public names as ``cm.name`` and short values; link tables to their columns; fix words of napoleon."""
 
     default_priority = 500
 
@@ -165,6 +181,14 @@ class Polish(SphinxTransform):
                 node.children[:] = [type(node.children[0])("cm" + place.removeprefix("cmonlab") + ".")]
             elif place.startswith("cmonlab."):
                 node.parent.remove(node)
+        for value in list(self.document.findall(desc_annotation)):
+            text = value.astext()
+            if text.startswith(" = ") and (len(text) > 80 or "Path(" in text):
+                value.parent.remove(value)  # too long to read, or of the machine that builds the site
+        for literal in list(self.document.findall(nodes.literal)):
+            if (match := _DESCRIBED.fullmatch(literal.astext())) and isinstance(literal.parent, nodes.TextElement):
+                place = {"refdomain": "std", "reftype": "ref", "reftarget": f"table-{match[1]}"}
+                literal.replace_self(pending_xref("", literal.deepcopy(), refexplicit=True, **place))
         for name in self.document.findall(nodes.field_name):
             if name.astext() == "Variables":
                 name.children[:] = [nodes.Text("Attributes")]

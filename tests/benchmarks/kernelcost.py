@@ -100,9 +100,9 @@ def _judged(protocol: str, point: str, found: dict[str, list[float]]) -> Outcome
     where, outcome = f"{protocol} {point}", Outcome()
     for name, values in found.items():
         outcome.add("kernel", f"run time, {where}", name, "ns", values)
-    for name, (_, beside) in ENDS.items():
-        compared = ratios(found[name], found[beside])
-        outcome.add("kernel", f"run time / {beside}", f"{name}, {where}", "", compared)
+    for name, (_, reference) in ENDS.items():
+        compared = ratios(found[name], found[reference])
+        outcome.add("kernel", f"run time / {reference}", f"{name}, {where}", "", compared)
         if name in GOALS:
             outcome.judge(name, compared, where)
     return outcome
@@ -112,7 +112,7 @@ def _outcome_of(found: dict[str, list[float]]) -> Outcome:
     where, outcome = "rules, " + " ".join(VARIED), Outcome()
     for name, values in found.items():
         outcome.add("kernel", f"run time of {where}", name, "ns", values)
-        beside = "empty" if name.startswith("unmatched") else "floor"
+        reference = "empty" if name.startswith("unmatched") else "floor"
         if name not in ("empty", "floor"):
-            outcome.add("kernel", f"run time / {beside}, {where}", name, "", ratios(values, found[beside]))
+            outcome.add("kernel", f"run time / {reference}, {where}", name, "", ratios(values, found[reference]))
     return outcome

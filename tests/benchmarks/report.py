@@ -34,8 +34,18 @@ _SCALES = {
     "Correlator": ("flows", "events to journeys, an event, flows", "Events to journeys: CPU an event", "flows"),
 }
 _DOTS = {
-    "Programs beside the floor": ("run time / floor", "Run time beside a timestamp and a ring record", "× floor", 1.0),
-    "Programs beside an empty one": ("run time / empty", "Run time beside an empty program", "× empty", 1.0),
+    "Programs compared with the floor": (
+        "run time / floor",
+        "Run time compared with a timestamp and a ring record",
+        "× floor",
+        1.0,
+    ),
+    "Programs compared with an empty one": (
+        "run time / empty",
+        "Run time compared with an empty program",
+        "× empty",
+        1.0,
+    ),
     "Points": ("run time a packet", "Run time of all programs for a packet, by points", "ns a packet", None),
     "Live refresh": ("one refresh of live tables", "One refresh of live tables", "ms", None),
 }

@@ -13,6 +13,7 @@ import cmonlab as cm
 from cmonlab.errors import CmonlabError, RuleError, SessionError, UnknownName, WorkloadError
 from cmonlab.recording.record import record
 from cmonlab.session.rescue import save_somewhere
+from cmonlab.system import tempdirs
 from cmonlab.system.signals import defer_signals
 from cmonlab.tracing import tracer
 
@@ -106,7 +107,7 @@ def test_clean_removes_what_a_killed_command_left(command, client, tmp_path):
     process = command()
     process.read("progress starting the workload's servers")
     _read_events(process)
-    left = Path(f"/tmp/cmonlab-{process.pid}-x")  # as if killed while compiling
+    left = Path(f"/tmp/{tempdirs.prefix(process.pid)}x")  # as if killed while compiling
     left.mkdir()
     process.signal(signal.SIGKILL)
     assert process.wait()[0] == -signal.SIGKILL

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def run(client, lab):
-    """Return a function: starts a container beside the lab's, and removes it in the end."""
+    """Return a function: starts a container next to the lab's, and removes it at the end."""
     one = client.api.inspect_container(lab.containers["c0"].id)
     labels = {key: value for key, value in one["Config"]["Labels"].items() if key.startswith("cmonlab")}
 

@@ -1,4 +1,4 @@
-"""Loads the modules that make the site; they are beside Sphinx's configuration, not in the package."""
+"""Loads the modules that make the site; they are next to Sphinx's configuration, not in the package."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Approach
 --------
 1. Find the queue of each arrival by namespace and ports, and by the peer's port where the socket is connected
    (`_Queues`). Ports that several sockets share are left out.
-2. Cut each queue at the breaks (trace gaps, changes of rules). Counting begins anew behind each of them (`_stretch`).
+2. Cut each queue at the breaks (trace gaps, changes of rules). Counting starts again after each of them (`_stretch`).
 3. Count an arrival several times if the kernel puts its segments into the queue one by one (`_parts`).
 4. At each call compute the surplus: arrivals so far, less datagrams left, less calls so far. It is 0 while all is
    seen, and falls by one with each arrival that was not seen (`_taken`).
@@ -95,7 +95,7 @@ def reads_of(
     read : numpy.ndarray of int64, shape (reads,), ascending
         Events of receive calls; the buffer is a socket.
     breaks : numpy.ndarray of int64, ascending
-        Times (ns) around which packets and reads may have passed without an event. Counting begins anew at each, and
+        Times (ns) around which packets and reads may have passed without an event. Counting starts again at each, and
         no pair extends across one.
     home : numpy.ndarray of integers, shape (arrivals,)
         Namespace of the socket that each datagram is for.

@@ -282,7 +282,7 @@ def _trim(
 def _copied_to(events: Columns, copy: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the copies out of TCP buffers, and the sequence number behind the last byte of each.
 
-    A buffer (`group`) may be copied in several calls; each goes on where the one before it ended.
+    A buffer (`group`) may be copied in several calls; each continues where the one before it ended.
     """
     amount = events["aux"][copy].astype(np.int64)
     total = np.cumsum(amount)

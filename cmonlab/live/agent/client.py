@@ -40,7 +40,7 @@ class Client:
     Attributes
     ----------
     host : str
-        The agent's host, as it stands in subjects.
+        The agent's host, as it is written in subjects.
 
     Raises
     ------
@@ -275,7 +275,7 @@ class Client:
         return Windows(self._transport, self.host, self._ask, every_s)
 
     def close(self) -> None:
-        """Close the transport; idempotent. An agent in another process goes on."""
+        """Close the transport; idempotent. An agent in another process keeps running."""
         self._stack.close()
 
     def __enter__(self) -> Self:

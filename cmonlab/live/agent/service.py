@@ -40,7 +40,7 @@ class Service:
     agent : Agent
         The agent that is served.
     host : str
-        The name as it stands in subjects.
+        The name as it is written in subjects.
 
     Raises
     ------

@@ -188,7 +188,7 @@ def _section_comment(session: Tables, packets: str, which: str) -> list[str]:
     return [
         f"Reconstructed from a recording of cmonlab: one packet for each {one}; {which}. "
         f"Rules: {session.rules_summary}.",
-        f"{session.lost_events:,} lost events (the monitor's own), "
+        f"{session.lost_events:,} lost events (the tracer's own), "
         f"trace gaps: {session.trace_gap_ns / 1e6:.1f} ms in total.",
         "Not recorded, so cut off or 0: payload, options, TCP acknowledgement number, window and checksum; "
         "the time to live is 64. Inside a tunnel the packet is the inner one.",

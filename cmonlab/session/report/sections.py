@@ -149,7 +149,7 @@ def _notes(session: Session) -> list[str]:
     notes = ["A segment is the time between two adjacent hops; the segments of a journey add up to its one-way delay."]
     if session.lost_events:
         notes.append(
-            f"The monitor itself lost {session.lost_events:,} events: counts are too low by that number, and journeys "
+            f"The tracer itself lost {session.lost_events:,} events: counts are too low by that number, and journeys "
             "may lack hops or end at the arrival. Narrow the rule, or lower the rate."
         )
     if session.trace_gap_ns:

@@ -80,7 +80,7 @@ class Calibration:
             "failed": failed,
             "unavailable": len(self.unavailable),
             "broken_groups": len(self.broken),
-            "repeated_for_blind_intervals": sum(check.attempts > 1 for check in self.checks),
+            "repeated_for_trace_gaps": sum(check.attempts > 1 for check in self.checks),
         }
 
     def describe(self) -> dict[str, Any]:

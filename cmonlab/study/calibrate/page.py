@@ -80,7 +80,7 @@ def section(result: Calibration) -> RunReport:
     facts = [
         ("checks", f"{count['checks']}, {count['failed']} failed"),
         ("scenarios that are not available here", str(count["unavailable"])),
-        ("checks of scenarios repeated because of trace gaps", str(count["repeated_for_blind_intervals"])),
+        ("checks of scenarios repeated because of trace gaps", str(count["repeated_for_trace_gaps"])),
         ("groups", ", ".join(result.groups)),
         ("took", f"{result.seconds:.0f} s{', quick form' if result.quick else ''}"),
         ("kernel", f"{kernel['kernel']} ({machine['clocksource']})"),

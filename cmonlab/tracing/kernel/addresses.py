@@ -28,7 +28,7 @@ def mix(a: int, b: int) -> int:
 
 
 def address_key(address: str) -> int:
-    """Return what stands for an IP address in records and maps.
+    """Return the number that represents an IP address in records and maps.
 
     Parameters
     ----------

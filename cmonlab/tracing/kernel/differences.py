@@ -76,7 +76,7 @@ def readable_id(btf: Btf) -> int:
 DIFFERENCES = (
     Difference(
         "6.18",
-        "the kernel may put off the free of a datagram that was read",
+        "the kernel may delay the free of a datagram that was read",
         "its reader frees it",
         "`skb_attempt_defer_free`",
     ),
@@ -103,7 +103,7 @@ DIFFERENCES = (
     Difference(
         BY_NAME["sock_recv_length"].since,
         "tracepoint `sock_recv_length`",
-        "the points `skb_copy_datagram_iovec` and `skb_consume_udp` stand in: the reader of a datagram frees it "
+        "the points `skb_copy_datagram_iovec` and `skb_consume_udp` are used instead: the reader of a datagram frees it "
         "through the tracepoint `consume_skb`. The buffer's address identifies the datagram, so lost events and shared "
         "ports do no harm",
         "6e6eda44b939",

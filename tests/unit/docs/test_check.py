@@ -2,9 +2,11 @@
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.site import site_module
 
-problems = site_module("check").problems
+check = site_module("check")
+problems = check.problems
 
 FIGURE = '<div class="figure"><div class="plot"></div></div>'
 
@@ -76,5 +78,21 @@ def test_public_name_without_reference_is_found(tmp_path):
     assert problems(site, names=["cmonlab.record", "cmonlab.open"]) == ["the reference lacks cmonlab.open"]
 
 
+def test_folder_of_the_build_is_found(tmp_path):
+    assert problems(_site(tmp_path, index=f"<code>{ROOT}/bpf</code>")) == [f"index.html: names {ROOT}"]
+
+
 def test_missing_front_page_is_found(tmp_path):
     assert problems(tmp_path) == ["index.html: is missing"]
+
+
+def test_public_names_are_those_of_the_package_and_of_its_modules():
+    names = check.public_names()
+    assert {"cmonlab.record", "cmonlab.plot.breakdown", "cmonlab.errors.RuleError"} <= set(names)
+    assert not [name for name in names if "._" in name]
+
+
+def test_reference_names_everything_public():
+    pages = "\n".join(path.read_text() for path in (ROOT / "docs/reference").glob("*.rst"))
+    whole = ("cmonlab.errors.", "cmonlab.plot.", "cmonlab.schema.")  # documented as modules
+    assert [name for name in check.public_names() if not name.startswith(whole) and f":: {name}\n" not in pages] == []

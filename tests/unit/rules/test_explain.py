@@ -126,6 +126,7 @@ def test_explain_command_prints_points_containers_and_cost(cmonlab, file, monkey
     output = json.loads(cmonlab("rules", "explain", file, "--json")[1])
     assert [rule["name"] for rule in output["rules"]] == ["web", "all"] and output["host_known"]
     assert [container["name"] for container in output["rules"][0]["containers"]] == ["web-1"]
+    assert output["rules"][0].keys() >= {"standard", "containers_told", "points", "matched_ns"}  # what scripts read
 
 
 def test_explain_command_works_on_an_unknown_host(cmonlab, file, monkeypatch):

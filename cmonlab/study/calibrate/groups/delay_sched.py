@@ -77,12 +77,12 @@ def _unscheduled(session: Session) -> pd.Series:
 
 
 def _read(
-    bed: Testbed, cpu: int, count: int, beside: AbstractContextManager[None]
+    bed: Testbed, cpu: int, count: int, meanwhile: AbstractContextManager[None]
 ) -> tuple[Session, pd.DataFrame, int]:
     """Send each datagram when the reader waits for it; return the session, the bounds of each wait, and the port."""
     port, sender = free_port(), udp_socket(bed, "c1")
     words = ("-m", "cmonlab.study.testbed.starved_reader", ADDRESS[4]["c0"], str(port), str(cpu), str(count))
-    with sender, beside, bed.popen("c0", sys.executable, *words) as reader:
+    with sender, meanwhile, bed.popen("c0", sys.executable, *words) as reader:
         try:
             if reader.stdout is None or reader.stdout.readline() != "ready\n":
                 raise WorkloadError("the reader did not start", why=f"it ended with {reader.wait()}")

@@ -153,7 +153,7 @@ def test_file_holds_every_check(groups, tmp_path, cmonlab):
         "failed": 2,
         "unavailable": 1,
         "broken_groups": 0,
-        "repeated_for_blind_intervals": 1,
+        "repeated_for_trace_gaps": 1,
     }
     assert stored["unavailable"] == [{"group": "delay", "name": "delay: netem", "why": LACKING.why}]
     assert {"machine", "kernel", "versions", "created", "quick", "seconds", "groups", "broken"} <= stored.keys()

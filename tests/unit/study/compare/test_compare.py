@@ -237,7 +237,7 @@ def programs(mean_ns, **of):
 
 
 def test_known_program_times_decide_about_the_tracing_overhead():
-    def beside(mine, theirs, **options):
+    def side_by_side(mine, theirs, **options):
         sides = {
             "one": [recorded(n, overhead=mine) for n in range(5)],
             "two": [recorded(n, 2_000, overhead=theirs) for n in range(5)],
@@ -247,19 +247,19 @@ def test_known_program_times_decide_about_the_tracing_overhead():
     hops = recorded(0).hops().groupby("journey").size()
     assert hops.nunique() == 1
     hops = hops.iloc[0]
-    alike = beside(programs(100), programs(150)).table()
+    alike = side_by_side(programs(100), programs(150)).table()
     assert alike["overhead"].to_numpy() == pytest.approx(50 * hops) and set(alike["verdict"]) == {"greater"}
     read = next(point["name"] for point in manifest()["points"] if point["id"] == READ)
-    dear = beside(programs(100), programs(100, **{read: 2_900}))
+    dear = side_by_side(programs(100), programs(100, **{read: 2_900}))
     assert dear.table()["overhead"].to_numpy() == pytest.approx(2_800)
     assert set(dear.table()["verdict"]) == {"below tracing overhead"}
     assert "2.8 µs: the tracer's programs run that much longer per packet on one side" in "\n".join(dear.warnings)
     last = recorded(0).hops()["segment"].iloc[hops - 1]
-    segment = beside(programs(100), programs(700), segment=last)
+    segment = side_by_side(programs(100), programs(700), segment=last)
     assert segment.table()["overhead"].to_numpy() == pytest.approx(700 * hops)
     assert "the tracer's programs run that long per packet" in "\n".join(segment.warnings)
     # Metrics that the workload measured itself take the overhead from its rounds.
-    assert beside(programs(100), programs(150), metric="latency_p99_ns").table()["overhead"].isna().all()
+    assert side_by_side(programs(100), programs(150), metric="latency_p99_ns").table()["overhead"].isna().all()
 
 
 def test_warnings_name_a_difference_below_the_clock_error():
