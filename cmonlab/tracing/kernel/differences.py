@@ -103,7 +103,7 @@ DIFFERENCES = (
     Difference(
         BY_NAME["sock_recv_length"].since,
         "tracepoint `sock_recv_length`",
-        "the points `skb_copy_datagram_iovec` and `skb_consume_udp` are used instead: the reader of a datagram frees it "
+        "the points `skb_copy_datagram_iovec` and `skb_consume_udp` are used instead: the reader frees a datagram "
         "through the tracepoint `consume_skb`. The buffer's address identifies the datagram, so lost events and shared "
         "ports do no harm",
         "6e6eda44b939",
