@@ -36,7 +36,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ratio_high     | float64 |  | upper end of the ratio's interval
         clock_error    | float64 |  | clock errors can explain a smaller difference
         overhead       | float64 |  | tracing overhead can explain a smaller difference, NaN if it was not measured
-        verdict        | object  |  | greater or less, else why neither: see `analysis.compare.VERDICTS`
+        verdict        | object  |  | greater or less, else why neither: see docs/comparing.md
     """),
     "effects": _SIDE
     + read("""

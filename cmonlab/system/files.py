@@ -2,7 +2,7 @@
 
 New content is written to a temporary directory next to its final place, and gets its final name by one rename. The name
 of the temporary directory says which process made it (`tempdirs`). After an error, an interrupt or with a full disk,
-nothing is left; the next writer removes what a killed process left.
+nothing is left. What a killed process left is removed by the next writer there, unless the host has been restarted.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,60 +23,64 @@ from . import tempdirs
 
 
 @contextmanager
-def atomic_file(path: Path, *, replace: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, replace: bool = True, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file that gets its name when the block has succeeded.
+
+    An older file of that name is replaced; the new one has its permissions and, for root, its owner. A symbolic link
+    stays, and the file that it points to is replaced.
 
     Parameters
     ----------
     path : Path
-        Final name, in an existing directory.
+        In a directory that exists.
     replace : bool
-        Whether an existing file of that name is replaced.
-    mode : int
-        Permissions of the file, without the bits of the umask.
-
-    Yields
-    ------
-    BinaryIO
-        File to write to.
+        Whether a file of that name may be there.
+    private : bool
+        Readable by its owner alone from the first byte on, whatever was there before; a symbolic link is replaced.
 
     Raises
     ------
     FileExistsError
-        A file of that name exists, and `replace` is False.
+        Something of that name is there and is not to be replaced.
     OSError
-        The file cannot be written.
+        It cannot be written.
     """
-    tempdirs.remove_scratch(path.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{tempdirs.prefix()}", dir=path.parent) as folder:
+    target = path.resolve() if replace and not private else path
+    older = target.stat() if replace and not private and target.is_file() else None
+    tempdirs.remove_scratch(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{tempdirs.prefix()}", dir=target.parent) as folder:
         draft = Path(folder) / "draft"
-        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, mode)) as file:
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600 if private else 0o666)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if not replace and is_there(path):
+        if older is not None:
+            draft.chmod(stat.S_IMODE(older.st_mode))
+            if os.geteuid() == 0:
+                os.chown(draft, older.st_uid, older.st_gid)
+        if not replace and is_there(target):
             raise FileExistsError(f"{path} exists")
-        draft.replace(path)
+        draft.replace(target)
 
 
-def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a text file (UTF-8), and replace an existing one, atomically.
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text file (UTF-8).
 
     Parameters
     ----------
     path : Path
-        Name of the file, in an existing directory.
+        As of `atomic_file`.
     text : str
-        Content.
-    mode : int
-        Permissions of the file, without the bits of the umask.
+        The content.
+    private : bool
+        As of `atomic_file`.
 
     Raises
     ------
     OSError
-        The file cannot be written.
+        It cannot be written.
     """
-    with atomic_file(path, mode=mode) as file:
+    with atomic_file(path, private=private) as file:
         file.write(text.encode())
 
 
@@ -169,10 +174,8 @@ def export_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with atomic_file(path, replace=False) as file:
             yield file
-    except FileExistsError:
-        check_absent(path)
-        raise
     except OSError as error:
+        check_absent(path)  # it may have appeared meanwhile
         why = error.strerror or str(error)
         raise ExportError(
             f"{path} cannot be written", why=why, fix="choose an existing folder that you may write to"

@@ -14,8 +14,11 @@ from pathlib import Path
 @lru_cache(maxsize=1)
 def _here() -> str:
     """Return the identifiers of this boot and this pid namespace."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # a sandbox that hides them
+        return "00000000-0000-0000-0000-000000000000/0"
 
 
 def _start_time(pid: int) -> int:

@@ -1,7 +1,8 @@
 """Temporary directories whose names say which process made them, so that those of killed processes can be found.
 
 The name holds the process id, its start time, the boot and the pid namespace (`ownership`): a process id alone is
-reused, and a user's own folder may be called ``cmonlab-2024-results``.
+reused, and a user's own folder may be called ``cmonlab-2024-results``. Numbers are in base 36, because the path of a
+Unix socket in such a directory has at most 107 bytes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from uuid import UUID
 
 from . import ownership
 
-_NAME = re.compile(r"\.?cmonlab-(\d+)-(\d+)-([0-9a-f]{32})-(\d+)-\w+")
+_NAME = re.compile(r"\.?cmonlab-(\d+)-([0-9a-z]+)-([0-9a-f]{8})-([0-9a-z]+)-\w+")
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def prefix(pid: int | None = None) -> str:
     """Return the beginning of the names of a process's temporary directories; of this process's by default."""
     owner, start, boot, namespace = ownership.label_of(pid or os.getpid()).split("/")
-    return f"cmonlab-{owner}-{start}-{boot.replace('-', '')}-{namespace}-"
+    return f"cmonlab-{owner}-{_base36(int(start))}-{boot[:8]}-{_base36(int(namespace))}-"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits or "0"
 
 
 def remove_scratch(parent: Path | None = None) -> list[str]:
@@ -54,9 +63,10 @@ def _has_ended(name: str, elsewhere_too: bool) -> bool:
     if named is None:
         return False
     pid, start, boot, namespace = named.groups()
-    owner = f"{pid}/{start}/{UUID(boot)}/{namespace}"
-    same_boot = str(UUID(boot)) == ownership.me().split("/")[2]
-    return (same_boot or elsewhere_too) and not ownership.alive(owner)
+    here = ownership.me().split("/")[2]
+    if not here.startswith(boot):
+        return elsewhere_too
+    return not ownership.alive(f"{pid}/{int(start, 36)}/{here}/{int(namespace, 36)}")
 
 
 def _ours(path: Path) -> bool:

@@ -76,7 +76,7 @@ def write_endpoint(url: str, token: str | None) -> Path:
     entry = {"url": url, "token": token, "pid": os.getpid(), "owner": ownership.me()}
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text(file, json.dumps(entry), mode=0o600)
+        write_text(file, json.dumps(entry), private=True)
     except OSError as error:
         raise TransportError(f"{file} cannot be written", why=str(error)) from error
     return file

@@ -115,7 +115,7 @@ class NatsServer:
         """Return the token of this directory; clients still have it after the server was started again."""
         file = self.directory / "token"
         if not file.exists():
-            write_text(file, secrets.token_urlsafe(32), mode=0o600)
+            write_text(file, secrets.token_urlsafe(32), private=True)
         return file.read_text()
 
     def _configure(self, port: int, store_bytes: int) -> None:
@@ -133,9 +133,9 @@ class NatsServer:
             "log_file": str(self.directory / "nats.log"),
             "logfile_size_limit": 4 << 20,
         }
-        write_text(self.directory / OWNER, ownership.me(), mode=0o600)
+        write_text(self.directory / OWNER, ownership.me(), private=True)
         # The server reads JSON. The token is in this file, and not in the arguments, which every user can see.
-        write_text(self.directory / CONFIG, json.dumps(config, indent=1), mode=0o600)
+        write_text(self.directory / CONFIG, json.dumps(config, indent=1), private=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), find_binary()]

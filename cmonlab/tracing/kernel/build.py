@@ -117,7 +117,7 @@ def _is_ours(file: Path) -> bool:
 
 def _keep(file: Path, text: str) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_text(file, text, mode=0o600)
+    write_text(file, text, private=True)
     old = sorted(file.parent.glob("*.json"), key=lambda each: each.stat().st_mtime)[:-_MOST_FILES]
     for each in old:
         each.unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import socket
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pytest
 from cmonlab.errors import PageError
 
 pytest.importorskip("voila", reason="optional: the packages of the extra 'notebook'")
+from cmonlab.page import server as page_server
 from cmonlab.page.server import PageServer
+from cmonlab.system.tempdirs import prefix
 
 TOKEN = "a-token-of-the-tests"
 UPGRADE = {
@@ -37,6 +41,15 @@ PATHS = [
 def server():
     with PageServer(token=TOKEN) as server:
         yield server
+
+
+def test_kernels_use_unix_sockets_in_a_directory_that_nobody_else_can_read(server):
+    assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
+    directory = Path(tempfile.mkdtemp(prefix=prefix(), dir="/tmp"))
+    os.rmdir(directory)
+    assert page_server._config(Path("a.ipynb"), TOKEN, "light", directory, {}, 1.0)["KernelManager"] == {
+        "transport": "ipc"
+    }
 
 
 def _ask(server, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], str]:

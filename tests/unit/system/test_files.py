@@ -30,15 +30,34 @@ def test_an_older_file_stays_where_the_block_fails(tmp_path):
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["result.txt"]
 
 
-def test_permissions_are_the_mode_less_the_umask(tmp_path):
+def test_permissions_follow_the_umask_unless_a_file_is_private(tmp_path):
     before = os.umask(0o022)
     try:
         write_text(tmp_path / "public", "text")
-        write_text(tmp_path / "private", "secret", mode=0o600)
+        write_text(tmp_path / "private", "secret", private=True)
     finally:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("public", "private")]
     assert modes == [0o644, 0o600]
+
+
+def test_a_replaced_file_keeps_its_permissions_and_a_link_to_it(tmp_path):
+    (tmp_path / "figure.svg").write_text("old")
+    (tmp_path / "figure.svg").chmod(0o640)
+    (tmp_path / "link.svg").symlink_to("figure.svg")
+    write_text(tmp_path / "link.svg", "new")
+    assert (tmp_path / "link.svg").is_symlink() and (tmp_path / "figure.svg").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "figure.svg").stat().st_mode) == 0o640
+
+
+def test_a_private_file_follows_no_link_and_takes_no_older_permissions(tmp_path):
+    (tmp_path / "public").write_text("public")
+    (tmp_path / "secret").symlink_to("public")
+    write_text(tmp_path / "secret", "secret", private=True)
+    assert (tmp_path / "public").read_text() == "public" and not (tmp_path / "secret").is_symlink()
+    (tmp_path / "secret").chmod(0o644)
+    write_text(tmp_path / "secret", "newer", private=True)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_asked(tmp_path):
@@ -56,6 +75,12 @@ def test_a_dangling_link_counts_as_there_for_an_export(tmp_path):
     with pytest.raises(ExportError, match="exists"), export_file(tmp_path / "link"):
         pytest.fail("an export must not begin")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_any_error_of_the_system_within_an_export_is_an_export_error(tmp_path):
+    with pytest.raises(ExportError, match="cannot be written"), export_file(tmp_path / "new.csv"):
+        raise FileExistsError("another file")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_export_that_cannot_be_written_says_why(tmp_path):
