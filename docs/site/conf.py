@@ -20,7 +20,7 @@ author = copyright = "The cmonlab authors"
 version = release = cmonlab.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-extensions += ["navigation", "links", "notebooks", "reference", "docstrings"]  # beside this file
+extensions += ["navigation", "links", "notebooks", "reference", "docstrings"]  # modules next to this file
 
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md", "docs/reference/**", "bpf/README.md", "datasets/*/card.md"]
