@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cmonlab.errors import TopologyError, UnknownName
+from cmonlab.schema import SESSION_TABLES
 
 from . import agent as agents
 from . import artifact, console, rules
@@ -22,35 +23,6 @@ app = typer.Typer(
 )
 
 _FORMATS = ("table", "json", "csv")
-#: `cmonlab.data.tables.tables.TABLES`; importing that module would slow down --help.
-_TABLES = (
-    "breakdown",
-    "journeys",
-    "hops",
-    "throughput",
-    "loss",
-    "drops",
-    "retransmissions",
-    "rtt",
-    "pairs",
-    "flows",
-    "segments",
-    "drop_counts",
-    "rules",
-    "budget",
-    "ledger",
-    "trace_gaps",
-    "links",
-    "overhead",
-    "program_times",
-    "one_way_delay",
-    "delay_variation",
-    "timeline",
-    "slowest",
-    "where_is_the_tail",
-    "topology",
-    "edges",
-)
 Workload = Annotated[str, typer.Option(help="memcached, iperf-tcp, iperf-udp, sockperf-tcp or sockperf-udp.")]
 Expression = Annotated[
     str | None, typer.Option(help="pcap expression; by default the workload's own traffic; '' for all IP packets.")
@@ -156,7 +128,7 @@ def _names(points: str | None) -> list[str] | None:
 @app.command()
 def show(
     directory: Annotated[Path, typer.Argument(help="Directory of a session.")],
-    table: Annotated[str, typer.Option(help=f"Which table: {', '.join(_TABLES)}.")] = "breakdown",
+    table: Annotated[str, typer.Option(help=f"Which table: {', '.join(SESSION_TABLES)}.")] = "breakdown",
     format: Annotated[str, typer.Option(help="How to print it: table, json or csv.")] = "table",
     rows: Annotated[int, typer.Option(min=1, help="How many rows --format table prints at most.")] = 50,
 ) -> None:

@@ -16,13 +16,43 @@ from .column import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ROWS", "TABLES", "Column", "columns", "describe"]
+__all__ = ["ROWS", "SESSION_TABLES", "TABLES", "Column", "columns", "describe"]
 
 _MODULES = (events, comparison, aggregates, delays, graph, metadata)
 #: Columns of each table.
 TABLES: dict[str, tuple[Column, ...]] = {name: table for module in _MODULES for name, table in module.TABLES.items()}
 #: What one row of each table is, as a sentence.
 ROWS: dict[str, str] = {name: text for module in _MODULES for name, text in module.ROWS.items()}
+
+#: The tables of a session by name; each is a method of `Session`.
+SESSION_TABLES = (
+    "breakdown",
+    "journeys",
+    "hops",
+    "throughput",
+    "loss",
+    "drops",
+    "retransmissions",
+    "rtt",
+    "pairs",
+    "flows",
+    "segments",
+    "drop_counts",
+    "rules",
+    "budget",
+    "ledger",
+    "trace_gaps",
+    "links",
+    "overhead",
+    "program_times",
+    "one_way_delay",
+    "delay_variation",
+    "timeline",
+    "slowest",
+    "where_is_the_tail",
+    "topology",
+    "edges",
+)
 
 
 def columns(table: str) -> list[str]:

@@ -17,7 +17,6 @@ from sphinx.application import Sphinx
 
 import cmonlab
 from cmonlab import schema
-from cmonlab.data.tables.tables import TABLES
 
 HERE = Path(__file__).resolve().parents[1] / "reference"
 #: What a page that is written by hand documents.
@@ -31,6 +30,8 @@ _SCHEMA = """
 .. autoclass:: cmonlab.schema.Column
 
 .. autodata:: cmonlab.schema.TABLES
+
+.. autodata:: cmonlab.schema.SESSION_TABLES
 
 .. autodata:: cmonlab.schema.ROWS
 """
@@ -48,7 +49,11 @@ def _tables() -> str:
         _SCHEMA,
     ]
     for table in schema.TABLES:
-        method = f" Returned by :py:meth:`Session.{table}() <cmonlab.Session.{table}>`." if table in TABLES else ""
+        method = (
+            f" Returned by :py:meth:`Session.{table}() <cmonlab.Session.{table}>`."
+            if table in schema.SESSION_TABLES
+            else ""
+        )
         parts += [f".. _table-{table}:\n", _heading(table, "-"), _escaped(schema.ROWS[table]) + method + "\n"]
         parts.append(_columns(table))
     return "\n".join(parts)

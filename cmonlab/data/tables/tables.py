@@ -8,41 +8,12 @@ import numpy as np
 import pandas as pd
 
 from cmonlab.errors import UnknownName
+from cmonlab.schema import SESSION_TABLES
 
 from ..analysis import journeys as _journeys
 from ..analysis import overhead as _overhead
 from .delays import DelayTables
 from .graph import GraphTables
-
-#: Names of the tables; each is a method of `Tables`.
-TABLES = (
-    "breakdown",
-    "journeys",
-    "hops",
-    "throughput",
-    "loss",
-    "drops",
-    "retransmissions",
-    "rtt",
-    "pairs",
-    "flows",
-    "segments",
-    "drop_counts",
-    "rules",
-    "budget",
-    "ledger",
-    "trace_gaps",
-    "links",
-    "overhead",
-    "program_times",
-    "one_way_delay",
-    "delay_variation",
-    "timeline",
-    "slowest",
-    "where_is_the_tail",
-    "topology",
-    "edges",
-)
 
 
 class Tables(DelayTables, GraphTables):
@@ -142,7 +113,7 @@ class Tables(DelayTables, GraphTables):
         Parameters
         ----------
         name : str
-            One of `TABLES`.
+            One of `cmonlab.schema.SESSION_TABLES`.
 
         Returns
         -------
@@ -154,8 +125,8 @@ class Tables(DelayTables, GraphTables):
         UnknownName
             There is no such table.
         """
-        if name not in TABLES:
-            raise UnknownName("table", name, TABLES)
+        if name not in SESSION_TABLES:
+            raise UnknownName("table", name, SESSION_TABLES)
         return getattr(self, name)()
 
     def caption(self) -> str:

@@ -13,8 +13,8 @@ import pytest
 from cmonlab.cli import app, console, demo
 from cmonlab.cli.record import check_replaceable
 from cmonlab.data.store import directory
-from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import CmonlabError, SessionError, TopologyError
+from cmonlab.schema import SESSION_TABLES
 from cmonlab.session.session import Session
 from tests.support.command import cmonlab, saved
 
@@ -23,7 +23,7 @@ __all__ = ["cmonlab", "saved"]  # fixtures
 MAIN = "import sys; from cmonlab.cli import main; sys.argv[0] = 'cmonlab'; main()"
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", SESSION_TABLES)
 def test_show_prints_every_table_in_every_format(cmonlab, saved, table):
     frame = Session(*directory.load(saved)).table(table)
     code, out, err = cmonlab("show", saved, "--table", table, "--format", "json")
@@ -183,8 +183,8 @@ def test_help_of_every_command_is_complete(cmonlab):
             and "--help" in out
         )
     _, out, _ = cmonlab("show", "--help")
-    assert all(table in out for table in TABLES)
-    assert app._TABLES == TABLES
+    assert all(table in out for table in SESSION_TABLES)
+    assert all(callable(getattr(Session, table)) for table in SESSION_TABLES)
 
 
 def test_show_loads_neither_docker_nor_bcc(saved):

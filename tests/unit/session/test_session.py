@@ -6,7 +6,6 @@ import cmonlab
 from cmonlab import schema
 from cmonlab.data.store import directory
 from cmonlab.data.tables.manifest import Manifest
-from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import SessionError, UnknownName
 from cmonlab.session.report.sections import run_report
 from cmonlab.session.session import Session
@@ -26,7 +25,7 @@ def test_events_equal_the_schema(session):
     assert len(session) == len(session.events)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", schema.SESSION_TABLES)
 def test_tables_by_name(session, name):
     assert session.table(name).columns.tolist() == schema.columns(name)
 

@@ -11,8 +11,8 @@ import pytest
 from pyarrow import feather
 
 from cmonlab import schema
-from cmonlab.data.tables.tables import TABLES
 from cmonlab.errors import ExportError, UnknownName
+from cmonlab.schema import SESSION_TABLES
 from cmonlab.session.export import latex
 from cmonlab.session.session import Session
 from tests.support.command import cmonlab, saved
@@ -27,7 +27,7 @@ def session():
     return Session(bulk(300), manifest())
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", SESSION_TABLES)
 def test_every_table_is_written_as_csv_and_arrow(session, tmp_path, table):
     frame = session.table(table)
     read = pd.read_csv(session.export(tmp_path / "t.csv", table=table))
