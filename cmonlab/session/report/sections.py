@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cmonlab.data.analysis.overhead import Overhead
-    from cmonlab.rules import Rule
 
 _ENOUGH = 20  # journeys for a distribution
 
@@ -181,15 +180,15 @@ def _notes(session: Session) -> list[str]:
     return notes
 
 
-def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> RunReport:
+def overhead_report(found: Overhead, expressions: Sequence[str], host: Mapping) -> RunReport:
     """Return the section of the report that shows a measurement of tracing overhead.
 
     Parameters
     ----------
     found : Overhead
         The measurement.
-    rules : sequence of Rule
-        The rules that were traced.
+    expressions : sequence of str
+        The pcap expressions of the rules that were traced; empty for all IP packets.
     host : mapping of str to object
         The machine, as in a manifest.
 
@@ -200,7 +199,7 @@ def overhead_report(found: Overhead, rules: Sequence[Rule], host: Mapping) -> Ru
     table = found.table()
     rounds = len(found.order)
     summary = [
-        ("rules", "; ".join(rule.match.packets or "all IP packets" for rule in rules)),
+        ("rules", "; ".join(expression or "all IP packets" for expression in expressions)),
         (
             "rounds",
             f"{rounds}, each {found.round_s:g} s per tracer and untraced; {found.warmup} more at the start not counted",
