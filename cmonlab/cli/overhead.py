@@ -97,9 +97,8 @@ def run(request: Request, as_json: bool) -> None:
     else:
         console.show(found.table(), f"{request.workload}: tracing overhead")
     _write(request.out / FILE, result)
-    page = write_report(
-        request.out / "report.html", [overhead_report(found, [rule.match.packets for rule in rules], result["host"])]
-    )
+    section = overhead_report(found, [rule.match.packets for rule in rules], result["host"])
+    page = write_report(request.out / "report.html", [section])
     console.say(f"wrote {request.out / FILE} and {page}")
 
 
