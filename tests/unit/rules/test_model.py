@@ -186,4 +186,4 @@ def test_examples_on_the_page_are_valid():
     scope = {}
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     exec(code.replace('load_rules("web.yaml")', f'load_rules("{ROOT}/docs/examples/web.yaml")'), scope)
-    assert scope["Rule"] is Rule
+    assert scope["cm"].Rule is Rule
