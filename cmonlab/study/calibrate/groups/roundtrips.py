@@ -189,7 +189,7 @@ def ping_pong(bed: Testbed, protocol: str, seconds: int) -> list[Check]:
     unseen_ns = way_in_ns(bed) if begin == "the device" else 0.0
     note = (
         f"sockperf --full-rtt: {found[1]} us; cmonlab: {len(took):,} round trips from {begin} to the read of the"
-        f" answer. Of those of sockperf, up to {unseen_ns / 1000:.1f} us are before (SO_TIMESTAMPING, median); the truth"
+        f" answer. Of those of sockperf, up to {unseen_ns / 1000:.1f} us are before (SO_TIMESTAMPING); the truth"
         " is in the middle, and half of that time is in the tolerance"
     )
     check = _close(f"sockperf {protocol}, p50", reported_ns - unseen_ns / 2, float(np.median(took)), done.session, note)
